@@ -1,0 +1,27 @@
+//! Compiles the `.proto` files without a `protoc` on the machine.
+
+use std::path::PathBuf;
+
+const FILES: [&str; 8] = [
+    "lgsp/v1/dossier.proto",
+    "lgsp/v1/dossiers.proto",
+    "lgsp/v1/inbox.proto",
+    "lgsp/v1/documents.proto",
+    "lgsp/v1/registry.proto",
+    "lgsp/store/v1/record.proto",
+    "lgsp/store/v1/index.proto",
+    "lgsp/spool/v1/spool.proto",
+];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    for file in FILES {
+        println!("cargo::rerun-if-changed={file}");
+    }
+    let descriptors = protox::compile(FILES, ["."])?;
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    // Served by reflection and walked by the tests that compare the services with the access list.
+    std::fs::write(out.join("lgsp.bin"), prost::Message::encode_to_vec(&descriptors))?;
+    // Bodies and chunks are handed on as they came: no copy per hop.
+    tonic_prost_build::configure().bytes(".lgsp.v1").compile_fds(descriptors)?;
+    Ok(())
+}
