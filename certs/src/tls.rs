@@ -1,0 +1,275 @@
+//! From certificate files to TLS configurations: 1.3 only, both sides authenticated, ALPN `h2`, never resumed.
+//!
+//! Everything that can be wrong with a file is found on loading and told with the file's name, not by the first peer
+//! that is turned away. Configurations are plain values: to change a certificate, load again and swap.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rustls::client::Resumption;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::version::TLS13;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::identity::CertificateDigest;
+use crate::sign::{KeyError, SigningKey};
+use crate::x509;
+
+/// The only protocol spoken inside: gRPC's.
+const ALPN: &[u8] = b"h2";
+
+/// Where a process finds its certificate, its key, and whom it trusts. All PEM.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TlsFiles {
+    /// Its own certificate, followed by intermediates if there are any.
+    pub certificate: PathBuf,
+    /// The private key, ECDSA P-256, PKCS#8 or SEC 1.
+    pub key: PathBuf,
+    /// The root certificates that peers must chain to.
+    pub bundle: PathBuf,
+}
+
+/// What a certificate is about to be used for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Usage {
+    /// To answer connections.
+    Server,
+    /// To open them.
+    Client,
+}
+
+/// Loaded and checked [`TlsFiles`].
+pub struct Credentials {
+    certified: Arc<CertifiedKey>,
+    roots: Arc<RootCertStore>,
+    signing_key: Arc<SigningKey>,
+    digest: CertificateDigest,
+    not_after: SystemTime,
+}
+
+/// A file that cannot be used. The source says why.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use {}", file.display())]
+pub struct TlsFileError {
+    /// The file.
+    pub file: PathBuf,
+    /// What is wrong with it.
+    #[source]
+    pub problem: TlsProblem,
+}
+
+/// What can be wrong with a TLS file.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsProblem {
+    /// The system would not give it.
+    #[error("it cannot be read")]
+    Unreadable(#[source] io::Error),
+    /// There is no certificate block, e.g. because the file is DER.
+    #[error("it holds no PEM certificate")]
+    NoCertificate,
+    /// A block is damaged.
+    #[error("its PEM is damaged")]
+    BrokenPem,
+    /// A certificate is damaged or breaks X.509.
+    #[error("it holds a certificate that cannot be read")]
+    BadCertificate,
+    /// The validity is over.
+    #[error("the certificate expired on {0}")]
+    Expired(String),
+    /// The validity lies ahead, or this machine's clock is behind.
+    #[error("the certificate is valid only from {0}, or this machine's clock is wrong")]
+    NotYetValid(String),
+    /// The extended key usage does not allow it.
+    #[error("the certificate is not meant for a {0}")]
+    WrongUsage(Usage),
+    /// The private key is missing or of another kind.
+    #[error(transparent)]
+    Key(KeyError),
+    /// Key and certificate are two different ones.
+    #[error("the key does not belong to the certificate {}", .0.display())]
+    KeyMismatch(PathBuf),
+}
+
+/// A host that is neither a DNS name nor an IP address.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{0:?} is neither a DNS name nor an IP address")]
+pub struct BadServerName(pub String);
+
+/// Parses the name a client expects the server's certificate to carry: a DNS name, or an IP address.
+///
+/// # Errors
+/// When it is neither; a port, for example, does not belong in it.
+pub fn server_name(host: &str) -> Result<ServerName<'static>, BadServerName> {
+    ServerName::try_from(host.to_owned()).map_err(|_| BadServerName(host.to_owned()))
+}
+
+impl TlsFiles {
+    /// Loads the files and checks that they fit each other, the usage and the time.
+    ///
+    /// # Errors
+    /// Names the first file that cannot be used. The files are only read.
+    pub fn load(&self, usage: Usage, now: SystemTime) -> Result<Credentials, TlsFileError> {
+        let at = |file: &Path| {
+            let file = file.to_owned();
+            move |problem| TlsFileError { file, problem }
+        };
+        let chain = certificates(&self.certificate).map_err(at(&self.certificate))?;
+        let not_after = check_leaf(&chain[0], usage, now).map_err(at(&self.certificate))?;
+        let roots = roots(&self.bundle).map_err(at(&self.bundle))?;
+        let digest = CertificateDigest::of(&chain[0]);
+        let (certified, signing_key) = self.certify(chain).map_err(at(&self.key))?;
+        Ok(Credentials {
+            certified: Arc::new(certified),
+            roots: Arc::new(roots),
+            signing_key: Arc::new(signing_key),
+            digest,
+            not_after,
+        })
+    }
+
+    /// Reads the key for its two uses, handshakes and messages, and wipes the text.
+    fn certify(&self, chain: Vec<CertificateDer<'static>>) -> Result<(CertifiedKey, SigningKey), TlsProblem> {
+        let pem = Zeroizing::new(std::fs::read(&self.key).map_err(TlsProblem::Unreadable)?);
+        let mut der = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| TlsProblem::Key(KeyError::NoKey))?;
+        let for_messages = SigningKey::from_der(&der);
+        let for_handshakes = aws_lc_rs::sign::any_ecdsa_type(&der);
+        der.zeroize();
+
+        let for_messages = for_messages.map_err(TlsProblem::Key)?;
+        let for_handshakes = for_handshakes.map_err(|_| TlsProblem::Key(KeyError::NotP256))?;
+        let certified = CertifiedKey::new(chain, for_handshakes);
+        match certified.keys_match() {
+            Ok(()) => Ok((certified, for_messages)),
+            Err(_) => Err(TlsProblem::KeyMismatch(self.certificate.clone())),
+        }
+    }
+}
+
+impl Credentials {
+    /// The configuration of a listener that admits only clients with a certificate from the bundle.
+    ///
+    /// No tickets and no early data: a connection that resumes would skip the certificate check, and early data can be
+    /// replayed.
+    pub fn server_config(&self) -> ServerConfig {
+        let verifier = WebPkiClientVerifier::builder_with_provider(self.roots.clone(), provider())
+            .build()
+            .expect("the bundle was loaded with at least one root");
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&TLS13])
+            .expect("the provider speaks TLS 1.3")
+            .with_client_cert_verifier(verifier)
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(self.certified.clone())));
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.send_tls13_tickets = 0;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.max_early_data_size = 0;
+        config.ignore_client_order = true;
+        config
+    }
+
+    /// The configuration of a client that shows its certificate and accepts only servers from the bundle, under the
+    /// [`server_name`] it asked for.
+    pub fn client_config(&self) -> ClientConfig {
+        let mut config = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&TLS13])
+            .expect("the provider speaks TLS 1.3")
+            .with_root_certificates(self.roots.clone())
+            .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(self.certified.clone())));
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.resumption = Resumption::disabled();
+        config.enable_early_data = false;
+        config
+    }
+
+    /// The certificate's key, to sign messages with.
+    pub fn signing_key(&self) -> &Arc<SigningKey> {
+        &self.signing_key
+    }
+
+    /// The own certificate in DER, for those who check our signatures later.
+    pub fn certificate(&self) -> &CertificateDer<'static> {
+        // Loading refuses a file without one.
+        &self.certified.cert[0]
+    }
+
+    /// SHA-256 of the own certificate.
+    pub fn digest(&self) -> CertificateDigest {
+        self.digest
+    }
+
+    /// The last moment of the own certificate's validity, on the machine clock.
+    pub fn not_after(&self) -> SystemTime {
+        self.not_after
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("digest", &self.digest)
+            .field("not_after", &self.not_after)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Server => "server",
+            Self::Client => "client",
+        })
+    }
+}
+
+/// Passed explicitly everywhere, so that no process-wide default decides what the bus is encrypted with.
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsProblem> {
+    let pem = std::fs::read(file).map_err(TlsProblem::Unreadable)?;
+    let certificates: Vec<_> =
+        CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|_| TlsProblem::BrokenPem)?;
+    if certificates.is_empty() {
+        return Err(TlsProblem::NoCertificate);
+    }
+    Ok(certificates)
+}
+
+fn roots(file: &Path) -> Result<RootCertStore, TlsProblem> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(file)? {
+        roots.add(certificate).map_err(|_| TlsProblem::BadCertificate)?;
+    }
+    Ok(roots)
+}
+
+/// Checks what a peer would check of our certificate, and gives the end of its validity.
+fn check_leaf(leaf: &CertificateDer<'_>, usage: Usage, now: SystemTime) -> Result<SystemTime, TlsProblem> {
+    let parsed = x509::parse(leaf).map_err(|_| TlsProblem::BadCertificate)?;
+    let validity = parsed.validity();
+    if now > x509::time(validity.not_after) {
+        return Err(TlsProblem::Expired(validity.not_after.to_string()));
+    }
+    if now < x509::time(validity.not_before) {
+        return Err(TlsProblem::NotYetValid(validity.not_before.to_string()));
+    }
+    // RFC 5280 §4.2.1.12: without the extension, every use is allowed.
+    let allowed =
+        parsed.extended_key_usage().map_err(|_| TlsProblem::BadCertificate)?.is_none_or(|extension| match usage {
+            Usage::Server => extension.value.server_auth,
+            Usage::Client => extension.value.client_auth,
+        });
+    if !allowed {
+        return Err(TlsProblem::WrongUsage(usage));
+    }
+    Ok(x509::time(validity.not_after))
+}
