@@ -1,0 +1,238 @@
+//! What every call passes on its way in, listed once, outermost first.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::Response;
+use http::HeaderMap;
+use lgsp_proto::{Reason, Refusal};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tower::ServiceBuilder;
+use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument as _;
+
+use super::listener::Caller;
+use super::{limit_of, wire};
+
+/// The longest a call may take until its answer begins. Answers "forget me not": a caller that sets no deadline of its own
+/// must not hold a place for ever.
+const CALL_TIME: Duration = Duration::from_secs(30);
+
+/// A call that lasts as long as its content does; it has a time limit per message instead.
+const UPLOAD: &str = "/lgsp.v1.Documents/Upload";
+
+/// Probes are answered whatever the load and also while the node stops: they are how others learn of both.
+const HEALTH: &str = "/grpc.health.v1.Health/";
+
+/// What the calls of one node share.
+#[derive(Clone)]
+pub(super) struct Calls {
+    stopping: CancellationToken,
+    calls: Arc<Semaphore>,
+    uploads: Arc<Semaphore>,
+}
+
+impl Calls {
+    /// At most `calls` are worked on at once, and `uploads` beside them: slow lines must not use up the places of short
+    /// calls. After `stopping` none is taken any more.
+    pub(super) fn new(calls: usize, uploads: usize, stopping: CancellationToken) -> Self {
+        Self { stopping, calls: Arc::new(Semaphore::new(calls)), uploads: Arc::new(Semaphore::new(uploads)) }
+    }
+
+    fn place_for(&self, path: &str) -> Result<OwnedSemaphorePermit, Refusal> {
+        let places = if path == UPLOAD { &self.uploads } else { &self.calls };
+        Arc::clone(places).try_acquire_owned().map_err(|_| Refusal::new(Reason::Overloaded))
+    }
+}
+
+/// Puts the layers around the services.
+pub(super) fn around(services: Router, calls: &Calls) -> Router {
+    services.layer(
+        ServiceBuilder::new()
+            // A bug costs one call, not the connection with all the calls of an agency on it.
+            .layer(CatchPanicLayer::custom(panicked))
+            // Everything below is logged inside the call's span.
+            .layer(from_fn(in_a_span))
+            // While stopping, nothing new is begun; said with our reason, it means "not processed, go elsewhere".
+            .layer(from_fn_with_state(calls.clone(), while_open))
+            // More calls than places are turned away at once: a queue would only make every caller late.
+            .layer(from_fn_with_state(calls.clone(), within_places))
+            // Counts from here, so that it covers everything that works for the call.
+            .layer(from_fn(within_time))
+            // Innermost, next to the library that finds messages too long or broken: it says so in its own words.
+            .layer(from_fn(in_our_words)),
+    )
+}
+
+/// Nobody knows how far a call that panicked had come.
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let what = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let what = what.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+    tracing::error!(panic = what, "a call panicked");
+    refused(&Refusal::new(Reason::OutcomeUnknown))
+}
+
+async fn in_a_span(request: Request, next: Next) -> Response {
+    let system = request.extensions().get::<Caller>().and_then(|caller| caller.peer().ok());
+    let span = tracing::info_span!(
+        "call",
+        rpc = request.uri().path(),
+        system = system.as_ref().map(|peer| peer.system()),
+        traceparent = wire::traceparent_of(request.headers()),
+    );
+    async move {
+        let begun = Instant::now();
+        let response = next.run(request).await;
+        let status = Status::from_header_map(response.headers()).map(|status| status.code());
+        tracing::debug!(?status, elapsed_us = begun.elapsed().as_micros(), "answered");
+        response
+    }
+    .instrument(span)
+    .await
+}
+
+async fn while_open(State(calls): State<Calls>, request: Request, next: Next) -> Response {
+    if calls.stopping.is_cancelled() && !request.uri().path().starts_with(HEALTH) {
+        return refused(&Refusal::new(Reason::ShuttingDown));
+    }
+    next.run(request).await
+}
+
+async fn within_places(State(calls): State<Calls>, request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    if path.starts_with(HEALTH) {
+        return next.run(request).await;
+    }
+    match calls.place_for(path) {
+        Ok(_place) => next.run(request).await,
+        Err(refusal) => refused(&refusal),
+    }
+}
+
+async fn within_time(request: Request, next: Next) -> Response {
+    // The caller's own deadline bounds an upload too.
+    let ours = (request.uri().path() != UPLOAD).then_some(CALL_TIME);
+    let Some(time) = ours.into_iter().chain(callers_time(request.headers())).min() else {
+        return next.run(request).await;
+    };
+    match tokio::time::timeout(time, next.run(request)).await {
+        Ok(response) => response,
+        // What was begun goes on to its end; only the answer is late.
+        Err(_) => refused(&Refusal::new(Reason::OutcomeUnknown).detail("deadline_ms", time.as_millis())),
+    }
+}
+
+async fn in_our_words(request: Request, next: Next) -> Response {
+    let limit_bytes = limit_of(request.uri().path());
+    let response = next.run(request).await;
+    // A failure before the first message of the answer has its status in the headers; later ones are the handlers'.
+    let fault =
+        Status::from_header_map(response.headers()).as_ref().and_then(|status| wire::fault(status, limit_bytes));
+    fault.map_or(response, |refusal| refused(&refusal))
+}
+
+/// The time of `grpc-timeout`: at most eight digits and a unit. One that cannot be read is as none.
+fn callers_time(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.len() > 8 {
+        return None;
+    }
+    let number: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(number * 3600),
+        "M" => Duration::from_secs(number * 60),
+        "S" => Duration::from_secs(number),
+        "m" => Duration::from_millis(number),
+        "u" => Duration::from_micros(number),
+        "n" => Duration::from_nanos(number),
+        _ => return None,
+    })
+}
+
+fn refused(refusal: &Refusal) -> Response {
+    refusal.to_status().into_http::<Body>()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::post;
+    use http::HeaderValue;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    async fn call(services: Router, calls: &Calls, path: &str, timeout: Option<&'static str>) -> Option<Refusal> {
+        let mut request = Request::post(path).body(Body::empty()).unwrap();
+        if let Some(timeout) = timeout {
+            request.headers_mut().insert("grpc-timeout", HeaderValue::from_static(timeout));
+        }
+        let response = around(services, calls).oneshot(request).await.unwrap();
+        Status::from_header_map(response.headers()).as_ref().and_then(Refusal::from_status)
+    }
+
+    fn open(places: usize) -> Calls {
+        Calls::new(places, places, CancellationToken::new())
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_unknown_outcome() {
+        async fn broken() -> Response {
+            panic!("boom")
+        }
+        let refusal = call(Router::new().route("/x", post(broken)), &open(1), "/x", None).await;
+        assert_eq!(refusal, Some(Refusal::new(Reason::OutcomeUnknown)));
+    }
+
+    #[tokio::test]
+    async fn without_a_place_a_call_is_turned_away_and_a_probe_is_not() {
+        let services = Router::new().route("/{*any}", post(async || Response::new(Body::empty())));
+        let calls = open(1);
+        assert_eq!(call(services.clone(), &calls, "/x", None).await, None);
+        let _taken = Arc::clone(&calls.calls).try_acquire_owned().unwrap();
+        assert_eq!(call(services.clone(), &calls, "/x", None).await, Some(Refusal::new(Reason::Overloaded)));
+        assert_eq!(call(services.clone(), &calls, UPLOAD, None).await, None);
+        assert_eq!(call(services, &calls, "/grpc.health.v1.Health/Check", None).await, None);
+    }
+
+    #[tokio::test]
+    async fn while_stopping_only_probes_are_answered() {
+        let services = Router::new().route("/{*any}", post(async || Response::new(Body::empty())));
+        let calls = open(1);
+        calls.stopping.cancel();
+        assert_eq!(call(services.clone(), &calls, "/x", None).await, Some(Refusal::new(Reason::ShuttingDown)));
+        assert_eq!(call(services, &calls, "/grpc.health.v1.Health/Check", None).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_smaller_deadline_holds_and_an_upload_has_only_the_callers() {
+        let services = Router::new().route("/{*any}", post(std::future::pending::<Response>));
+        let late = |refusal: Option<Refusal>| refusal.unwrap().details()["deadline_ms"].clone();
+        assert_eq!(late(call(services.clone(), &open(1), "/x", None).await), "30000");
+        assert_eq!(late(call(services.clone(), &open(1), "/x", Some("2S")).await), "2000");
+        assert_eq!(late(call(services.clone(), &open(1), "/x", Some("2H")).await), "30000");
+        assert_eq!(late(call(services, &open(1), UPLOAD, Some("2M")).await), "120000");
+    }
+
+    #[test]
+    fn a_timeout_has_at_most_eight_digits_and_a_unit() {
+        let read = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-timeout", HeaderValue::from_static(text));
+            callers_time(&headers)
+        };
+        assert_eq!(read("99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
+        assert_eq!(read("250m"), Some(Duration::from_millis(250)));
+        for bad in ["", "S", "1", "1x", "-1S", "100000000S", "1.5S"] {
+            assert_eq!(read(bad), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The wire: everything that comes from outside passes here, and nothing behind it parses again.
+//!
+//! `listener` turns sockets into connections with a known peer, `layers` is what every call passes, one file per
+//! service holds its handlers, `convert` is the border between messages and types. `local` is the other listener, for
+//! this machine's probes. What a call may do is asked of the engine; only health and reflection need no more than a valid
+//! client certificate.
+
+mod convert;
+mod documents;
+mod dossiers;
+mod health;
+mod inbox;
+mod layers;
+mod listener;
+pub(crate) mod local;
+mod registry;
+mod wire;
+
+use std::time::Duration;
+
+use axum::Router;
+use lgsp_proto::v1::documents_server::DocumentsServer;
+use lgsp_proto::v1::dossiers_server::DossiersServer;
+use lgsp_proto::v1::inbox_server::InboxServer;
+use lgsp_proto::v1::registry_server::RegistryServer;
+use prost::Message as _;
+use prost_types::FileDescriptorSet;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::server::NamedService;
+use tonic::service::Routes;
+use tonic::transport::Server;
+
+pub(crate) use self::health::Health;
+pub use self::listener::SharedTls;
+use crate::config;
+use crate::engine::Engine;
+
+/// The longest message. Answers a sender that would fill our memory; the 64 KiB below what gRPC libraries take by default
+/// leave room for the envelope that a delivery puts around a body of this length.
+pub const MESSAGE_BYTES_MAX: usize = (4 << 20) - (64 << 10);
+
+/// The longest message of an upload: chunks are waited for by a file, so that a few of them must not be many megabytes.
+pub const CHUNK_BYTES_MAX: usize = 256 << 10;
+
+/// Tags and lengths around a chunk.
+const CHUNK_FRAME: usize = 64;
+
+/// The longest request headers. Ours are a few hundred bytes; more would be an attempt on memory.
+const HEADER_BYTES_MAX: u32 = 16 << 10;
+
+/// Calls open at once on one connection; bounds what a single peer may have us hold, and leaves the busiest adapter room.
+const STREAMS_PER_CONNECTION: u32 = 1024;
+
+/// What may be on its way to us unread, per call and per connection: enough for an upload over a long line at full speed.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+
+/// A connection that has been silent is asked whether it is there; without an answer it is closed. Firewalls forget
+/// connections without telling either end.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+const KEEP_ALIVE_ANSWER: Duration = Duration::from_secs(10);
+
+/// The bus, ready to serve.
+pub(crate) struct Bus {
+    services: Router,
+    health: Health,
+}
+
+impl Bus {
+    /// Puts the services of `engine` together. Once `stopping` is cancelled no call is begun and inbox streams end.
+    pub(crate) async fn new(engine: &Engine, limits: &config::Limits, stopping: &CancellationToken) -> Self {
+        let (health, health_service) = Health::new().await;
+        let (engine, stopping) = (engine.clone(), stopping.clone());
+        let calls = layers::Calls::new(limits.calls, limits.uploads, stopping.clone());
+        let dossiers = DossiersServer::new(dossiers::Dossiers { engine: engine.clone() });
+        let documents = DocumentsServer::new(documents::Documents { engine: engine.clone() });
+        let registry = RegistryServer::new(registry::Registry { engine: engine.clone() });
+        let inbox = InboxServer::new(inbox::Inbox { engine, stopping });
+        let services = Routes::new(dossiers.max_decoding_message_size(MESSAGE_BYTES_MAX))
+            .add_service(documents.max_decoding_message_size(CHUNK_BYTES_MAX + CHUNK_FRAME))
+            .add_service(registry.max_decoding_message_size(MESSAGE_BYTES_MAX))
+            .add_service(inbox.max_decoding_message_size(MESSAGE_BYTES_MAX))
+            .add_service(health_service)
+            .add_service(reflected().build_v1().expect("the descriptors were made by the build"))
+            .add_service(reflected().build_v1alpha().expect("the descriptors were made by the build"));
+        Self { services: layers::around(services.into_axum_router(), &calls), health }
+    }
+
+    /// Says to those who probe over the bus whether it serves.
+    pub(crate) fn health(&self) -> Health {
+        self.health.clone()
+    }
+
+    /// Serves connections of `tcp` until `stop` is cancelled and the calls under way have ended.
+    ///
+    /// # Errors
+    /// None in ordinary life: failing connections and accepts are not the server's end.
+    pub(crate) async fn serve(
+        self,
+        tcp: TcpListener,
+        tls: SharedTls,
+        ours: lgsp_certs::TrustDomain,
+        limits: &config::Limits,
+        stop: CancellationToken,
+    ) -> Result<(), tonic::transport::Error> {
+        let connections = listener::accept(tcp, tls, ours, limits.connections);
+        Server::builder()
+            .max_concurrent_streams(STREAMS_PER_CONNECTION)
+            .http2_max_header_list_size(HEADER_BYTES_MAX)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .http2_keepalive_interval(Some(KEEP_ALIVE))
+            .http2_keepalive_timeout(Some(KEEP_ALIVE_ANSWER))
+            .add_routes(Routes::from(self.services).prepare())
+            .serve_with_incoming_shutdown(connections, stop.cancelled_owned())
+            .await
+    }
+}
+
+/// The longest message that the service behind `path` takes.
+fn limit_of(path: &str) -> usize {
+    let documents = path.strip_prefix('/').and_then(|path| path.strip_prefix(documents_name()));
+    if documents.is_some_and(|rest| rest.starts_with('/')) { CHUNK_BYTES_MAX } else { MESSAGE_BYTES_MAX }
+}
+
+fn documents_name() -> &'static str {
+    <DocumentsServer<documents::Documents> as NamedService>::NAME
+}
+
+/// What reflection tells: the language of the bus, and not the formats we store.
+fn reflected() -> tonic_reflection::server::Builder<'static> {
+    let mut ours = FileDescriptorSet::decode(lgsp_proto::DESCRIPTORS).expect("the descriptors were made by the build");
+    ours.file.retain(|file| matches!(file.package(), "lgsp.v1" | "google.protobuf"));
+    tonic_reflection::server::Builder::configure()
+        .register_file_descriptor_set(ours)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}

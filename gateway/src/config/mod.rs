@@ -1,0 +1,391 @@
+//! What an operator writes, checked as a whole before anything starts.
+//!
+//! `raw` is the file as it was written, a tree of keys; this module turns it into one checked struct per part. Every
+//! problem is reported at once, with the key, what is wrong and what to do. Secrets are paths here, never values, so the
+//! whole of a [`Config`] may be printed.
+
+mod raw;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use lgsp_certs::{TlsFiles, TrustDomain};
+use lgsp_domain::decide::TimeBounds;
+use lgsp_proto::types::BusinessTime;
+
+use self::raw::{Raw, Section};
+
+/// What begins the name of every environment variable that overrides a key: `LGSP_GATEWAY__LISTEN__BUS` is `listen.bus`.
+pub const ENVIRONMENT_PREFIX: &str = "LGSP_GATEWAY__";
+
+/// Everything about one gateway.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Config {
+    /// The trust domain: it signs receipts under this name, and knows systems of this domain only.
+    pub name: TrustDomain,
+    /// Where it listens.
+    pub listen: Listen,
+    /// Its certificate, and whose certificates it accepts.
+    pub tls: TlsFiles,
+    /// Where the journal and the indexes are.
+    pub store: Store,
+    /// Where documents are.
+    pub documents: Documents,
+    /// What the business clock runs by.
+    pub business_clock: BusinessClock,
+    /// How much of everything.
+    pub limits: Limits,
+    /// A folder of registry files, applied when the store holds no registry yet.
+    pub first_registry: Option<PathBuf>,
+}
+
+/// Where it listens.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Listen {
+    /// The bus: gRPC with mutual TLS.
+    pub bus: SocketAddr,
+    /// Probes and status for this machine: HTTP without TLS, on a loopback address only.
+    pub local: SocketAddr,
+}
+
+/// Where the journal and the indexes are.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Store {
+    /// The data folder; made when missing.
+    pub dir: PathBuf,
+    /// The file with the key that wraps all others; made when missing. Keep a copy elsewhere: without it nothing opens.
+    pub node_key: PathBuf,
+}
+
+/// Where documents are.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Documents {
+    /// The folder; made when missing.
+    pub dir: PathBuf,
+    /// The largest document, in bytes.
+    pub max_bytes: u64,
+}
+
+/// What the business clock runs by.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum BusinessClock {
+    /// The machine's clock.
+    System,
+    /// A replay: it stands at this time until it is set, over the local listener.
+    Replay {
+        /// Where it stands first.
+        start: BusinessTime,
+    },
+}
+
+/// How much of everything, where an operator may want it different.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// How far business time may lie ahead and back.
+    pub time_bounds: TimeBounds,
+    /// How long a delivery may be under way before it is delivered again.
+    pub lease: Duration,
+    /// How long a declined delivery rests.
+    pub decline_pause: Duration,
+    /// How long calls under way may take to finish when the gateway stops.
+    pub grace: Duration,
+    /// How many calls are worked on at once.
+    pub calls: usize,
+    /// How many uploads are taken at once.
+    pub uploads: usize,
+    /// How many connections are open at once.
+    pub connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            time_bounds: TimeBounds::default(),
+            lease: Duration::from_secs(60),
+            decline_pause: Duration::from_secs(5),
+            grace: Duration::from_secs(20),
+            calls: 1024,
+            uploads: 64,
+            connections: 4096,
+        }
+    }
+}
+
+/// The largest document unless the file says otherwise: what a scanner makes of a thick file.
+const DOCUMENT_BYTES_DEFAULT: u64 = 50 << 20;
+
+impl Config {
+    /// Reads the file at `path` and overrides it with `environment`; relative paths in it start at its folder.
+    ///
+    /// # Errors
+    /// Every problem of the file and of the environment.
+    pub fn load(path: &Path, environment: impl IntoIterator<Item = (String, String)>) -> Result<Self, Problems> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Problems(vec![Problem::new(
+                "",
+                format!("{} cannot be read: {error}", path.display()),
+                "name a file that this account may read",
+            )])
+        })?;
+        let base = path.parent().unwrap_or(Path::new(""));
+        Self::parse(&text, base, environment)
+    }
+
+    /// Parses the text of a configuration file. `base` is where relative paths start.
+    ///
+    /// # Errors
+    /// Every problem of the text and of the environment.
+    pub fn parse(
+        text: &str,
+        base: &Path,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Problems> {
+        let mut raw = Raw::parse(text)?;
+        raw.override_with(environment);
+        let listen = listen(&mut raw.section("listen"));
+        let tls = tls(&mut raw.section("tls"), base);
+        let store = store(&mut raw.section("store"), base);
+        let documents = documents(&mut raw.section("documents"), base);
+        let business_clock = business_clock(&mut raw.section("business_clock"));
+        let limits = limits(&mut raw.section("limits"));
+        let first_registry = raw.section("registry").optional("first", |dir: String| path(base, dir));
+        let name = raw.rest().required("name", "the trust domain of the bus, e.g. lgsp.hue.gov.vn", trust_domain);
+
+        let config = (|| {
+            Some(Self {
+                name: name?,
+                listen: listen?,
+                tls: tls?,
+                store: store?,
+                documents: documents?,
+                business_clock: business_clock?,
+                limits: limits?,
+                first_registry: first_registry?,
+            })
+        })();
+        raw.finish(config)
+    }
+
+    /// The effective values, as a file that would give the same configuration. Secrets appear as paths only.
+    pub fn to_toml(&self) -> String {
+        let text = |path: &Path| toml::Value::from(path.display().to_string());
+        let seconds = |duration: Duration| integer(duration.as_secs());
+        let bounds = &self.limits.time_bounds;
+        let mut sections = vec![
+            (
+                "listen",
+                vec![("bus", self.listen.bus.to_string().into()), ("local", self.listen.local.to_string().into())],
+            ),
+            (
+                "tls",
+                vec![
+                    ("certificate", text(&self.tls.certificate)),
+                    ("key", text(&self.tls.key)),
+                    ("client_bundle", text(&self.tls.bundle)),
+                ],
+            ),
+            ("store", vec![("dir", text(&self.store.dir)), ("node_key", text(&self.store.node_key))]),
+            ("documents", vec![("dir", text(&self.documents.dir)), ("max_bytes", integer(self.documents.max_bytes))]),
+            (
+                "business_clock",
+                match self.business_clock {
+                    BusinessClock::System => vec![("kind", "system".into())],
+                    BusinessClock::Replay { start } => {
+                        vec![("kind", "replay".into()), ("start", start.to_string().into())]
+                    }
+                },
+            ),
+            (
+                "limits",
+                vec![
+                    ("business_ahead_s", seconds(bounds.ahead)),
+                    ("business_back_s", seconds(bounds.back)),
+                    ("lease_s", seconds(self.limits.lease)),
+                    ("decline_pause_s", seconds(self.limits.decline_pause)),
+                    ("grace_s", seconds(self.limits.grace)),
+                    ("calls", integer(self.limits.calls as u64)),
+                    ("uploads", integer(self.limits.uploads as u64)),
+                    ("connections", integer(self.limits.connections as u64)),
+                ],
+            ),
+        ];
+        if let Some(first) = &self.first_registry {
+            sections.push(("registry", vec![("first", text(first))]));
+        }
+        // Written out here, because a table of the library would come out in alphabetic order, unlike the manual.
+        let mut out = format!("name = {}\n", toml::Value::from(self.name.to_string()));
+        for (section, entries) in sections {
+            out += &format!("\n[{section}]\n");
+            for (key, value) in entries {
+                out += &format!("{key} = {value}\n");
+            }
+        }
+        out
+    }
+}
+
+fn integer(value: u64) -> toml::Value {
+    i64::try_from(value).unwrap_or(i64::MAX).into()
+}
+
+fn listen(section: &mut Section<'_>) -> Option<Listen> {
+    let bus = section.or_default("bus", || SocketAddr::from(([0, 0, 0, 0], 7443)), socket);
+    let local = section.or_default(
+        "local",
+        || SocketAddr::from(([127, 0, 0, 1], 7480)),
+        |text: String| {
+            let local = socket(text)?;
+            // It has neither TLS nor access control: whoever reaches it reads figures, and sets a replay's clock.
+            if local.ip().is_loopback() {
+                Ok(local)
+            } else {
+                Err(("is not a loopback address", "use 127.0.0.1 or [::1]"))
+            }
+        },
+    );
+    Some(Listen { bus: bus?, local: local? })
+}
+
+fn tls(section: &mut Section<'_>, base: &Path) -> Option<TlsFiles> {
+    let mut file = |key, what| section.required(key, what, |file: String| path(base, file));
+    let certificate = file("certificate", "a PEM file with the gateway's certificate; `lgsp certs` makes one");
+    let key = file("key", "a PEM file with the certificate's private key");
+    let bundle = file("client_bundle", "a PEM file with the root certificates that clients must chain to");
+    Some(TlsFiles { certificate: certificate?, key: key?, bundle: bundle? })
+}
+
+fn store(section: &mut Section<'_>, base: &Path) -> Option<Store> {
+    let dir = section.required("dir", "the data folder", |dir: String| path(base, dir));
+    let node_key = section.required("node_key", "the file of the node's key", |file: String| path(base, file));
+    if let (Some(dir), Some(node_key)) = (&dir, &node_key)
+        && node_key.starts_with(dir)
+    {
+        // A backup of the folder would carry the key to what is sealed in it.
+        section.problem("node_key", "lies inside the data folder", "keep the key apart from what it seals");
+        return None;
+    }
+    Some(Store { dir: dir?, node_key: node_key? })
+}
+
+fn documents(section: &mut Section<'_>, base: &Path) -> Option<Documents> {
+    let dir = section.required("dir", "the folder for documents", |dir: String| path(base, dir));
+    let max_bytes = section.or_default("max_bytes", || DOCUMENT_BYTES_DEFAULT, at_least_one);
+    Some(Documents { dir: dir?, max_bytes: max_bytes? })
+}
+
+fn business_clock(section: &mut Section<'_>) -> Option<BusinessClock> {
+    let kind = section.or_default(
+        "kind",
+        || "system",
+        |kind: String| match kind.as_str() {
+            "system" => Ok("system"),
+            "replay" => Ok("replay"),
+            _ => Err(("is neither \"system\" nor \"replay\"", "use \"system\" outside of demonstrations and tests")),
+        },
+    );
+    if kind? == "system" {
+        return Some(BusinessClock::System);
+    }
+    let start =
+        section.required("start", "where the replay begins, e.g. \"2025-07-14T07:00:00+07:00\"", |text: String| {
+            text.parse().map_err(|_| ("is not a time as in RFC 3339", "write it like \"2025-07-14T07:00:00+07:00\""))
+        });
+    Some(BusinessClock::Replay { start: start? })
+}
+
+fn limits(section: &mut Section<'_>) -> Option<Limits> {
+    let Limits { time_bounds, lease, decline_pause, grace, calls, uploads, connections } = Limits::default();
+    let ahead = section.or_default("business_ahead_s", || time_bounds.ahead, seconds);
+    let back = section.or_default("business_back_s", || time_bounds.back, seconds);
+    let lease = section.or_default("lease_s", || lease, seconds);
+    let decline_pause = section.or_default("decline_pause_s", || decline_pause, seconds);
+    let grace = section.or_default("grace_s", || grace, seconds);
+    let calls = section.or_default("calls", || calls, count);
+    let uploads = section.or_default("uploads", || uploads, count);
+    let connections = section.or_default("connections", || connections, count);
+    Some(Limits {
+        time_bounds: TimeBounds { ahead: ahead?, back: back? },
+        lease: lease?,
+        decline_pause: decline_pause?,
+        grace: grace?,
+        calls: calls?,
+        uploads: uploads?,
+        connections: connections?,
+    })
+}
+
+/// What is wrong with a value, and what to do about it.
+type Wrong = (&'static str, &'static str);
+
+fn trust_domain(text: String) -> Result<TrustDomain, Wrong> {
+    text.parse().map_err(|_| ("is not a trust domain", "use lower-case letters, digits, dots and dashes"))
+}
+
+fn socket(text: String) -> Result<SocketAddr, Wrong> {
+    text.parse().map_err(|_| ("is not an address with a port", "write it like \"0.0.0.0:7443\" or \"[::]:7443\""))
+}
+
+fn path(base: &Path, text: String) -> Result<PathBuf, Wrong> {
+    if text.is_empty() { Err(("is empty", "name a file or folder")) } else { Ok(base.join(text)) }
+}
+
+fn at_least_one(number: u64) -> Result<u64, Wrong> {
+    if number == 0 { Err(("is 0", "allow at least 1")) } else { Ok(number) }
+}
+
+fn count(number: u64) -> Result<usize, Wrong> {
+    // Semaphores count to about 2^61; nothing sensible comes near a million.
+    let count = usize::try_from(at_least_one(number)?).ok().filter(|count| *count <= 1_000_000);
+    count.ok_or(("is more than a million", "use a number that this machine can bear"))
+}
+
+fn seconds(number: u64) -> Result<Duration, Wrong> {
+    const TEN_YEARS: u64 = 10 * 366 * 24 * 3600;
+    if number > TEN_YEARS {
+        Err(("is more than ten years", "give seconds"))
+    } else {
+        Ok(Duration::from_secs(at_least_one(number)?))
+    }
+}
+
+/// One problem of a configuration.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Problem {
+    /// The key, e.g. `listen.bus`; empty when the file as a whole is at fault.
+    pub key: String,
+    /// What is wrong.
+    pub what: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl Problem {
+    fn new(key: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { key: key.into(), what: what.into(), remedy: remedy.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.key.is_empty() {
+            write!(f, "{} ", self.key)?;
+        }
+        write!(f, "{}; {}", self.what, self.remedy)
+    }
+}
+
+/// Every problem of a configuration; never empty.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub struct Problems(pub Vec<Problem>);
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the configuration has {} problem(s)", self.0.len())?;
+        self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+//! A bad file is told whole; a good one survives being printed.
+
+use super::*;
+
+const GOOD: &str = r#"
+name = "lgsp.hue.test"
+[tls]
+certificate = "tls/gateway.pem"
+key = "tls/gateway.key"
+client_bundle = "tls/ca.pem"
+[store]
+dir = "data"
+node_key = "secret/node.key"
+[documents]
+dir = "documents"
+"#;
+
+fn parse(text: &str, environment: &[(&str, &str)]) -> Result<Config, Problems> {
+    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Config::parse(text, Path::new("/etc/lgsp"), environment)
+}
+
+fn keys(problems: &Problems) -> Vec<&str> {
+    problems.0.iter().map(|problem| problem.key.as_str()).collect()
+}
+
+#[test]
+fn what_is_not_said_has_a_default_and_paths_start_at_the_file() {
+    let config = parse(GOOD, &[]).unwrap();
+    assert_eq!(config.listen.bus, "0.0.0.0:7443".parse().unwrap());
+    assert_eq!(config.listen.local, "127.0.0.1:7480".parse().unwrap());
+    assert_eq!(config.store.dir, Path::new("/etc/lgsp/data"));
+    assert_eq!(config.limits, Limits::default());
+    assert_eq!((config.business_clock, config.first_registry), (BusinessClock::System, None));
+}
+
+#[test]
+fn every_problem_is_reported_at_once_with_its_key() {
+    let bad = r#"
+        colour = "red"
+        [listen]
+        bus = "bus"
+        local = "0.0.0.0:7480"
+        [tls]
+        certificate = 7
+        client_bundle = ""
+        [store]
+        dir = "data"
+        node_key = "data/node.key"
+        [documents]
+        dir = "documents"
+        max_bytes = 0
+        max_byte = 1
+        [business_clock]
+        kind = "sundial"
+        [limits]
+        lease_s = -1
+    "#;
+    let problems = parse(bad, &[("LGSP_GATEWAY__A__B__C", "1")]).unwrap_err();
+    let mut found = keys(&problems);
+    found.sort_unstable();
+    assert_eq!(
+        found,
+        [
+            "LGSP_GATEWAY__A__B__C",
+            "business_clock.kind",
+            "colour",
+            "documents.max_byte",
+            "documents.max_bytes",
+            "limits.lease_s",
+            "listen.bus",
+            "listen.local",
+            "name",
+            "store.node_key",
+            "tls.certificate",
+            "tls.client_bundle",
+            "tls.key",
+        ]
+    );
+    assert!(problems.0.iter().all(|problem| !problem.what.is_empty() && !problem.remedy.is_empty()));
+}
+
+#[test]
+fn a_replay_needs_its_start() {
+    let replay = format!("{GOOD}\n[business_clock]\nkind = \"replay\"\n");
+    assert_eq!(keys(&parse(&replay, &[]).unwrap_err()), ["business_clock.start"]);
+    let start = ("LGSP_GATEWAY__BUSINESS_CLOCK__START", "2025-07-14T07:00:00+07:00");
+    let BusinessClock::Replay { start } = parse(&replay, &[start]).unwrap().business_clock else { panic!("no replay") };
+    assert_eq!(start.to_string(), "2025-07-14T07:00:00+07:00");
+}
+
+#[test]
+fn the_environment_overrides_the_file_and_others_variables_are_left_alone() {
+    let environment = [
+        ("LGSP_GATEWAY__LISTEN__BUS", "127.0.0.1:1"),
+        ("LGSP_GATEWAY__LIMITS__CALLS", "8"),
+        ("LGSP_GATEWAY__NAME", "other.test"),
+        ("LGSP_ADAPTER__LISTEN__BUS", "no"),
+        ("PATH", "/bin"),
+    ];
+    let config = parse(GOOD, &environment).unwrap();
+    assert_eq!((config.listen.bus, config.limits.calls), ("127.0.0.1:1".parse().unwrap(), 8));
+    assert_eq!(config.name, "other.test".parse().unwrap());
+}
+
+#[test]
+fn what_is_printed_parses_back_to_the_same() {
+    let replay = [
+        ("LGSP_GATEWAY__BUSINESS_CLOCK__KIND", "replay"),
+        ("LGSP_GATEWAY__BUSINESS_CLOCK__START", "2025-07-14T07:00:00+07:00"),
+        ("LGSP_GATEWAY__REGISTRY__FIRST", "registry/hue"),
+    ];
+    for environment in [&replay[..], &[]] {
+        let config = parse(GOOD, environment).unwrap();
+        assert_eq!(parse(&config.to_toml(), &[]).unwrap(), config);
+    }
+}
+
+#[test]
+fn a_file_that_is_not_toml_names_the_line() {
+    let problems = parse("name = \"a\"\n[listen\n", &[]).unwrap_err();
+    assert!(problems.0[0].what.starts_with("line 2 "), "{problems}");
+}

@@ -1,0 +1,326 @@
+//! Documents: streamed in chunks at constant memory, sealed on disk under a key of their own, resumable.
+//!
+//! A document belongs to the party that uploaded it and, once an event names it, to that dossier. A digest grants
+//! nothing: it is looked up among the party's own uploads, or among the documents of a dossier the party may know.
+//!
+//! On disk, `whole/` holds complete documents by identifier and `partial/` what is under way; a file moves from one to the other only when it
+//! is synced and its digest was checked, and is on record only after that.
+
+mod file;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use lgsp_journal::seal::DataKey;
+use lgsp_proto::types::{ActorId, MediaType, PartyId, Sha256Digest};
+use lgsp_proto::{Reason, Refusal};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinHandle;
+
+use self::file::{Partial, Whole};
+use super::access::{Authorized, Peer};
+use super::clock::machine_now;
+use super::lanes::{Held, Lane};
+use super::{Engine, commit_failed, read_failed};
+use crate::store::{Commit, DocumentMeta};
+
+/// How many uploads and downloads may be under way at once; each costs a thread that waits on the disk and a few chunks.
+const STREAMS_MAX: usize = 64;
+
+/// How many received messages may wait for the disk.
+const QUEUE: usize = 4;
+
+/// The folder of documents.
+#[derive(Clone, Debug)]
+pub struct Documents {
+    dir: PathBuf,
+    streams: Arc<Semaphore>,
+}
+
+impl Documents {
+    /// Opens the folder, makes it if need be, and sweeps uploads that nobody has gone on with for a week.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or written.
+    pub fn open(dir: PathBuf) -> std::io::Result<Self> {
+        file::prepare(&dir, machine_now())?;
+        Ok(Self { dir, streams: Arc::new(Semaphore::new(STREAMS_MAX)) })
+    }
+
+    fn permit(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        Arc::clone(&self.streams).try_acquire_owned().map_err(|_| Refusal::new(Reason::Overloaded))
+    }
+}
+
+/// What a party is about to upload.
+#[derive(Clone, Debug)]
+pub struct Announced {
+    /// In whose name.
+    pub party: PartyId,
+    /// The clerk.
+    pub actor: ActorId,
+    /// SHA-256 of the whole content.
+    pub sha256: Sha256Digest,
+    /// Size of the whole content.
+    pub size_bytes: u64,
+    /// What kind of content it is.
+    pub media_type: MediaType,
+    /// Where the bytes to come start.
+    pub offset: u64,
+}
+
+/// How far an upload is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct UploadState {
+    /// Where to go on.
+    pub offset: u64,
+    /// Whether the document is there and free to be attached.
+    pub complete: bool,
+}
+
+/// An upload that was let in.
+pub enum Upload {
+    /// The party uploaded this content before and has not attached it yet: nothing to send.
+    Already(DocumentMeta),
+    /// Send on.
+    Open(UploadSession),
+}
+
+/// An upload under way. Dropping it keeps what is whole chunks, for a later resume.
+pub struct UploadSession {
+    engine: Engine,
+    announced: Announced,
+    system: String,
+    key_id: u64,
+    chunks: mpsc::Sender<Step>,
+    writer: JoinHandle<Result<(), UploadError>>,
+    lane: Held,
+}
+
+enum Step {
+    Chunk(Bytes),
+    Finish,
+}
+
+/// Why an upload ended early.
+#[derive(Debug, thiserror::Error)]
+enum UploadError {
+    #[error("the content does not have the size or digest announced")]
+    Mismatch,
+    #[error("the upload does not go on where it ended")]
+    Offset(u64),
+    #[error("the document folder failed")]
+    Io(#[from] std::io::Error),
+    #[error("a stored chunk cannot be opened")]
+    Damaged,
+}
+
+impl UploadError {
+    fn refusal(self) -> Refusal {
+        match self {
+            Self::Mismatch => Refusal::new(Reason::DocumentDigestMismatch),
+            Self::Offset(offset) => Refusal::new(Reason::DocumentOffsetWrong).detail("offset", offset),
+            Self::Io(_) | Self::Damaged => {
+                tracing::error!(error = &self as &dyn std::error::Error, "an upload failed");
+                Refusal::new(Reason::ReadOnly)
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// Where `party` should go on with an upload.
+    ///
+    /// # Errors
+    /// Those of [`Engine::authorize`].
+    pub async fn upload_state(
+        &self,
+        peer: &Peer,
+        party: &PartyId,
+        sha256: &Sha256Digest,
+    ) -> Result<UploadState, Refusal> {
+        let _ = self.authorize(peer, party)?;
+        if let Some(free) = self.free_document(party, sha256).await? {
+            return Ok(UploadState { offset: free.size_bytes, complete: true });
+        }
+        let (dir, party, sha256) = (self.inner.documents.dir.clone(), party.clone(), *sha256);
+        let offset = blocking(move || Ok(Partial::durable_bytes(&dir, &party, &sha256)?)).await?;
+        Ok(UploadState { offset, complete: false })
+    }
+
+    /// Lets an upload in.
+    ///
+    /// # Errors
+    /// Those of [`Engine::authorize`]; `DOCUMENT_TOO_LARGE`, `DOCUMENT_OFFSET_WRONG`, `OVERLOADED`.
+    pub async fn begin_upload(&self, peer: &Peer, announced: Announced) -> Result<Upload, Refusal> {
+        let _ = self.authorize(peer, &announced.party)?;
+        let max = self.inner.settings.document_bytes_max;
+        if announced.size_bytes > max {
+            return Err(Refusal::new(Reason::DocumentTooLarge).detail("max_bytes", max));
+        }
+        let permit = self.inner.documents.permit()?;
+        let party = announced.party.to_string();
+        let lane = self.inner.lanes.hold([Lane::Document(&party, announced.sha256.as_bytes())]).await;
+        if let Some(free) = self.free_document(&announced.party, &announced.sha256).await? {
+            return Ok(Upload::Already(free));
+        }
+        let fresh = self.inner.store.new_key().await.map_err(read_failed)?;
+        let (dir, about) = (self.inner.documents.dir.clone(), announced.clone());
+        let store = Arc::clone(&self.inner.store);
+        let handle = tokio::runtime::Handle::current();
+        let key_of = move |id: u64| -> Option<DataKey> { handle.block_on(store.key(id)).ok().flatten() };
+        let partial = blocking(move || Partial::open(&dir, &about, fresh, key_of)).await?;
+        let key_id = partial.key_id();
+        let (chunks, steps) = mpsc::channel(QUEUE);
+        let writer = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            write(partial, steps)
+        });
+        let system = peer.system().to_owned();
+        Ok(Upload::Open(UploadSession { engine: self.clone(), announced, system, key_id, chunks, writer, lane }))
+    }
+
+    /// Streams a document of a dossier, from `offset`.
+    ///
+    /// # Errors
+    /// `DOSSIER_NOT_FOUND`, `DOCUMENT_NOT_FOUND`, `CONTENT_ERASED`, `OVERLOADED`, those of [`Engine::authorize`].
+    pub async fn download(
+        &self,
+        peer: &Peer,
+        party: &PartyId,
+        dossier: &str,
+        sha256: &Sha256Digest,
+        offset: u64,
+    ) -> Result<Download, Refusal> {
+        let authorized = self.authorize(peer, party)?;
+        let meta = self.document_of(&authorized, dossier, sha256).await?;
+        let key = self.inner.store.key(meta.key_id).await.map_err(read_failed)?;
+        let key = key.ok_or_else(|| Refusal::new(Reason::ContentErased))?;
+        let permit = self.inner.documents.permit()?;
+        let dir = self.inner.documents.dir.clone();
+        let (id, size) = (meta.id, meta.size_bytes);
+        let whole = blocking(move || Whole::open(&dir, id, size, key, offset)).await?;
+        let (sender, chunks) = mpsc::channel(QUEUE);
+        tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            for chunk in whole {
+                let failed = chunk.is_err();
+                let sent = sender.blocking_send(chunk.map_err(UploadError::refusal));
+                if sent.is_err() || failed {
+                    return;
+                }
+            }
+        });
+        Ok(Download { meta, chunks })
+    }
+
+    async fn document_of(
+        &self,
+        authorized: &Authorized,
+        dossier: &str,
+        sha256: &Sha256Digest,
+    ) -> Result<DocumentMeta, Refusal> {
+        let code = self.resolve(dossier).await?;
+        let dossier = self.inner.store.dossier(&code).await.map_err(read_failed)?;
+        let known = dossier.filter(|dossier| authorized.may_know(dossier));
+        let known = known.ok_or_else(|| Refusal::new(Reason::DossierNotFound))?;
+        let attached = known.documents.iter().find(|document| document.sha256 == *sha256);
+        let attached = attached.ok_or_else(|| Refusal::new(Reason::DocumentNotFound))?;
+        let meta = self.inner.store.document_by_id(attached.document_id).await.map_err(read_failed)?;
+        meta.ok_or_else(|| {
+            tracing::error!(dossier.code = %code, "an attached document is not on record");
+            Refusal::new(Reason::Internal)
+        })
+    }
+
+    /// A document that `party` uploaded and no dossier has yet.
+    async fn free_document(&self, party: &PartyId, sha256: &Sha256Digest) -> Result<Option<DocumentMeta>, Refusal> {
+        let found = self.inner.store.document(party, sha256).await.map_err(read_failed)?;
+        Ok(found.filter(|meta| meta.dossier.is_none()))
+    }
+}
+
+impl UploadSession {
+    /// Takes the next bytes; waits when the disk is behind.
+    ///
+    /// # Errors
+    /// Why the upload ended; what was whole is kept.
+    pub async fn write(&mut self, chunk: Bytes) -> Result<(), Refusal> {
+        if self.chunks.send(Step::Chunk(chunk)).await.is_ok() {
+            return Ok(());
+        }
+        Err(writer_ended(&mut self.writer).await.err().unwrap_or_else(|| Refusal::new(Reason::DocumentDigestMismatch)))
+    }
+
+    /// Checks the digest and puts the document on record. Durable when it returns `Ok`.
+    ///
+    /// # Errors
+    /// `DOCUMENT_DIGEST_MISMATCH`: what was sent is thrown away. Those of a commit.
+    pub async fn finish(self) -> Result<DocumentMeta, Refusal> {
+        let Self { engine, announced, system, key_id, chunks, mut writer, lane } = self;
+        let store = Arc::clone(&engine.inner.store);
+        let work = async move {
+            let _lane = lane;
+            // A writer that has ended already says why when it is joined.
+            let _ = chunks.send(Step::Finish).await;
+            writer_ended(&mut writer).await?;
+            let meta = DocumentMeta {
+                id: key_id,
+                party: announced.party,
+                actor: announced.actor,
+                system,
+                sha256: announced.sha256,
+                size_bytes: announced.size_bytes,
+                media_type: announced.media_type,
+                key_id,
+                stored_at: machine_now(),
+                dossier: None,
+            };
+            store.commit(Commit::Document(meta.clone())).await.map_err(|error| commit_failed(&error))?;
+            Ok(meta)
+        };
+        engine.to_the_end(work).await
+    }
+}
+
+/// A document on its way down.
+pub struct Download {
+    /// What it is.
+    pub meta: DocumentMeta,
+    /// Its bytes from the offset on; an error ends it.
+    pub chunks: mpsc::Receiver<Result<Bytes, Refusal>>,
+}
+
+fn write(mut partial: Partial, mut steps: mpsc::Receiver<Step>) -> Result<(), UploadError> {
+    while let Some(step) = steps.blocking_recv() {
+        match step {
+            Step::Chunk(bytes) => partial.push(&bytes)?,
+            Step::Finish => return partial.complete(),
+        }
+    }
+    // The caller went away: whole chunks are kept, synced, for a resume.
+    partial.keep()
+}
+
+async fn writer_ended(writer: &mut JoinHandle<Result<(), UploadError>>) -> Result<(), Refusal> {
+    match writer.await {
+        Ok(ended) => ended.map_err(UploadError::refusal),
+        Err(panicked) => {
+            tracing::error!(%panicked, "a document writer panicked");
+            Err(Refusal::new(Reason::Internal))
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, UploadError> + Send + 'static,
+) -> Result<T, Refusal> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.map_err(UploadError::refusal),
+        Err(panicked) => {
+            tracing::error!(%panicked, "the document folder panicked");
+            Err(Refusal::new(Reason::Internal))
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! Admission: parse was before, delivery is after; here it is decided and made durable, once per request key.
+//!
+//! The order never changes: who speaks → what the signature says → hold the lanes → was this key answered before → the
+//! documents named → decide → number → receipt → commit → tell the inboxes → answer.
+
+use bytes::Bytes;
+use lgsp_certs::Purpose;
+use lgsp_domain::decide::{self, Decision, What};
+use lgsp_domain::dossier::{AttachedDocument, Opening};
+use lgsp_proto::types::{DossierCode, PartyId, RequestKey, Sha256Digest};
+use lgsp_proto::{FieldViolation, Reason, Refusal};
+
+use super::access::{Authorized, Peer};
+use super::clock::machine_now;
+use super::lanes::Lane;
+use super::{Engine, commit_failed, read_failed};
+use crate::store::{Admission, Answer, Answered, Commit, NumberError};
+
+/// A request as it came off the wire: what was parsed, and the very bytes that were signed.
+#[derive(Clone, Debug)]
+pub struct Signed<T> {
+    /// What the bytes say.
+    pub content: T,
+    /// The bytes.
+    pub body: Bytes,
+    /// The signature over them.
+    pub signature: Bytes,
+    /// The key that makes a repeat recognisable.
+    pub request_key: RequestKey,
+    /// The documents it names, each with its path in the message.
+    pub documents: Vec<NamedDocument>,
+    /// What parsing found odd though well formed: stable word and field.
+    pub warnings: Vec<(String, String)>,
+    /// W3C traceparent of the call.
+    pub traceparent: Option<String>,
+}
+
+/// A document as a request names it.
+#[derive(Clone, Debug)]
+pub struct NamedDocument {
+    /// Where in the message, e.g. `components[2].document`.
+    pub field: String,
+    /// SHA-256 of the content.
+    pub sha256: Sha256Digest,
+    /// Its size.
+    pub size_bytes: u64,
+}
+
+/// What the caller is told.
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    /// The answer, the same at every repeat.
+    pub answer: Answer,
+    /// True when it had been admitted before.
+    pub repeated: bool,
+}
+
+impl Engine {
+    /// Admits a new dossier. Durable when it returns `Ok`.
+    ///
+    /// # Errors
+    /// Any refusal that says nothing was written; `OUTCOME_UNKNOWN` when only a repeat can tell.
+    pub async fn submit(&self, peer: Peer, signed: Signed<decide::Submission>) -> Result<Admitted, Refusal> {
+        let engine = self.clone();
+        self.to_the_end(async move { engine.submit_now(&peer, signed).await }).await
+    }
+
+    async fn submit_now(&self, peer: &Peer, mut signed: Signed<decide::Submission>) -> Result<Admitted, Refusal> {
+        let authorized = self.authorize(peer, &signed.content.acting_party)?;
+        peer.check_signature(Purpose::Submission, &signed.body, &signed.signature)?;
+        self.remember_certificate(peer).await?;
+
+        let party = authorized.party().to_string();
+        let aliases: Vec<String> = signed.content.aliases.iter().map(ToString::to_string).collect();
+        let given = signed.content.code.as_ref().map(ToString::to_string);
+        let mut lanes = vec![Lane::Key(&party, signed.request_key.as_str())];
+        lanes.extend(aliases.iter().map(|alias| Lane::Dossier(alias)));
+        lanes.extend(given.iter().map(|code| Lane::Dossier(code)));
+        // Two submissions must not attach one upload: the document's lane is held until the first is committed.
+        lanes.extend(signed.documents.iter().map(|document| Lane::Document(&party, document.sha256.as_bytes())));
+        let _held = self.inner.lanes.hold(lanes).await;
+
+        let body_sha256 = digest(&signed.body);
+        if let Some(repeat) = self.repeat(authorized.party(), &signed.request_key, &body_sha256).await? {
+            return Ok(repeat);
+        }
+        signed.content.documents = self.attach(&authorized, &signed.documents, None).await?;
+        self.refuse_taken_aliases(&aliases).await?;
+        let bounds = &self.inner.settings.time_bounds;
+        let admissible = decide::submission(&signed.content, authorized.registry(), self.clock().now(), bounds)?;
+        let code = match signed.content.code.clone() {
+            Some(code) => self.check_leased(&authorized, admissible.authority(), code).await?,
+            None => self.next_code(admissible.authority(), admissible.day()).await?,
+        };
+        let decision = admissible.with_code(code)?;
+        self.admit(peer, signed, body_sha256, decision, None).await
+    }
+
+    /// Admits an entry about an existing dossier. Durable when it returns `Ok`.
+    ///
+    /// # Errors
+    /// As [`Engine::submit`].
+    pub async fn record(&self, peer: Peer, signed: Signed<RecordedEntry>) -> Result<Admitted, Refusal> {
+        let engine = self.clone();
+        self.to_the_end(async move { engine.record_now(&peer, signed).await }).await
+    }
+
+    async fn record_now(&self, peer: &Peer, mut signed: Signed<RecordedEntry>) -> Result<Admitted, Refusal> {
+        let authorized = self.authorize(peer, &signed.content.entry.acting_party)?;
+        peer.check_signature(Purpose::Entry, &signed.body, &signed.signature)?;
+        self.remember_certificate(peer).await?;
+
+        let code = self.resolve(&signed.content.dossier).await?;
+        let party = authorized.party().to_string();
+        let (named, key) = (code.to_string(), signed.request_key.clone());
+        let mut lanes = vec![Lane::Key(&party, key.as_str()), Lane::Dossier(&named)];
+        lanes.extend(signed.documents.iter().map(|document| Lane::Document(&party, document.sha256.as_bytes())));
+        let _held = self.inner.lanes.hold(lanes).await;
+
+        let body_sha256 = digest(&signed.body);
+        if let Some(repeat) = self.repeat(authorized.party(), &signed.request_key, &body_sha256).await? {
+            return Ok(repeat);
+        }
+        let dossier = self.inner.store.dossier(&code).await.map_err(read_failed)?;
+        let dossier = dossier.ok_or_else(|| Refusal::new(Reason::DossierNotFound))?;
+        if !authorized.may_know(&dossier) {
+            return Err(Refusal::new(Reason::DossierNotFound));
+        }
+        let attached = self.attach(&authorized, &signed.documents, Some(&code)).await?;
+        match &mut signed.content.entry.what {
+            What::ProvideSupplement { documents } | What::Resolve { documents, .. } => *documents = attached,
+            // Nothing else names documents.
+            _ => {}
+        }
+        let bounds = &self.inner.settings.time_bounds;
+        let entry = &signed.content.entry;
+        let decision = decide::entry(&dossier, entry, authorized.registry(), self.clock().now(), bounds)?;
+        self.admit(peer, signed, body_sha256, decision, Some(&dossier.opening)).await
+    }
+
+    /// The last steps of every admission: receipt, commit, inboxes.
+    async fn admit<T>(
+        &self,
+        peer: &Peer,
+        signed: Signed<T>,
+        body_sha256: Sha256Digest,
+        decision: Decision,
+        opened: Option<&Opening>,
+    ) -> Result<Admitted, Refusal> {
+        let Decision { event, warnings, .. } = decision;
+        let opening =
+            event.opening.as_ref().or(opened).expect("a first event opens the dossier, a later one finds it open");
+        let decided = warnings.iter().map(|warning| (warning.as_str().to_owned(), String::new()));
+        let warnings = signed.warnings.into_iter().chain(decided).collect();
+        let admitted_at = machine_now();
+        let key = &signed.request_key;
+        let signer = &self.inner.signer;
+        let answer = signer.answer(&event, opening, key, &body_sha256, admitted_at, warnings);
+        let recipients = event.recipients.clone();
+        let admission = Admission {
+            event,
+            request_key: signed.request_key,
+            body: signed.body,
+            body_sha256,
+            signature: signed.signature,
+            certificate: peer.certificate(),
+            system: peer.system().to_owned(),
+            traceparent: signed.traceparent,
+            admitted_at,
+            answer: answer.clone(),
+        };
+        let committed = self.inner.store.commit(Commit::Admission(Box::new(admission))).await;
+        committed.map_err(|error| commit_failed(&error))?;
+        self.inner.inboxes.arrived(&recipients);
+        Ok(Admitted { answer, repeated: false })
+    }
+
+    /// The answer given before to this key, if any; a refusal when it came with other content.
+    async fn repeat(
+        &self,
+        party: &PartyId,
+        key: &RequestKey,
+        body_sha256: &Sha256Digest,
+    ) -> Result<Option<Admitted>, Refusal> {
+        match self.inner.store.by_key(party, key).await.map_err(read_failed)? {
+            None => Ok(None),
+            Some(Answered { body_sha256: before, answer, .. }) if before == *body_sha256 => {
+                Ok(Some(Admitted { answer, repeated: true }))
+            }
+            Some(_) => Err(Refusal::new(Reason::KeyReused).field("request_key", "was used with other content")),
+        }
+    }
+
+    /// Finds the documents a request names among those its party uploaded; every one at fault is named.
+    async fn attach(
+        &self,
+        authorized: &Authorized,
+        named: &[NamedDocument],
+        to: Option<&DossierCode>,
+    ) -> Result<Vec<AttachedDocument>, Refusal> {
+        let mut attached = Vec::with_capacity(named.len());
+        let mut refusal: Option<Refusal> = None;
+        for document in named {
+            let found = self.inner.store.document(authorized.party(), &document.sha256).await.map_err(read_failed)?;
+            let (reason, problem) = match found {
+                None => (Reason::DocumentUnknown, "was not uploaded by the acting party"),
+                Some(meta) if meta.size_bytes != document.size_bytes => {
+                    (Reason::DocumentDigestMismatch, "has another size than the uploaded content")
+                }
+                Some(meta) if meta.dossier.is_some() && meta.dossier.as_ref() != to => {
+                    (Reason::DocumentOfAnotherDossier, "belongs to another dossier")
+                }
+                Some(meta) => {
+                    attached.push(AttachedDocument {
+                        sha256: meta.sha256,
+                        size_bytes: meta.size_bytes,
+                        media_type: meta.media_type,
+                        document_id: meta.id,
+                    });
+                    continue;
+                }
+            };
+            refusal = Some(refusal.unwrap_or_else(|| Refusal::new(reason)).field(&document.field, problem));
+        }
+        refusal.map_or(Ok(attached), Err)
+    }
+
+    async fn refuse_taken_aliases(&self, aliases: &[String]) -> Result<(), Refusal> {
+        let mut taken = Vec::new();
+        for (index, alias) in aliases.iter().enumerate() {
+            if self.lookup(alias).await?.is_some() {
+                let problem = "another dossier carries this code".to_owned();
+                taken.push(FieldViolation { field: format!("aliases[{index}]"), problem });
+            }
+        }
+        if taken.is_empty() {
+            return Ok(());
+        }
+        let refusal = Refusal::new(Reason::AliasTaken);
+        Err(taken.into_iter().fold(refusal, |refusal, taken| refusal.field(taken.field, taken.problem)))
+    }
+
+    /// The dossier that carries `name` as its code or as an alias.
+    pub(super) async fn lookup(&self, name: &str) -> Result<Option<DossierCode>, Refusal> {
+        if let Ok(code) = name.parse::<DossierCode>()
+            && self.inner.store.dossier(&code).await.map_err(read_failed)?.is_some()
+        {
+            return Ok(Some(code));
+        }
+        self.inner.store.by_alias(name).await.map_err(read_failed)
+    }
+
+    /// As [`Self::lookup`], for callers to whom an unknown dossier is not found.
+    pub(super) async fn resolve(&self, name: &str) -> Result<DossierCode, Refusal> {
+        self.lookup(name).await?.ok_or_else(|| Refusal::new(Reason::DossierNotFound))
+    }
+
+    async fn next_code(&self, authority: &PartyId, day: jiff::civil::Date) -> Result<DossierCode, Refusal> {
+        let number =
+            self.inner.store.take_number(authority, day).await.map_err(|error| number_failed(error, authority))?;
+        DossierCode::issue(authority, day, number)
+            .map_err(|_| Refusal::new(Reason::NumbersExhausted).detail("authority", authority).detail("day", day))
+    }
+
+    /// A number the desk already gave out must be one that was leased to it, and not used before.
+    async fn check_leased(
+        &self,
+        authorized: &Authorized,
+        authority: &PartyId,
+        code: DossierCode,
+    ) -> Result<DossierCode, Refusal> {
+        let refusal = || Refusal::new(Reason::CodeNotLeased).detail("authority", authority);
+        if code.party() != authority {
+            return Err(refusal().field("dossier_code", "is not in the competent authority's name"));
+        }
+        let store = &self.inner.store;
+        let leased = store.is_leased(authority, code.date(), authorized.party(), code.number()).await;
+        if !leased.map_err(read_failed)? {
+            return Err(refusal().field("dossier_code", "was not leased to this desk"));
+        }
+        if store.dossier(&code).await.map_err(read_failed)?.is_some() {
+            return Err(refusal().field("dossier_code", "is taken"));
+        }
+        Ok(code)
+    }
+}
+
+/// An entry, and the dossier it names by code or alias.
+#[derive(Clone, Debug)]
+pub struct RecordedEntry {
+    /// The dossier as the caller names it.
+    pub dossier: String,
+    /// What is recorded.
+    pub entry: decide::Entry,
+}
+
+fn number_failed(error: NumberError, authority: &PartyId) -> Refusal {
+    match error {
+        NumberError::Exhausted => Refusal::new(Reason::NumbersExhausted).detail("authority", authority),
+        NumberError::Commit(error) => commit_failed(&error),
+        NumberError::Read(error) => read_failed(error),
+    }
+}
+
+/// SHA-256 over the body bytes as received.
+fn digest(body: &[u8]) -> Sha256Digest {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, body);
+    Sha256Digest::try_from(digest.as_ref()).expect("SHA-256 has 32 bytes")
+}

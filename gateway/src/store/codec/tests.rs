@@ -1,0 +1,312 @@
+//! What is written is read back, whatever it is.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use jiff::civil::Time;
+use lgsp_domain::deadline::Limit;
+use lgsp_domain::deadline::clock::{
+    Appointment, Clock, ClockParts, OpenPause, PauseCause, StartPolicy, SupplementPolicy, Terms,
+};
+use lgsp_domain::dossier::{AttachedDocument, Dossier, HandOver, Opening, Places};
+use lgsp_domain::event::Outcome;
+use lgsp_proto::types::{BusinessTime, IntakeChannel, ReturnChannel};
+use prop::option::of;
+use prop::sample::select;
+use proptest::prelude::*;
+use prost::Message;
+
+use super::*;
+
+fn time() -> impl Strategy<Value = BusinessTime> {
+    (0i64..4_000_000_000).prop_map(|seconds| BusinessTime::from_unix_seconds(seconds).unwrap())
+}
+
+fn machine_time() -> impl Strategy<Value = SystemTime> {
+    (0u64..4_000_000_000_000).prop_map(|unix_ms| UNIX_EPOCH + Duration::from_millis(unix_ms))
+}
+
+fn party() -> impl Strategy<Value = PartyId> {
+    "[A-Z][0-9]{2}(\\.[0-9]{1,3}){0,3}".prop_map(|id| id.parse().unwrap())
+}
+
+fn digests() -> impl Strategy<Value = Sha256Digest> {
+    any::<[u8; 32]>().prop_map(Sha256Digest::from)
+}
+
+fn bytes() -> impl Strategy<Value = Bytes> {
+    prop::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from)
+}
+
+fn dossier_code() -> impl Strategy<Value = lgsp_proto::types::DossierCode> {
+    (party(), 1i8..=28, 1u32..=99_999).prop_map(|(party, day, number)| {
+        lgsp_proto::types::DossierCode::issue(&party, Date::constant(2025, 7, day), number).unwrap()
+    })
+}
+
+fn limit() -> impl Strategy<Value = Limit> {
+    prop_oneof![
+        any::<u16>().prop_map(Limit::WorkingDays),
+        any::<u16>().prop_map(Limit::CalendarDays),
+        any::<u16>().prop_map(Limit::WorkingHours),
+        (0i8..24, 0i8..60, 0i8..60)
+            .prop_map(|(hour, minute, second)| Limit::SameDay { cutoff: Time::constant(hour, minute, second, 0) }),
+        Just(Limit::Unlimited),
+    ]
+}
+
+fn clock() -> impl Strategy<Value = Clock> {
+    let civil = || time().prop_map(BusinessTime::civil);
+    let appointment = || (civil(), civil()).prop_map(|(counted_to, falls)| Appointment { counted_to, falls });
+    let cause = select(vec![
+        PauseCause::Supplement,
+        PauseCause::FinancialObligation,
+        PauseCause::PaperTransit,
+        PauseCause::Expertise,
+        PauseCause::PublicNotice,
+        PauseCause::OtherAgency,
+    ]);
+    let pause = (cause, civil()).prop_map(|(cause, since)| OpenPause { cause, since });
+    let terms = (
+        limit(),
+        select(vec![StartPolicy::AtReceipt, StartPolicy::AtAuthority]),
+        select(vec![SupplementPolicy::Resume, SupplementPolicy::Restart]),
+    );
+    let dates = (of(civil()), of(civil()), of(appointment()), of(appointment()));
+    let rest = (prop::collection::vec(pause, 0..4), of(civil()), any::<bool>(), of(civil()));
+    (terms, dates, rest).prop_map(
+        |(
+            (limit, start, supplement),
+            (counts_from, original_due, promised, extended),
+            (open, stopped_since, restarting, latest),
+        )| {
+            let terms = Terms { limit, start, supplement };
+            Clock::from_parts(ClockParts {
+                terms,
+                counts_from,
+                original_due,
+                promised,
+                extended,
+                open,
+                stopped_since,
+                restarting,
+                latest,
+            })
+        },
+    )
+}
+
+fn attached() -> impl Strategy<Value = AttachedDocument> {
+    (digests(), any::<u64>(), any::<u64>()).prop_map(|(sha256, size_bytes, document_id)| AttachedDocument {
+        sha256,
+        size_bytes,
+        media_type: "application/pdf".parse().unwrap(),
+        document_id,
+    })
+}
+
+fn opening() -> impl Strategy<Value = Opening> {
+    let what = (
+        prop::collection::vec("[!-~]{1,20}", 0..3),
+        of("[a-z-]{1,12}"),
+        select(IntakeChannel::ALL.to_vec()),
+        select(ReturnChannel::ALL.to_vec()),
+    );
+    let places = (of(party()), party(), party(), party());
+    (what, places, any::<bool>(), time(), of(time())).prop_map(
+        |((aliases, case, intake_channel, return_channel), places, non_territorial, received_at, acceptance_due)| {
+            let (support_point, intake_desk, competent_authority, return_desk) = places;
+            Opening {
+                aliases: aliases.iter().map(|alias| alias.parse().unwrap()).collect(),
+                procedure: "1.001193".parse().unwrap(),
+                case: case.and_then(|case| case.parse().ok()),
+                locality: "19774".parse().unwrap(),
+                intake_channel,
+                return_channel,
+                places: Places { support_point, intake_desk, competent_authority, return_desk },
+                non_territorial,
+                received_at,
+                acceptance_due,
+                route_rule: "a-rule".to_owned(),
+            }
+        },
+    )
+}
+
+fn status() -> impl Strategy<Value = Status> {
+    select(Status::ALL.to_vec())
+}
+
+fn hand_over() -> impl Strategy<Value = Option<HandOver>> {
+    of(select(vec![HandOver::AtDesk, HandOver::Waiting, HandOver::Processing, HandOver::Returned]))
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let head = (dossier_code(), any::<u32>(), select(Act::ALL.to_vec()), party(), select(Role::ALL.to_vec()), time());
+    let outcome = (clock(), of(status()), of(time()), of(time()), of(time()), prop::collection::vec(attached(), 0..3))
+        .prop_map(|(clock, resume_to, supplement_until, resolved_at, returned_at, documents)| Outcome {
+            clock,
+            resume_to,
+            supplement_until,
+            resolved_at,
+            returned_at,
+            documents,
+        });
+    let rest = (status(), hand_over(), of(opening()), outcome, prop::collection::vec(party(), 0..5), any::<u64>());
+    (head, rest).prop_map(|((code, sequence, act, by, role, occurred_at), rest)| {
+        let (status, hand_over, opening, outcome, recipients, registry_version) = rest;
+        Event {
+            code,
+            sequence,
+            act,
+            by,
+            role,
+            actor: "clerk.1".parse().unwrap(),
+            occurred_at,
+            status,
+            hand_over,
+            opening,
+            outcome,
+            recipients,
+            registry_version,
+        }
+    })
+}
+
+fn admitted_facts() -> impl Strategy<Value = Fact> {
+    let proof = (digests(), bytes(), digests(), of("[0-9a-f-]{10,55}"), machine_time(), any::<u64>());
+    let answer = (bytes(), bytes(), digests(), prop::collection::vec(("[A-Z_]{1,9}", "[a-z_.]{0,9}"), 0..3));
+    (event(), proof, answer).prop_map(|(event, proof, (receipt, signed, certified, warnings))| {
+        let (body_sha256, signature, certificate, traceparent, admitted_at, key_id) = proof;
+        Fact::Admitted(Box::new(Admitted {
+            event,
+            request_key: "a-key".parse().unwrap(),
+            body_sha256,
+            signature,
+            certificate,
+            system: "a-system".to_owned(),
+            traceparent,
+            admitted_at,
+            answer: Answer { receipt, signature: signed, certificate: certified, warnings },
+            key_id,
+        }))
+    })
+}
+
+fn facts() -> impl Strategy<Value = Fact> {
+    let acknowledged = (
+        party(),
+        select(vec![Stage::TakenOver, Stage::HandedOver]),
+        prop::collection::vec((dossier_code(), any::<u32>()), 0..5),
+        machine_time(),
+    )
+        .prop_map(|(party, stage, deliveries, at)| {
+            Fact::Acknowledged(Acknowledgement { party, stage, deliveries, system: "a-system".to_owned(), at })
+        });
+    let stored = (any::<u64>(), party(), digests(), any::<u64>(), any::<u64>(), machine_time()).prop_map(
+        |(id, party, sha256, size_bytes, key_id, stored_at)| {
+            Fact::DocumentStored(DocumentMeta {
+                id,
+                party,
+                actor: "clerk.1".parse().unwrap(),
+                system: "a-system".to_owned(),
+                sha256,
+                size_bytes,
+                media_type: "image/png".parse().unwrap(),
+                key_id,
+                stored_at,
+                dossier: None,
+            })
+        },
+    );
+    let applied = (any::<u64>(), bytes()).prop_map(|(number, content)| {
+        let version = v1::RegistryVersion { number, ..Default::default() };
+        let files = vec![v1::RegistryFile { name: "units.toml".to_owned(), content }];
+        Fact::RegistryApplied(RegistryRecord { version, files })
+    });
+    let seen = (digests(), bytes()).prop_map(|(digest, der)| Fact::CertificateSeen {
+        digest,
+        der,
+        system: "a-system".to_owned(),
+    });
+    let leased = (party(), 0i32..100_000, party(), 0u32..99_999, 0u32..999, machine_time()).prop_map(
+        |(authority, day, desk, first, count, at)| {
+            Fact::NumbersLeased(NumbersLeased {
+                authority,
+                day: date("day", day).unwrap(),
+                desk,
+                numbers: first..first + count,
+                at,
+            })
+        },
+    );
+    prop_oneof![3 => admitted_facts(), 1 => acknowledged, 1 => stored, 1 => applied, 1 => seen, 1 => leased]
+}
+
+proptest! {
+    #[test]
+    fn a_record_says_what_the_fact_said(fact in facts(), body in prop::collection::vec(any::<u8>(), 0..30)) {
+        let bytes = fact.record(body).encode_to_vec();
+        let read = Fact::read(&Record::decode(&bytes[..]).unwrap()).unwrap();
+        prop_assert_eq!(format!("{read:?}"), format!("{fact:?}"));
+    }
+
+    #[test]
+    fn a_state_says_how_the_dossier_stands(
+        event in event(),
+        opening in opening(),
+        key_id in any::<u64>(),
+        informed in prop::collection::vec(party(), 0..4),
+    ) {
+        let Outcome { clock, resume_to, supplement_until, resolved_at, returned_at, documents } = event.outcome;
+        let dossier = Dossier {
+            code: event.code.clone(),
+            opening,
+            status: event.status,
+            resume_to,
+            hand_over: event.hand_over,
+            sequence: event.sequence,
+            clock,
+            supplement_until,
+            resolved_at,
+            returned_at,
+            updated_at: event.occurred_at,
+            registry_version: event.registry_version,
+            documents,
+            informed,
+        };
+        let standing = Held { dossier, key_id };
+        let bytes = state_of(&standing).encode_to_vec();
+        let read = held(&event.code, &store_v1::DossierState::decode(&bytes[..]).unwrap()).unwrap();
+        prop_assert_eq!(read, standing);
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(fact in facts(), flips in prop::collection::vec((any::<usize>(), any::<u8>()), 1..4)) {
+        let mut bytes = fact.record(Vec::new()).encode_to_vec();
+        for (at, value) in flips {
+            let at = at % bytes.len().max(1);
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte = value;
+            }
+        }
+        if let Ok(record) = Record::decode(&bytes[..]) {
+            let _ = Fact::read(&record);
+        }
+    }
+}
+
+/// The first shipped form. Later versions must go on reading it: add a fixture, never change this one.
+#[test]
+fn the_first_form_of_a_record_is_still_read() {
+    let record = Record::decode(&include_bytes!("fixtures/admission-1.bin")[..]).unwrap();
+    let Fact::Admitted(admitted) = Fact::read(&record).unwrap() else { panic!("not an admission") };
+    assert_eq!(admitted.event.code.as_str(), "H57.20-250714-0001");
+    assert_eq!((admitted.event.sequence, admitted.event.act, admitted.event.role), (1, Act::Submit, Role::IntakeDesk));
+    let opening = admitted.event.opening.unwrap();
+    assert_eq!(opening.places.competent_authority.as_str(), "H57.20");
+    assert_eq!(opening.aliases[0].as_str(), "G22-1");
+    assert_eq!(admitted.event.outcome.clock.open_pauses().len(), 1);
+    assert_eq!(admitted.answer.warnings, [("CLOCK_AHEAD".to_owned(), "received_at".to_owned())]);
+    assert_eq!((admitted.key_id, admitted.request_key.as_str()), (7, "key-H57.20-250714-0001-1"));
+    assert_eq!(admitted.event.recipients.len(), 3);
+}

@@ -1,0 +1,55 @@
+//! What every engine behind the port has to hold, as one suite: [`holds`].
+//!
+//! It speaks to the port only. What an engine does beyond it (its files, its crashes) is tested where the engine is.
+
+#![expect(clippy::unwrap_used, reason = "this is a suite of tests")]
+
+mod deliveries;
+mod documents;
+mod listing;
+mod numbers;
+mod races;
+mod reading;
+pub mod sample;
+
+use std::sync::Arc;
+
+use super::Store;
+
+/// Runs the whole suite.
+///
+/// `open` opens the database of a name: an empty one at first, and what was closed under that name afterwards. Databases
+/// of different names have nothing to do with each other.
+///
+/// # Panics
+/// The engine breaks a promise; the message says which.
+pub async fn holds(open: impl AsyncFn(&str) -> Arc<dyn Store>) {
+    reading::what_was_committed_is_read_back(&open).await;
+    reading::events_come_in_order_and_in_pages(&open).await;
+    reading::bodies_are_opened_only_when_asked_for(&open).await;
+    reading::nothing_is_known_of_what_was_never_committed(&open).await;
+    reading::closing_and_opening_changes_nothing(&open).await;
+    reading::a_closed_store_refuses(&open).await;
+    races::an_event_that_is_not_the_next_one_conflicts(&open).await;
+    races::a_key_is_used_once_by_a_party(&open).await;
+    races::an_alias_names_one_dossier(&open).await;
+    races::a_code_is_given_once(&open).await;
+    races::of_many_at_once_exactly_one_wins(&open).await;
+    deliveries::a_delivery_waits_until_it_is_taken_over_and_then_handed_over(&open).await;
+    deliveries::deliveries_come_in_the_order_of_admission_after_a_position(&open).await;
+    deliveries::acknowledging_what_is_not_owed_changes_nothing(&open).await;
+    deliveries::a_long_acknowledgement_counts_every_delivery_once(&open).await;
+    deliveries::a_party_has_nothing_to_do_with_the_inbox_of_another(&open).await;
+    listing::a_party_lists_what_concerns_it_newest_change_first(&open).await;
+    listing::pages_neither_lose_nor_repeat(&open).await;
+    listing::every_filter_filters(&open).await;
+    numbers::no_number_is_taken_twice(&open).await;
+    numbers::a_lease_is_its_desks_alone_and_survives(&open).await;
+    numbers::a_number_that_was_recorded_is_not_taken_again(&open).await;
+    numbers::the_day_ends_at_its_last_number(&open).await;
+    documents::a_document_is_found_by_its_party_and_digest(&open).await;
+    documents::a_document_belongs_to_the_dossier_that_named_it(&open).await;
+    documents::registry_versions_follow_one_another(&open).await;
+    documents::a_certificate_is_recorded_once_however_often_it_is_seen(&open).await;
+    documents::a_data_key_is_fresh_and_can_be_had_again(&open).await;
+}

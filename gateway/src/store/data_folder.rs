@@ -1,0 +1,148 @@
+//! A data folder as files: its parts by name, and who else has them open.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lgsp_journal::seal::{KeyRing, KeyRingError, NodeKey, NodeKeyError};
+use lgsp_journal::{Files, Reader, RealFiles};
+
+/// The journal's part of a data folder. Who holds it holds the whole folder.
+pub(super) const JOURNAL: &str = "journal";
+
+/// The data keys' part of a data folder.
+pub(super) const KEYS: &str = "keys";
+
+/// Why a part of a data folder cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// Another process has it open.
+    #[error("{} is in use by {}", folder.display(), process.map_or_else(|| "another process".to_owned(), |id| format!("process {id}")))]
+    InUse {
+        /// Which.
+        folder: PathBuf,
+        /// The process, where the system tells.
+        process: Option<u32>,
+    },
+    /// There is nothing there.
+    #[error("there is no {}", folder.display())]
+    Missing {
+        /// What was looked for.
+        folder: PathBuf,
+    },
+    /// It cannot be read or written.
+    #[error("{} cannot be used", folder.display())]
+    Io {
+        /// Which.
+        folder: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Why a data folder cannot be looked at. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum CannotRead {
+    /// It is not there, or another process has it.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The node's key cannot be read.
+    #[error("the node's key cannot be read")]
+    NodeKey(#[from] NodeKeyError),
+    /// The data keys do not open with it.
+    #[error("the data keys do not open")]
+    Keys(#[from] KeyRingError),
+    /// The journal cannot be read at all.
+    #[error("the journal cannot be read")]
+    Journal(#[source] io::Error),
+}
+
+/// What is in a data folder that no gateway has open.
+pub(super) struct Stopped {
+    pub(super) reader: Reader,
+    /// What the journal is made of and where it is damaged: it was read whole.
+    pub(super) journal: lgsp_journal::Report,
+    pub(super) keys: KeyRing,
+}
+
+/// Reads the data folder `dir` as it was left, and keeps every other process out.
+///
+/// # Errors
+/// See [`CannotRead`].
+pub(super) fn open_stopped(dir: &Path, node_key: &Path) -> Result<Stopped, CannotRead> {
+    let journal = hold_existing(dir, JOURNAL)?;
+    let keys = KeyRing::open(hold_existing(dir, KEYS)?, &NodeKey::load(node_key)?)?;
+    let (reader, journal) = Reader::rescue(journal).map_err(CannotRead::Journal)?;
+    Ok(Stopped { reader, journal, keys })
+}
+
+/// Opens a part of the data folder `dir`, creating it if it is missing, and keeps every other process out.
+///
+/// # Errors
+/// See [`FolderError`].
+pub(super) fn hold(dir: &Path, part: &str) -> Result<Arc<dyn Files>, FolderError> {
+    let folder = dir.join(part);
+    match RealFiles::open(&folder) {
+        Ok(files) => Ok(Arc::new(files)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            let process = holder(&folder.join("lock"));
+            Err(FolderError::InUse { folder, process })
+        }
+        Err(source) => Err(FolderError::Io { folder, source }),
+    }
+}
+
+/// As [`hold`], for a folder that must be there already.
+///
+/// # Errors
+/// See [`FolderError`].
+fn hold_existing(dir: &Path, part: &str) -> Result<Arc<dyn Files>, FolderError> {
+    let folder = dir.join(part);
+    if !folder.is_dir() {
+        return Err(FolderError::Missing { folder });
+    }
+    hold(dir, part)
+}
+
+/// The process that holds the lock on `file`, as far as the kernel tells (Linux, the same container).
+fn holder(file: &Path) -> Option<u32> {
+    let inode = format!(":{}", fs::metadata(file).ok()?.ino());
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    // "1: FLOCK  ADVISORY  WRITE 4711 08:01:131 0 EOF"
+    let processes = locks.lines().filter_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        (fields.get(5)?.ends_with(&inode)).then(|| fields.get(4)?.parse().ok()).flatten()
+    });
+    // Another file system may have a file of that number, so the process is asked what it has open.
+    let file = file.canonicalize().ok()?;
+    processes.into_iter().find(|process: &u32| {
+        let open = fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
+        open.into_iter().any(|entry| fs::read_link(entry.path()).is_ok_and(|target| target == file))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_held_folder_names_its_holder() {
+        let folder = tempfile::tempdir().unwrap();
+        let _held = hold(folder.path(), JOURNAL).unwrap();
+        match hold(folder.path(), JOURNAL).err() {
+            Some(FolderError::InUse { process, .. }) => assert_eq!(process, Some(std::process::id())),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_not_made_by_looking() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = hold_existing(folder.path(), JOURNAL);
+        assert!(matches!(missing.err(), Some(FolderError::Missing { .. })));
+        assert!(!folder.path().join(JOURNAL).exists());
+    }
+}

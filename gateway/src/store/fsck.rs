@@ -1,0 +1,306 @@
+//! Checking a whole data folder: is what is on disk what was answered, and is what is shown what is on disk?
+//!
+//! It reads everything and repairs nothing. The journal is checked byte by byte, then replayed twice over: through the
+//! projection, whose result must equal the index, and through [`books`], which know the invariants and not the projection,
+//! so that a fault of the projection is found as well. It needs the folder for itself.
+
+mod books;
+
+use std::path::Path;
+
+use lgsp_domain::apply::Inconsistent;
+use lgsp_journal::seal::KeyRing;
+use lgsp_journal::{Position, Reader};
+
+use super::data_folder::{CannotRead, Stopped, open_stopped};
+use super::index::{self, Contradiction};
+use super::index_folder::{IndexFolder, Sled};
+use super::keys;
+use super::overlay::{Base, Memory};
+use super::records;
+use books::Books;
+
+/// Problems that are told one by one; the rest is only counted.
+const TOLD: usize = 1_000;
+
+/// Records between two reports of progress.
+const REPORT_EVERY: u64 = 5_000;
+
+/// Entries of the index that are compared at a time.
+const SLICE: usize = 1_024;
+
+/// What a sound data folder holds, each with a name that never changes.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Invariant {
+    /// Every record is there, unchanged, and can be read.
+    Journal,
+    /// The events of a dossier are numbered without a gap, and each follows the one before it.
+    Sequence,
+    /// No code and no alias is given twice.
+    Code,
+    /// Every delivery is waiting, taken over or handed over, and counted as such.
+    Delivery,
+    /// A request key of a party leads to one event.
+    Key,
+    /// No number of a day is given twice, leased or not, and none above the counter.
+    Number,
+    /// A body that can be opened is the one that was signed for and receipted.
+    Body,
+    /// The certificate behind every signature is on record.
+    Certificate,
+    /// Every signature is one, by the key of its certificate.
+    Signature,
+    /// Every document an event attaches is on record.
+    Document,
+    /// The index is what replaying the journal makes of it.
+    Index,
+}
+
+impl Invariant {
+    /// Its stable name.
+    pub const fn id(self) -> &'static str {
+        match self {
+            Invariant::Journal => "INV-0",
+            Invariant::Sequence => "INV-1",
+            Invariant::Code => "INV-2",
+            Invariant::Delivery => "INV-3",
+            Invariant::Key => "INV-4",
+            Invariant::Number => "INV-5",
+            Invariant::Body => "INV-6",
+            Invariant::Certificate => "INV-7",
+            Invariant::Signature => "INV-8",
+            Invariant::Document => "INV-9",
+            Invariant::Index => "INV-10",
+        }
+    }
+
+    /// What it says, in a sentence.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Invariant::Journal => "every record is there, unchanged, and can be read",
+            Invariant::Sequence => "the events of a dossier are numbered without a gap",
+            Invariant::Code => "no code and no alias is given twice",
+            Invariant::Delivery => "every delivery is waiting, taken over or handed over",
+            Invariant::Key => "a request key leads to one event",
+            Invariant::Number => "no number is given twice, and none lies above the counter",
+            Invariant::Body => "a body is the one that was signed for and receipted",
+            Invariant::Certificate => "the certificate behind every signature is on record",
+            Invariant::Signature => "every signature is one, by the key of its certificate",
+            Invariant::Document => "every attached document is on record",
+            Invariant::Index => "the index is what replaying the journal makes of it",
+        }
+    }
+}
+
+/// Something that is not as it should be. Names codes, parties and positions, never a person.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Problem {
+    /// What is broken.
+    pub invariant: Invariant,
+    /// The record at which it shows; `None` when it is not about one.
+    pub position: Option<u64>,
+    /// What was found.
+    pub what: String,
+}
+
+/// How far a check has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Progress {
+    /// Every byte of the journal has been read.
+    JournalRead {
+        /// The last record.
+        last: u64,
+    },
+    /// Records have been replayed.
+    Replayed {
+        /// Up to this one.
+        position: u64,
+        /// The last one.
+        last: u64,
+    },
+    /// The index is being compared.
+    Comparing,
+}
+
+/// What a check found.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// What the journal is made of, and where it is damaged.
+    pub journal: lgsp_journal::Report,
+    /// Records replayed.
+    pub records: u64,
+    /// Dossiers opened.
+    pub dossiers: u64,
+    /// Events recorded.
+    pub events: u64,
+    /// Deliveries still owed.
+    pub owed: u64,
+    /// Documents stored.
+    pub documents: u64,
+    /// Events whose body was opened and checked.
+    pub bodies: u64,
+    /// Events whose body was erased with its dossier's key.
+    pub erased: u64,
+    /// The record up to which there was an index to compare; `None` when there was no usable one.
+    pub compared: Option<u64>,
+    /// Everything that is not as it should be, in the order in which it was found.
+    pub problems: Vec<Problem>,
+    /// How many more there are.
+    pub more: u64,
+}
+
+impl Report {
+    /// Whether nothing is wrong.
+    pub fn is_sound(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    fn found(&mut self, invariant: Invariant, position: impl Into<Option<Position>>, what: impl Into<String>) {
+        if self.problems.len() == TOLD {
+            self.more += 1;
+            return;
+        }
+        let position = position.into().map(|position: Position| position.0);
+        self.problems.push(Problem { invariant, position, what: what.into() });
+    }
+}
+
+/// Checks the data folder `dir`, whose data keys are wrapped with the key in the file `node_key`.
+///
+/// # Errors
+/// See [`CannotRead`]: nothing was checked. What is found wrong is no error but in the [`Report`].
+pub fn fsck(dir: &Path, node_key: &Path, progress: impl Fn(Progress)) -> Result<Report, CannotRead> {
+    let Stopped { reader, journal, keys } = open_stopped(dir, node_key)?;
+    progress(Progress::JournalRead { last: journal.last.0 });
+
+    let mut report = Report { journal, ..Report::default() };
+    for damage in report.journal.damage.clone() {
+        let what = format!("segment {} is damaged at byte {}", damage.segment, damage.offset);
+        report.found(Invariant::Journal, damage.position, what);
+    }
+    let mut check = Check { books: Books::default(), memory: Memory::default(), keys, report };
+    let index = check.open_index(dir, &reader);
+    check.replay(&reader, index.as_ref(), &progress);
+    let Check { books, memory, mut report, .. } = check;
+    books.close(&memory, &mut report);
+    Ok(report)
+}
+
+/// A check under way.
+struct Check {
+    books: Books,
+    /// What the projection makes of the journal.
+    memory: Memory,
+    keys: KeyRing,
+    report: Report,
+}
+
+impl Check {
+    /// The index and the record it is at, if there is one to compare.
+    fn open_index(&mut self, dir: &Path, reader: &Reader) -> Option<(Sled, Position)> {
+        let folder = IndexFolder::new(dir, reader.journal());
+        if !folder.exists() {
+            return None;
+        }
+        match folder.open(self.report.journal.last) {
+            Ok(index) => Some(index),
+            Err(error) => {
+                self.report.found(Invariant::Index, None, error.to_string());
+                None
+            }
+        }
+    }
+
+    fn replay(&mut self, reader: &Reader, index: Option<&(Sled, Position)>, progress: &dyn Fn(Progress)) {
+        let last = self.report.journal.last;
+        let compare_at = index.map(|(_, applied)| *applied);
+        if compare_at == Some(Position::ORIGIN) {
+            self.compare(index);
+        }
+        let mut from = reader.first();
+        while from <= last {
+            for record in reader.replay(from) {
+                // A record that cannot be read does not hide those behind it.
+                let position = record.as_ref().map_or(from, |(position, _)| *position);
+                from = position.next();
+                match record {
+                    Ok((_, bytes)) => self.record(position, &bytes),
+                    Err(error) => {
+                        self.report.found(Invariant::Journal, position, records::journal_failed(error).to_string());
+                        break;
+                    }
+                }
+                if compare_at == Some(position) {
+                    progress(Progress::Comparing);
+                    self.compare(index);
+                }
+                if position.0 % REPORT_EVERY == 0 || position == last {
+                    progress(Progress::Replayed { position: position.0, last: last.0 });
+                }
+            }
+        }
+    }
+
+    fn record(&mut self, position: Position, bytes: &[u8]) {
+        self.report.records += 1;
+        let (record, fact) = match records::decode(position, bytes) {
+            Ok(read) => read,
+            Err(error) => return self.report.found(Invariant::Journal, position, error.to_string()),
+        };
+        self.books.enter(position, &record, &fact, &self.keys, &mut self.report);
+        match index::project(&fact, position, &self.memory) {
+            Ok(steps) => self.memory.apply(steps.into_iter().flatten()),
+            Err(contradiction) => {
+                let invariant = match &contradiction {
+                    Contradiction::Event(Inconsistent::OpenedTwice { .. }) => Invariant::Code,
+                    Contradiction::Event(_) => Invariant::Sequence,
+                    Contradiction::Again(_) => Invariant::Key,
+                    Contradiction::OtherKey(_) => Invariant::Body,
+                    Contradiction::Read(_) => Invariant::Index,
+                };
+                self.report.found(invariant, position, contradiction.to_string());
+            }
+        }
+    }
+
+    /// Compares the index with what the projection has made so far, which is up to the record the index is at.
+    fn compare(&mut self, index: Option<&(Sled, Position)>) {
+        let Some((index, applied)) = index else { return };
+        self.report.compared = Some(applied.0);
+        let mut expected = self.memory.0.iter().peekable();
+        let mut from = Vec::new();
+        loop {
+            let slice = match index.range(&from, &[u8::MAX], SLICE) {
+                Ok(slice) => slice,
+                Err(error) => return self.report.found(Invariant::Index, None, error.to_string()),
+            };
+            let is_last = slice.len() < SLICE;
+            for (key, value) in slice {
+                from = keys::after(key.to_vec());
+                if !keys::is_projected(&key) {
+                    continue;
+                }
+                while let Some((missing, _)) = expected.next_if(|(expected, _)| **expected < key) {
+                    self.report.found(Invariant::Index, None, format!("{} is missing", keys::describe(missing)));
+                }
+                match expected.next_if(|(expected, _)| **expected == key) {
+                    Some((_, expected)) if *expected == value => {}
+                    Some(_) => {
+                        let what = format!("{} is not what the journal says", keys::describe(&key));
+                        self.report.found(Invariant::Index, None, what);
+                    }
+                    None => {
+                        let what = format!("{} is nothing the journal knows of", keys::describe(&key));
+                        self.report.found(Invariant::Index, None, what);
+                    }
+                }
+            }
+            if is_last {
+                break;
+            }
+        }
+        for (missing, _) in expected {
+            self.report.found(Invariant::Index, None, format!("{} is missing", keys::describe(missing)));
+        }
+    }
+}

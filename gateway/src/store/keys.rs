@@ -1,0 +1,395 @@
+//! The keys of the index: one ordered space, in which the first byte says which tree a key belongs to.
+//!
+//! Each tree has a key type that owns its bytes and names the message stored under it. Texts in keys (parties, codes,
+//! aliases, request keys) are visible ASCII, so a zero byte ends them and keeps their order. Numbers are big-endian, so
+//! that bytes sort as numbers do. A tag is never given to another tree; a retired one stays listed here.
+//!
+//! | tag | tree |
+//! |---|---|
+//! | 1 | [`Applied`] |
+//! | 2 | [`Totals`] |
+//! | 3 | [`Dossier`] |
+//! | 4 | [`Event`] |
+//! | 5 | [`Alias`] |
+//! | 6 | [`Request`] |
+//! | 7 | [`Listed`] |
+//! | 8 | [`Delivery`], waiting |
+//! | 9 | [`Delivery`], taken over |
+//! | 10 | [`Backlog`] |
+//! | 11 | [`Numbers`] |
+//! | 12 | [`Content`] |
+//! | 13 | [`Document`] |
+//! | 14 | [`Registry`] |
+//! | 15 | [`Certificate`] |
+
+use jiff::civil::Date;
+use lgsp_proto::store_v1;
+use lgsp_proto::types::{BusinessTime, DossierCode, PartyId, RequestKey, Sha256Digest};
+
+/// A key of one tree.
+pub(super) trait Key {
+    /// What is stored under it.
+    type Value: prost::Message + Default;
+
+    /// Its bytes.
+    fn encode(&self) -> Vec<u8>;
+}
+
+/// How far the index has come: `01`. Written by the follower, not by the projection.
+pub(super) struct Applied;
+
+/// Totals over everything: `02`.
+pub(super) struct Totals;
+
+/// How a dossier stands: `03 code`.
+pub(super) struct Dossier<'a>(pub(super) &'a DossierCode);
+
+/// Where an event stands in the journal: `04 code 00 sequence(4)`.
+pub(super) struct Event<'a>(pub(super) &'a DossierCode, pub(super) u32);
+
+/// The dossier that carries an alias: `05 alias`.
+pub(super) struct Alias<'a>(pub(super) &'a str);
+
+/// Where a request key was used: `06 party 00 key`.
+pub(super) struct Request<'a>(pub(super) &'a PartyId, pub(super) &'a RequestKey);
+
+/// A dossier in the list of a party, newest change first: `07 party 00 ~updated_at(8) code`.
+///
+/// The time is stored inverted, because the index is read forwards. The list of all dossiers has an empty party.
+pub(super) struct Listed<'a> {
+    pub(super) party: Option<&'a PartyId>,
+    pub(super) updated_at: BusinessTime,
+    pub(super) code: &'a DossierCode,
+}
+
+/// A delivery that a party is owed: `08 party 00 position(8)` while it waits, `09 …` once it was taken over.
+///
+/// The position is that of the admission in the journal: an event is delivered to a party once.
+pub(super) struct Delivery<'a> {
+    pub(super) stage: Owed,
+    pub(super) party: &'a PartyId,
+    pub(super) position: u64,
+}
+
+/// The two trees of deliveries.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Owed {
+    /// Not yet taken over.
+    Waiting,
+    /// Taken over, not yet handed over.
+    TakenOver,
+}
+
+/// How many deliveries a party is owed: `0a party`.
+pub(super) struct Backlog<'a>(pub(super) &'a PartyId);
+
+/// The numbers of an authority's day: `0b authority 00 day(4)`, in days since 1970-01-01.
+pub(super) struct Numbers<'a>(pub(super) &'a PartyId, pub(super) Date);
+
+/// A party's newest document with a digest: `0c party 00 sha256(32)`.
+pub(super) struct Content<'a>(pub(super) &'a PartyId, pub(super) &'a Sha256Digest);
+
+/// A document: `0d id(8)`.
+pub(super) struct Document(pub(super) u64);
+
+/// A registry version: `0e number(8)`.
+pub(super) struct Registry(pub(super) u64);
+
+/// A certificate: `0f sha256(32)`.
+pub(super) struct Certificate<'a>(pub(super) &'a Sha256Digest);
+
+mod tag {
+    pub(super) const APPLIED: u8 = 1;
+    pub(super) const TOTALS: u8 = 2;
+    pub(super) const DOSSIER: u8 = 3;
+    pub(super) const EVENT: u8 = 4;
+    pub(super) const ALIAS: u8 = 5;
+    pub(super) const REQUEST: u8 = 6;
+    pub(super) const LISTED: u8 = 7;
+    pub(super) const WAITING: u8 = 8;
+    pub(super) const TAKEN_OVER: u8 = 9;
+    pub(super) const BACKLOG: u8 = 10;
+    pub(super) const NUMBERS: u8 = 11;
+    pub(super) const CONTENT: u8 = 12;
+    pub(super) const DOCUMENT: u8 = 13;
+    pub(super) const REGISTRY: u8 = 14;
+    pub(super) const CERTIFICATE: u8 = 15;
+}
+
+impl Key for Applied {
+    type Value = store_v1::Applied;
+
+    fn encode(&self) -> Vec<u8> {
+        vec![tag::APPLIED]
+    }
+}
+
+impl Key for Totals {
+    type Value = store_v1::Totals;
+
+    fn encode(&self) -> Vec<u8> {
+        vec![tag::TOTALS]
+    }
+}
+
+impl Key for Dossier<'_> {
+    type Value = store_v1::DossierState;
+
+    fn encode(&self) -> Vec<u8> {
+        bytes(tag::DOSSIER, &[self.0.as_str().as_bytes()])
+    }
+}
+
+impl Key for Event<'_> {
+    type Value = store_v1::At;
+
+    fn encode(&self) -> Vec<u8> {
+        bytes(tag::EVENT, &[self.0.as_str().as_bytes(), END, &self.1.to_be_bytes()])
+    }
+}
+
+impl Key for Alias<'_> {
+    type Value = store_v1::DossierNamed;
+
+    fn encode(&self) -> Vec<u8> {
+        bytes(tag::ALIAS, &[self.0.as_bytes()])
+    }
+}
+
+impl Key for Request<'_> {
+    type Value = store_v1::At;
+
+    fn encode(&self) -> Vec<u8> {
+        bytes(tag::REQUEST, &[self.0.as_str().as_bytes(), END, self.1.as_str().as_bytes()])
+    }
+}
+
+impl Key for Listed<'_> {
+    type Value = store_v1::Listed;
+
+    fn encode(&self) -> Vec<u8> {
+        let mut key = Listed::first(self.party);
+        key.extend_from_slice(&newest_first(self.updated_at));
+        key.extend_from_slice(self.code.as_str().as_bytes());
+        key
+    }
+}
+
+impl Listed<'_> {
+    /// The bytes that all keys of a list begin with.
+    pub(super) fn first(party: Option<&PartyId>) -> Vec<u8> {
+        bytes(tag::LISTED, &[party.map_or("", PartyId::as_str).as_bytes(), END])
+    }
+
+    /// The time and the code in a key of the list; `None` when it is none.
+    pub(super) fn decode(party: Option<&PartyId>, key: &[u8]) -> Option<(BusinessTime, DossierCode)> {
+        let (time, code) = key.strip_prefix(&Listed::first(party)[..])?.split_first_chunk::<8>()?;
+        let seconds = (!u64::from_be_bytes(*time) ^ SIGN) as i64;
+        Some((BusinessTime::from_unix_seconds(seconds).ok()?, std::str::from_utf8(code).ok()?.parse().ok()?))
+    }
+}
+
+impl Key for Delivery<'_> {
+    type Value = store_v1::Owed;
+
+    fn encode(&self) -> Vec<u8> {
+        let mut key = Delivery::first(self.stage, self.party);
+        key.extend_from_slice(&self.position.to_be_bytes());
+        key
+    }
+}
+
+impl Delivery<'_> {
+    /// The bytes that all keys of a party's stage begin with.
+    pub(super) fn first(stage: Owed, party: &PartyId) -> Vec<u8> {
+        let tag = match stage {
+            Owed::Waiting => tag::WAITING,
+            Owed::TakenOver => tag::TAKEN_OVER,
+        };
+        bytes(tag, &[party.as_str().as_bytes(), END])
+    }
+
+    /// The position in any key of a delivery.
+    pub(super) fn position_of(key: &[u8]) -> Option<u64> {
+        key.last_chunk::<8>().map(|position| u64::from_be_bytes(*position))
+    }
+}
+
+impl Key for Backlog<'_> {
+    type Value = store_v1::BacklogCount;
+
+    fn encode(&self) -> Vec<u8> {
+        bytes(tag::BACKLOG, &[self.0.as_str().as_bytes()])
+    }
+}
+
+impl Key for Numbers<'_> {
+    type Value = store_v1::NumbersState;
+
+    fn encode(&self) -> Vec<u8> {
+        // The codes of a dossier carry dates of this century only, so the day is never negative.
+        bytes(tag::NUMBERS, &[self.0.as_str().as_bytes(), END, &super::codec::day_number(self.1).to_be_bytes()])
+    }
+}
+
+impl Key for Content<'_> {
+    type Value = store_v1::DocumentNamed;
+
+    fn encode(&self) -> Vec<u8> {
+        bytes(tag::CONTENT, &[self.0.as_str().as_bytes(), END, self.1.as_bytes()])
+    }
+}
+
+impl Key for Document {
+    type Value = store_v1::DocumentState;
+
+    fn encode(&self) -> Vec<u8> {
+        bytes(tag::DOCUMENT, &[&self.0.to_be_bytes()])
+    }
+}
+
+impl Key for Registry {
+    type Value = store_v1::At;
+
+    fn encode(&self) -> Vec<u8> {
+        bytes(tag::REGISTRY, &[&self.0.to_be_bytes()])
+    }
+}
+
+impl Key for Certificate<'_> {
+    type Value = store_v1::At;
+
+    fn encode(&self) -> Vec<u8> {
+        bytes(tag::CERTIFICATE, &[self.0.as_bytes()])
+    }
+}
+
+/// The first key behind all keys that begin with `prefix`.
+pub(super) fn behind(prefix: &[u8]) -> Vec<u8> {
+    // Every prefix used here ends in a tag or a zero byte, so its last byte can grow.
+    let mut end = prefix.to_vec();
+    if let Some(last) = end.last_mut() {
+        *last += 1;
+    }
+    end
+}
+
+/// The smallest key behind `key`.
+pub(super) fn after(mut key: Vec<u8>) -> Vec<u8> {
+    key.push(0);
+    key
+}
+
+/// Whether the projection writes this key; the follower's own mark is not part of what is compared.
+pub(super) fn is_projected(key: &[u8]) -> bool {
+    key.first() != Some(&tag::APPLIED)
+}
+
+/// A key as an operator can read it, for findings. Keys hold codes and identifiers only, never personal data.
+pub(super) fn describe(key: &[u8]) -> String {
+    let Some((&tag, rest)) = key.split_first() else { return "an empty key".to_owned() };
+    let tree = match tag {
+        tag::APPLIED => "applied",
+        tag::TOTALS => "totals",
+        tag::DOSSIER => "dossier",
+        tag::EVENT => "event",
+        tag::ALIAS => "alias",
+        tag::REQUEST => "request",
+        tag::LISTED => "listed",
+        tag::WAITING => "waiting",
+        tag::TAKEN_OVER => "taken_over",
+        tag::BACKLOG => "backlog",
+        tag::NUMBERS => "numbers",
+        tag::CONTENT => "content",
+        tag::DOCUMENT => "document",
+        tag::REGISTRY => "registry",
+        tag::CERTIFICATE => "certificate",
+        _ => "unknown",
+    };
+    let readable = rest.iter().flat_map(|byte| std::ascii::escape_default(*byte)).map(char::from);
+    format!("{tree}/{}", readable.collect::<String>())
+}
+
+/// Ends a text inside a key.
+const END: &[u8] = &[0];
+
+/// Flipped so that times before 1970 sort before those after it.
+const SIGN: u64 = 1 << 63;
+
+fn newest_first(time: BusinessTime) -> [u8; 8] {
+    (!(time.unix_seconds() as u64 ^ SIGN)).to_be_bytes()
+}
+
+fn bytes(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>() + 1);
+    key.push(tag);
+    for part in parts {
+        key.extend_from_slice(part);
+    }
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn party(id: &str) -> PartyId {
+        id.parse().unwrap()
+    }
+
+    fn code(text: &str) -> DossierCode {
+        text.parse().unwrap()
+    }
+
+    /// The bytes are a stored format: a change here is a new [`super::super::codec::FORMAT`], not a new expectation.
+    #[test]
+    fn the_bytes_are_those_that_were_drawn() {
+        let (desk, dossier) = (party("H57.1"), code("H57-250714-0001"));
+        let digest = Sha256Digest::from([7; 32]);
+        assert_eq!(Applied.encode(), b"\x01");
+        assert_eq!(Totals.encode(), b"\x02");
+        assert_eq!(Dossier(&dossier).encode(), b"\x03H57-250714-0001");
+        assert_eq!(Event(&dossier, 2).encode(), b"\x04H57-250714-0001\0\0\0\0\x02");
+        assert_eq!(Alias("G22/1").encode(), b"\x05G22/1");
+        assert_eq!(Request(&desk, &"k-1".parse().unwrap()).encode(), b"\x06H57.1\0k-1");
+        let updated_at = BusinessTime::from_unix_seconds(1).unwrap();
+        let listed = Listed { party: Some(&desk), updated_at, code: &dossier }.encode();
+        let in_all = Listed { party: None, updated_at, code: &dossier }.encode();
+        assert_eq!(in_all, b"\x07\0\x7f\xff\xff\xff\xff\xff\xff\xfeH57-250714-0001");
+        assert_eq!(listed, b"\x07H57.1\0\x7f\xff\xff\xff\xff\xff\xff\xfeH57-250714-0001");
+        let waiting = Delivery { stage: Owed::Waiting, party: &desk, position: 3 }.encode();
+        assert_eq!(waiting, b"\x08H57.1\0\0\0\0\0\0\0\0\x03");
+        let taken = Delivery { stage: Owed::TakenOver, party: &desk, position: 3 }.encode();
+        assert_eq!(taken, b"\x09H57.1\0\0\0\0\0\0\0\0\x03");
+        assert_eq!(Backlog(&desk).encode(), b"\x0aH57.1");
+        assert_eq!(Numbers(&desk, Date::constant(1970, 1, 3)).encode(), b"\x0bH57.1\0\0\0\0\x02");
+        assert_eq!(Content(&desk, &digest).encode(), [b"\x0cH57.1\0", &[7; 32][..]].concat());
+        assert_eq!(Document(4).encode(), b"\x0d\0\0\0\0\0\0\0\x04");
+        assert_eq!(Registry(5).encode(), b"\x0e\0\0\0\0\0\0\0\x05");
+        assert_eq!(Certificate(&digest).encode(), [b"\x0f", &[7; 32][..]].concat());
+    }
+
+    #[test]
+    fn a_party_never_sees_the_keys_of_another_whose_identifier_begins_alike() {
+        let (short, long) = (party("H57.1"), party("H57.10"));
+        let key = Delivery { stage: Owed::Waiting, party: &long, position: 1 }.encode();
+        let first = Delivery::first(Owed::Waiting, &short);
+        assert!(!(first.clone()..behind(&first)).contains(&key));
+    }
+
+    proptest! {
+        #[test]
+        fn a_listing_runs_from_the_newest_change_to_the_oldest(a in -10_000i64..4_000_000_000, b in -10_000i64..4_000_000_000) {
+            let (desk, dossier) = (party("H57.1"), code("H57-250714-0001"));
+            let key = |seconds| {
+                let updated_at = BusinessTime::from_unix_seconds(seconds).unwrap();
+                Listed { party: Some(&desk), updated_at, code: &dossier }.encode()
+            };
+            prop_assert_eq!(key(a).cmp(&key(b)), b.cmp(&a));
+            let (read, named) = Listed::decode(Some(&desk), &key(a)).unwrap();
+            prop_assert_eq!((read.unix_seconds(), named), (a, dossier.clone()));
+        }
+    }
+}

@@ -1,0 +1,439 @@
+//! The port through which the bus remembers.
+//!
+//! Two engines stand behind it: [`sled`](sled/index.html) on one node (a journal of our own, with sled as the indexes over it), and
+//! PostgreSQL for replicas, to come. The port speaks of dossiers, events and deliveries; no key, no iterator and no
+//! transaction of an engine leaks out of it.
+//!
+//! What every engine promises, and `contract` checks:
+//! - what [`Store::commit`] has answered survives `kill -9` and a power cut, whole or not at all;
+//! - reads see everything that was answered before they began;
+//! - a commit that lost a race (another event on the dossier, the key, the alias, the code) is a [`CommitError::Conflict`]
+//!   and wrote nothing.
+
+mod claims;
+mod codec;
+#[cfg(feature = "test-util")]
+pub mod contract;
+mod counters;
+pub mod data_folder;
+mod follower;
+pub mod fsck;
+mod index;
+mod index_folder;
+mod keys;
+mod overlay;
+pub mod read_only;
+mod records;
+pub mod sled;
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use jiff::civil::Date;
+use lgsp_domain::dossier::Dossier;
+use lgsp_domain::event::Event;
+use lgsp_journal::seal::DataKey;
+use lgsp_proto::types::{
+    ActorId, BusinessTime, DossierCode, MediaType, PartyId, ProcedureCode, RequestKey, Sha256Digest, Status,
+};
+use lgsp_proto::v1;
+
+pub use codec::{Admitted, Fact, NumbersLeased, Unreadable};
+
+/// What the bus remembers, and how it asks for it.
+///
+/// Within one process the caller sees to it that at most one commit per dossier, per request key and per alias is under
+/// way; the engine guards against other processes.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Writes one commit, all or nothing. Durable, and visible to every read, when it returns `Ok`.
+    async fn commit(&self, commit: Commit) -> Result<(), CommitError>;
+
+    /// How a dossier stands.
+    async fn dossier(&self, code: &DossierCode) -> Result<Option<Arc<Dossier>>, ReadError>;
+
+    /// The dossier that carries `alias`.
+    async fn by_alias(&self, alias: &str) -> Result<Option<DossierCode>, ReadError>;
+
+    /// What was answered to `key` of `party`, for as long as the dossier is kept.
+    async fn by_key(&self, party: &PartyId, key: &RequestKey) -> Result<Option<Answered>, ReadError>;
+
+    /// One event of a dossier.
+    async fn event(&self, code: &DossierCode, sequence: u32, bodies: Bodies) -> Result<Option<Recorded>, ReadError>;
+
+    /// The events of a dossier after `after`, in order, at most `limit`.
+    async fn events(
+        &self,
+        code: &DossierCode,
+        after: u32,
+        limit: usize,
+        bodies: Bodies,
+    ) -> Result<Vec<Recorded>, ReadError>;
+
+    /// The dossiers that concern a party, newest change first.
+    async fn list(&self, query: &ListQuery) -> Result<Page, ReadError>;
+
+    /// Takes the next number of `authority` on `day`. Never the same twice, by any number of callers and processes; a
+    /// number whose commit failed may stay unused.
+    async fn take_number(&self, authority: &PartyId, day: Date) -> Result<u32, NumberError>;
+
+    /// Leases `count` numbers of `authority` on `day` to `desk`, durable when answered.
+    async fn lease_numbers(
+        &self,
+        authority: &PartyId,
+        day: Date,
+        desk: &PartyId,
+        count: u32,
+        now: SystemTime,
+    ) -> Result<Range<u32>, NumberError>;
+
+    /// Whether `number` of `authority` on `day` was leased to `desk`.
+    async fn is_leased(&self, authority: &PartyId, day: Date, desk: &PartyId, number: u32) -> Result<bool, ReadError>;
+
+    /// Deliveries not yet taken over by `party`, oldest first, after `after`, at most `limit`.
+    async fn waiting(
+        &self,
+        party: &PartyId,
+        after: Option<InboxPosition>,
+        limit: usize,
+    ) -> Result<Vec<Waiting>, ReadError>;
+
+    /// What a party has waiting and taken over, in figures.
+    async fn backlog(&self, party: &PartyId) -> Result<Backlog, ReadError>;
+
+    /// The stage of one delivery; `None` when it is not owed (never was, or was handed over).
+    async fn delivery_stage(
+        &self,
+        party: &PartyId,
+        code: &DossierCode,
+        sequence: u32,
+    ) -> Result<Option<DeliveryStage>, ReadError>;
+
+    /// A complete document that `party` uploaded.
+    async fn document(&self, party: &PartyId, sha256: &Sha256Digest) -> Result<Option<DocumentMeta>, ReadError>;
+
+    /// A complete document by its identifier.
+    async fn document_by_id(&self, id: u64) -> Result<Option<DocumentMeta>, ReadError>;
+
+    /// The registry version `number`, or the newest.
+    async fn registry(&self, number: Option<u64>) -> Result<Option<RegistryRecord>, ReadError>;
+
+    /// Whether the certificate with this digest is on record.
+    async fn knows_certificate(&self, digest: &Sha256Digest) -> Result<bool, ReadError>;
+
+    /// A certificate on record (DER).
+    async fn certificate(&self, digest: &Sha256Digest) -> Result<Option<Bytes>, ReadError>;
+
+    /// A fresh data key for a document, durable before it is handed out; its identifier goes into [`DocumentMeta`].
+    async fn new_key(&self) -> Result<(u64, DataKey), ReadError>;
+
+    /// The data key `id`; `None` when it was destroyed.
+    async fn key(&self, id: u64) -> Result<Option<DataKey>, ReadError>;
+
+    /// Figures for operators.
+    fn figures(&self) -> Figures;
+
+    /// Finishes what waits, makes everything durable and lets go of the files. Later calls fail.
+    async fn close(&self);
+}
+
+/// One atomic write.
+#[derive(Clone, Debug)]
+pub enum Commit {
+    /// An event and all that comes with it.
+    Admission(Box<Admission>),
+    /// A party's acknowledgements.
+    Acknowledgement(Acknowledgement),
+    /// A document that is complete and durable in the document store.
+    Document(DocumentMeta),
+    /// A registry version.
+    Registry(RegistryRecord),
+    /// A certificate seen for the first time.
+    Certificate {
+        /// SHA-256 of the DER.
+        digest: Sha256Digest,
+        /// The certificate.
+        der: Bytes,
+        /// The system it names.
+        system: String,
+    },
+}
+
+/// An event with its proof and its answer.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    /// What was decided. Its sequence must follow the dossier's.
+    pub event: Event,
+    /// The key the sender gave.
+    pub request_key: RequestKey,
+    /// The body bytes as received; sealed by the engine with the dossier's key.
+    pub body: Bytes,
+    /// SHA-256 of `body`.
+    pub body_sha256: Sha256Digest,
+    /// The sender's signature over the body.
+    pub signature: Bytes,
+    /// SHA-256 of the certificate whose key signed.
+    pub certificate: Sha256Digest,
+    /// The system whose certificate it is.
+    pub system: String,
+    /// W3C traceparent of the call, if it had one.
+    pub traceparent: Option<String>,
+    /// When it was admitted, by the machine clock.
+    pub admitted_at: SystemTime,
+    /// What the caller is answered.
+    pub answer: Answer,
+}
+
+/// What the caller of a submission or an entry gets, now and at every repeat.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Answer {
+    /// A serialized `lgsp.v1.Receipt`.
+    pub receipt: Bytes,
+    /// The gateway's signature over it.
+    pub signature: Bytes,
+    /// SHA-256 of the gateway certificate whose key signed.
+    pub certificate: Sha256Digest,
+    /// Warnings given with it: stable word and field.
+    pub warnings: Vec<(String, String)>,
+}
+
+/// What a key was used for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Answered {
+    /// SHA-256 of the body it came with.
+    pub body_sha256: Sha256Digest,
+    /// The dossier.
+    pub code: DossierCode,
+    /// The event.
+    pub sequence: u32,
+    /// The answer.
+    pub answer: Answer,
+}
+
+/// Whether the sealed bodies are wanted too.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Bodies {
+    /// Open them.
+    With,
+    /// Leave them sealed.
+    Without,
+}
+
+/// An event as it was recorded.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// The clear envelope.
+    pub event: v1::Event,
+    /// The body, when asked for and not erased.
+    pub body: Option<Bytes>,
+    /// True when the dossier's key was destroyed.
+    pub erased: bool,
+    /// The sender's signature over the body.
+    pub signature: Bytes,
+    /// SHA-256 of the certificate whose key signed.
+    pub certificate: Sha256Digest,
+}
+
+/// Which dossiers are wanted.
+#[derive(Clone, Debug)]
+pub struct ListQuery {
+    /// Only those that concern this party; `None` for all, which only operators and auditors may ask.
+    pub party: Option<PartyId>,
+    /// Any of these; empty for all.
+    pub statuses: Vec<Status>,
+    /// Only this procedure.
+    pub procedure: Option<ProcedureCode>,
+    /// Only this authority.
+    pub competent_authority: Option<PartyId>,
+    /// Only this intake desk.
+    pub intake_desk: Option<PartyId>,
+    /// Received at or after.
+    pub received_from: Option<BusinessTime>,
+    /// Received before.
+    pub received_to: Option<BusinessTime>,
+    /// Only non-territorial ones.
+    pub only_non_territorial: bool,
+    /// Only those late at this time.
+    pub only_late_at: Option<BusinessTime>,
+    /// At most this many, 1–200.
+    pub limit: usize,
+    /// Where the previous page ended.
+    pub cursor: Option<Cursor>,
+}
+
+/// Where a page ended: the last dossier that was looked at for it, by update time and code. Opaque to callers once encoded.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Cursor {
+    /// That dossier's `updated_at`.
+    pub updated_at: BusinessTime,
+    /// Its code.
+    pub code: DossierCode,
+}
+
+/// One page of dossiers.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The dossiers.
+    pub dossiers: Vec<Arc<Dossier>>,
+    /// Where to go on; `None` on the last page. A page may be short, or empty, and not be the last.
+    pub next: Option<Cursor>,
+}
+
+/// Orders the deliveries of one party. Not comparable between parties.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct InboxPosition(pub u64);
+
+/// A delivery not yet taken over.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Waiting {
+    /// Where it stands in the party's inbox.
+    pub position: InboxPosition,
+    /// The dossier.
+    pub code: DossierCode,
+    /// The event.
+    pub sequence: u32,
+}
+
+/// How far a delivery has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum DeliveryStage {
+    /// Not yet taken over.
+    Waiting(InboxPosition),
+    /// Durable at the party's adapter, not yet with its own system.
+    TakenOver,
+}
+
+/// A party's inbox in figures.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Backlog {
+    /// Not yet taken over.
+    pub waiting: u64,
+    /// Taken over, not yet handed over.
+    pub taken_over: u64,
+    /// When the oldest waiting one was admitted (Unix milliseconds).
+    pub oldest_admitted_ms: Option<i64>,
+}
+
+/// Acknowledgements of one party at one stage. Those that are not owed any more are ignored.
+#[derive(Clone, Debug)]
+pub struct Acknowledgement {
+    /// The party.
+    pub party: PartyId,
+    /// What it says.
+    pub stage: Stage,
+    /// Which deliveries.
+    pub deliveries: Vec<(DossierCode, u32)>,
+    /// The system that says so.
+    pub system: String,
+    /// When, by the machine clock.
+    pub at: SystemTime,
+}
+
+/// What an acknowledgement says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Stage {
+    /// The adapter has it, synced.
+    TakenOver,
+    /// The agency's own system has it.
+    HandedOver,
+}
+
+/// A complete document.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DocumentMeta {
+    /// Its identifier in the document store.
+    pub id: u64,
+    /// Who uploaded it.
+    pub party: PartyId,
+    /// The clerk.
+    pub actor: ActorId,
+    /// The system.
+    pub system: String,
+    /// SHA-256 of the content.
+    pub sha256: Sha256Digest,
+    /// Size of the content.
+    pub size_bytes: u64,
+    /// What kind of content it is.
+    pub media_type: MediaType,
+    /// The data key that seals it.
+    pub key_id: u64,
+    /// When it was complete, by the machine clock.
+    pub stored_at: SystemTime,
+    /// The dossier it belongs to, once an event attached it. Ignored when committed.
+    pub dossier: Option<DossierCode>,
+}
+
+/// A registry version as applied.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RegistryRecord {
+    /// Number, digest, when and by whom.
+    pub version: v1::RegistryVersion,
+    /// The files.
+    pub files: Vec<v1::RegistryFile>,
+}
+
+/// Figures of a store. All are levels, read at one moment.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Figures {
+    /// Dossiers known.
+    pub dossiers: u64,
+    /// Events recorded.
+    pub events: u64,
+    /// Deliveries not yet taken over.
+    pub waiting: u64,
+    /// Deliveries taken over, not yet handed over.
+    pub taken_over: u64,
+    /// Commits waiting for the committer.
+    pub queued: u64,
+    /// The last durable journal position.
+    pub durable: u64,
+    /// The journal position up to which the indexes are written.
+    pub applied: u64,
+    /// True when nothing can be written any more until a restart.
+    pub read_only: bool,
+}
+
+/// Why a commit did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// Lost a race. Nothing was written; read and decide again.
+    #[error("another commit came first")]
+    Conflict,
+    /// Too many commits wait. Nothing was written.
+    #[error("too many commits are waiting")]
+    Full,
+    /// The store takes no writes any more. Nothing was written.
+    #[error("the store is read-only")]
+    ReadOnly,
+    /// The write was begun and failed: whether it is durable is not known. Only the same request key can tell.
+    #[error("the write failed, its outcome is unknown")]
+    Unknown,
+}
+
+/// Why a read did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// What is stored does not make sense; `lgsp fsck` locates it.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+    /// The engine failed.
+    #[error("the store failed")]
+    Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Why no number was given.
+#[derive(Debug, thiserror::Error)]
+pub enum NumberError {
+    /// The authority's numbers of the day are used up.
+    #[error("the numbers of the day are used up")]
+    Exhausted,
+    /// The lease could not be written.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// The counter could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}

@@ -1,0 +1,84 @@
+//! Records of the journal as the readers of it need them: decoded, and opened with the dossier's key.
+
+use bytes::Bytes;
+use lgsp_journal::Position;
+use lgsp_journal::seal::{DataKey, KeyError, KeyId, KeyRing};
+use lgsp_proto::store_v1::{self, Record};
+use prost::Message;
+
+use super::codec::{self, Fact, Unreadable};
+use super::{Bodies, ReadError, Recorded};
+
+/// The record at `position`, and what it states.
+///
+/// # Errors
+/// It is damaged, or a later version wrote it.
+pub(super) fn decode(position: Position, bytes: &[u8]) -> Result<(Record, Fact), ReadError> {
+    let record = Record::decode(bytes).map_err(|_| unreadable(position, Unreadable("record")))?;
+    let fact = Fact::read(&record).map_err(|error| unreadable(position, error))?;
+    Ok((record, fact))
+}
+
+/// An admission as its readers get it.
+///
+/// # Errors
+/// A field cannot be read, or the body does not open although its key is there.
+pub(super) fn recorded(
+    position: Position,
+    mut stored: store_v1::Admission,
+    keys: &KeyRing,
+    bodies: Bodies,
+) -> Result<Recorded, ReadError> {
+    let sealed = std::mem::take(&mut stored.sealed_body);
+    let (body, erased) = match bodies {
+        Bodies::Without => (None, matches!(keys.get(KeyId(stored.key_id)), Err(KeyError::Destroyed { .. }))),
+        Bodies::With => {
+            let body = open_body(position, &stored, &sealed, keys)?;
+            let erased = body.is_none();
+            (body, erased)
+        }
+    };
+    codec::recorded(stored, body, erased).map_err(|error| unreadable(position, error))
+}
+
+/// The body of an admission; nothing when its key was destroyed.
+fn open_body(
+    position: Position,
+    stored: &store_v1::Admission,
+    sealed: &[u8],
+    keys: &KeyRing,
+) -> Result<Option<Bytes>, ReadError> {
+    let Some(key) = key_of(keys, stored.key_id)? else { return Ok(None) };
+    let event = stored.event.as_ref().ok_or_else(|| unreadable(position, Unreadable("event")))?;
+    let context = codec::body_context(&event.dossier_code, event.sequence);
+    let body = key.open(context.as_bytes(), sealed);
+    body.map(|body| Some(body.into())).map_err(|_| unreadable(position, Unreadable("sealed_body")))
+}
+
+/// The data key `id`; nothing when it was destroyed.
+///
+/// # Errors
+/// The key is damaged or was never made.
+pub(super) fn key_of(keys: &KeyRing, id: u64) -> Result<Option<DataKey>, ReadError> {
+    match keys.get(KeyId(id)) {
+        Ok(key) => Ok(Some(key)),
+        Err(KeyError::Destroyed { .. }) => Ok(None),
+        Err(KeyError::Io(error)) => Err(ReadError::Engine(error.into())),
+        Err(error @ (KeyError::Unknown { .. } | KeyError::Damaged { .. })) => {
+            Err(ReadError::Damaged(error.to_string()))
+        }
+    }
+}
+
+/// A record that could not be had.
+pub(super) fn journal_failed(error: lgsp_journal::ReadError) -> ReadError {
+    match error {
+        lgsp_journal::ReadError::Io(error) => ReadError::Engine(error.into()),
+        error => ReadError::Damaged(error.to_string()),
+    }
+}
+
+/// A record whose content has no meaning.
+pub(super) fn unreadable(position: Position, error: Unreadable) -> ReadError {
+    ReadError::Damaged(format!("record {position}: {error}"))
+}

@@ -1,0 +1,209 @@
+//! The embedded engine: a journal that decides, and sled as the index over it.
+//!
+//! A commit is checked against what stands, sealed, written to the journal with one sync shared by many, projected into
+//! the overlay, and only then answered; sled follows behind. So everything that was answered is in the journal, every read
+//! sees it at once, and sled may lose or break whatever it likes: it is made again from the journal.
+//!
+//! ```text
+//! commit ─ claim ─ check ─ seal ─▶ journal (sync) ─▶ projection ─▶ overlay ─▶ answer
+//!                                                                     └─▶ follower ─▶ sled (checkpoints)
+//! ```
+
+mod committing;
+mod opening;
+mod reading;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use async_trait::async_trait;
+use bytes::Bytes;
+use jiff::civil::Date;
+use lgsp_domain::dossier::Dossier;
+use lgsp_domain::numbering::Counter;
+use lgsp_journal::seal::DataKey;
+use lgsp_proto::types::{DossierCode, PartyId, RequestKey, Sha256Digest};
+
+use super::codec::{Fact, NumbersLeased};
+use super::counters::NotTaken;
+use super::*;
+use committing::Inner;
+pub use opening::{Limits, OpenError, Options, Progress};
+
+/// The embedded engine.
+#[derive(Debug)]
+pub struct SledStore {
+    /// Empty once closed.
+    inner: ArcSwapOption<Inner>,
+}
+
+/// The store was closed; nothing was read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("the store is closed")]
+struct Closed;
+
+impl From<Closed> for ReadError {
+    fn from(closed: Closed) -> Self {
+        ReadError::Engine(closed.into())
+    }
+}
+
+impl From<Closed> for CommitError {
+    fn from(_: Closed) -> Self {
+        CommitError::ReadOnly
+    }
+}
+
+impl SledStore {
+    fn inner(&self) -> Result<Arc<Inner>, Closed> {
+        self.inner.load_full().ok_or(Closed)
+    }
+
+    /// Runs a read that walks many keys or opens bodies where it holds up nobody else.
+    async fn walk<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Inner) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let inner = self.inner()?;
+        let walked = tokio::task::spawn_blocking(move || read(&inner)).await;
+        walked.map_err(|error| ReadError::Engine(error.into()))?
+    }
+}
+
+// A point read touches a page or two, mostly in memory, and runs where it is called.
+#[async_trait]
+impl Store for SledStore {
+    async fn commit(&self, commit: Commit) -> Result<(), CommitError> {
+        self.inner()?.commit(commit).await
+    }
+
+    async fn dossier(&self, code: &DossierCode) -> Result<Option<Arc<Dossier>>, ReadError> {
+        self.inner()?.dossier(code)
+    }
+
+    async fn by_alias(&self, alias: &str) -> Result<Option<DossierCode>, ReadError> {
+        self.inner()?.by_alias(alias)
+    }
+
+    async fn by_key(&self, party: &PartyId, key: &RequestKey) -> Result<Option<Answered>, ReadError> {
+        self.inner()?.by_key(party, key)
+    }
+
+    async fn event(&self, code: &DossierCode, sequence: u32, bodies: Bodies) -> Result<Option<Recorded>, ReadError> {
+        self.inner()?.event(code, sequence, bodies)
+    }
+
+    async fn events(
+        &self,
+        code: &DossierCode,
+        after: u32,
+        limit: usize,
+        bodies: Bodies,
+    ) -> Result<Vec<Recorded>, ReadError> {
+        let code = code.clone();
+        self.walk(move |inner| inner.events(&code, after, limit, bodies)).await
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<Page, ReadError> {
+        let query = query.clone();
+        self.walk(move |inner| inner.list(&query)).await
+    }
+
+    async fn take_number(&self, authority: &PartyId, day: Date) -> Result<u32, NumberError> {
+        let inner = self.inner().map_err(ReadError::from)?;
+        Ok(inner.take_from_counter(authority, day, Counter::take)?)
+    }
+
+    async fn lease_numbers(
+        &self,
+        authority: &PartyId,
+        day: Date,
+        desk: &PartyId,
+        count: u32,
+        now: SystemTime,
+    ) -> Result<Range<u32>, NumberError> {
+        let inner = self.inner().map_err(ReadError::from)?;
+        inner.check_writable()?;
+        let numbers = inner.take_from_counter(authority, day, |counter| counter.lease(desk.clone(), count))?;
+        let lease =
+            NumbersLeased { authority: authority.clone(), day, desk: desk.clone(), numbers: numbers.clone(), at: now };
+        inner.write(Fact::NumbersLeased(lease), Vec::new(), None).await?;
+        Ok(numbers)
+    }
+
+    async fn is_leased(&self, authority: &PartyId, day: Date, desk: &PartyId, number: u32) -> Result<bool, ReadError> {
+        Ok(self.inner()?.recorded_counter(authority, day)?.is_leased_to(desk, number))
+    }
+
+    async fn waiting(
+        &self,
+        party: &PartyId,
+        after: Option<InboxPosition>,
+        limit: usize,
+    ) -> Result<Vec<Waiting>, ReadError> {
+        self.inner()?.waiting(party, after, limit)
+    }
+
+    async fn backlog(&self, party: &PartyId) -> Result<Backlog, ReadError> {
+        self.inner()?.backlog(party)
+    }
+
+    async fn delivery_stage(
+        &self,
+        party: &PartyId,
+        code: &DossierCode,
+        sequence: u32,
+    ) -> Result<Option<DeliveryStage>, ReadError> {
+        self.inner()?.delivery_stage(party, code, sequence)
+    }
+
+    async fn document(&self, party: &PartyId, sha256: &Sha256Digest) -> Result<Option<DocumentMeta>, ReadError> {
+        self.inner()?.document(party, sha256)
+    }
+
+    async fn document_by_id(&self, id: u64) -> Result<Option<DocumentMeta>, ReadError> {
+        self.inner()?.document_by_id(id)
+    }
+
+    async fn registry(&self, number: Option<u64>) -> Result<Option<RegistryRecord>, ReadError> {
+        self.walk(move |inner| inner.registry(number)).await
+    }
+
+    async fn knows_certificate(&self, digest: &Sha256Digest) -> Result<bool, ReadError> {
+        self.inner()?.knows_certificate(digest)
+    }
+
+    async fn certificate(&self, digest: &Sha256Digest) -> Result<Option<Bytes>, ReadError> {
+        self.inner()?.certificate(digest)
+    }
+
+    async fn new_key(&self) -> Result<(u64, DataKey), ReadError> {
+        self.inner()?.new_key()
+    }
+
+    async fn key(&self, id: u64) -> Result<Option<DataKey>, ReadError> {
+        self.inner()?.key(id)
+    }
+
+    fn figures(&self) -> Figures {
+        self.inner().map_or_else(|Closed| Figures { read_only: true, ..Figures::default() }, |inner| inner.figures())
+    }
+
+    async fn close(&self) {
+        let Some(inner) = self.inner.swap(None) else { return };
+        // Joins threads and syncs files; whoever else still reads keeps its part open until it is done.
+        let closed = tokio::task::spawn_blocking(move || inner.close()).await;
+        if let Err(error) = closed {
+            tracing::error!(%error, "closing the store panicked");
+        }
+    }
+}
+
+impl From<NotTaken> for NumberError {
+    fn from(not_taken: NotTaken) -> Self {
+        match not_taken {
+            NotTaken::Exhausted => NumberError::Exhausted,
+            NotTaken::Read(error) => NumberError::Read(error),
+        }
+    }
+}

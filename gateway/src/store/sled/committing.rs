@@ -1,0 +1,308 @@
+//! Committing: claim, check, seal, write, project, answer.
+//!
+//! The order carries the promises. The claim comes before the check, so that nothing can slip in between; the projection
+//! comes before the answer, so that whoever was answered is seen by every later read; the claim is let go of last.
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::civil::Date;
+use lgsp_domain::numbering::{Counter, Exhausted};
+use lgsp_journal::group::{GroupCommit, Handle, Poisoned, SubmitError};
+use lgsp_journal::seal::KeyRing;
+use lgsp_journal::{Position, Reader};
+use lgsp_proto::store_v1::Totals;
+use lgsp_proto::types::PartyId;
+use prost::Message;
+use tokio::sync::oneshot;
+use tracing::error;
+
+use super::super::claims::{Claim, Claims};
+use super::super::codec::{self, Fact};
+use super::super::counters::{Counters, NotTaken};
+use super::super::follower::Follower;
+use super::super::index::{self, fetch};
+use super::super::keys::{self, Key, Owed};
+use super::super::overlay::{Read, View};
+use super::super::records::key_of;
+use super::super::*;
+use crate::store::index_folder::Sled;
+
+/// The open store.
+pub(super) struct Inner {
+    pub(super) reader: Reader,
+    pub(super) keys: Arc<KeyRing>,
+    pub(super) index: Sled,
+    pub(super) follower: Arc<Follower>,
+    pub(super) committer: Mutex<Option<GroupCommit<Pending>>>,
+    pub(super) journal: Handle<Pending>,
+    pub(super) claims: Claims,
+    pub(super) counters: Counters,
+    pub(super) projector: Arc<Projector>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner").field("durable", &self.reader.durable()).finish_non_exhaustive()
+    }
+}
+
+/// A record on its way to the journal, with what it means.
+#[derive(Debug)]
+pub(super) struct Pending {
+    bytes: Vec<u8>,
+    fact: Fact,
+}
+
+impl AsRef<[u8]> for Pending {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Turns records that are durable into changes that are visible. Runs on the committer's thread only, and while opening.
+pub(super) struct Projector {
+    index: Sled,
+    follower: Arc<Follower>,
+    totals: Mutex<Totals>,
+    /// A record could not be projected: what is on disk is right, what is shown no longer is.
+    broken: AtomicBool,
+}
+
+impl Projector {
+    pub(super) fn new(index: Sled, follower: Arc<Follower>) -> Result<Self, ReadError> {
+        let view = View { overlay: follower.overlay(), base: &index };
+        let totals = fetch(&view, &keys::Totals)?.unwrap_or_default();
+        Ok(Self { index, follower, totals: Mutex::new(totals), broken: AtomicBool::new(false) })
+    }
+
+    /// Projects one record and makes it visible.
+    pub(super) fn project(&self, position: Position, fact: &Fact) -> Result<(), index::Contradiction> {
+        let view = View { overlay: self.follower.overlay(), base: &self.index };
+        let steps = index::project(fact, position, &view)?;
+        self.follower.push(position, steps);
+        *self.totals.lock().unwrap_or_else(PoisonError::into_inner) = fetch(&view, &keys::Totals)?.unwrap_or_default();
+        Ok(())
+    }
+
+    /// Projects a batch that has just become durable.
+    pub(super) fn apply(&self, batch: &[(Position, Pending)]) {
+        for (position, pending) in batch {
+            if self.is_broken() {
+                return;
+            }
+            // sled may panic over its own files. Its state is not relied upon after that, only moved aside.
+            let projected = catch_unwind(AssertUnwindSafe(|| self.project(*position, &pending.fact)));
+            let failure = match projected {
+                Ok(Ok(())) => continue,
+                Ok(Err(contradiction)) => contradiction.to_string(),
+                Err(_) => "the index panicked".to_owned(),
+            };
+            error!(%position, failure, "a durable record could not be projected; the store is read-only");
+            self.broken.store(true, Ordering::Release);
+        }
+    }
+
+    fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Acquire) || self.follower.has_failed()
+    }
+}
+
+impl Inner {
+    pub(super) async fn commit(&self, commit: Commit) -> Result<(), CommitError> {
+        self.check_writable()?;
+        let Some(claim) = self.claims.claim(claimed(&commit)) else { return Err(CommitError::Conflict) };
+        let (commit, key_id) = match self.check(commit) {
+            Ok(Checked::Write(commit, key_id)) => (commit, key_id),
+            Ok(Checked::Done) => return Ok(()),
+            Ok(Checked::Conflict) => return Err(CommitError::Conflict),
+            Err(error) => return Err(cannot_read(&error)),
+        };
+        let (key_id, sealed_body) = match &commit {
+            Commit::Admission(admission) => self.seal(admission, key_id).map_err(|error| cannot_read(&error))?,
+            _ => (0, Vec::new()),
+        };
+        self.write(Fact::of(commit, key_id), sealed_body, Some(claim)).await
+    }
+
+    /// Writes one record, and answers when it is durable and visible.
+    pub(super) async fn write(
+        &self,
+        fact: Fact,
+        sealed_body: Vec<u8>,
+        claim: Option<Claim>,
+    ) -> Result<(), CommitError> {
+        let bytes = fact.record(sealed_body).encode_to_vec();
+        let (answer, answered) = oneshot::channel();
+        let projector = Arc::clone(&self.projector);
+        let done = move |written| {
+            let outcome = match written {
+                Ok(_) if projector.is_broken() => Err(CommitError::Unknown),
+                Ok(_) => Ok(()),
+                Err(Poisoned::OutcomeUnknown) => Err(CommitError::Unknown),
+                Err(Poisoned::NotWritten) => Err(CommitError::ReadOnly),
+            };
+            drop(claim);
+            // Whoever asked may be gone; what is written is written.
+            let _ = answer.send(outcome);
+        };
+        self.journal.submit(Pending { bytes, fact }, done).map_err(refused)?;
+        answered.await.unwrap_or(Err(CommitError::Unknown))
+    }
+
+    pub(super) fn check_writable(&self) -> Result<(), CommitError> {
+        if self.reader.is_poisoned() || self.projector.is_broken() { Err(CommitError::ReadOnly) } else { Ok(()) }
+    }
+
+    /// Whether what the commit builds on still stands.
+    fn check(&self, commit: Commit) -> Result<Checked, ReadError> {
+        let view = self.view();
+        let is_free = |key: Vec<u8>| Ok::<bool, ReadError>(view.get(&key)?.is_none());
+        let mut key_id = None;
+        let stands = match &commit {
+            Commit::Admission(admission) => {
+                let event = &admission.event;
+                let held = self.held(&event.code)?;
+                let last = held.as_ref().map_or(0, |held| held.dossier.sequence);
+                key_id = held.map(|held| held.key_id);
+                let mut stands = event.sequence == last + 1 && event.opening.is_some() == (last == 0);
+                stands = stands && is_free(keys::Request(&event.by, &admission.request_key).encode())?;
+                for alias in event.opening.iter().flat_map(|opening| &opening.aliases) {
+                    stands = stands && is_free(keys::Alias(alias.as_str()).encode())?;
+                }
+                stands
+            }
+            Commit::Acknowledgement(acknowledgement) => {
+                let owed = self.still_owed(acknowledgement)?;
+                if owed.deliveries.is_empty() {
+                    return Ok(Checked::Done);
+                }
+                return Ok(Checked::Write(Commit::Acknowledgement(owed), None));
+            }
+            Commit::Document(meta) => is_free(keys::Document(meta.id).encode())?,
+            Commit::Registry(record) => {
+                let newest = fetch(&view, &keys::Totals)?.unwrap_or_default().newest_registry;
+                record.version.number == newest + 1
+            }
+            Commit::Certificate { digest, .. } => {
+                if self.knows_certificate(digest)? {
+                    return Ok(Checked::Done);
+                }
+                true
+            }
+        };
+        Ok(if stands { Checked::Write(commit, key_id) } else { Checked::Conflict })
+    }
+
+    /// The acknowledgement without what it would not change.
+    fn still_owed(&self, acknowledgement: &Acknowledgement) -> Result<Acknowledgement, ReadError> {
+        let (view, party) = (self.view(), &acknowledgement.party);
+        let mut seen = BTreeSet::new();
+        let mut deliveries = Vec::new();
+        for delivery @ (code, sequence) in &acknowledgement.deliveries {
+            let Some(at) = fetch(&view, &keys::Event(code, *sequence))? else { continue };
+            let is = |stage| {
+                Ok::<_, ReadError>(fetch(&view, &keys::Delivery { stage, party, position: at.position })?.is_some())
+            };
+            let owed = is(Owed::Waiting)? || (acknowledgement.stage == Stage::HandedOver && is(Owed::TakenOver)?);
+            if owed && seen.insert(at.position) {
+                deliveries.push(delivery.clone());
+            }
+        }
+        Ok(Acknowledgement { deliveries, ..acknowledgement.clone() })
+    }
+
+    /// Seals a body with the dossier's key, a fresh one for a dossier that is opened.
+    fn seal(&self, admission: &Admission, key_id: Option<u64>) -> Result<(u64, Vec<u8>), ReadError> {
+        let event = &admission.event;
+        let (id, key) = match key_id {
+            None => self.new_key()?,
+            Some(id) => match key_of(&self.keys, id)? {
+                Some(key) => (id, key),
+                // Nothing more is to be said about a dossier that was erased.
+                None => return Err(ReadError::Damaged(format!("the key of {} was destroyed", event.code))),
+            },
+        };
+        let context = codec::body_context(event.code.as_str(), event.sequence);
+        Ok((id, key.seal(context.as_bytes(), &admission.body)))
+    }
+
+    pub(super) fn take_from_counter<T>(
+        &self,
+        authority: &PartyId,
+        day: Date,
+        take: impl FnOnce(&mut Counter) -> Result<T, Exhausted>,
+    ) -> Result<T, NotTaken> {
+        self.counters.take(authority, day, |authority, day| self.recorded_counter(authority, day), take)
+    }
+
+    pub(super) fn figures(&self) -> Figures {
+        let totals = *self.projector.totals.lock().unwrap_or_else(PoisonError::into_inner);
+        Figures {
+            dossiers: totals.dossiers,
+            events: totals.events,
+            waiting: totals.waiting,
+            taken_over: totals.taken_over,
+            queued: self.journal.gauges().queue_depth(),
+            durable: self.reader.durable().0,
+            applied: self.follower.applied().0,
+            read_only: self.check_writable().is_err(),
+        }
+    }
+
+    /// Finishes what waits and makes it durable, in the order in which it flows.
+    pub(super) fn close(&self) {
+        let committer = self.committer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Err(error)) = committer.map(GroupCommit::stop) {
+            // What was answered is durable; only the next start has more to look through.
+            tracing::warn!(%error, "the journal was not closed in order");
+        }
+        self.follower.finish();
+    }
+}
+
+/// What a check came to.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
+enum Checked {
+    /// Write this, sealed with this key of the dossier if it has one.
+    Write(Commit, Option<u64>),
+    /// It is so already.
+    Done,
+    Conflict,
+}
+
+/// The keys that only one commit under way may write.
+fn claimed(commit: &Commit) -> Vec<Vec<u8>> {
+    match commit {
+        Commit::Admission(admission) => {
+            let event = &admission.event;
+            let aliases = event.opening.iter().flat_map(|opening| &opening.aliases);
+            let mut claimed: Vec<Vec<u8>> = aliases.map(|alias| keys::Alias(alias.as_str()).encode()).collect();
+            claimed.push(keys::Dossier(&event.code).encode());
+            claimed.push(keys::Request(&event.by, &admission.request_key).encode());
+            claimed
+        }
+        Commit::Document(meta) => vec![keys::Document(meta.id).encode()],
+        Commit::Registry(_) => vec![keys::Totals.encode()],
+        // Said twice, these change nothing the second time.
+        Commit::Acknowledgement(_) | Commit::Certificate { .. } => Vec::new(),
+    }
+}
+
+fn refused(error: SubmitError) -> CommitError {
+    match error {
+        SubmitError::Full => CommitError::Full,
+        SubmitError::Stopped | SubmitError::Poisoned => CommitError::ReadOnly,
+        SubmitError::TooLong => {
+            error!("a record is too long to be written; its parts should have been limited before");
+            CommitError::ReadOnly
+        }
+    }
+}
+
+fn cannot_read(error: &ReadError) -> CommitError {
+    error!(error = error as &dyn std::error::Error, "a commit could not read what it builds on; nothing was written");
+    CommitError::ReadOnly
+}

@@ -1,0 +1,231 @@
+//! Opening: the journal first, then the index, then what the index lacks.
+//!
+//! An index that does not open, or that is not of this journal, is moved aside and made again. A journal that does not open
+//! is never touched: that is for an operator, with `lgsp fsck` saying where.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use arc_swap::ArcSwapOption;
+use lgsp_journal::group::{self, GroupCommit};
+use lgsp_journal::seal::{KeyRing, NodeKey};
+use lgsp_journal::{Files, Opened, Position, Recovered};
+
+use super::super::data_folder::{self, FolderError};
+use super::super::follower::Follower;
+use super::super::index_folder::{IndexError, IndexFolder, Sled};
+use super::super::*;
+use super::SledStore;
+use super::committing::{Inner, Pending, Projector};
+
+/// Records between two reports of progress.
+const REPORT_EVERY: u64 = 5_000;
+
+/// Where a store is and how it is kept.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The data folder: `journal/`, `keys/`, `index/`. Created if missing.
+    pub dir: PathBuf,
+    /// The file of the node's key, under which the data keys are wrapped. Created if missing.
+    pub node_key: PathBuf,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// Bounds of a store.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Commits that may wait for the committer; the next one is told [`CommitError::Full`].
+    pub queue: usize,
+    /// Where a segment of the journal ends, in bytes.
+    pub segment_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { queue: 8_192, segment_bytes: lgsp_journal::DEFAULT_SEGMENT_BYTES }
+    }
+}
+
+/// How opening goes on, for whoever waits.
+#[derive(Clone, Debug)]
+pub enum Progress {
+    /// The journal is open.
+    JournalOpened {
+        /// Its last durable record.
+        durable: u64,
+        /// Records after the last known durable one that were found whole, copied and synced.
+        copied: u64,
+        /// Bytes of an unfinished write that were left behind.
+        torn_bytes: u64,
+    },
+    /// The index was of no use and is made again from the journal.
+    Rebuilding {
+        /// Why.
+        why: String,
+        /// What became of the old one.
+        aside: PathBuf,
+    },
+    /// Records that the index lacked have been applied.
+    CatchingUp {
+        /// The last applied record.
+        applied: u64,
+        /// The last one there is.
+        durable: u64,
+    },
+}
+
+/// Why the store does not open. Nothing was changed but leftovers of unfinished writes.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The journal does not open: it is damaged, or another process has it.
+    #[error("the journal does not open")]
+    Journal(#[from] lgsp_journal::OpenError),
+    /// The keys do not open.
+    #[error("the keys do not open")]
+    Keys(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The data folder cannot be used, or another process has it.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// There is no thread to be had.
+    #[error("no thread could be started")]
+    Thread(#[source] io::Error),
+    /// The journal contradicts itself; `lgsp fsck` locates it.
+    #[error(transparent)]
+    Damaged(#[from] ReadError),
+}
+
+/// The parts of a data folder.
+struct Parts<'a> {
+    journal: Arc<dyn Files>,
+    keys: KeyRing,
+    dir: &'a Path,
+    limits: Limits,
+}
+
+impl SledStore {
+    /// Opens the store in a data folder, recovering the journal and catching up the index.
+    ///
+    /// Blocks; `progress` is told how far it has come.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(options: &Options, progress: impl Fn(Progress)) -> Result<Self, OpenError> {
+        // The journal's lock keeps every other process out of the whole data folder.
+        let journal = data_folder::hold(&options.dir, data_folder::JOURNAL)?;
+        let keys = data_folder::hold(&options.dir, data_folder::KEYS)?;
+        let node_key = NodeKey::load_or_create(&options.node_key).map_err(|error| OpenError::Keys(error.into()))?;
+        let keys = KeyRing::open(keys, &node_key).map_err(|error| OpenError::Keys(error.into()))?;
+        Self::open_parts(Parts { journal, keys, dir: &options.dir, limits: options.limits }, &progress)
+    }
+
+    /// Opens a store whose journal and keys are on disks of a test's making; the index is in the folder `dir`.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    #[cfg(feature = "test-util")]
+    pub fn open_on(
+        journal: Arc<dyn Files>,
+        keys: Arc<dyn Files>,
+        node_key: &NodeKey,
+        dir: &Path,
+        limits: Limits,
+    ) -> Result<Self, OpenError> {
+        let keys = KeyRing::open(keys, node_key).map_err(|error| OpenError::Keys(error.into()))?;
+        Self::open_parts(Parts { journal, keys, dir, limits }, &|_| ())
+    }
+
+    fn open_parts(parts: Parts<'_>, progress: &dyn Fn(Progress)) -> Result<Self, OpenError> {
+        let options = lgsp_journal::Options { segment_bytes: parts.limits.segment_bytes };
+        let journal = lgsp_journal::open(parts.journal, options)?;
+        let Recovered { copied, torn_bytes, .. } = journal.recovered;
+        progress(Progress::JournalOpened { durable: journal.reader.durable().0, copied, torn_bytes });
+        let (index, projector, follower) = open_index(parts.dir, &journal, progress)?;
+        let hook = Arc::clone(&projector);
+        let limits = group::Limits { queue_records: parts.limits.queue, ..group::Limits::default() };
+        let committer =
+            GroupCommit::start(journal.writer, limits, move |batch: &[(Position, Pending)]| hook.apply(batch))
+                .map_err(OpenError::Thread)?;
+        let inner = Inner {
+            reader: journal.reader,
+            keys: Arc::new(parts.keys),
+            index,
+            follower,
+            journal: committer.handle(),
+            committer: Mutex::new(Some(committer)),
+            claims: Default::default(),
+            counters: Default::default(),
+            projector,
+        };
+        Ok(Self { inner: ArcSwapOption::from_pointee(inner) })
+    }
+}
+
+/// What stands between the journal and its readers.
+type Index = (Sled, Arc<Projector>, Arc<Follower>);
+
+/// Opens the index and brings it up to the journal; if that cannot be done, makes it again.
+fn open_index(dir: &Path, journal: &Opened, progress: &dyn Fn(Progress)) -> Result<Index, OpenError> {
+    let folder = IndexFolder::new(dir, journal.reader.journal());
+    let in_the_folder = |source| OpenError::Folder(FolderError::Io { folder: dir.to_owned(), source });
+    let why = match caught_up(&folder, journal, progress) {
+        Ok(index) => return Ok(index),
+        Err(NotCaughtUp::Locked(source)) => return Err(in_the_folder(source)),
+        Err(NotCaughtUp::Thread(source)) => return Err(OpenError::Thread(source)),
+        Err(NotCaughtUp::Record(error)) => return Err(error.into()),
+        Err(NotCaughtUp::Index(why)) => why,
+    };
+    let aside = folder.move_aside().map_err(in_the_folder)?;
+    progress(Progress::Rebuilding { why, aside });
+    caught_up(&folder, journal, progress).map_err(|failure| match failure {
+        NotCaughtUp::Record(error) => error.into(),
+        NotCaughtUp::Locked(source) => in_the_folder(source),
+        NotCaughtUp::Thread(source) => OpenError::Thread(source),
+        // A new index cannot be wrong about the past, so it is the journal that contradicts itself.
+        NotCaughtUp::Index(why) => ReadError::Damaged(why).into(),
+    })
+}
+
+/// Why an index is not where the journal is.
+enum NotCaughtUp {
+    /// It is open elsewhere and not ours to move.
+    Locked(io::Error),
+    /// There is no thread for it.
+    Thread(io::Error),
+    /// It cannot be trusted, or failed on the way, or a record contradicts it.
+    Index(String),
+    /// A record cannot be read. No other index would help.
+    Record(ReadError),
+}
+
+fn caught_up(folder: &IndexFolder, journal: &Opened, progress: &dyn Fn(Progress)) -> Result<Index, NotCaughtUp> {
+    let durable = journal.reader.durable();
+    let (index, applied) = folder.open(durable).map_err(|failure| match failure {
+        IndexError::Locked(error) => NotCaughtUp::Locked(error),
+        failure => NotCaughtUp::Index(failure.to_string()),
+    })?;
+    let follower = Follower::start(index.clone(), folder.clone(), applied);
+    let follower = Arc::new(follower.map_err(NotCaughtUp::Thread)?);
+    let replayed = catch_unwind(AssertUnwindSafe(|| {
+        let projector = Projector::new(index.clone(), Arc::clone(&follower))
+            .map_err(|error| NotCaughtUp::Index(error.to_string()))?;
+        for record in journal.reader.replay(applied.next()) {
+            let (position, bytes) = record.map_err(|error| NotCaughtUp::Record(records::journal_failed(error)))?;
+            let (_, fact) = records::decode(position, &bytes).map_err(NotCaughtUp::Record)?;
+            projector
+                .project(position, &fact)
+                .map_err(|contradiction| NotCaughtUp::Index(format!("record {position}: {contradiction}")))?;
+            if follower.has_failed() {
+                return Err(NotCaughtUp::Index("sled failed while it was catching up".to_owned()));
+            }
+            if (position.0 - applied.0) % REPORT_EVERY == 0 || position == durable {
+                progress(Progress::CatchingUp { applied: position.0, durable: durable.0 });
+            }
+        }
+        Ok(projector)
+    }));
+    let projector = replayed.map_err(|_| NotCaughtUp::Index("sled panicked".to_owned()))??;
+    Ok((index, Arc::new(projector), follower))
+}

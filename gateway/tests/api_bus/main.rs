@@ -1,0 +1,13 @@
+//! The bus over real sockets with mutual TLS, certificates minted by the test, and the invented province as its registry.
+//!
+//! One story per test; `world` holds the gateway, its CA and the systems that call it.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod admission;
+mod delivery;
+mod documents;
+mod identity;
+mod operations;
+mod wire;
+mod world;

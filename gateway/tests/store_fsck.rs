@@ -1,0 +1,413 @@
+//! `fsck` finds what is wrong, names it, and says nothing of what is right.
+#![cfg(feature = "test-util")]
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod store_support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use lgsp_certs::ca::CertificateAuthority;
+use lgsp_certs::sign::{Purpose, SigningKey};
+use lgsp_domain::event::Event;
+use lgsp_gateway::store::contract::sample::{
+    AUTHORITY, DAY, DESK, RETURN_DESK, acknowledgement, admission, at, attached, code, document, machine, opened,
+    party, progressed, sha256,
+};
+use lgsp_gateway::store::data_folder::{CannotRead, FolderError};
+use lgsp_gateway::store::fsck::{Invariant, Report, fsck};
+use lgsp_gateway::store::read_only::ReadOnly;
+use lgsp_gateway::store::{Admission, Commit, Fact, Stage, Store};
+use lgsp_journal::seal::{KeyId, KeyRing, NodeKey};
+use lgsp_journal::{Files, RealFiles};
+use lgsp_proto::store_v1::record::Kind;
+use lgsp_proto::store_v1::{self, Record};
+use prost::Message;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use store_support::{node_key, open};
+
+/// A system with a certificate.
+struct Signer {
+    key: SigningKey,
+    der: Bytes,
+}
+
+impl Signer {
+    fn of(ca: &CertificateAuthority, name: &str) -> Self {
+        let issued = ca.issue_system(&name.parse().unwrap(), Duration::from_secs(86_400), SystemTime::now()).unwrap();
+        let der = CertificateDer::from_pem_slice(issued.certificate_pem.as_bytes()).unwrap();
+        Self { key: SigningKey::from_pem(issued.key_pem.as_bytes()).unwrap(), der: Bytes::copy_from_slice(&der) }
+    }
+
+    fn seen(&self) -> Commit {
+        Commit::Certificate { digest: sha256(&self.der), der: self.der.clone(), system: "a-system".to_owned() }
+    }
+}
+
+/// The two who sign.
+struct Signers {
+    system: Signer,
+    gateway: Signer,
+}
+
+impl Signers {
+    fn new(dir: &Path) -> Self {
+        let ca = CertificateAuthority::create(&dir.join("ca"), &"hue.lgsp.test".parse().unwrap(), SystemTime::now());
+        let ca = ca.unwrap();
+        Self { system: Signer::of(&ca, "hue-mot-cua"), gateway: Signer::of(&ca, "gateway") }
+    }
+
+    /// An admission that is signed by both.
+    fn sign(&self, event: Event) -> Admission {
+        let purpose = if event.opening.is_some() { Purpose::Submission } else { Purpose::Entry };
+        let mut admission = admission(event);
+        admission.signature = self.system.key.sign(purpose, &admission.body).into();
+        admission.certificate = sha256(&self.system.der);
+        admission.answer.signature = self.gateway.key.sign(Purpose::Receipt, &admission.answer.receipt).into();
+        admission.answer.certificate = sha256(&self.gateway.der);
+        admission
+    }
+}
+
+async fn admit(store: &dyn Store, admission: Admission) {
+    store.commit(Commit::Admission(Box::new(admission))).await.unwrap();
+}
+
+/// A data folder in which a little of everything has happened, closed in order.
+async fn sound(dir: &Path) -> Signers {
+    let signers = Signers::new(dir);
+    let (store, _) = open(dir);
+    store.commit(signers.system.seen()).await.unwrap();
+    store.commit(signers.gateway.seen()).await.unwrap();
+    let paper = document(5, DESK, b"a form");
+    store.commit(Commit::Document(paper.clone())).await.unwrap();
+    for number in 1..=6 {
+        let mut event = opened(number);
+        if number == 1 {
+            event.outcome.documents = vec![attached(&paper)];
+        }
+        admit(&*store, signers.sign(event)).await;
+        let dossier = store.dossier(&code(number)).await.unwrap().unwrap();
+        admit(&*store, signers.sign(progressed(&dossier, at(100)))).await;
+    }
+    let acknowledged = |stage, deliveries: &[(u32, u32)]| {
+        store.commit(Commit::Acknowledgement(acknowledgement(AUTHORITY, stage, deliveries)))
+    };
+    acknowledged(Stage::TakenOver, &[(1, 1), (2, 1), (3, 1)]).await.unwrap();
+    acknowledged(Stage::HandedOver, &[(1, 1), (4, 1)]).await.unwrap();
+    store.lease_numbers(&party(AUTHORITY), DAY, &party(DESK), 4, machine(1)).await.unwrap();
+    store.close().await;
+    signers
+}
+
+fn check(dir: &Path) -> Report {
+    fsck(dir, &node_key(dir), |_| ()).unwrap()
+}
+
+fn broken(report: &Report) -> BTreeSet<Invariant> {
+    report.problems.iter().map(|problem| problem.invariant).collect()
+}
+
+/// Changes the index behind the store's back.
+fn tamper_index(dir: &Path, change: impl FnOnce(&sled::Db)) {
+    let index = sled::open(dir.join("index")).unwrap();
+    change(&index);
+    index.flush().unwrap();
+}
+
+/// The first key of the index that begins with `tag`.
+fn first_key(index: &sled::Db, tag: u8) -> sled::IVec {
+    index.scan_prefix([tag]).next().unwrap().unwrap().0
+}
+
+/// Appends to the journal what no store would have written.
+fn forge(dir: &Path, records: &[Record]) {
+    let files: Arc<dyn Files> = Arc::new(RealFiles::open(dir.join("journal")).unwrap());
+    let mut opened = lgsp_journal::open(files, lgsp_journal::Options::default()).unwrap();
+    let records: Vec<Vec<u8>> = records.iter().map(Message::encode_to_vec).collect();
+    opened.writer.append(&records).unwrap();
+    opened.writer.close().unwrap();
+}
+
+/// The last admission in the journal, as it was written.
+fn last_admission(dir: &Path) -> store_v1::Admission {
+    let files: Arc<dyn Files> = Arc::new(RealFiles::open(dir.join("journal")).unwrap());
+    let opened = lgsp_journal::open(files, lgsp_journal::Options::default()).unwrap();
+    let records = opened.reader.replay(opened.reader.first()).map(|read| Record::decode(&read.unwrap().1[..]).unwrap());
+    let admissions = records.filter_map(|record| match record.kind {
+        Some(Kind::Admission(admission)) => Some(admission),
+        _ => None,
+    });
+    admissions.last().unwrap()
+}
+
+fn stated(admission: store_v1::Admission) -> Record {
+    Record { kind: Some(Kind::Admission(admission)) }
+}
+
+#[tokio::test]
+async fn a_sound_folder_has_no_problems_and_the_right_figures() {
+    let folder = tempfile::tempdir().unwrap();
+    sound(folder.path()).await;
+    let report = check(folder.path());
+    assert!(report.is_sound(), "{:#?}", report.problems);
+    // 6 × 2 events, 3 recipients each, of which two deliveries were handed over.
+    assert_eq!((report.dossiers, report.events, report.owed, report.documents), (6, 12, 34, 1));
+    assert_eq!((report.bodies, report.erased), (12, 0));
+    assert_eq!(report.records, 18);
+    assert_eq!(report.compared, Some(18));
+    // Looking has changed nothing.
+    assert!(check(folder.path()).is_sound());
+    let (store, _) = open(folder.path());
+    assert_eq!(store.figures().events, 12);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_folder_that_was_not_closed_is_sound_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let signers = sound(folder.path()).await;
+    {
+        let (store, _) = open(folder.path());
+        admit(&*store, signers.sign(opened(9))).await;
+    }
+    let report = check(folder.path());
+    assert!(report.is_sound(), "{:#?}", report.problems);
+    assert_eq!(report.events, 13);
+}
+
+#[tokio::test]
+async fn a_missing_index_is_not_a_problem_but_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    sound(folder.path()).await;
+    fs::remove_dir_all(folder.path().join("index")).unwrap();
+    let report = check(folder.path());
+    assert!(report.is_sound(), "{:#?}", report.problems);
+    assert_eq!(report.compared, None);
+}
+
+#[tokio::test]
+async fn a_removed_entry_of_the_index_is_found() {
+    // One of each tree.
+    for tag in 2u8..=15 {
+        if tag == 14 {
+            // There is no registry in this folder.
+            continue;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        sound(folder.path()).await;
+        tamper_index(folder.path(), |index| {
+            let key = first_key(index, tag);
+            index.remove(key).unwrap().unwrap();
+        });
+        let report = check(folder.path());
+        assert_eq!(broken(&report), BTreeSet::from([Invariant::Index]), "tree {tag}: {:#?}", report.problems);
+        assert_eq!(report.problems.len(), 1);
+        assert!(report.problems[0].what.ends_with("is missing"), "{}", report.problems[0].what);
+    }
+}
+
+#[tokio::test]
+async fn a_forged_state_and_an_invented_delivery_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    sound(folder.path()).await;
+    tamper_index(folder.path(), |index| {
+        let key = first_key(index, 3);
+        let mut state = store_v1::DossierState::decode(&index.get(&key).unwrap().unwrap()[..]).unwrap();
+        state.status = lgsp_proto::v1::Status::Returned.into();
+        index.insert(key, state.encode_to_vec()).unwrap();
+        let mut invented = first_key(index, 8).to_vec();
+        *invented.last_mut().unwrap() = 0xff;
+        index.insert(invented, Vec::new()).unwrap();
+    });
+    let report = check(folder.path());
+    assert_eq!(broken(&report), BTreeSet::from([Invariant::Index]));
+    let found: Vec<&str> = report.problems.iter().map(|problem| problem.what.as_str()).collect();
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!(found[0], "dossier/H57.20-250714-0001 is not what the journal says");
+    assert!(found[1].starts_with("waiting/H57.101") && found[1].ends_with("is nothing the journal knows of"));
+}
+
+#[tokio::test]
+async fn a_flipped_byte_in_the_journal_is_located_and_the_rest_is_still_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    sound(folder.path()).await;
+    let journal = folder.path().join("journal");
+    let segments: BTreeSet<_> = fs::read_dir(&journal).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let segment = segments.iter().find(|path| path.extension().is_some_and(|ending| ending == "seg")).unwrap();
+    let mut bytes = fs::read(segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(segment, bytes).unwrap();
+    let report = check(folder.path());
+    let damage = report.problems.iter().find(|problem| problem.invariant == Invariant::Journal).unwrap();
+    assert!(damage.position.is_some());
+    assert!(!report.journal.damage.is_empty());
+    assert!(report.records >= 16, "only {} records were read", report.records);
+    // The store does not open over it: it is for an operator to decide.
+    assert!(store_support::try_open(folder.path()).0.is_err());
+}
+
+#[tokio::test]
+async fn each_invariant_is_found_broken_by_a_record_that_breaks_it() {
+    type Forgery = fn(&mut store_v1::Admission);
+    let forgeries: [(Invariant, Forgery); 7] = [
+        (Invariant::Sequence, |admission| admission.event.as_mut().unwrap().sequence += 1),
+        (Invariant::Key, |_| ()),
+        (Invariant::Body, |admission| admission.sealed_body[20] ^= 1),
+        (Invariant::Body, |admission| admission.receipt = lgsp_proto::v1::Receipt::default().encode_to_vec()),
+        (Invariant::Certificate, |admission| admission.certificate_sha256 = vec![9; 32]),
+        (Invariant::Signature, |admission| admission.signature = vec![1, 2, 3]),
+        (Invariant::Document, |admission| {
+            let missing = store_v1::DocumentAttached {
+                sha256: vec![1; 32],
+                size_bytes: 1,
+                media_type: "application/pdf".to_owned(),
+                document_id: 404,
+            };
+            admission.outcome.as_mut().unwrap().documents = vec![missing];
+        }),
+    ];
+    for (invariant, forgery) in forgeries {
+        let folder = tempfile::tempdir().unwrap();
+        let signers = sound(folder.path()).await;
+        // A true record, moved on by one event, with one thing changed.
+        let mut admission = last_admission(folder.path());
+        let event = admission.event.as_mut().unwrap();
+        event.sequence += 1;
+        let next_key = format!("{}-forged", event.request_key);
+        if invariant != Invariant::Key {
+            event.request_key = next_key;
+        }
+        reseal(folder.path(), &mut admission, &signers);
+        forgery(&mut admission);
+        forge(folder.path(), &[stated(admission)]);
+        let report = check(folder.path());
+        assert!(broken(&report).contains(&invariant), "{invariant:?}: {:#?}", report.problems);
+        assert!(report.problems.iter().all(|problem| problem.position.is_none_or(|position| position == 19)));
+    }
+}
+
+/// Makes body, receipt and signatures those of the event that the admission now names.
+fn reseal(dir: &Path, admission: &mut store_v1::Admission, signers: &Signers) {
+    let event = admission.event.as_ref().unwrap();
+    let keys: Arc<dyn Files> = Arc::new(RealFiles::open(dir.join("keys")).unwrap());
+    let ring = KeyRing::open(keys, &NodeKey::load(&node_key(dir)).unwrap()).unwrap();
+    let key = ring.get(KeyId(admission.key_id)).unwrap();
+    let before = format!("{}/{}", event.dossier_code, event.sequence - 1);
+    let body = key.open(before.as_bytes(), &admission.sealed_body).unwrap();
+    let context = format!("{}/{}", event.dossier_code, event.sequence);
+    admission.sealed_body = key.seal(context.as_bytes(), &body);
+    let mut receipt = lgsp_proto::v1::Receipt::decode(&admission.receipt[..]).unwrap();
+    receipt.sequence = event.sequence;
+    admission.receipt = receipt.encode_to_vec();
+    admission.receipt_signature = signers.gateway.key.sign(Purpose::Receipt, &admission.receipt);
+}
+
+#[tokio::test]
+async fn a_resealed_record_without_a_change_is_sound() {
+    // Otherwise the forgeries above would prove nothing.
+    let folder = tempfile::tempdir().unwrap();
+    let signers = sound(folder.path()).await;
+    let mut admission = last_admission(folder.path());
+    let event = admission.event.as_mut().unwrap();
+    event.sequence += 1;
+    event.request_key += "-forged";
+    reseal(folder.path(), &mut admission, &signers);
+    forge(folder.path(), &[stated(admission)]);
+    let report = check(folder.path());
+    assert!(report.is_sound(), "{:#?}", report.problems);
+}
+
+#[tokio::test]
+async fn a_code_given_twice_and_a_number_of_somebody_elses_lease_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let signers = sound(folder.path()).await;
+    // Numbers 7 to 10 are leased to the desk; another desk uses one.
+    let (store, _) = open(folder.path());
+    let mut stolen = opened(8);
+    stolen.by = party(RETURN_DESK);
+    stolen.opening.as_mut().unwrap().places.intake_desk = party(RETURN_DESK);
+    admit(&*store, signers.sign(stolen)).await;
+    store.close().await;
+    let report = check(folder.path());
+    assert_eq!(broken(&report), BTreeSet::from([Invariant::Number]), "{:#?}", report.problems);
+
+    let mut twice = last_admission(folder.path());
+    twice.event.as_mut().unwrap().request_key += "-again";
+    let overlapping = store_v1::NumbersLeased {
+        authority: AUTHORITY.to_owned(),
+        day: 20_283,
+        desk: RETURN_DESK.to_owned(),
+        first: 10,
+        count: 2,
+        at_unix_ms: 0,
+    };
+    forge(folder.path(), &[stated(twice), Record { kind: Some(Kind::NumbersLeased(overlapping)) }]);
+    let report = check(folder.path());
+    assert!(broken(&report).contains(&Invariant::Code), "{:#?}", report.problems);
+    let at_the_lease: Vec<_> = report.problems.iter().filter(|problem| problem.position == Some(21)).collect();
+    assert!(at_the_lease.iter().any(|problem| problem.invariant == Invariant::Number), "{:#?}", report.problems);
+}
+
+#[tokio::test]
+async fn a_record_that_nobody_can_read_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    sound(folder.path()).await;
+    forge(folder.path(), &[Record { kind: None }]);
+    let report = check(folder.path());
+    assert_eq!(broken(&report), BTreeSet::from([Invariant::Journal]));
+    assert_eq!(report.problems[0].position, Some(19));
+}
+
+#[tokio::test]
+async fn an_erased_body_is_counted_and_is_no_problem() {
+    let folder = tempfile::tempdir().unwrap();
+    sound(folder.path()).await;
+    {
+        let keys: Arc<dyn Files> = Arc::new(RealFiles::open(folder.path().join("keys")).unwrap());
+        let ring = KeyRing::open(keys, &NodeKey::load(&node_key(folder.path())).unwrap()).unwrap();
+        ring.destroy(KeyId(1_024)).unwrap();
+    }
+    let report = check(folder.path());
+    assert!(report.is_sound(), "{:#?}", report.problems);
+    assert_eq!((report.bodies, report.erased), (10, 2));
+}
+
+#[tokio::test]
+async fn a_running_node_is_left_alone_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = open(folder.path());
+    match fsck(folder.path(), &node_key(folder.path()), |_| ()) {
+        Err(CannotRead::Folder(FolderError::InUse { process, .. })) => assert_eq!(process, Some(std::process::id())),
+        other => panic!("{other:?}"),
+    }
+    assert!(ReadOnly::open(folder.path(), &node_key(folder.path())).is_err());
+    store.close().await;
+    let missing = fsck(&folder.path().join("nowhere"), &node_key(folder.path()), |_| ());
+    assert!(matches!(missing, Err(CannotRead::Folder(FolderError::Missing { .. }))), "{missing:?}");
+}
+
+#[tokio::test]
+async fn a_stopped_folder_can_be_read_without_a_gateway() {
+    let folder = tempfile::tempdir().unwrap();
+    sound(folder.path()).await;
+    let stopped = ReadOnly::open(folder.path(), &node_key(folder.path())).unwrap();
+    let facts: Vec<_> = stopped.records().map(|read| read.unwrap()).collect();
+    assert_eq!(facts.len(), 18);
+    assert_eq!(facts.iter().map(|(position, _)| *position).collect::<Vec<_>>(), (1..=18).collect::<Vec<_>>());
+    let admitted = facts.iter().filter(|(_, fact)| matches!(fact, Fact::Admitted(_))).count();
+    assert_eq!(admitted, 12);
+
+    let by_alias = stopped.history("G22-3").unwrap().unwrap();
+    let by_code = stopped.history(code(3).as_str()).unwrap().unwrap();
+    assert_eq!(by_alias.dossier, by_code.dossier);
+    assert_eq!((by_code.dossier.sequence, by_code.events.len()), (2, 2));
+    assert_eq!(by_code.events[1].body, Some(lgsp_gateway::store::contract::sample::body(&code(3), 2)));
+    assert!(stopped.history("G22-99").unwrap().is_none());
+}

@@ -1,0 +1,208 @@
+//! The index is only an index: whatever becomes of it, it is made again from the journal, and is the same.
+#![cfg(feature = "test-util")]
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod store_support;
+
+use std::fs;
+use std::path::Path;
+
+use lgsp_gateway::store::contract::sample::{AUTHORITY, DESK, PORTAL, acknowledgement, code, opened, party};
+use lgsp_gateway::store::data_folder::FolderError;
+use lgsp_gateway::store::sled::{OpenError, Progress};
+use lgsp_gateway::store::{Bodies, Commit, Stage, Store};
+use lgsp_journal::seal::{KeyId, KeyRing, NodeKey};
+use lgsp_journal::{Files, RealFiles};
+use store_support::{admit, fill, node_key, open, rebuilt, seen, try_open};
+
+const PARTIES: [&str; 3] = [AUTHORITY, DESK, PORTAL];
+
+/// Fills a data folder, closes it in order, and answers what could be seen in it.
+async fn filled(dir: &Path) -> String {
+    let (store, _) = open(dir);
+    fill(&*store, 20).await;
+    let taken: Vec<_> = (1..=15).map(|number| (number, 1)).collect();
+    store.commit(Commit::Acknowledgement(acknowledgement(AUTHORITY, Stage::TakenOver, &taken))).await.unwrap();
+    let seen = seen(&*store, 20, &PARTIES).await;
+    store.close().await;
+    seen
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+/// Opens a folder whose index is of no use: it must be moved aside, made again, and show what was seen before.
+async fn is_made_again(dir: &Path, before: &str) {
+    let (store, progress) = open(dir);
+    assert!(rebuilt(&progress), "{progress:?}");
+    assert!(
+        progress.iter().any(|step| matches!(step, Progress::CatchingUp { applied, durable } if applied == durable))
+    );
+    assert!(dir.join("index.damaged-1").exists());
+    assert_eq!(seen(&*store, 20, &PARTIES).await, before);
+    store.close().await;
+    let (store, progress) = open(dir);
+    assert!(!rebuilt(&progress), "{progress:?}");
+    assert_eq!(seen(&*store, 20, &PARTIES).await, before);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn an_orderly_close_leaves_nothing_to_catch_up_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = filled(folder.path()).await;
+    let (store, progress) = open(folder.path());
+    assert!(!progress.iter().any(|step| matches!(step, Progress::CatchingUp { .. })), "{progress:?}");
+    assert_eq!(seen(&*store, 20, &PARTIES).await, before);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_missing_index_is_made_from_the_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = filled(folder.path()).await;
+    fs::remove_dir_all(folder.path().join("index")).unwrap();
+    is_made_again(folder.path(), &before).await;
+}
+
+#[tokio::test]
+async fn a_missing_index_that_never_had_a_checkpoint_is_no_news() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = filled(folder.path()).await;
+    fs::remove_dir_all(folder.path().join("index")).unwrap();
+    fs::remove_file(folder.path().join("index.checkpoint")).unwrap();
+    let (store, progress) = open(folder.path());
+    assert!(!rebuilt(&progress), "{progress:?}");
+    assert_eq!(seen(&*store, 20, &PARTIES).await, before);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn an_index_that_does_not_open_is_moved_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = filled(folder.path()).await;
+    for name in ["db", "conf"] {
+        let file = folder.path().join("index").join(name);
+        let mut bytes = fs::read(&file).unwrap();
+        bytes.iter_mut().skip(3).step_by(7).for_each(|byte| *byte ^= 0x5a);
+        fs::write(&file, bytes).unwrap();
+    }
+    is_made_again(folder.path(), &before).await;
+}
+
+#[tokio::test]
+async fn an_index_with_less_than_its_checkpoint_is_moved_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = open(folder.path());
+    fill(&*store, 5).await;
+    store.close().await;
+    copy(&folder.path().join("index"), &folder.path().join("older"));
+    let (store, _) = open(folder.path());
+    for number in 6..=20 {
+        admit(&*store, opened(number)).await.unwrap();
+    }
+    let before = seen(&*store, 20, &PARTIES).await;
+    store.close().await;
+    fs::remove_dir_all(folder.path().join("index")).unwrap();
+    fs::rename(folder.path().join("older"), folder.path().join("index")).unwrap();
+    is_made_again(folder.path(), &before).await;
+}
+
+#[tokio::test]
+async fn an_index_ahead_of_the_journal_is_moved_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = filled(folder.path()).await;
+    copy(&folder.path().join("journal"), &folder.path().join("older"));
+    let (store, _) = open(folder.path());
+    admit(&*store, opened(21)).await.unwrap();
+    store.close().await;
+    fs::remove_dir_all(folder.path().join("journal")).unwrap();
+    fs::rename(folder.path().join("older"), folder.path().join("journal")).unwrap();
+    is_made_again(folder.path(), &before).await;
+}
+
+#[tokio::test]
+async fn an_index_of_another_journal_is_moved_aside() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let before = filled(folder.path()).await;
+    filled(other.path()).await;
+    fs::remove_dir_all(folder.path().join("index")).unwrap();
+    copy(&other.path().join("index"), &folder.path().join("index"));
+    is_made_again(folder.path(), &before).await;
+}
+
+#[tokio::test]
+async fn only_a_few_damaged_indexes_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path()).await;
+    for _ in 0..5 {
+        fs::remove_dir_all(folder.path().join("index")).unwrap();
+        let (store, progress) = open(folder.path());
+        assert!(rebuilt(&progress));
+        store.close().await;
+    }
+    assert!(folder.path().join("index.damaged-3").exists());
+    assert!(!folder.path().join("index.damaged-4").exists());
+}
+
+#[tokio::test]
+async fn a_store_that_was_dropped_is_caught_up_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = {
+        let (store, _) = open(folder.path());
+        fill(&*store, 20).await;
+        seen(&*store, 20, &PARTIES).await
+        // Dropped: no checkpoint, and whatever the follower had not come to is not in the index.
+    };
+    let (store, progress) = open(folder.path());
+    assert!(!rebuilt(&progress), "{progress:?}");
+    assert_eq!(seen(&*store, 20, &PARTIES).await, before);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_second_process_is_told_who_has_the_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = open(folder.path());
+    let (second, _) = try_open(folder.path());
+    match second {
+        Err(OpenError::Folder(FolderError::InUse { process, .. })) => assert_eq!(process, Some(std::process::id())),
+        other => panic!("{other:?}"),
+    }
+    // And the one who has it goes on.
+    fill(&*store, 1).await;
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_body_whose_key_was_destroyed_is_erased_and_the_rest_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path()).await;
+    {
+        let keys: std::sync::Arc<dyn Files> = std::sync::Arc::new(RealFiles::open(folder.path().join("keys")).unwrap());
+        let ring = KeyRing::open(keys, &NodeKey::load(&node_key(folder.path())).unwrap()).unwrap();
+        // Dossiers take keys in the order in which they are opened, from the first block's first.
+        ring.destroy(KeyId(1_024)).unwrap();
+    }
+    let (store, _) = open(folder.path());
+    for bodies in [Bodies::With, Bodies::Without] {
+        for recorded in store.events(&code(1), 0, 9, bodies).await.unwrap() {
+            assert_eq!((recorded.body, recorded.erased), (None, true));
+            assert_eq!(recorded.event.dossier_code, code(1).as_str());
+        }
+        assert!(!store.event(&code(2), 1, bodies).await.unwrap().unwrap().erased);
+    }
+    assert_eq!(store.dossier(&code(1)).await.unwrap().unwrap().sequence, 2);
+    assert_eq!(store.backlog(&party(PORTAL)).await.unwrap().waiting, 40);
+    store.close().await;
+}
