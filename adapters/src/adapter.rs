@@ -1,0 +1,210 @@
+//! Puts an adapter together, and takes it apart again in order.
+//!
+//! Up: link, spool, port, loops, ready. Down: nothing new is taken in, what is under way is finished within its time, the
+//! spool is closed. Whatever that leaves unfinished is in the spool, and goes on at the next start.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::serve::ListenerExt as _;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, WebhookUrl};
+use crate::forward::Forward;
+use crate::handover::HandOver;
+use crate::link::{ConnectError, Link};
+use crate::pump;
+use crate::receive::Receive;
+use crate::rest::{self, Api};
+use crate::spool::{self, Spool};
+use crate::webhook::Webhook;
+
+/// How often outcomes whose time is over are looked for.
+const TIDY_UP_EVERY: Duration = Duration::from_secs(600);
+
+/// Finished records at a start that are worth tidying up for.
+const RESTATE_AFTER: u64 = 4096;
+
+/// The longest token.
+const MAX_TOKEN_BYTES: u64 = 4096;
+
+/// What a started adapter tells.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Ready {
+    /// Where the local interface listens.
+    pub rest: SocketAddr,
+}
+
+/// Why an adapter did not start, or ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The way to the gateway cannot even be tried.
+    #[error("the link to the gateway cannot be set up")]
+    Link(#[from] ConnectError),
+    /// The spool cannot be opened.
+    #[error(transparent)]
+    Spool(#[from] spool::OpenError),
+    /// The token file.
+    #[error("the token file {} cannot be used", file.display())]
+    Token {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: io::Error,
+    },
+    /// The port.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What is wrong with it.
+        #[source]
+        source: io::Error,
+    },
+    /// The disk failed while the adapter ran. What was answered is safe; a restart looks what else is there.
+    #[error("the spool cannot write any more; restart the adapter once the disk is well")]
+    SpoolBroken,
+    /// A part of the adapter ended by a mistake of ours. What was answered is safe.
+    #[error("a part of the adapter ended unexpectedly")]
+    PartEnded,
+}
+
+/// Runs an adapter until `stop`; `ready` is told when it serves.
+///
+/// # Errors
+/// See [`RunError`]. Everything that was answered is on disk in any case.
+pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender<Ready>) -> Result<(), RunError> {
+    let link = Link::new(&config.address)?;
+    let token = config.rest.token_file.as_deref().map(read_token).transpose()?;
+    let (places, webhooks) = places(&config);
+    let options = spool::Options {
+        folder: config.spool.folder.clone(),
+        max_outgoing: config.spool.max_outgoing,
+        max_incoming: config.spool.max_incoming,
+        keep_outcomes: config.spool.keep_outcomes,
+        max_document_bytes: config.spool.max_documents_bytes,
+        restate_after: RESTATE_AFTER,
+        places,
+    };
+    let opening = tokio::task::spawn_blocking(move || Spool::open(&options));
+    let spool = Arc::new(opening.await.map_err(|_| RunError::PartEnded)??);
+    let address = config.rest.listen;
+    let listener = TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
+    let bound = listener.local_addr().map_err(|source| RunError::Listen { address, source })?;
+
+    // Its own, so that a part that ends takes the others down in order as well.
+    let stopping = stop.child_token();
+    let mut parts = JoinSet::new();
+    let api = Arc::new(Api {
+        spool: spool.clone(),
+        link: link.clone(),
+        parties: config.parties.clone(),
+        max_document_bytes: config.spool.max_document_bytes,
+        token,
+        requests: Semaphore::new(config.rest.max_requests.get()),
+        stop: stopping.clone(),
+        started: Instant::now(),
+    });
+    parts.spawn(serve(listener, api, stopping.clone()));
+    let exchange = &config.exchange;
+    let forward = Arc::new(Forward { spool: spool.clone(), link: link.clone() });
+    parts.spawn(pump::run(forward, exchange.at_once, exchange.backoff, stopping.clone()));
+    for (place, url) in webhooks.iter().enumerate() {
+        let at_once = config.webhook.at_once;
+        let webhook = Webhook::new(url, config.webhook.timeout, at_once.get());
+        let hand_over = Arc::new(HandOver { spool: spool.clone(), place, webhook });
+        parts.spawn(pump::run(hand_over, at_once, exchange.backoff, stopping.clone()));
+    }
+    let receive = Receive {
+        spool: spool.clone(),
+        link,
+        parties: config.parties.clone(),
+        credit: exchange.credit,
+        backoff: exchange.backoff,
+    };
+    parts.spawn(receive.run(stopping.clone()));
+    parts.spawn(tidy_up(spool.clone(), stopping.clone()));
+
+    tracing::info!(rest = %bound, gateway = %config.address.gateway, parties = config.parties.len(), "adapter ready");
+    // Whoever started us may not care.
+    let _ = ready.send(Ready { rest: bound });
+
+    let ended = tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        () = spool.broken().cancelled() => Err(RunError::SpoolBroken),
+        Some(_) = parts.join_next() => if stop.is_cancelled() { Ok(()) } else { Err(RunError::PartEnded) },
+    };
+    stopping.cancel();
+    let finish = async { while parts.join_next().await.is_some() {} };
+    if tokio::time::timeout(config.stop_grace, finish).await.is_err() {
+        tracing::warn!("not everything under way was finished in time; it goes on at the next start");
+        parts.shutdown().await;
+    }
+    // The last one closes the spool, and that waits for the disk.
+    let closing = tokio::task::spawn_blocking(move || spool.close());
+    closing.await.map_err(|_| RunError::PartEnded)?;
+    tracing::info!("adapter stopped");
+    ended
+}
+
+/// Gives every URL a number, and every party the number of its URL.
+fn places(config: &Config) -> (HashMap<lgsp_proto::types::PartyId, usize>, Vec<WebhookUrl>) {
+    let url_of = |party| config.webhook.parties.get(party).or(config.webhook.url.as_ref());
+    let mut urls = BTreeMap::new();
+    for url in config.parties.iter().filter_map(url_of) {
+        let next = urls.len();
+        urls.entry(url.clone()).or_insert(next);
+    }
+    let place = |party| Some((Clone::clone(party), *urls.get(url_of(party)?)?));
+    let places = config.parties.iter().filter_map(place).collect();
+    let mut numbered: Vec<_> = urls.into_iter().collect();
+    numbered.sort_unstable_by_key(|(_, number)| *number);
+    (places, numbered.into_iter().map(|(url, _)| url).collect())
+}
+
+async fn serve(listener: TcpListener, api: Arc<Api>, stop: CancellationToken) {
+    // Small answers must not wait for the acknowledgement of the one before.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a local connection keeps Nagle's delay");
+        }
+    });
+    let serving = axum::serve(listener, rest::router(api)).with_graceful_shutdown(stop.cancelled_owned());
+    if let Err(error) = serving.await {
+        tracing::error!(%error, "the local interface ended");
+    }
+}
+
+async fn tidy_up(spool: Arc<Spool>, stop: CancellationToken) {
+    let mut every = tokio::time::interval(TIDY_UP_EVERY);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = every.tick() => {
+                let spool = spool.clone();
+                // A panic in there is reported by its own message; the next round tries again.
+                let _ = tokio::task::spawn_blocking(move || spool.tidy_up()).await;
+            }
+        }
+    }
+}
+
+fn read_token(file: &std::path::Path) -> Result<Box<str>, RunError> {
+    let read = || {
+        let length = std::fs::metadata(file)?.len();
+        let text = if length <= MAX_TOKEN_BYTES { std::fs::read_to_string(file)? } else { String::new() };
+        match text.trim() {
+            "" => Err(io::Error::new(io::ErrorKind::InvalidData, "it holds no token")),
+            token => Ok(token.into()),
+        }
+    };
+    read().map_err(|source| RunError::Token { file: file.to_owned(), source })
+}

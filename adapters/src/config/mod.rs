@@ -1,0 +1,464 @@
+//! The adapter's configuration: one checked struct per part, every problem of a file reported at once.
+//!
+//! `raw` knows keys and how they are read; this module knows what they mean. Paths are relative to the file's folder. A key
+//! may be overridden by an environment variable: `LGSP_ADAPTER__REST__LISTEN` is `listen` in `[rest]`.
+
+mod raw;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use lgsp_certs::{TlsFiles, server_name};
+use lgsp_proto::types::PartyId;
+
+use crate::backoff::Backoff;
+use crate::link::{Address, GatewayUrl, Timings};
+pub use crate::webhook::WebhookUrl;
+use raw::Raw;
+
+/// What environment variables that override a key begin with.
+pub const ENVIRONMENT_PREFIX: &str = "LGSP_ADAPTER__";
+
+/// A configuration file with every key and its default, to begin with.
+pub const EXAMPLE: &str = include_str!("example.toml");
+
+/// The most parties one inbox stream serves.
+const MAX_PARTIES: usize = 256;
+
+/// The most deliveries under way on one stream.
+const MAX_CREDIT: u64 = 1024;
+
+/// A checked configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The gateway, and the certificate shown to it.
+    pub address: Address,
+    /// The parties acted for; never empty, none twice.
+    pub parties: Vec<PartyId>,
+    /// The durable queue.
+    pub spool: Spool,
+    /// The local interface.
+    pub rest: Rest,
+    /// Where things are carried.
+    pub webhook: Webhook,
+    /// What goes to the gateway and comes from it.
+    pub exchange: Exchange,
+    /// How long what is under way may take when the adapter stops.
+    pub stop_grace: Duration,
+}
+
+/// The durable queue, `[spool]`.
+#[derive(Clone, Debug)]
+pub struct Spool {
+    /// Its folder; made if need be.
+    pub folder: PathBuf,
+    /// Calls that may wait for the gateway.
+    pub max_outgoing: NonZeroUsize,
+    /// Deliveries that may wait for the agency's own system.
+    pub max_incoming: NonZeroUsize,
+    /// How long outcomes can be asked for, and documents that nobody names are kept.
+    pub keep_outcomes: Duration,
+    /// The largest document.
+    pub max_document_bytes: u64,
+    /// All documents together.
+    pub max_documents_bytes: u64,
+}
+
+/// The local interface, `[rest]`.
+#[derive(Clone, Debug)]
+pub struct Rest {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// The file with the token that callers show; without one, whoever reaches the port is let in.
+    pub token_file: Option<PathBuf>,
+    /// Requests under way at one time.
+    pub max_requests: NonZeroUsize,
+}
+
+/// Where deliveries and outcomes are carried, `[webhook]`; a party without a URL fetches them.
+#[derive(Clone, Debug)]
+pub struct Webhook {
+    /// For parties that have none of their own.
+    pub url: Option<WebhookUrl>,
+    /// For single parties, `[webhook.parties]`.
+    pub parties: BTreeMap<PartyId, WebhookUrl>,
+    /// For one post.
+    pub timeout: Duration,
+    /// Posts to one URL at one time.
+    pub at_once: NonZeroUsize,
+}
+
+/// What goes to the gateway and comes from it, `[exchange]`.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    /// Calls under way at one time.
+    pub at_once: NonZeroUsize,
+    /// Deliveries under way at one time.
+    pub credit: u32,
+    /// How long to wait before trying again, everywhere.
+    pub backoff: Backoff,
+}
+
+/// One problem of a configuration.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Problem {
+    /// The key, e.g. `rest.listen`; empty when the file as a whole is at fault.
+    pub key: String,
+    /// What is wrong.
+    pub what: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+/// Every problem of a configuration; never empty.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub struct Problems(pub Vec<Problem>);
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        write!(f, "{}; {}", self.what, self.remedy)
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the adapter's configuration has {} problem(s)", self.0.len())?;
+        self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+    }
+}
+
+impl Config {
+    /// Reads a file and the environment.
+    ///
+    /// # Errors
+    /// Every problem there is. The TLS files are looked at when the adapter starts, not here.
+    pub fn load(path: &Path, environment: impl IntoIterator<Item = (String, String)>) -> Result<Self, Problems> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let what = format!("{} cannot be read: {error}", path.display());
+            Problems(vec![Problem { key: String::new(), what, remedy: "check path and permissions".to_owned() }])
+        })?;
+        Self::parse(&text, path.parent().unwrap_or(Path::new("")), environment)
+    }
+
+    /// Checks the text of a file whose paths are relative to `base`.
+    ///
+    /// # Errors
+    /// Every problem there is.
+    pub fn parse(
+        text: &str,
+        base: &Path,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Problems> {
+        let mut raw = Raw::parse(text)?;
+        raw.override_with(environment);
+        // Each part is read whatever became of the others, so that everything wrong is seen at once.
+        let mut top = raw.section("");
+        let gateway =
+            top.required("gateway", "the gateway's URL, https://host:port", |text: String| text.parse::<GatewayUrl>());
+        let name = top.optional("server_name", |text: String| match server_name(&text) {
+            Ok(_) => Ok(text),
+            Err(error) => Err(error.to_string()),
+        });
+        let parties = top.required("parties", "the identifiers of the parties acted for", parties);
+        let stop_grace = top.or("stop_grace_seconds", Duration::from_secs(10), seconds);
+        raw.finish(top);
+
+        let mut section = raw.section("tls");
+        let mut file = |key, what| section.required(key, what, |text: String| Ok::<_, String>(base.join(text)));
+        let certificate = file("certificate", "the adapter's certificate, PEM");
+        let key = file("key", "its private key, PEM");
+        let bundle = file("bundle", "the CA certificates that gateways must chain to, PEM");
+        raw.finish(section);
+
+        let timings = timings(&mut raw);
+        let spool = spool(&mut raw, base);
+        let rest = rest(&mut raw, base);
+        let webhook = webhook(&mut raw, parties.as_deref());
+        let exchange = exchange(&mut raw);
+        let problems = raw.problems();
+        let config = || {
+            let tls = TlsFiles { certificate: certificate?, key: key?, bundle: bundle? };
+            let address = Address { gateway: gateway?, server_name: name?, tls, timings: timings? };
+            Some(Self {
+                address,
+                parties: parties?,
+                spool: spool?,
+                rest: rest?,
+                webhook: webhook?,
+                exchange: exchange?,
+                stop_grace: stop_grace?,
+            })
+        };
+        match config() {
+            Some(config) if problems.is_empty() => Ok(config),
+            _ => Err(Problems(problems)),
+        }
+    }
+}
+
+fn timings(raw: &mut Raw) -> Option<Timings> {
+    let defaults = Timings::default();
+    let mut section = raw.section("timings");
+    let connect_timeout = section.or("connect_timeout_ms", defaults.connect_timeout, millis);
+    let call_timeout = section.or("call_timeout_ms", defaults.call_timeout, millis);
+    let keep_alive_interval = section.or("keep_alive_interval_ms", defaults.keep_alive_interval, millis);
+    let keep_alive_timeout = section.or("keep_alive_timeout_ms", defaults.keep_alive_timeout, millis);
+    raw.finish(section);
+    Some(Timings {
+        connect_timeout: connect_timeout?,
+        call_timeout: call_timeout?,
+        keep_alive_interval: keep_alive_interval?,
+        keep_alive_timeout: keep_alive_timeout?,
+    })
+}
+
+fn spool(raw: &mut Raw, base: &Path) -> Option<Spool> {
+    const MIB: u64 = 1 << 20;
+    let mut section = raw.section("spool");
+    let folder = section
+        .required("folder", "a folder of its own on a local disk", |text: String| Ok::<_, String>(base.join(text)));
+    let max_outgoing = section.or("max_outgoing", count_of(10_000), count);
+    let max_incoming = section.or("max_incoming", count_of(10_000), count);
+    let hours = |hours: u64| seconds(hours.saturating_mul(3600));
+    let keep_outcomes = section.or("keep_outcomes_hours", Duration::from_secs(7 * 24 * 3600), hours);
+    let mib = |number: u64| positive(number).map(|number| number.saturating_mul(MIB));
+    let max_document_bytes = section.or("max_document_mib", 100 * MIB, mib);
+    let max_documents_bytes = section.or("max_documents_mib", 4096 * MIB, mib);
+    if let (Some(one), Some(all)) = (max_document_bytes, max_documents_bytes)
+        && one > all
+    {
+        section.problem("max_document_mib", "is more than max_documents_mib", "raise the one or lower the other");
+    }
+    raw.finish(section);
+    Some(Spool {
+        folder: folder?,
+        max_outgoing: max_outgoing?,
+        max_incoming: max_incoming?,
+        keep_outcomes: keep_outcomes?,
+        max_document_bytes: max_document_bytes?,
+        max_documents_bytes: max_documents_bytes?,
+    })
+}
+
+fn rest(raw: &mut Raw, base: &Path) -> Option<Rest> {
+    let mut section = raw.section("rest");
+    let listen =
+        section.or("listen", SocketAddr::from(([127, 0, 0, 1], 8480)), |text: String| text.parse::<SocketAddr>());
+    let token_file = section.optional("token_file", |text: String| Ok::<_, String>(base.join(text)));
+    let max_requests = section.or("max_requests", count_of(256), count);
+    if let (Some(listen), Some(None)) = (listen, &token_file)
+        && !listen.ip().is_loopback()
+    {
+        let what = "is not a loopback address, and there is no token_file";
+        section.problem("listen", what, "listen on 127.0.0.1, or set token_file so that not everybody gets in");
+    }
+    raw.finish(section);
+    Some(Rest { listen: listen?, token_file: token_file?, max_requests: max_requests? })
+}
+
+fn webhook(raw: &mut Raw, acted_for: Option<&[PartyId]>) -> Option<Webhook> {
+    let mut section = raw.section("webhook");
+    let url = section.optional("url", |text: String| text.parse::<WebhookUrl>());
+    let timeout = section.or("timeout_ms", Duration::from_secs(10), millis);
+    let at_once = section.or("at_once", count_of(16), count);
+    let single = section.optional("parties", |texts: BTreeMap<String, String>| Ok::<_, String>(texts));
+    let mut parties = BTreeMap::new();
+    for (party, url) in single.flatten().unwrap_or_default() {
+        let key = format!("parties.{party}");
+        let remedy = "write \"H57.101\" = \"http://host:port/path\" with one of the parties above";
+        match (party.parse::<PartyId>(), url.parse::<WebhookUrl>()) {
+            (Ok(party), _) if acted_for.is_some_and(|acted_for| !acted_for.contains(&party)) => {
+                section.problem(&key, "is not one of the parties", remedy);
+            }
+            (Ok(party), Ok(url)) => {
+                parties.insert(party, url);
+            }
+            (Err(error), _) => section.problem(&key, error, remedy),
+            (_, Err(error)) => section.problem(&key, error, remedy),
+        }
+    }
+    raw.finish(section);
+    Some(Webhook { url: url?, parties, timeout: timeout?, at_once: at_once? })
+}
+
+fn exchange(raw: &mut Raw) -> Option<Exchange> {
+    let defaults = Backoff::default();
+    let mut section = raw.section("exchange");
+    let at_once = section.or("at_once", count_of(64), count);
+    let credit = section.or("credit", 256, |number: u64| match u32::try_from(number) {
+        Ok(credit) if (1..=MAX_CREDIT).contains(&number) => Ok(credit),
+        _ => Err(format!("is not between 1 and {MAX_CREDIT}")),
+    });
+    let first = section.or("backoff_first_ms", defaults.first, millis);
+    let limit = section.or("backoff_limit_ms", defaults.limit, millis);
+    raw.finish(section);
+    Some(Exchange { at_once: at_once?, credit: credit?, backoff: Backoff { first: first?, limit: limit? } })
+}
+
+fn parties(texts: Vec<String>) -> Result<Vec<PartyId>, String> {
+    if texts.is_empty() || texts.len() > MAX_PARTIES {
+        return Err(format!("names {} parties; 1 to {MAX_PARTIES} are allowed", texts.len()));
+    }
+    let mut seen = BTreeSet::new();
+    let party = |text: &String| {
+        let party: PartyId = text.parse().map_err(|malformed| format!("names {text:?}, which {malformed}"))?;
+        if seen.insert(party.clone()) { Ok(party) } else { Err(format!("names {text} twice")) }
+    };
+    texts.iter().map(party).collect()
+}
+
+fn positive(number: u64) -> Result<u64, String> {
+    if number == 0 { Err("is 0".to_owned()) } else { Ok(number) }
+}
+
+fn count(number: u64) -> Result<NonZeroUsize, String> {
+    usize::try_from(number)
+        .ok()
+        .and_then(NonZeroUsize::new)
+        .filter(|count| count.get() <= 1_000_000)
+        .ok_or_else(|| "is not between 1 and a million".to_owned())
+}
+
+fn count_of(number: usize) -> NonZeroUsize {
+    NonZeroUsize::new(number).expect("the defaults are not 0")
+}
+
+fn millis(number: u64) -> Result<Duration, String> {
+    Ok(Duration::from_millis(positive(number)?.min(u64::from(u32::MAX))))
+}
+
+fn seconds(number: u64) -> Result<Duration, String> {
+    Ok(Duration::from_secs(positive(number)?.min(u64::from(u32::MAX))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALLEST: &str = r#"
+        gateway = "https://gw.lgsp.hue.test:7443"
+        parties = ["H57.101", "H57.12"]
+        [tls]
+        certificate = "adapter.pem"
+        key = "adapter.key"
+        bundle = "/etc/lgsp/ca.pem"
+        [spool]
+        folder = "spool"
+    "#;
+
+    fn parse(text: &str, environment: &[(&str, &str)]) -> Result<Config, Problems> {
+        let environment = environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        Config::parse(text, Path::new("/srv/adapter"), environment)
+    }
+
+    fn keys(problems: Problems) -> Vec<String> {
+        let mut keys: Vec<_> = problems.0.into_iter().map(|problem| problem.key).collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    #[test]
+    fn what_is_not_said_has_a_default_and_paths_start_at_the_file() {
+        let config = parse(SMALLEST, &[]).unwrap();
+        assert_eq!(config.address.tls.certificate, Path::new("/srv/adapter/adapter.pem"));
+        assert_eq!(config.address.tls.bundle, Path::new("/etc/lgsp/ca.pem"));
+        assert_eq!(config.spool.folder, Path::new("/srv/adapter/spool"));
+        assert_eq!(config.exchange.at_once.get(), 64);
+        assert!(config.rest.listen.ip().is_loopback());
+        assert!(config.webhook.url.is_none());
+    }
+
+    #[test]
+    fn the_example_is_valid_and_shows_the_defaults() {
+        let shown = parse(EXAMPLE, &[]).unwrap();
+        // A default is a comment that becomes a key when it is uncommented, and then changes nothing.
+        let is_key = |line: &str| line.strip_prefix("# ").is_some_and(|key| key.split_once(" = ").is_some());
+        let (mut spelled_out, mut keys) = (String::new(), 0);
+        for line in EXAMPLE.lines() {
+            let needs_more = ["server_name", "token_file", "url", "\"H57.12\""].iter().any(|key| line.contains(key));
+            let uncommented = is_key(line) && !needs_more;
+            keys += usize::from(uncommented);
+            spelled_out += if uncommented { &line[2..] } else { line };
+            spelled_out.push('\n');
+        }
+        assert_eq!(format!("{:?}", parse(&spelled_out, &[]).unwrap()), format!("{shown:?}"));
+        assert_eq!(keys, 18);
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once_with_its_key() {
+        let text = r#"
+            gateway = "http://gw:7443"
+            parties = ["H57.101", "H57.101"]
+            colour = "blue"
+            [tls]
+            certificate = 7
+            key = "adapter.key"
+            [spool]
+            folder = "spool"
+            max_outgoing = 0
+            max_document_mib = 9000
+            [rest]
+            listen = "0.0.0.0:8480"
+            [webhook]
+            url = "https://agency"
+            [webhook.parties]
+            "h57" = "http://agency/"
+            [exchange]
+            credit = 5000
+            [exhange]
+            credit = 5
+        "#;
+        let expected = [
+            "colour",
+            "exchange.credit",
+            "exhange",
+            "gateway",
+            "parties",
+            "rest.listen",
+            "spool.max_document_mib",
+            "spool.max_outgoing",
+            "tls.bundle",
+            "tls.certificate",
+            "webhook.parties.h57",
+            "webhook.url",
+        ];
+        let problems = parse(text, &[]).unwrap_err();
+        assert!(problems.0.iter().all(|problem| !problem.what.is_empty() && !problem.remedy.is_empty()));
+        assert_eq!(keys(problems), expected);
+    }
+
+    #[test]
+    fn a_webhook_belongs_to_a_party_that_is_acted_for() {
+        let with = |party: &str| format!("{SMALLEST}\n[webhook.parties]\n\"{party}\" = \"http://127.0.0.1:9000/\"");
+        assert_eq!(parse(&with("H57.12"), &[]).unwrap().webhook.parties.len(), 1);
+        assert_eq!(keys(parse(&with("H57.13"), &[]).unwrap_err()), ["webhook.parties.H57.13"]);
+    }
+
+    #[test]
+    fn the_environment_overrides_the_file() {
+        let environment = [
+            ("LGSP_ADAPTER__REST__LISTEN", "127.0.0.1:0"),
+            ("LGSP_ADAPTER__EXCHANGE__CREDIT", "7"),
+            ("LGSP_ADAPTER__GATEWAY", "https://other:7443"),
+            ("HOME", "/root"),
+        ];
+        let config = parse(SMALLEST, &environment).unwrap();
+        assert_eq!((config.rest.listen.port(), config.exchange.credit), (0, 7));
+        assert_eq!(config.address.gateway.host(), "other");
+        assert_eq!(keys(parse(SMALLEST, &[("LGSP_ADAPTER__A__B__C", "1")]).unwrap_err()), ["LGSP_ADAPTER__A__B__C"]);
+    }
+
+    #[test]
+    fn what_is_not_toml_is_said_with_its_line() {
+        let problems = parse("gateway = \"https://gw\"\nparties = [", &[]).unwrap_err();
+        assert!(problems.to_string().contains("line 2"), "{problems}");
+    }
+}

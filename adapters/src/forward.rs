@@ -1,0 +1,173 @@
+//! Sends what the agency's system wants sent: first the documents a body names, then the body itself.
+//!
+//! Different dossiers side by side, one dossier's entries one after the other. A call goes out until the gateway has
+//! answered for good, always the same bytes under the same key, so that its effect is had once.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use lgsp_proto::v1::{self, entry::What};
+use lgsp_proto::{Reason, Refusal};
+use prost::Message;
+use tokio::sync::watch;
+
+use crate::lanes::{Job, Lanes};
+use crate::link::{Admitted, CallError, DocumentUpload, Link, Refused, UploadError};
+use crate::pump::{Verdict, Work};
+use crate::spool::{CallId, CallKind, Outcome, QueuedCall, Spool};
+
+/// Sends the spool's calls over a link.
+pub(crate) struct Forward {
+    pub(crate) spool: Arc<Spool>,
+    pub(crate) link: Link,
+}
+
+/// Why a call has no outcome yet.
+#[derive(Debug, thiserror::Error)]
+enum NotYet {
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// A document of the call cannot be read on this machine.
+    #[error("a document cannot be read from the spool")]
+    Document(#[source] std::io::Error),
+}
+
+impl Work for Forward {
+    type Item = CallId;
+
+    fn lanes<R>(&self, with: impl FnOnce(&mut Lanes<CallId>) -> R) -> R {
+        self.spool.outgoing(with)
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.spool.changes()
+    }
+
+    async fn perform(&self, job: Job<CallId>) -> Verdict {
+        let id = job.item;
+        let call = match self.spool.begin_sending(&id) {
+            Ok(Some(call)) => call,
+            Ok(None) => return Verdict::Done,
+            Err(error) => {
+                tracing::error!(party.id = %id.party, %error, "a queued call cannot be read");
+                self.spool.not_sent(&id, "the call cannot be read from the spool");
+                return Verdict::Again;
+            }
+        };
+        let outcome = match self.send(&call, job.attempt).await {
+            Ok(admitted) => Outcome::Admitted(v1::SubmitResponse {
+                receipt: Some(admitted.signed),
+                repeated: admitted.repeated,
+                warnings: admitted.warnings,
+            }),
+            Err(NotYet::Call(CallError::Refused(refused))) => {
+                tracing::info!(party.id = %id.party, %refused, "the gateway refused a call");
+                Outcome::Refused(status_bytes(&refused))
+            }
+            Err(error) => return self.not_yet(&id, job.attempt, &error),
+        };
+        if self.spool.answered(&id, &outcome).await.is_err() {
+            return Verdict::Again;
+        }
+        Verdict::Done
+    }
+}
+
+impl Forward {
+    async fn send(&self, call: &QueuedCall, attempt: u32) -> Result<Admitted, NotYet> {
+        // An earlier attempt may have been admitted without our hearing of it. Then its documents belong to the dossier, and
+        // bringing them once more would be for nothing.
+        if attempt == 1 {
+            self.bring_documents(call).await?;
+        }
+        match self.call(call).await {
+            Err(CallError::Refused(refused)) if lacks_documents(&refused) => {
+                // They went to another dossier of this party, perhaps a moment ago, or were never brought.
+                self.bring_documents(call).await?;
+                Ok(self.call(call).await?)
+            }
+            answer => Ok(answer?),
+        }
+    }
+
+    async fn call(&self, call: &QueuedCall) -> Result<Admitted, CallError> {
+        match call.kind {
+            CallKind::Submit => self.link.submit(call.body.clone(), call.trace.as_ref()).await,
+            CallKind::Record => self.link.record(call.body.clone(), call.trace.as_ref()).await,
+        }
+    }
+
+    async fn bring_documents(&self, call: &QueuedCall) -> Result<(), NotYet> {
+        for document in documents_of(call.kind == CallKind::Submit, &call.body) {
+            self.bring(document, call.trace.as_ref()).await?;
+        }
+        Ok(())
+    }
+
+    /// Sees to it that the gateway has a document, as far as we have it. One that nobody has, the gateway will name in its
+    /// refusal.
+    async fn bring(&self, document: DocumentUpload, trace: Option<&crate::trace::TraceParent>) -> Result<(), NotYet> {
+        let documents = self.spool.documents();
+        if !documents.holds(&document.acting_party, &document.sha256) {
+            return Ok(());
+        }
+        let Some(offset) = self.link.missing_from(&document, trace).await? else { return Ok(()) };
+        let content = documents.read(&document.acting_party, &document.sha256, offset).map_err(NotYet::Document)?;
+        match self.link.upload(&document, offset, content, trace).await {
+            Ok(()) => Ok(()),
+            Err(UploadError::Call(error)) => Err(error.into()),
+            Err(UploadError::Read(error)) => Err(NotYet::Document(error)),
+        }
+    }
+
+    fn not_yet(&self, id: &CallId, attempt: u32, error: &NotYet) -> Verdict {
+        let (verdict, reason) = match error {
+            NotYet::Call(CallError::Unknown(_)) => (Verdict::LineDown, "no answer from the gateway".to_owned()),
+            error => (Verdict::Again, error.to_string()),
+        };
+        // The first failures of a line are everyday; what stays is worth a warning.
+        if attempt.is_power_of_two() && attempt > 2 {
+            let cause = std::error::Error::source(error).map(ToString::to_string);
+            tracing::warn!(party.id = %id.party, attempt, %error, cause, "a call is still waiting for the gateway");
+        }
+        self.spool.not_sent(id, &reason);
+        verdict
+    }
+}
+
+fn lacks_documents(refused: &Refused) -> bool {
+    let reason = refused.refusal().map(Refusal::reason);
+    matches!(reason, Some(Reason::DocumentUnknown | Reason::DocumentOfAnotherDossier))
+}
+
+/// A refusal as it is kept: the `google.rpc.Status` that came.
+fn status_bytes(refused: &Refused) -> Bytes {
+    Bytes::copy_from_slice(refused.status().details())
+}
+
+/// The documents that a body names, ready to be uploaded in its sender's name.
+pub(crate) fn documents_of(is_submission: bool, body: &[u8]) -> Vec<DocumentUpload> {
+    let (party, actor, references) = if is_submission {
+        let Ok(submission) = v1::Submission::decode(body) else { return Vec::new() };
+        let references = submission.components.into_iter().filter_map(|component| component.document).collect();
+        (submission.acting_party, submission.actor, references)
+    } else {
+        let Ok(entry) = v1::Entry::decode(body) else { return Vec::new() };
+        let references: Vec<_> = match entry.what {
+            Some(What::SupplementProvided(what)) => what.components.into_iter().filter_map(|c| c.document).collect(),
+            Some(What::Resolved(what)) => what.results.into_iter().filter_map(|result| result.document).collect(),
+            _ => Vec::new(),
+        };
+        (entry.acting_party, entry.actor, references)
+    };
+    let upload = |reference: v1::DocumentRef| {
+        Some(DocumentUpload {
+            acting_party: party.clone(),
+            actor: actor.clone(),
+            sha256: reference.sha256[..].try_into().ok()?,
+            size_bytes: reference.size_bytes,
+            media_type: reference.media_type,
+        })
+    };
+    references.into_iter().filter_map(upload).collect()
+}

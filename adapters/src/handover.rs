@@ -1,0 +1,143 @@
+//! Carries deliveries and outcomes on to the agency's own system by webhook: in order per dossier, dossiers side by side,
+//! again until it says that it has them.
+
+use std::sync::Arc;
+
+use lgsp_journal::Position;
+use lgsp_proto::v1;
+use serde::Serialize;
+use tokio::sync::watch;
+
+use crate::json::{DeliveryJson, ReceiptJson, WarningJson};
+use crate::lanes::{Job, Lanes};
+use crate::problem::Problem;
+use crate::pump::{Verdict, Work};
+use crate::spool::{CallId, DeliveryId, Outcome, Parcel, RecordError, Spool, Stage, Standing};
+use crate::trace::TraceParent;
+use crate::webhook::{NotTaken, Webhook};
+
+/// Carries what belongs to one place.
+pub(crate) struct HandOver {
+    pub(crate) spool: Arc<Spool>,
+    pub(crate) place: usize,
+    pub(crate) webhook: Webhook,
+}
+
+/// A message about to be posted.
+struct Message {
+    id: String,
+    trace: Option<TraceParent>,
+    body: Vec<u8>,
+}
+
+/// What the agency's system is told when the gateway has answered a request.
+#[derive(Serialize)]
+struct OutcomeJson<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    party: &'a str,
+    request_key: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dossier_code: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipt: Option<ReceiptJson>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<WarningJson>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<Problem>,
+    attempt: u32,
+}
+
+impl Work for HandOver {
+    type Item = Parcel;
+
+    fn lanes<R>(&self, with: impl FnOnce(&mut Lanes<Parcel>) -> R) -> R {
+        self.spool.parcels(self.place, with)
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.spool.changes()
+    }
+
+    async fn perform(&self, job: Job<Parcel>) -> Verdict {
+        let posted = match &job.item {
+            Parcel::Delivery(position) => self.delivery(*position, job.attempt).await,
+            Parcel::Outcome(id) => self.outcome(id, job.attempt).await,
+        };
+        match posted {
+            Ok(()) => Verdict::Done,
+            Err(NotCarried::NotTaken(NotTaken::Unreachable)) => Verdict::LineDown,
+            Err(error) => {
+                if job.attempt.is_power_of_two() && job.attempt > 2 {
+                    tracing::warn!(lane = %job.lane, job.attempt, %error, "still not handed over");
+                }
+                Verdict::Again
+            }
+        }
+    }
+}
+
+/// Why something has to be carried again.
+#[derive(Debug, thiserror::Error)]
+enum NotCarried {
+    #[error(transparent)]
+    NotTaken(#[from] NotTaken),
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    #[error("the spool cannot write any more")]
+    Broken,
+}
+
+impl HandOver {
+    async fn delivery(&self, position: Position, attempt: u32) -> Result<(), NotCarried> {
+        let delivery = self.spool.delivery(position)?;
+        let id = DeliveryId::from(delivery.r#ref.as_ref().unwrap_or(&v1::DeliveryRef::default()));
+        if !matches!(self.spool.stage(&id), Some(Stage::TakenOver(_))) {
+            // The agency's system has fetched it meanwhile.
+            return Ok(());
+        }
+        let event = delivery.event.as_ref().and_then(|recorded| recorded.event.as_ref());
+        let message = Message {
+            id: format!("{}/{}/{}", id.party, id.dossier, id.sequence),
+            trace: event.and_then(|event| TraceParent::parse(&event.traceparent)),
+            body: to_json(&DeliveryJson::new(delivery, Some(attempt))),
+        };
+        self.post(message).await?;
+        self.spool.handed_over(&id).await.map_err(|_| NotCarried::Broken)
+    }
+
+    async fn outcome(&self, id: &CallId, attempt: u32) -> Result<(), NotCarried> {
+        let Some(Standing::Answered(position)) = self.spool.call(id).map(|call| call.standing) else { return Ok(()) };
+        let mut json = OutcomeJson {
+            kind: "request.refused",
+            party: &id.party,
+            request_key: &id.key,
+            dossier_code: None,
+            receipt: None,
+            warnings: Vec::new(),
+            problem: None,
+            attempt,
+        };
+        match self.spool.outcome(position)? {
+            Outcome::Admitted(response) => {
+                json.kind = "request.admitted";
+                json.receipt = response.receipt.as_ref().and_then(ReceiptJson::new);
+                json.dossier_code = json.receipt.as_ref().map(|receipt| receipt.dossier_code.clone());
+                json.warnings = response.warnings.into_iter().map(WarningJson::new).collect();
+            }
+            Outcome::Refused(status) => json.problem = Some(Problem::of_kept(&status)),
+        }
+        let trace = self.spool.trace_of(id);
+        let message = Message { id: format!("{}/request/{}", id.party, id.key), trace, body: to_json(&json) };
+        self.post(message).await?;
+        self.spool.told(id).await.map_err(|_| NotCarried::Broken)
+    }
+
+    async fn post(&self, message: Message) -> Result<(), NotTaken> {
+        self.webhook.post(&message.id, message.trace.as_ref(), message.body).await
+    }
+}
+
+fn to_json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("our own types have text keys and finite numbers only")
+}

@@ -1,0 +1,197 @@
+//! Work in lanes: within a lane one thing after the other, lanes side by side.
+//!
+//! Pure: times come in as arguments, and nothing here waits. The invariant is that a lane's next item is not given out
+//! before the previous one was called done; a failed item stays at the head of its lane.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Items by lane.
+#[derive(Debug)]
+pub(crate) struct Lanes<T> {
+    lanes: HashMap<Arc<str>, Lane<T>>,
+    ready: VecDeque<Arc<str>>,
+    delayed: BTreeSet<(Instant, Arc<str>)>,
+    paused_until: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Lane<T> {
+    items: VecDeque<T>,
+    /// How often the head was tried in vain.
+    failures: u32,
+}
+
+/// The head of a lane, to be done now. The lane waits until it is told what became of it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Job<T> {
+    pub(crate) lane: Arc<str>,
+    pub(crate) item: T,
+    /// 1 at the first try.
+    pub(crate) attempt: u32,
+}
+
+impl<T> Default for Lanes<T> {
+    fn default() -> Self {
+        Self { lanes: HashMap::new(), ready: VecDeque::new(), delayed: BTreeSet::new(), paused_until: None }
+    }
+}
+
+impl<T: Clone> Lanes<T> {
+    /// Puts an item at the end of its lane.
+    pub(crate) fn push(&mut self, lane: &Arc<str>, item: T) {
+        match self.lanes.get_mut(lane) {
+            Some(existing) => existing.items.push_back(item),
+            None => {
+                self.lanes.insert(lane.clone(), Lane { items: VecDeque::from([item]), failures: 0 });
+                self.ready.push_back(lane.clone());
+            }
+        }
+    }
+
+    /// The next item that may be done at `now`, the longest ready lane first.
+    pub(crate) fn take(&mut self, now: Instant) -> Option<Job<T>> {
+        if self.paused_until.is_some_and(|until| now < until) {
+            return None;
+        }
+        while let Some((due, _)) = self.delayed.first()
+            && *due <= now
+        {
+            self.ready.extend(self.delayed.pop_first().map(|(_, lane)| lane));
+        }
+        let lane = self.ready.pop_front()?;
+        let Lane { items, failures } = self.lanes.get(&lane)?;
+        let item = items.front()?.clone();
+        Some(Job { attempt: failures + 1, item, lane })
+    }
+
+    /// The head of the lane is done; the next one may follow.
+    pub(crate) fn done(&mut self, lane: &Arc<str>) {
+        let Some(entry) = self.lanes.get_mut(lane) else { return };
+        entry.items.pop_front();
+        entry.failures = 0;
+        if entry.items.is_empty() {
+            self.lanes.remove(lane);
+        } else {
+            self.ready.push_back(lane.clone());
+        }
+    }
+
+    /// The head of the lane failed; it is tried again at `due`.
+    pub(crate) fn retry(&mut self, lane: &Arc<str>, due: Instant) {
+        if let Some(entry) = self.lanes.get_mut(lane) {
+            entry.failures = entry.failures.saturating_add(1);
+            self.delayed.insert((due, lane.clone()));
+        }
+    }
+
+    /// Nothing is given out before `until`.
+    pub(crate) fn pause(&mut self, until: Instant) {
+        self.paused_until = Some(until);
+    }
+
+    /// When [`Lanes::take`] may give something that it does not give at `now`; `None` if that takes more than waiting.
+    pub(crate) fn next_due(&self, now: Instant) -> Option<Instant> {
+        let paused = self.paused_until.filter(|until| *until > now && !self.ready.is_empty());
+        let delayed = self.delayed.first().map(|(due, _)| self.paused_until.map_or(*due, |until| until.max(*due)));
+        match (paused, delayed) {
+            (Some(paused), Some(delayed)) => Some(paused.min(delayed)),
+            (one, other) => one.or(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    fn lane(name: &str) -> Arc<str> {
+        name.into()
+    }
+
+    #[test]
+    fn a_lane_goes_one_after_the_other_and_lanes_side_by_side() {
+        let (now, mut lanes) = (Instant::now(), Lanes::default());
+        lanes.push(&lane("a"), 1);
+        lanes.push(&lane("a"), 2);
+        lanes.push(&lane("b"), 3);
+        assert_eq!(lanes.take(now).unwrap().item, 1);
+        assert_eq!(lanes.take(now).unwrap().item, 3);
+        assert_eq!(lanes.take(now), None);
+        lanes.done(&lane("a"));
+        assert_eq!(lanes.take(now).unwrap().item, 2);
+        lanes.done(&lane("a"));
+        lanes.done(&lane("b"));
+        assert_eq!(lanes.take(now), None);
+    }
+
+    #[test]
+    fn a_failed_head_is_tried_again_in_its_time_and_holds_nobody_else_up() {
+        let (now, mut lanes) = (Instant::now(), Lanes::default());
+        let later = now + Duration::from_secs(5);
+        lanes.push(&lane("a"), 1);
+        lanes.push(&lane("a"), 2);
+        lanes.push(&lane("b"), 3);
+        assert_eq!(lanes.take(now).unwrap().attempt, 1);
+        lanes.retry(&lane("a"), later);
+        assert_eq!(lanes.take(now).unwrap().item, 3);
+        assert_eq!(lanes.take(now), None);
+        assert_eq!(lanes.next_due(now), Some(later));
+        assert_eq!(lanes.take(later), Some(Job { lane: lane("a"), item: 1, attempt: 2 }));
+        lanes.done(&lane("a"));
+        assert_eq!(lanes.take(later).map(|job| (job.item, job.attempt)), Some((2, 1)));
+    }
+
+    #[test]
+    fn a_pause_stops_all_lanes_until_it_ends() {
+        let (now, mut lanes) = (Instant::now(), Lanes::default());
+        let (soon, later) = (now + Duration::from_secs(1), now + Duration::from_secs(5));
+        lanes.push(&lane("a"), 1);
+        lanes.push(&lane("b"), 2);
+        lanes.take(now).unwrap();
+        lanes.retry(&lane("a"), soon);
+        lanes.pause(later);
+        assert_eq!(lanes.take(soon), None);
+        assert_eq!(lanes.next_due(now), Some(later));
+        assert!(lanes.take(later).is_some() && lanes.take(later).is_some());
+        assert_eq!(lanes.next_due(later), None);
+    }
+
+    proptest! {
+        #[test]
+        fn every_item_is_done_once_and_in_its_lanes_order(
+            items in prop::collection::vec(0_u8..5, 1..60),
+            fails in prop::collection::vec(any::<bool>(), 200),
+        ) {
+            let (mut now, mut lanes) = (Instant::now(), Lanes::default());
+            for (number, name) in items.iter().enumerate() {
+                lanes.push(&lane(&name.to_string()), number);
+            }
+            let (mut done, mut fails) = (HashMap::<_, Vec<_>>::new(), fails.into_iter());
+            loop {
+                let mut started = Vec::new();
+                while let Some(job) = lanes.take(now) {
+                    prop_assert!(started.iter().all(|other: &Job<usize>| other.lane != job.lane));
+                    started.push(job);
+                }
+                if started.is_empty() {
+                    let Some(due) = lanes.next_due(now) else { break };
+                    now = due;
+                }
+                for job in started {
+                    if fails.next() == Some(true) {
+                        lanes.retry(&job.lane, now + Duration::from_secs(1));
+                    } else {
+                        lanes.done(&job.lane);
+                        done.entry(job.lane).or_default().push(job.item);
+                    }
+                }
+            }
+            prop_assert_eq!(done.values().map(Vec::len).sum::<usize>(), items.len());
+            prop_assert!(done.values().all(|lane| lane.is_sorted()));
+        }
+    }
+}

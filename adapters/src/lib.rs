@@ -1,0 +1,36 @@
+//! The agency side of the bus: one adapter for desks and authorities alike.
+//!
+//! Nothing is answered to the agency's own system, and nothing acknowledged to the gateway, before it is on this machine's
+//! disk; and what was answered is carried on until the other side has it.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`link`] | the way to the gateway: mutual TLS, signing, receipts; used by the command line too |
+//! | `spool` | the durable queue both ways, and documents on their way |
+//! | `forward`, `receive`, `handover` | the three loops: calls out, deliveries in, deliveries and outcomes on to the agency |
+//! | `rest` | the local interface of the agency's own system |
+//! | `json`, `problem` | what that system reads and writes |
+//! | [`config`], [`adapter`] | the configuration, and putting everything together |
+//! | `lanes`, `pump`, `backoff` | work in order per dossier, tried again until it is done |
+
+pub mod adapter;
+mod backoff;
+pub mod config;
+mod digest;
+mod forward;
+mod handover;
+mod json;
+mod lanes;
+pub mod link;
+mod problem;
+mod pump;
+mod receive;
+mod rest;
+mod spool;
+pub mod trace;
+mod webhook;
+
+pub use adapter::{Ready, RunError, run};
+pub use backoff::Backoff;
+pub use config::Config;
+pub use spool::{OpenError as SpoolOpenError, RecordError as SpoolRecordError, SpoolKeyError};

@@ -1,0 +1,151 @@
+//! Makes one connection: TCP without Nagle's delay, mutual TLS, the gateway's certificate remembered for its receipts.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
+
+use http::Uri;
+use hyper_util::rt::TokioIo;
+use lgsp_certs::{VerifiedLeaf, VerifyingKey};
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio_rustls::client::TlsStream;
+
+use super::Connectivity;
+
+/// How many gateway certificates are remembered: replicas and renewals of some years. More would be an attack on memory.
+const MAX_PEERS: usize = 64;
+
+/// Connects to one gateway, whatever URI it is called with.
+#[derive(Clone)]
+pub(super) struct Connector {
+    pub(super) host: Arc<str>,
+    pub(super) port: u16,
+    pub(super) name: ServerName<'static>,
+    pub(super) tls: Arc<ClientConfig>,
+    pub(super) within: Duration,
+    pub(super) peers: Arc<Peers>,
+}
+
+impl Connector {
+    async fn connect(self) -> io::Result<TokioIo<Tracked>> {
+        let stream = TcpStream::connect((&*self.host, self.port)).await?;
+        stream.set_nodelay(true)?;
+        let stream = tokio_rustls::TlsConnector::from(self.tls).connect(self.name, stream).await?;
+        let leaf = VerifiedLeaf::of_server(stream.get_ref().1).map_err(io::Error::other)?;
+        self.peers.arrived(&leaf);
+        Ok(TokioIo::new(Tracked { stream, peers: self.peers }))
+    }
+}
+
+impl tower::Service<Uri> for Connector {
+    type Response = TokioIo<Tracked>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let connector = self.clone();
+        Box::pin(async move {
+            let within = connector.within;
+            match tokio::time::timeout(within, connector.connect()).await {
+                Ok(connected) => connected,
+                Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no connection within the time allowed")),
+            }
+        })
+    }
+}
+
+/// The gateways met on this link: how many are connected now, and the keys that check their receipts.
+#[derive(Default)]
+pub(super) struct Peers {
+    keys: Mutex<HashMap<[u8; 32], VerifyingKey>>,
+    open: Mutex<usize>,
+    connectivity: watch::Sender<Connectivity>,
+}
+
+impl Peers {
+    /// The key of a certificate that a gateway proved to hold on this link.
+    pub(super) fn key(&self, certificate: &[u8; 32]) -> Option<VerifyingKey> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).get(certificate).cloned()
+    }
+
+    pub(super) fn connectivity(&self) -> watch::Receiver<Connectivity> {
+        self.connectivity.subscribe()
+    }
+
+    fn arrived(&self, leaf: &VerifiedLeaf) {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if keys.len() < MAX_PEERS {
+            keys.insert(*leaf.digest().as_bytes(), leaf.verifying_key().clone());
+        }
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        *open += 1;
+        self.connectivity.send_modify(|state| {
+            state.connections += 1;
+            state.connected_since.get_or_insert_with(SystemTime::now);
+        });
+    }
+
+    fn left(&self) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        *open -= 1;
+        if *open == 0 {
+            self.connectivity.send_modify(|state| state.connected_since = None);
+        }
+    }
+}
+
+/// A connection that says when it ends.
+pub(super) struct Tracked {
+    stream: TlsStream<TcpStream>,
+    peers: Arc<Peers>,
+}
+
+impl Drop for Tracked {
+    fn drop(&mut self) {
+        self.peers.left();
+    }
+}
+
+impl AsyncRead for Tracked {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Tracked {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, buffers)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

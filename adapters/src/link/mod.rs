@@ -1,0 +1,193 @@
+//! The way to the gateway: one HTTP/2 connection under mutual TLS 1.3 that comes back by itself.
+//!
+//! Owns connecting, signing and checking receipts; knows nothing of the spool, so that the command line uses it as it is.
+//! When a call has failed, [`CallError`] says whether the answer was final, and if not, sending the same bytes again is safe.
+
+mod address;
+mod calls;
+mod connector;
+mod documents;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use lgsp_certs::tls::{BadServerName, TlsFileError};
+use lgsp_certs::{CertificateDigest, SigningKey, Usage, server_name};
+use lgsp_proto::types::{ActorId, PartyId};
+use lgsp_proto::v1::documents_client::DocumentsClient;
+use lgsp_proto::v1::dossiers_client::DossiersClient;
+use lgsp_proto::v1::inbox_client::InboxClient;
+use lgsp_proto::v1::registry_client::RegistryClient;
+use tokio::sync::watch;
+use tonic::transport::{Channel, Endpoint};
+
+pub use address::{Address, BadGatewayUrl, GatewayUrl, Timings};
+pub use calls::{Admitted, CallError, Proof, ReceiptProblem, Refused};
+pub use documents::{DocumentUpload, UploadError};
+
+use crate::trace::TraceParent;
+use connector::{Connector, Peers};
+
+/// The largest answer taken from the gateway: a dossier with many events and their bodies, and no more, so that a broken
+/// peer cannot fill the memory.
+const MAX_ANSWER_BYTES: usize = 16 << 20;
+
+/// Everything a command needs to speak to a gateway in somebody's name.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// Where the gateway is, and by which certificate we are known.
+    pub address: Address,
+    /// The party in whose name calls are made.
+    pub acting_party: PartyId,
+    /// The clerk's account.
+    pub actor: ActorId,
+}
+
+/// Why there is no link: something about the own files or names. Nothing was sent.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// A certificate, key or bundle cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsFileError),
+    /// The gateway's host cannot be checked against a certificate.
+    #[error(transparent)]
+    Name(#[from] BadServerName),
+}
+
+/// Prepares the link to the profile's gateway; see [`Link::new`].
+///
+/// # Errors
+/// As for [`Link::new`].
+pub fn connect(profile: &Profile) -> Result<Link, ConnectError> {
+    Link::new(&profile.address)
+}
+
+/// A link to one gateway. Clones share the connection.
+///
+/// The connection is made at the first call, and made again whenever it was lost; a call that finds no gateway fails at
+/// once, it is the caller who waits and repeats.
+#[derive(Clone)]
+pub struct Link {
+    channel: Channel,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    gateway: GatewayUrl,
+    timings: Timings,
+    signing_key: Arc<SigningKey>,
+    certificate: CertificateDigest,
+    peers: Arc<Peers>,
+}
+
+/// Whether there is a connection.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Connectivity {
+    /// Since when, on the machine clock; `None` while there is none.
+    pub connected_since: Option<SystemTime>,
+    /// How many connections were made in this link's life.
+    pub connections: u64,
+}
+
+impl Link {
+    /// Loads the files and prepares the link. Nothing is sent before the first call.
+    ///
+    /// Must be called inside a Tokio runtime, which will drive the connection.
+    ///
+    /// # Errors
+    /// When the certificate files or the gateway's name cannot be used.
+    pub fn new(address: &Address) -> Result<Self, ConnectError> {
+        let credentials = address.tls.load(Usage::Client, SystemTime::now())?;
+        let name = server_name(address.server_name.as_deref().unwrap_or(address.gateway.host()))?;
+        let timings = address.timings.clone();
+        let peers = Arc::new(Peers::default());
+        let connector = Connector {
+            host: address.gateway.host().into(),
+            port: address.gateway.port(),
+            name,
+            tls: Arc::new(credentials.client_config()),
+            within: timings.connect_timeout,
+            peers: peers.clone(),
+        };
+        // Without keep-alive a connection through a healed partition is never noticed to be dead. It also runs while idle:
+        // an inbox stream may be silent for hours.
+        let channel = Endpoint::from(address.gateway.uri().clone())
+            .user_agent(concat!("lgsp/", env!("CARGO_PKG_VERSION")))
+            .expect("a package version is a header value")
+            .http2_keep_alive_interval(timings.keep_alive_interval)
+            .keep_alive_timeout(timings.keep_alive_timeout)
+            .keep_alive_while_idle(true)
+            .connect_with_connector_lazy(connector);
+        let shared = Shared {
+            gateway: address.gateway.clone(),
+            timings,
+            signing_key: credentials.signing_key().clone(),
+            certificate: credentials.digest(),
+            peers,
+        };
+        Ok(Self { channel, shared: Arc::new(shared) })
+    }
+
+    /// The service of dossiers. For writing, [`Link::submit`] and [`Link::record`] sign and check.
+    pub fn dossiers(&self) -> DossiersClient<Channel> {
+        DossiersClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    /// The service of deliveries.
+    pub fn inbox(&self) -> InboxClient<Channel> {
+        InboxClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    /// The service of documents. [`Link::upload`] resumes.
+    pub fn documents(&self) -> DocumentsClient<Channel> {
+        DocumentsClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    /// The registry's service.
+    pub fn registry(&self) -> RegistryClient<Channel> {
+        RegistryClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    /// The gateway this link goes to.
+    pub fn gateway(&self) -> &GatewayUrl {
+        &self.shared.gateway
+    }
+
+    /// The key of the own certificate, for what is signed outside [`Link::submit`] and [`Link::record`].
+    pub fn signing_key(&self) -> &SigningKey {
+        &self.shared.signing_key
+    }
+
+    /// SHA-256 of the own certificate.
+    pub fn certificate(&self) -> CertificateDigest {
+        self.shared.certificate
+    }
+
+    /// Follows the connection's coming and going.
+    pub fn connectivity(&self) -> watch::Receiver<Connectivity> {
+        self.shared.peers.connectivity()
+    }
+
+    /// Wraps a message for one unary call: with the deadline of this link, and the trace it belongs to.
+    pub fn request<T>(&self, message: T, trace: Option<&TraceParent>) -> tonic::Request<T> {
+        let mut request = self.stream_request(message, trace);
+        request.set_timeout(self.shared.timings.call_timeout);
+        request
+    }
+
+    /// Wraps what opens a stream: it belongs to a trace, but has no deadline.
+    pub fn stream_request<T>(&self, message: T, trace: Option<&TraceParent>) -> tonic::Request<T> {
+        let mut request = tonic::Request::new(message);
+        if let Some(trace) = trace {
+            let value = trace.as_str().parse().expect("a traceparent is ASCII without controls");
+            request.metadata_mut().insert(crate::trace::HEADER, value);
+        }
+        request
+    }
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link").field("gateway", &self.shared.gateway).finish_non_exhaustive()
+    }
+}

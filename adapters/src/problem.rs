@@ -1,0 +1,324 @@
+//! What the agency's own system reads when something is refused: problem details (RFC 9457) with the bus's stable reason,
+//! every field at fault, and what to do, in Vietnamese and English.
+
+use std::collections::BTreeMap;
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use lgsp_proto::{ERROR_DOMAIN, Reason, Refusal};
+use prost::Message;
+use serde::Serialize;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use crate::link::CallError;
+
+/// Refusals that only the adapter itself gives; the others are [`Reason`]s of the bus.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum LocalReason {
+    /// No token, or not the right one.
+    TokenInvalid,
+    /// No such path.
+    ResourceNotFound,
+    /// The path has no such method.
+    MethodNotAllowed,
+    /// A request key that is not known here, or not any more.
+    RequestNotFound,
+    /// The gateway does not answer, and the question cannot wait in the spool.
+    GatewayUnreachable,
+}
+
+/// A refusal, ready to be sent. Boxed, because it travels as the rare side of every result here.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Problem(Box<Content>);
+
+#[derive(Clone, Debug, Serialize)]
+struct Content {
+    #[serde(rename = "type")]
+    kind: String,
+    title: String,
+    status: u16,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    detail: String,
+    reason: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    fields: Vec<Field>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    details: BTreeMap<String, String>,
+    remedy: Remedy,
+    message_vi: String,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Field {
+    field: String,
+    problem: String,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Remedy {
+    en: String,
+    vi: String,
+}
+
+impl LocalReason {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::TokenInvalid => "TOKEN_INVALID",
+            Self::ResourceNotFound => "RESOURCE_NOT_FOUND",
+            Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
+            Self::RequestNotFound => "REQUEST_NOT_FOUND",
+            Self::GatewayUnreachable => "GATEWAY_UNREACHABLE",
+        }
+    }
+
+    const fn status(self) -> StatusCode {
+        match self {
+            Self::TokenInvalid => StatusCode::UNAUTHORIZED,
+            Self::ResourceNotFound | Self::RequestNotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::GatewayUnreachable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// What happened and what to do, each in English and Vietnamese.
+    const fn texts(self) -> [&'static str; 4] {
+        match self {
+            Self::TokenInvalid => [
+                "The token is missing or not the adapter's.",
+                "Thiếu mã truy cập hoặc mã không đúng.",
+                "Send Authorization: Bearer with the content of the adapter's token file.",
+                "Gửi Authorization: Bearer kèm nội dung tệp mã truy cập của bộ kết nối.",
+            ],
+            Self::ResourceNotFound => [
+                "There is nothing under this path.",
+                "Không có tài nguyên ở đường dẫn này.",
+                "Check the path; all begin with /v1/.",
+                "Kiểm tra lại đường dẫn; tất cả bắt đầu bằng /v1/.",
+            ],
+            Self::MethodNotAllowed => [
+                "The method does not belong to this path.",
+                "Phương thức không dùng được với đường dẫn này.",
+                "Use one of the methods in the Allow header.",
+                "Dùng một trong các phương thức nêu ở tiêu đề Allow.",
+            ],
+            Self::RequestNotFound => [
+                "No request of this party has this key, or its time is over.",
+                "Không có yêu cầu nào của cơ quan mang khoá này, hoặc đã hết thời gian lưu.",
+                "Check key and party; sending the same request again with the same key is safe.",
+                "Kiểm tra khoá và cơ quan; gửi lại đúng yêu cầu với cùng khoá là an toàn.",
+            ],
+            Self::GatewayUnreachable => [
+                "The gateway does not answer just now.",
+                "Hiện không kết nối được với trục.",
+                "Ask again later; what is submitted meanwhile waits in the spool.",
+                "Thử lại sau; hồ sơ gửi trong lúc này được giữ trong hàng đợi.",
+            ],
+        }
+    }
+}
+
+impl Problem {
+    /// Adds what is particular about this case.
+    pub(crate) fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.0.detail = detail.into();
+        self
+    }
+
+    /// What an answer of the gateway, or its absence, means to a caller who cannot wait.
+    pub(crate) fn of_status(status: Status) -> Self {
+        match CallError::from_status(status) {
+            CallError::Refused(refused) | CallError::NotNow(refused) => match refused.refusal() {
+                Some(refusal) => refusal.into(),
+                None => Self::of_unknown(refused.status()),
+            },
+            CallError::Unknown(_) | CallError::Receipt(_) | CallError::Body(_) => {
+                LocalReason::GatewayUnreachable.into()
+            }
+        }
+    }
+
+    /// What a kept `google.rpc.Status` says.
+    pub(crate) fn of_kept(bytes: &[u8]) -> Self {
+        let Ok(kept) = tonic_types::pb::Status::decode(bytes) else { return Refusal::new(Reason::Internal).into() };
+        let details = bytes.to_vec().into();
+        let status = Status::with_details(Code::from_i32(kept.code), kept.message, details);
+        match Refusal::from_status(&status) {
+            Some(refusal) => Self::from(&refusal),
+            None => Self::of_unknown(&status),
+        }
+    }
+
+    /// A reason of a newer gateway: passed on in its own words.
+    fn of_unknown(status: &Status) -> Self {
+        let info = status.get_details_error_info().filter(|info| info.domain == ERROR_DOMAIN);
+        let Some(mut info) = info else { return Refusal::new(Reason::Internal).into() };
+        let mut text = |key| info.metadata.remove(key).unwrap_or_default();
+        let remedy = Remedy { en: text("remedy_en"), vi: text("remedy_vi") };
+        Self(Box::new(Content {
+            kind: kind(&info.reason),
+            title: status.message().to_owned(),
+            status: http_status(status.code()).as_u16(),
+            detail: String::new(),
+            fields: Vec::new(),
+            details: info.metadata.into_iter().collect(),
+            remedy,
+            message_vi: status.get_details_localized_message().map_or_else(String::new, |message| message.message),
+            reason: info.reason,
+        }))
+    }
+}
+
+impl From<&Refusal> for Problem {
+    fn from(refusal: &Refusal) -> Self {
+        let reason = refusal.reason();
+        let texts = reason.texts();
+        let status = match reason {
+            Reason::Malformed => StatusCode::BAD_REQUEST,
+            Reason::MessageTooLarge | Reason::DocumentTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            reason => http_status(reason.code()),
+        };
+        let field = |violation: &lgsp_proto::FieldViolation| Field {
+            field: violation.field.clone(),
+            problem: violation.problem.clone(),
+        };
+        Self(Box::new(Content {
+            kind: kind(reason.as_str()),
+            title: texts.what.en.to_owned(),
+            status: status.as_u16(),
+            detail: String::new(),
+            reason: reason.as_str().to_owned(),
+            fields: refusal.violations().iter().map(field).collect(),
+            details: refusal.details().clone(),
+            remedy: Remedy { en: texts.remedy.en.to_owned(), vi: texts.remedy.vi.to_owned() },
+            message_vi: texts.what.vi.to_owned(),
+        }))
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        Self::from(&refusal)
+    }
+}
+
+impl From<Reason> for Problem {
+    fn from(reason: Reason) -> Self {
+        Refusal::new(reason).into()
+    }
+}
+
+impl From<LocalReason> for Problem {
+    fn from(reason: LocalReason) -> Self {
+        let [title, message_vi, en, vi] = reason.texts().map(str::to_owned);
+        Self(Box::new(Content {
+            kind: kind(reason.word()),
+            title,
+            status: reason.status().as_u16(),
+            detail: String::new(),
+            reason: reason.word().to_owned(),
+            fields: Vec::new(),
+            details: BTreeMap::new(),
+            remedy: Remedy { en, vi },
+            message_vi,
+        }))
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let mut response = (status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+/// Names the kind of problem. A URN: it identifies, and is not to be fetched.
+fn kind(word: &str) -> String {
+    format!("urn:lgsp:problem:{}", word.to_ascii_lowercase().replace('_', "-"))
+}
+
+/// The HTTP status of a gRPC code.
+fn http_status(code: Code) -> StatusCode {
+    match code {
+        Code::Ok => StatusCode::OK,
+        Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => StatusCode::UNPROCESSABLE_ENTITY,
+        Code::NotFound => StatusCode::NOT_FOUND,
+        // The adapter's certificate or party, not the caller's token: asking again with another token would not help.
+        Code::PermissionDenied | Code::Unauthenticated => StatusCode::FORBIDDEN,
+        Code::AlreadyExists | Code::Aborted => StatusCode::CONFLICT,
+        Code::ResourceExhausted | Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Code::Unimplemented
+        | Code::Cancelled
+        | Code::Unknown
+        | Code::DeadlineExceeded
+        | Code::Internal
+        | Code::DataLoss => StatusCode::BAD_GATEWAY,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(problem: &Problem) -> serde_json::Value {
+        serde_json::to_value(problem).unwrap()
+    }
+
+    #[test]
+    fn a_refusal_says_reason_field_and_remedy_in_both_languages() {
+        let refusal =
+            Refusal::new(Reason::UnitCeased).field("locality", "ceased on 2025-07-01").detail("successor", "19753");
+        let problem = json(&Problem::from(&refusal));
+        assert_eq!(problem["type"], "urn:lgsp:problem:unit-ceased");
+        assert_eq!(problem["status"], 422);
+        assert_eq!(problem["reason"], "UNIT_CEASED");
+        assert_eq!(problem["fields"][0]["field"], "locality");
+        assert_eq!(problem["details"]["successor"], "19753");
+        assert_eq!(problem["message_vi"], Reason::UnitCeased.texts().what.vi);
+        assert_eq!(problem["remedy"]["vi"], Reason::UnitCeased.texts().remedy.vi);
+    }
+
+    #[test]
+    fn a_kept_refusal_reads_like_a_fresh_one() {
+        for reason in Reason::ALL {
+            let refusal = Refusal::new(*reason).field("a", "b").detail("c", "d");
+            let status = refusal.to_status();
+            assert_eq!(json(&Problem::of_kept(status.details())), json(&Problem::from(&refusal)), "{reason}");
+            assert_eq!(json(&Problem::of_status(status)), json(&Problem::from(&refusal)), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_reason_of_a_newer_gateway_is_passed_on_in_its_own_words() {
+        let metadata = std::collections::HashMap::from([("remedy_vi".to_owned(), "làm thế".to_owned())]);
+        let mut details = tonic_types::ErrorDetails::with_error_info("OF_TOMORROW", ERROR_DOMAIN, metadata);
+        details.set_localized_message("vi", "ngày mai");
+        let status = Status::with_error_details(Code::FailedPrecondition, "tomorrow", details);
+        let problem = json(&Problem::of_kept(status.details()));
+        assert_eq!(
+            (&problem["reason"], &problem["title"], &problem["message_vi"], &problem["remedy"]["vi"]),
+            (&"OF_TOMORROW".into(), &"tomorrow".into(), &"ngày mai".into(), &"làm thế".into())
+        );
+    }
+
+    #[test]
+    fn local_words_are_no_words_of_the_bus() {
+        use LocalReason::*;
+        for reason in [TokenInvalid, ResourceNotFound, MethodNotAllowed, RequestNotFound, GatewayUnreachable] {
+            assert_eq!(Reason::parse(reason.word()), None);
+            let [title, message_vi, en, vi] = reason.texts();
+            assert!(title.is_ascii() && en.is_ascii() && !message_vi.is_ascii() && !vi.is_ascii());
+        }
+    }
+}

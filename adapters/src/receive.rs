@@ -1,0 +1,201 @@
+//! Takes over what the gateway delivers: durable here first, acknowledged then; and tells the gateway what was handed over.
+//!
+//! One stream serves all parties. What is to be acknowledged is kept until the stream takes it, and read from the spool's
+//! state rather than remembered, so that a new stream goes on where the old one broke off.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use lgsp_journal::Position;
+use lgsp_proto::types::PartyId;
+use lgsp_proto::v1::inbox_request::Request as Up;
+use lgsp_proto::v1::inbox_response::Response as Down;
+use lgsp_proto::v1::{Acknowledge, AcknowledgeStage, Decline, DeliveryRef, InboxRequest, InboxResponse, OpenInbox};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+
+use crate::backoff::Backoff;
+use crate::link::Link;
+use crate::spool::{DeliveryId, Spool, Stage, TakeOverError};
+
+/// The most names in one acknowledgement that the gateway takes.
+const MAX_NAMES: usize = 1024;
+
+/// Receives for some parties.
+pub(crate) struct Receive {
+    pub(crate) spool: Arc<Spool>,
+    pub(crate) link: Link,
+    pub(crate) parties: Vec<PartyId>,
+    /// Deliveries that may be under way at one time.
+    pub(crate) credit: u32,
+    pub(crate) backoff: Backoff,
+}
+
+/// What became of a delivery that came.
+enum Taken {
+    Here(DeliveryRef, AcknowledgeStage),
+    Declined(DeliveryRef, &'static str),
+    /// There is nothing to tell the gateway.
+    Nothing,
+}
+
+impl Receive {
+    /// Receives until `stop`, over as many streams as it takes.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let mut failures = 0;
+        loop {
+            let ended = tokio::select! {
+                () = stop.cancelled() => return,
+                ended = self.stream(&mut failures) => ended,
+            };
+            failures += 1;
+            let status = ended.err();
+            // A gateway that restarts closes its streams; that is worth a line only if it goes on.
+            if failures.is_power_of_two() && failures > 2 {
+                tracing::warn!(failures, ?status, "no inbox stream");
+            } else {
+                tracing::debug!(failures, ?status, "inbox stream ended");
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(self.backoff.delay(failures)) => {}
+            }
+        }
+    }
+
+    /// One stream, from opening it to its end.
+    async fn stream(&self, failures: &mut u32) -> Result<(), Status> {
+        let (sender, requests) = mpsc::channel(8);
+        let parties = self.parties.iter().map(|party| party.as_str().to_owned()).collect();
+        let open = OpenInbox { parties, credit: self.credit };
+        // There is room: nothing was sent before.
+        let _ = sender.send(InboxRequest { request: Some(Up::Open(open)) }).await;
+        let request = self.link.stream_request(ReceiverStream::new(requests), None);
+        let mut deliveries = self.link.inbox().open(request).await?.into_inner();
+
+        let mut changes = self.spool.changes();
+        let mut taking = JoinSet::new();
+        let mut outbox = Outbox::default();
+        loop {
+            changes.mark_unchanged();
+            outbox.take_handed_over(&self.spool);
+            tokio::select! {
+                message = deliveries.message() => match message? {
+                    Some(InboxResponse { response: Some(Down::Delivery(delivery)) }) => {
+                        // Given its place here, so that order is kept even if a gateway does not wait for acknowledgements.
+                        let name = delivery.r#ref.clone().unwrap_or_default();
+                        let begun = self.spool.take_over(&delivery).await;
+                        taking.spawn(async move {
+                            match begun {
+                                Ok(taking) => taken(name, taking.await),
+                                Err(error) => taken(name, Err(error)),
+                            }
+                        });
+                    }
+                    Some(InboxResponse { response: Some(Down::Acknowledged(acknowledged)) }) => {
+                        if acknowledged.stage() == AcknowledgeStage::HandedOver {
+                            // Noted without anybody waiting; what is not noted is told again after the next start.
+                            for id in acknowledged.deliveries.iter().map(DeliveryId::from) {
+                                let spool = self.spool.clone();
+                                taking.spawn(async move {
+                                    let _ = spool.confirmed(&id).await;
+                                    Taken::Nothing
+                                });
+                            }
+                        }
+                    }
+                    Some(InboxResponse { response: Some(Down::Opened(_)) }) => *failures = 0,
+                    Some(InboxResponse { response: None }) => {}
+                    None => return Ok(()),
+                },
+                Some(taken) = taking.join_next() => match taken {
+                    Ok(Taken::Here(name, stage)) => outbox.push(name, stage),
+                    Ok(Taken::Declined(name, reason)) => outbox.declined.push_back((name, reason)),
+                    Ok(Taken::Nothing) | Err(_) => {}
+                },
+                room = sender.reserve(), if !outbox.is_empty() => match room {
+                    // Everything that has gathered goes as one message.
+                    Ok(room) => if let Some(request) = outbox.next() {
+                        room.send(InboxRequest { request: Some(request) });
+                    },
+                    // The gateway does not read any more; the stream's own end will say why.
+                    Err(_) => return ended(&mut deliveries).await,
+                },
+                Ok(()) = changes.changed() => {}
+            }
+        }
+    }
+}
+
+/// Reads a stream that takes no more to its end.
+async fn ended(deliveries: &mut Streaming<InboxResponse>) -> Result<(), Status> {
+    while deliveries.message().await?.is_some() {}
+    Ok(())
+}
+
+/// What the gateway is to be told about a delivery.
+fn taken(name: DeliveryRef, stage: Result<Stage, TakeOverError>) -> Taken {
+    match stage {
+        Ok(Stage::TakenOver(_) | Stage::Reserved) => Taken::Here(name, AcknowledgeStage::TakenOver),
+        // It came again after it was handed over: the gateway missed the news.
+        Ok(Stage::HandedOver { .. }) => Taken::Here(name, AcknowledgeStage::HandedOver),
+        Err(TakeOverError::Full) => Taken::Declined(name, "SPOOL_FULL"),
+        Err(TakeOverError::TooLarge) => {
+            tracing::error!(dossier.code = name.dossier_code, name.sequence, "a delivery does not fit into the spool");
+            Taken::Declined(name, "TOO_LARGE")
+        }
+        Err(TakeOverError::Nameless | TakeOverError::Broken(_)) => Taken::Nothing,
+    }
+}
+
+/// What the gateway is to be told.
+#[derive(Default)]
+struct Outbox {
+    taken_over: VecDeque<DeliveryRef>,
+    handed_over: VecDeque<DeliveryRef>,
+    declined: VecDeque<(DeliveryRef, &'static str)>,
+    /// Up to which hand-over this stream has been told.
+    told: Position,
+}
+
+impl Outbox {
+    fn is_empty(&self) -> bool {
+        self.taken_over.is_empty() && self.handed_over.is_empty() && self.declined.is_empty()
+    }
+
+    fn push(&mut self, name: DeliveryRef, stage: AcknowledgeStage) {
+        match stage {
+            AcknowledgeStage::HandedOver => self.handed_over.push_back(name),
+            AcknowledgeStage::TakenOver | AcknowledgeStage::Unspecified => self.taken_over.push_back(name),
+        }
+    }
+
+    /// Takes what was handed over since the last time, unless there is enough to say already.
+    fn take_handed_over(&mut self, spool: &Spool) {
+        if self.handed_over.len() >= MAX_NAMES {
+            return;
+        }
+        for (position, id) in spool.unconfirmed(self.told, MAX_NAMES) {
+            self.told = position;
+            self.handed_over.push_back(DeliveryRef::from(&id));
+        }
+    }
+
+    /// The next message. What was taken over goes first: a dossier's next delivery waits for it.
+    fn next(&mut self) -> Option<Up> {
+        let drain = |names: &mut VecDeque<DeliveryRef>| names.drain(..names.len().min(MAX_NAMES)).collect::<Vec<_>>();
+        if !self.taken_over.is_empty() {
+            let stage = AcknowledgeStage::TakenOver as i32;
+            return Some(Up::Acknowledge(Acknowledge { stage, deliveries: drain(&mut self.taken_over) }));
+        }
+        if !self.handed_over.is_empty() {
+            let stage = AcknowledgeStage::HandedOver as i32;
+            return Some(Up::Acknowledge(Acknowledge { stage, deliveries: drain(&mut self.handed_over) }));
+        }
+        let (name, reason) = self.declined.pop_front()?;
+        Some(Up::Decline(Decline { deliveries: vec![name], reason: reason.to_owned() }))
+    }
+}

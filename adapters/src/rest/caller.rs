@@ -1,0 +1,96 @@
+//! Who calls: the party in whose name, the clerk's account, and the trace the call belongs to.
+
+use std::str::FromStr;
+
+use http::HeaderMap;
+use lgsp_proto::types::{ActorId, Malformed, PartyId, RequestKey};
+use lgsp_proto::{Reason, Refusal};
+
+use super::Api;
+use crate::json::Fields;
+use crate::problem::Problem;
+use crate::trace::{self, TraceParent};
+
+/// Who calls.
+pub(super) struct Caller {
+    pub(super) party: PartyId,
+    pub(super) actor: ActorId,
+    pub(super) trace: TraceParent,
+}
+
+/// The headers, as refusals name them.
+const PARTY: &str = "LGSP-Party";
+const ACTOR: &str = "LGSP-Actor";
+const KEY: &str = "Idempotency-Key";
+
+impl Caller {
+    /// Reads the headers of a call.
+    ///
+    /// # Errors
+    /// When one is missing or malformed, or the adapter does not act for the party.
+    pub(super) fn read(api: &Api, headers: &HeaderMap) -> Result<Self, Problem> {
+        let mut fields = Fields::default();
+        let caller = Self::collect(headers, &mut fields);
+        Self::admit(api, fields.finish(caller)?)
+    }
+
+    /// As [`Caller::read`], for calls that have a key.
+    ///
+    /// # Errors
+    /// As for [`Caller::read`].
+    pub(super) fn read_with_key(api: &Api, headers: &HeaderMap) -> Result<(Self, RequestKey), Problem> {
+        let mut fields = Fields::default();
+        let caller = Self::collect(headers, &mut fields);
+        let key = header(headers, KEY, &mut fields);
+        let (caller, key) = fields.finish((caller, key))?;
+        Ok((Self::admit(api, caller)?, key.ok_or(Reason::Internal)?))
+    }
+
+    /// The party alone, for questions about what is here.
+    ///
+    /// # Errors
+    /// As for [`Caller::read`].
+    pub(super) fn party(api: &Api, headers: &HeaderMap) -> Result<PartyId, Problem> {
+        let mut fields = Fields::default();
+        let party = header(headers, PARTY, &mut fields);
+        let party = fields.finish(party)?.ok_or(Reason::Internal)?;
+        acts_for(api, &party)?;
+        Ok(party)
+    }
+
+    fn collect(headers: &HeaderMap, fields: &mut Fields) -> Option<Self> {
+        let party = header(headers, PARTY, fields);
+        let actor = header(headers, ACTOR, fields);
+        let trace = headers.get(trace::HEADER).and_then(|value| TraceParent::parse(value.to_str().ok()?));
+        Some(Self { party: party?, actor: actor?, trace: trace.unwrap_or_else(TraceParent::begin) })
+    }
+
+    fn admit(api: &Api, caller: Option<Self>) -> Result<Self, Problem> {
+        // Without a caller a field was at fault, and that has been said.
+        let caller = caller.ok_or(Reason::Internal)?;
+        acts_for(api, &caller.party)?;
+        Ok(caller)
+    }
+}
+
+/// Checks that this adapter acts for a party.
+///
+/// # Errors
+/// It does not.
+pub(super) fn acts_for(api: &Api, party: &PartyId) -> Result<(), Problem> {
+    if api.parties.contains(party) {
+        return Ok(());
+    }
+    Err(Refusal::new(Reason::ActsForMissing).detail("party", party).into())
+}
+
+fn header<T: FromStr<Err = Malformed>>(headers: &HeaderMap, name: &str, fields: &mut Fields) -> Option<T> {
+    match headers.get(name).map(|value| value.to_str()) {
+        Some(Err(_)) => {
+            fields.problem(name, "is not ASCII");
+            None
+        }
+        Some(Ok(text)) => fields.required(name, Some(text)),
+        None => fields.required(name, None),
+    }
+}

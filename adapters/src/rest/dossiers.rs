@@ -1,0 +1,185 @@
+//! Questions about dossiers and routes, passed on to the gateway.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+use http::{HeaderMap, StatusCode};
+use lgsp_proto::types::{PartyId, ProcedureCode, Status};
+use lgsp_proto::v1::{ExplainRouteRequest, Filter, GetRequest, ListRequest};
+use serde::{Deserialize, Serialize};
+
+use super::caller::Caller;
+use super::{Api, bad_request, json};
+use crate::json::{BodyJson, DossierJson, EventJson, Fields, RouteJson};
+use crate::problem::Problem;
+
+/// One dossier with its events.
+#[derive(Serialize)]
+struct DossierWithEventsJson {
+    dossier: Option<DossierJson>,
+    events: Vec<RecordedEventJson>,
+}
+
+/// An event, with what was said when that was asked for.
+#[derive(Serialize)]
+struct RecordedEventJson {
+    #[serde(flatten)]
+    event: Option<EventJson>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<BodyJson>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    erased: bool,
+}
+
+/// One page of dossiers.
+#[derive(Serialize)]
+struct PageJson {
+    dossiers: Vec<DossierJson>,
+    /// Absent on the last page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_page_token: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ShowQuery {
+    /// Whether what was said comes along. It names the citizen, so only a party to the dossier gets it.
+    #[serde(default)]
+    bodies: bool,
+    /// Only events after this sequence number.
+    #[serde(default)]
+    after: u32,
+}
+
+/// All that is set must hold.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    /// One or more, with commas between them.
+    status: Option<String>,
+    procedure: Option<String>,
+    authority: Option<String>,
+    intake_desk: Option<String>,
+    received_from: Option<String>,
+    /// Exclusive.
+    received_to: Option<String>,
+    #[serde(default)]
+    non_territorial: bool,
+    /// Past their due date and not resolved.
+    #[serde(default)]
+    late: bool,
+    #[serde(default)]
+    page_size: u32,
+    #[serde(default)]
+    page_token: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RouteQuery {
+    procedure: Option<String>,
+    #[serde(default)]
+    case: String,
+    #[serde(default)]
+    locality: String,
+    /// Left out, now.
+    at: Option<String>,
+}
+
+/// `GET /v1/dossiers/{code}`: how one dossier stands, with its events.
+pub(super) async fn show(
+    State(api): State<Arc<Api>>,
+    code: Result<Path<String>, PathRejection>,
+    query: Result<Query<ShowQuery>, QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let Path(code) = code.map_err(bad_request)?;
+    let Query(ShowQuery { bodies, after }) = query.map_err(bad_request)?;
+    let caller = Caller::read(&api, &headers)?;
+    let request = GetRequest {
+        acting_party: caller.party.as_str().to_owned(),
+        actor: caller.actor.as_str().to_owned(),
+        dossier_code: code,
+        with_bodies: bodies,
+        after_sequence: after,
+    };
+    let request = api.link.request(request, Some(&caller.trace));
+    let found = api.link.dossiers().get(request).await.map_err(Problem::of_status)?.into_inner();
+    let events = found.events.into_iter().map(|recorded| {
+        let kind = recorded.event.as_ref().map_or(0, |event| event.kind);
+        RecordedEventJson {
+            body: bodies.then(|| BodyJson::new(kind, &recorded.body)),
+            event: recorded.event.map(EventJson::new),
+            erased: recorded.erased,
+        }
+    });
+    let answer = DossierWithEventsJson { dossier: found.dossier.map(DossierJson::new), events: events.collect() };
+    Ok(json(StatusCode::OK, &answer))
+}
+
+/// `GET /v1/dossiers`: the dossiers the party has to do with, the latest change first.
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    query: Result<Query<ListQuery>, QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let Query(query) = query.map_err(bad_request)?;
+    let caller = Caller::read(&api, &headers)?;
+    let mut fields = Fields::default();
+    let statuses = query.status.as_deref().unwrap_or_default().split(',').filter(|word| !word.is_empty());
+    let statuses = statuses.filter_map(|word| fields.required::<Status>("status", Some(word)));
+    let statuses = statuses.map(|status| i32::from(status.number())).collect();
+    let procedure = fields.optional::<ProcedureCode>("procedure", query.procedure.as_deref());
+    let authority = fields.optional::<PartyId>("authority", query.authority.as_deref());
+    let intake_desk = fields.optional::<PartyId>("intake_desk", query.intake_desk.as_deref());
+    let filter = Filter {
+        statuses,
+        procedure_code: procedure.map_or_else(String::new, |code| code.to_string()),
+        competent_authority: authority.map_or_else(String::new, |party| party.to_string()),
+        intake_desk: intake_desk.map_or_else(String::new, |party| party.to_string()),
+        received_from: fields.optional_time("received_from", query.received_from.as_deref()),
+        received_to: fields.optional_time("received_to", query.received_to.as_deref()),
+        only_non_territorial: query.non_territorial,
+        only_late: query.late,
+    };
+    let request = ListRequest {
+        acting_party: caller.party.as_str().to_owned(),
+        actor: caller.actor.as_str().to_owned(),
+        filter: Some(fields.finish(filter)?),
+        page_size: query.page_size,
+        page_token: query.page_token,
+    };
+    let request = api.link.request(request, Some(&caller.trace));
+    let page = api.link.dossiers().list(request).await.map_err(Problem::of_status)?.into_inner();
+    let answer = PageJson {
+        dossiers: page.dossiers.into_iter().map(DossierJson::new).collect(),
+        next_page_token: Some(page.next_page_token).filter(|token| !token.is_empty()),
+    };
+    Ok(json(StatusCode::OK, &answer))
+}
+
+/// `GET /v1/route`: which authority would be competent, and which rule says so.
+pub(super) async fn route(
+    State(api): State<Arc<Api>>,
+    query: Result<Query<RouteQuery>, QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let Query(query) = query.map_err(bad_request)?;
+    let caller = Caller::read(&api, &headers)?;
+    let mut fields = Fields::default();
+    let procedure = fields.required::<ProcedureCode>("procedure", query.procedure.as_deref());
+    let at = fields.optional_time("at", query.at.as_deref());
+    let request = ExplainRouteRequest {
+        acting_party: caller.party.as_str().to_owned(),
+        actor: caller.actor.as_str().to_owned(),
+        procedure_code: fields.finish(procedure)?.map_or_else(String::new, |code| code.to_string()),
+        case_code: query.case,
+        locality: query.locality,
+        at,
+    };
+    let request = api.link.request(request, Some(&caller.trace));
+    let route = api.link.dossiers().explain_route(request).await.map_err(Problem::of_status)?.into_inner();
+    Ok(json(StatusCode::OK, &RouteJson::new(route)))
+}

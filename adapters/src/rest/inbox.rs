@@ -1,0 +1,133 @@
+//! What waits for a party whose system cannot be called: fetched, and acknowledged when it has it.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::response::Response;
+use http::{HeaderMap, StatusCode};
+use lgsp_proto::types::PartyId;
+use lgsp_proto::{Reason, Refusal};
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
+
+use super::caller::{Caller, acts_for};
+use super::{Api, bad_request, json, read_json, wait_for};
+use crate::json::{DeliveryJson, Fields};
+use crate::problem::Problem;
+use crate::spool::{DeliveryId, Stage};
+
+/// The most deliveries in one answer.
+const MAX_DELIVERIES: usize = 200;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FetchQuery {
+    /// Left out, the party of the header.
+    party: Option<String>,
+    /// 1–200; left out, 50.
+    limit: Option<usize>,
+    /// How long to wait if nothing is there, at most a minute.
+    wait_ms: Option<u64>,
+}
+
+/// What waits, the oldest first; of one dossier, in the order of its events.
+#[derive(Serialize)]
+struct InboxJson {
+    deliveries: Vec<DeliveryJson>,
+}
+
+/// Which deliveries the agency's system has.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AckJson {
+    deliveries: Vec<DeliveryNameJson>,
+}
+
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct DeliveryNameJson {
+    dossier_code: String,
+    sequence: u32,
+}
+
+/// The same again: they are marked, durably.
+#[derive(Serialize)]
+struct AcknowledgedJson {
+    acknowledged: Vec<DeliveryNameJson>,
+}
+
+/// `GET /v1/inbox`: what waits for a party.
+pub(super) async fn fetch(
+    State(api): State<Arc<Api>>,
+    query: Result<Query<FetchQuery>, QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let Query(FetchQuery { party, limit, wait_ms }) = query.map_err(bad_request)?;
+    let party = match party {
+        Some(text) => {
+            let mut fields = Fields::default();
+            let party = fields.required::<PartyId>("party", Some(&text));
+            let party = fields.finish(party)?.ok_or(Reason::Internal)?;
+            acts_for(&api, &party)?;
+            party
+        }
+        None => Caller::party(&api, &headers)?,
+    };
+    let limit = limit.unwrap_or(50).clamp(1, MAX_DELIVERIES);
+    let found = wait_for(&api, wait_ms, || {
+        let found = api.spool.pending(party.as_str(), limit);
+        (!found.is_empty()).then_some(found)
+    });
+    let mut deliveries = Vec::new();
+    for position in found.await.unwrap_or_default() {
+        match api.spool.delivery(position) {
+            Ok(delivery) => deliveries.push(DeliveryJson::new(delivery, None)),
+            Err(error) => {
+                tracing::error!(party.id = %party, %error, "a delivery cannot be read from the spool");
+                return Err(Reason::Internal.into());
+            }
+        }
+    }
+    Ok(json(StatusCode::OK, &InboxJson { deliveries }))
+}
+
+/// `POST /v1/inbox/ack`: the agency's system has these. Durable when answered; once more does no harm.
+pub(super) async fn acknowledge(
+    State(api): State<Arc<Api>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let party = Caller::party(&api, &headers)?;
+    let AckJson { deliveries } = read_json(body).await?;
+    let id = |name: &DeliveryNameJson| DeliveryId {
+        party: party.as_str().into(),
+        dossier: name.dossier_code.as_str().into(),
+        sequence: name.sequence,
+    };
+    // All are looked at before any is marked, so that a refusal means that nothing was.
+    let mut unknown = Refusal::new(Reason::DeliveryUnknown);
+    for (number, name) in deliveries.iter().enumerate() {
+        if !matches!(api.spool.stage(&id(name)), Some(Stage::TakenOver(_) | Stage::HandedOver { .. })) {
+            unknown = unknown.field(format!("deliveries[{number}]"), "is not in this party's inbox");
+        }
+    }
+    if !unknown.violations().is_empty() {
+        return Err(unknown.into());
+    }
+    // Side by side, so that they share syncs.
+    let mut marking = JoinSet::new();
+    for id in deliveries.iter().map(id) {
+        if matches!(api.spool.stage(&id), Some(Stage::TakenOver(_))) {
+            let spool = api.spool.clone();
+            marking.spawn(async move { spool.handed_over(&id).await });
+        }
+    }
+    while let Some(marked) = marking.join_next().await {
+        if !matches!(marked, Ok(Ok(()))) {
+            return Err(Problem::from(Reason::ReadOnly).with_detail("the spool cannot write any more"));
+        }
+    }
+    Ok(json(StatusCode::OK, &AcknowledgedJson { acknowledged: deliveries }))
+}

@@ -1,0 +1,89 @@
+//! The records of the spool: from a stored message to the [`Change`] it is, and back.
+
+use std::sync::Arc;
+
+use lgsp_proto::spool_v1::{self as stored, spool_record::Kind};
+use lgsp_proto::v1;
+use prost::Message;
+
+use super::state::{CallId, CallKind, Change, DeliveryId};
+use crate::digest::sha256;
+
+/// A record that does not say what it should. It was sealed by us, so this program is older than the one that wrote it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the record is of a kind this program does not know")]
+pub(crate) struct Unknown;
+
+/// What a record means for the state.
+pub(crate) fn change(record: &stored::SpoolRecord) -> Result<Change, Unknown> {
+    Ok(match record.kind.as_ref().ok_or(Unknown)? {
+        Kind::Queued(queued) => Change::Queued {
+            id: call_id(&queued.acting_party, &queued.request_key),
+            kind: match queued.call() {
+                stored::CallKind::Submit => CallKind::Submit,
+                stored::CallKind::Record => CallKind::Record,
+                stored::CallKind::Unspecified => return Err(Unknown),
+            },
+            dossier: (!queued.dossier_code.is_empty()).then(|| queued.dossier_code.as_str().into()),
+            body_sha256: sha256(&queued.body),
+            documents: crate::forward::documents_of(queued.call() == stored::CallKind::Submit, &queued.body)
+                .into_iter()
+                .map(|document| document.sha256)
+                .collect(),
+            at_ms: queued.queued_at_unix_ms,
+        },
+        Kind::Answered(answered) => {
+            use stored::answered::Outcome;
+            let dossier = match answered.outcome.as_ref().ok_or(Unknown)? {
+                Outcome::Admitted(response) => Some(dossier_of(response).ok_or(Unknown)?),
+                Outcome::Refused(_) => None,
+            };
+            Change::Answered {
+                id: call_id(&answered.acting_party, &answered.request_key),
+                admitted: dossier.is_some(),
+                dossier,
+                at_ms: answered.answered_at_unix_ms,
+            }
+        }
+        Kind::TakenOver(taken_over) => {
+            let delivery = v1::Delivery::decode(&taken_over.delivery[..]).map_err(|_| Unknown)?;
+            let reference = delivery.r#ref.ok_or(Unknown)?;
+            Change::TakenOver { id: DeliveryId::from(&reference), at_ms: taken_over.taken_over_at_unix_ms }
+        }
+        Kind::HandedOver(handed_over) => Change::HandedOver {
+            id: delivery_id(&handed_over.party, &handed_over.dossier_code, handed_over.sequence),
+            at_ms: handed_over.handed_over_at_unix_ms,
+        },
+        Kind::Told(told) => Change::Told { id: call_id(&told.acting_party, &told.request_key) },
+        Kind::Confirmed(confirmed) => {
+            Change::Confirmed { id: delivery_id(&confirmed.party, &confirmed.dossier_code, confirmed.sequence) }
+        }
+        Kind::Restated(_) => Change::Restated,
+    })
+}
+
+/// The code of the dossier that was admitted.
+fn dossier_of(response: &[u8]) -> Option<Arc<str>> {
+    let signed = v1::SubmitResponse::decode(response).ok()?.receipt?;
+    Some(v1::Receipt::decode(signed.receipt).ok()?.dossier_code.into())
+}
+
+pub(crate) fn call_id(party: &str, key: &str) -> CallId {
+    CallId { party: party.into(), key: key.into() }
+}
+
+fn delivery_id(party: &str, dossier: &str, sequence: u32) -> DeliveryId {
+    DeliveryId { party: party.into(), dossier: dossier.into(), sequence }
+}
+
+impl From<&v1::DeliveryRef> for DeliveryId {
+    fn from(reference: &v1::DeliveryRef) -> Self {
+        delivery_id(&reference.party, &reference.dossier_code, reference.sequence)
+    }
+}
+
+impl From<&DeliveryId> for v1::DeliveryRef {
+    fn from(id: &DeliveryId) -> Self {
+        Self { party: id.party.to_string(), dossier_code: id.dossier.to_string(), sequence: id.sequence }
+    }
+}

@@ -1,0 +1,406 @@
+//! What the spool knows without reading its records: which call or delivery stands where.
+//!
+//! Every [`Change`] is a record of the journal, seen from the side that matters here. The same [`State::apply`] runs at the
+//! start, over the journal, and afterwards for each record once it is durable; so what is known is always what a restart
+//! would find. The only things known beforehand are reservations, which keep a place for what is being synced.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use lgsp_journal::Position;
+use lgsp_proto::types::PartyId;
+
+use crate::lanes::Lanes;
+
+/// Names a call: keys are scoped to the acting party.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct CallId {
+    pub(crate) party: Arc<str>,
+    pub(crate) key: Arc<str>,
+}
+
+/// Names a delivery.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(crate) struct DeliveryId {
+    pub(crate) party: Arc<str>,
+    pub(crate) dossier: Arc<str>,
+    pub(crate) sequence: u32,
+}
+
+/// Which way a call goes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum CallKind {
+    Submit,
+    Record,
+}
+
+/// A record of the spool, without what is only read when it is needed.
+#[derive(Clone, Debug)]
+pub(crate) enum Change {
+    Queued {
+        id: CallId,
+        kind: CallKind,
+        dossier: Option<Arc<str>>,
+        body_sha256: [u8; 32],
+        /// The documents it names, by digest.
+        documents: Arc<[[u8; 32]]>,
+        at_ms: i64,
+    },
+    Answered {
+        id: CallId,
+        admitted: bool,
+        dossier: Option<Arc<str>>,
+        at_ms: i64,
+    },
+    TakenOver {
+        id: DeliveryId,
+        at_ms: i64,
+    },
+    HandedOver {
+        id: DeliveryId,
+        at_ms: i64,
+    },
+    Told {
+        id: CallId,
+    },
+    Confirmed {
+        id: DeliveryId,
+    },
+    /// Only meaningful at the start, where it says how far back to read.
+    Restated,
+}
+
+/// A call and how far it has come.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) kind: CallKind,
+    pub(crate) body_sha256: [u8; 32],
+    pub(crate) at_ms: i64,
+    /// The dossier an entry is about, or the one a submission became.
+    pub(crate) dossier: Option<Arc<str>>,
+    pub(crate) documents: Arc<[[u8; 32]]>,
+    pub(crate) progress: Progress,
+    /// Where it is queued; [`Position::ORIGIN`] while that is not durable.
+    pub(crate) position: Position,
+}
+
+/// How far a call has come.
+#[derive(Clone, Debug)]
+pub(crate) enum Progress {
+    /// Being made durable; nothing was promised yet.
+    Reserved,
+    /// To be sent, or being sent.
+    Waiting { sending: bool, attempts: u32, last_error: Option<Box<str>> },
+    /// The gateway has answered for good.
+    Answered { position: Position, admitted: bool, at_ms: i64, told: Option<Position> },
+}
+
+/// How far a delivery has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Stage {
+    /// Being made durable; nothing was acknowledged yet.
+    Reserved,
+    /// Here, waiting for the agency's own system.
+    TakenOver(Position),
+    /// The agency's own system has it.
+    HandedOver { position: Position, at_ms: i64, confirmed: Option<Position> },
+}
+
+/// A delivery that the agency's own system does not have yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Pending {
+    pub(crate) id: DeliveryId,
+    pub(crate) at_ms: i64,
+}
+
+/// What is carried to the agency's own system.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Parcel {
+    /// The delivery taken over at this position.
+    Delivery(Position),
+    /// The outcome of a call.
+    Outcome(CallId),
+}
+
+/// Everything known.
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) calls: HashMap<CallId, Call>,
+    /// Calls without an answer, reserved ones included.
+    pub(crate) unanswered: usize,
+    pub(crate) outgoing: Lanes<CallId>,
+    pub(crate) deliveries: HashMap<DeliveryId, Stage>,
+    /// Taken over and not handed over, in the order of arrival.
+    pub(crate) pending: BTreeMap<Position, Pending>,
+    /// Being taken over just now.
+    pub(crate) arriving: usize,
+    /// Handed over, and the gateway does not know it yet.
+    pub(crate) unconfirmed: BTreeMap<Position, DeliveryId>,
+    /// To which place things are carried for each party; a party without one fetches.
+    pushed: HashMap<Box<str>, usize>,
+    /// What is to be carried to each place.
+    pub(crate) parcels: Vec<Lanes<Parcel>>,
+    /// Records that may be read again, and all there are.
+    pub(crate) records: u64,
+}
+
+impl State {
+    /// Nothing known yet. `places` says which party's things are carried where.
+    pub(crate) fn new(places: &HashMap<PartyId, usize>) -> Self {
+        let count = places.values().max().map_or(0, |last| last + 1);
+        Self {
+            pushed: places.iter().map(|(party, place)| (party.as_str().into(), *place)).collect(),
+            parcels: (0..count).map(|_| Lanes::default()).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Takes note of a durable record. After an interrupted restatement some come twice, which does no harm.
+    /// Says whether it was news.
+    pub(crate) fn apply(&mut self, position: Position, change: &Change) -> bool {
+        self.records += 1;
+        match change {
+            Change::Queued { id, kind, dossier, body_sha256, documents, at_ms } => {
+                match self.calls.get(id) {
+                    Some(Call { progress: Progress::Reserved, .. }) => {}
+                    // Written twice by an interrupted restatement.
+                    Some(known) if known.is_waiting() || known.at_ms == *at_ms => return false,
+                    // An answer whose time was over was forgotten, and then the key came again.
+                    None | Some(_) => self.unanswered += 1,
+                }
+                let call = Call {
+                    kind: *kind,
+                    body_sha256: *body_sha256,
+                    at_ms: *at_ms,
+                    dossier: dossier.clone(),
+                    documents: documents.clone(),
+                    progress: Progress::Waiting { sending: false, attempts: 0, last_error: None },
+                    position,
+                };
+                self.calls.insert(id.clone(), call);
+                true
+            }
+            Change::Answered { id, admitted, dossier, at_ms } => {
+                let Some(call) = self.calls.get_mut(id).filter(|call| call.is_waiting()) else { return false };
+                call.progress = Progress::Answered { position, admitted: *admitted, at_ms: *at_ms, told: None };
+                call.dossier = dossier.clone().or(call.dossier.take());
+                self.unanswered -= 1;
+                true
+            }
+            Change::TakenOver { id, at_ms } => {
+                match self.deliveries.get(id) {
+                    Some(Stage::TakenOver(_)) => return false,
+                    // Forgotten here, and served once more all the same, by a gateway that was restored.
+                    Some(Stage::HandedOver { position, .. }) => {
+                        self.unconfirmed.remove(position);
+                    }
+                    Some(Stage::Reserved) => self.arriving -= 1,
+                    None => {}
+                }
+                self.deliveries.insert(id.clone(), Stage::TakenOver(position));
+                self.pending.insert(position, Pending { id: id.clone(), at_ms: *at_ms });
+                true
+            }
+            Change::HandedOver { id, at_ms } => {
+                match self.deliveries.get(id) {
+                    Some(Stage::HandedOver { .. }) => return false,
+                    Some(Stage::TakenOver(taken_over)) => {
+                        self.pending.remove(taken_over);
+                    }
+                    Some(Stage::Reserved) | None => {}
+                }
+                self.deliveries.insert(id.clone(), Stage::HandedOver { position, at_ms: *at_ms, confirmed: None });
+                self.unconfirmed.insert(position, id.clone());
+                true
+            }
+            Change::Told { id } => {
+                let Some(Call { progress: Progress::Answered { told, .. }, .. }) = self.calls.get_mut(id) else {
+                    return false;
+                };
+                told.replace(position).is_none()
+            }
+            Change::Confirmed { id } => {
+                let Some(Stage::HandedOver { position: handed_over, confirmed, .. }) = self.deliveries.get_mut(id)
+                else {
+                    return false;
+                };
+                self.unconfirmed.remove(handed_over);
+                confirmed.replace(position).is_none()
+            }
+            Change::Restated => false,
+        }
+    }
+
+    /// Keeps a place for a call that is being made durable.
+    pub(crate) fn reserve_call(&mut self, id: &CallId, kind: CallKind, body_sha256: [u8; 32]) {
+        let progress = Progress::Reserved;
+        let (documents, position) = (Arc::default(), Position::ORIGIN);
+        let call = Call { kind, body_sha256, at_ms: 0, dossier: None, documents, progress, position };
+        self.calls.insert(id.clone(), call);
+        self.unanswered += 1;
+    }
+
+    /// Gives the place back if the call did not become durable.
+    pub(crate) fn release_call(&mut self, id: &CallId) {
+        if self.calls.get(id).is_some_and(|call| matches!(call.progress, Progress::Reserved)) {
+            self.calls.remove(id);
+            self.unanswered -= 1;
+        }
+    }
+
+    /// Keeps a place for a delivery that is being made durable.
+    pub(crate) fn reserve_delivery(&mut self, id: &DeliveryId) {
+        self.deliveries.insert(id.clone(), Stage::Reserved);
+        self.arriving += 1;
+    }
+
+    /// Gives the place back if the delivery did not become durable.
+    pub(crate) fn release_delivery(&mut self, id: &DeliveryId) {
+        if self.deliveries.get(id) == Some(&Stage::Reserved) {
+            self.deliveries.remove(id);
+            self.arriving -= 1;
+        }
+    }
+
+    /// Puts what a change brings into its lane. Not part of [`State::apply`]: at the start lanes are filled once, at the end.
+    pub(crate) fn enqueue(&mut self, position: Position, change: &Change) {
+        match change {
+            Change::Queued { id, .. } => {
+                let lane = self.calls.get(id).map(|call| outgoing_lane(id, call));
+                if let Some(lane) = lane {
+                    self.outgoing.push(&lane, id.clone());
+                }
+            }
+            Change::Answered { id, .. } => self.carry_outcome(id),
+            Change::TakenOver { id, .. } => self.carry_delivery(position, &id.clone()),
+            Change::HandedOver { .. } | Change::Told { .. } | Change::Confirmed { .. } | Change::Restated => {}
+        }
+    }
+
+    /// Fills the lanes after the start with all that is unfinished, in the order in which it came.
+    pub(crate) fn enqueue_all(&mut self) {
+        let mut waiting: Vec<_> = self.calls.iter().filter(|(_, call)| call.is_waiting()).collect();
+        waiting.sort_unstable_by_key(|(_, call)| call.position);
+        for (id, call) in waiting {
+            self.outgoing.push(&outgoing_lane(id, call), id.clone());
+        }
+        let mut parcels: BTreeMap<_, _> =
+            self.pending.keys().map(|position| (*position, Parcel::Delivery(*position))).collect();
+        parcels.extend(self.calls.iter().filter_map(|(id, call)| match call.progress {
+            Progress::Answered { position, told: None, .. } => Some((position, Parcel::Outcome(id.clone()))),
+            _ => None,
+        }));
+        for (_, parcel) in parcels {
+            match parcel {
+                Parcel::Delivery(position) => {
+                    let id = self.pending[&position].id.clone();
+                    self.carry_delivery(position, &id);
+                }
+                Parcel::Outcome(id) => self.carry_outcome(&id),
+            }
+        }
+    }
+
+    /// Whether a call without an answer names this document of its party.
+    pub(crate) fn names_document(&self, party: &str, sha256: &[u8; 32]) -> bool {
+        let mut waiting = self.calls.iter().filter(|(id, call)| call.is_waiting() && &*id.party == party);
+        waiting.any(|(_, call)| call.documents.contains(sha256))
+    }
+
+    /// The records that a restart still needs, in order.
+    pub(crate) fn needed(&self, forget_before_ms: i64) -> Vec<Position> {
+        let mut needed = Vec::new();
+        for (id, call) in &self.calls {
+            if self.is_forgettable(id, call, forget_before_ms) {
+                continue;
+            }
+            needed.push(call.position);
+            if let Progress::Answered { position, told, .. } = call.progress {
+                needed.push(position);
+                needed.extend(told);
+            }
+        }
+        needed.extend(self.pending.keys());
+        for stage in self.deliveries.values() {
+            if let Stage::HandedOver { position, confirmed, .. } = stage
+                && !stage.is_forgettable(forget_before_ms)
+            {
+                needed.push(*position);
+                needed.extend(confirmed);
+            }
+        }
+        needed.sort_unstable();
+        needed
+    }
+
+    /// Forgets what was finished before a time.
+    pub(crate) fn forget(&mut self, before_ms: i64) {
+        let pushed = std::mem::take(&mut self.pushed);
+        self.calls.retain(|id, call| !is_forgettable(&pushed, id, call, before_ms));
+        self.pushed = pushed;
+        self.deliveries.retain(|_, stage| !stage.is_forgettable(before_ms));
+    }
+
+    /// When the oldest call without an answer was queued.
+    pub(crate) fn oldest_unanswered_ms(&self) -> Option<i64> {
+        self.calls.values().filter(|call| call.is_waiting()).map(|call| call.at_ms).min()
+    }
+
+    fn carry_delivery(&mut self, position: Position, id: &DeliveryId) {
+        if let Some(place) = self.pushed.get(&*id.party) {
+            let lane = parcel_lane(&id.party, Some(&id.dossier), "");
+            self.parcels[*place].push(&lane, Parcel::Delivery(position));
+        }
+    }
+
+    fn carry_outcome(&mut self, id: &CallId) {
+        let Some(call) = self.calls.get(id) else { return };
+        if let Some(place) = self.pushed.get(&*id.party) {
+            let lane = parcel_lane(&id.party, call.dossier.as_ref(), &id.key);
+            self.parcels[*place].push(&lane, Parcel::Outcome(id.clone()));
+        }
+    }
+
+    fn is_forgettable(&self, id: &CallId, call: &Call, before_ms: i64) -> bool {
+        is_forgettable(&self.pushed, id, call, before_ms)
+    }
+}
+
+impl Call {
+    pub(crate) fn is_waiting(&self) -> bool {
+        matches!(self.progress, Progress::Waiting { .. })
+    }
+}
+
+impl Stage {
+    fn is_forgettable(&self, before_ms: i64) -> bool {
+        matches!(self, Self::HandedOver { at_ms, confirmed: Some(_), .. } if *at_ms < before_ms)
+    }
+}
+
+/// An outcome is kept for its time, and until the agency's own system was told where it is to be told.
+fn is_forgettable(pushed: &HashMap<Box<str>, usize>, id: &CallId, call: &Call, before_ms: i64) -> bool {
+    match call.progress {
+        Progress::Answered { at_ms, told, .. } => {
+            at_ms < before_ms && (told.is_some() || !pushed.contains_key(&*id.party))
+        }
+        Progress::Reserved | Progress::Waiting { .. } => false,
+    }
+}
+
+/// Entries of one dossier go one after the other, whoever records them; submissions have nobody to wait for.
+fn outgoing_lane(id: &CallId, call: &Call) -> Arc<str> {
+    match (&call.kind, &call.dossier) {
+        (CallKind::Record, Some(dossier)) => dossier.clone(),
+        _ => format!("{}/{}", id.party, id.key).into(),
+    }
+}
+
+/// What one party is told about one dossier comes in order.
+fn parcel_lane(party: &str, dossier: Option<&Arc<str>>, key: &str) -> Arc<str> {
+    match dossier {
+        Some(dossier) => format!("{party}/{dossier}").into(),
+        // A refused submission never became a dossier.
+        None => format!("{party}//{key}").into(),
+    }
+}

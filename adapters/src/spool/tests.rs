@@ -1,0 +1,391 @@
+//! The spool's promises, over real folders.
+
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Arc;
+
+use lgsp_journal::testing::{Disk, Fault};
+use lgsp_proto::{Reason, Refusal};
+
+use super::*;
+
+fn options(folder: &Path) -> Options {
+    Options {
+        folder: folder.to_owned(),
+        max_outgoing: NonZeroUsize::new(3).unwrap(),
+        max_incoming: NonZeroUsize::new(3).unwrap(),
+        keep_outcomes: Duration::from_secs(3600),
+        max_document_bytes: 1 << 20,
+        restate_after: 100,
+        places: HashMap::from([("H57.101".parse().unwrap(), 0)]),
+    }
+}
+
+fn open(folder: &Path) -> Spool {
+    Spool::open(&options(folder)).unwrap()
+}
+
+fn call(key: &str, body: &str) -> NewCall {
+    NewCall {
+        id: call_id("H57.101", key),
+        kind: CallKind::Submit,
+        dossier: None,
+        body: Bytes::copy_from_slice(body.as_bytes()),
+        trace: TraceParent::begin(),
+    }
+}
+
+fn entry(key: &str, dossier: &str) -> NewCall {
+    NewCall { kind: CallKind::Record, dossier: Some(dossier.to_owned()), ..call(key, key) }
+}
+
+fn delivery(dossier: &str, sequence: u32) -> v1::Delivery {
+    let reference = v1::DeliveryRef { party: "H57.101".into(), dossier_code: dossier.into(), sequence };
+    v1::Delivery { r#ref: Some(reference), attempt: 1, ..v1::Delivery::default() }
+}
+
+fn admitted(dossier: &str) -> Outcome {
+    let receipt = v1::Receipt { dossier_code: dossier.to_owned(), ..v1::Receipt::default() }.encode_to_vec().into();
+    let receipt = Some(v1::SignedReceipt { receipt, ..v1::SignedReceipt::default() });
+    Outcome::Admitted(v1::SubmitResponse { receipt, ..v1::SubmitResponse::default() })
+}
+
+fn refused() -> Outcome {
+    Outcome::Refused(Bytes::copy_from_slice(Refusal::new(Reason::NoRoute).to_status().details()))
+}
+
+async fn take_over(spool: &Spool, delivery: &v1::Delivery) -> Result<Stage, TakeOverError> {
+    spool.take_over(delivery).await?.await
+}
+
+/// What would be sent now, in order.
+fn waiting(spool: &Spool) -> Vec<String> {
+    spool.outgoing(|lanes| {
+        let jobs = std::iter::from_fn(|| lanes.take(std::time::Instant::now()));
+        jobs.map(|job| job.item.key.to_string()).collect()
+    })
+}
+
+fn parcels(spool: &Spool) -> Vec<Parcel> {
+    spool.parcels(0, |lanes| std::iter::from_fn(|| lanes.take(std::time::Instant::now())).map(|job| job.item).collect())
+}
+
+#[tokio::test]
+async fn what_was_taken_in_is_there_after_a_restart_with_its_bytes_and_its_trace() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = call("one", "a body");
+    {
+        let spool = open(folder.path());
+        spool.queue(one.clone()).await.unwrap();
+        assert_eq!(spool.call(&one.id).unwrap().standing, Standing::Queued);
+    }
+    let spool = open(folder.path());
+    assert_eq!(waiting(&spool), ["one"]);
+    let queued = spool.begin_sending(&one.id).unwrap().unwrap();
+    assert_eq!((queued.kind, queued.body, queued.trace), (CallKind::Submit, one.body, Some(one.trace)));
+    assert_eq!(spool.call(&one.id).unwrap().standing, Standing::Sending);
+}
+
+#[tokio::test]
+async fn nothing_that_was_taken_in_lies_readable_on_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path());
+    spool.queue(call("one", "Nguyen Thu Nghiem")).await.unwrap();
+    spool.close();
+    for entry in std::fs::read_dir(folder.path().join("journal")).unwrap() {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        assert!(!bytes.windows(6).any(|window| window == b"Nguyen"));
+    }
+}
+
+#[tokio::test]
+async fn one_key_is_one_call_and_other_content_under_it_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Arc::new(open(folder.path()));
+    // At the same time, so that all but one find it not yet durable.
+    let same: Vec<_> = (0..8)
+        .map(|_| {
+            let spool = spool.clone();
+            tokio::spawn(async move { spool.queue(call("one", "a body")).await })
+        })
+        .collect();
+    for queued in same {
+        assert_eq!(queued.await.unwrap().unwrap().standing, Standing::Queued);
+    }
+    assert_eq!(spool.queue(call("one", "another body")).await.unwrap_err(), QueueError::KeyReused);
+    assert_eq!(spool.counts().waiting, 1);
+    assert_eq!(waiting(&spool), ["one"]);
+    // Keys are scoped to the party.
+    let mut other = call("one", "another body");
+    other.id = call_id("H57.102", "one");
+    spool.queue(other).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_ends_a_call_and_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (call("one", "1"), call("two", "2"));
+    {
+        let spool = open(folder.path());
+        spool.queue(one.clone()).await.unwrap();
+        spool.queue(two.clone()).await.unwrap();
+        spool.answered(&one.id, &admitted("H57.12-250714-0001")).await.unwrap();
+        spool.answered(&two.id, &refused()).await.unwrap();
+    }
+    let spool = open(folder.path());
+    assert_eq!(waiting(&spool), <[&str; 0]>::default());
+    for (id, outcome) in [(&one.id, admitted("H57.12-250714-0001")), (&two.id, refused())] {
+        let Standing::Answered(position) = spool.call(id).unwrap().standing else { panic!() };
+        match (spool.outcome(position).unwrap(), outcome) {
+            (Outcome::Refused(status), Outcome::Refused(_)) => {
+                let status = tonic_types::pb::Status::decode(status).unwrap();
+                assert!(!status.details.is_empty());
+            }
+            (found, kept) => assert_eq!(found, kept),
+        }
+    }
+    assert_eq!((spool.counts().admitted, spool.counts().refused), (1, 1));
+    // The same call again gives the same answer, and is not sent again.
+    assert!(matches!(spool.queue(one).await.unwrap().standing, Standing::Answered(_)));
+    assert_eq!(waiting(&spool), <[&str; 0]>::default());
+}
+
+#[tokio::test]
+async fn a_full_spool_takes_nothing_more_until_something_is_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path());
+    for key in ["1", "2", "3"] {
+        spool.queue(call(key, key)).await.unwrap();
+    }
+    assert_eq!(spool.queue(call("4", "4")).await.unwrap_err(), QueueError::Full);
+    // What is in already is still answered for.
+    spool.queue(call("3", "3")).await.unwrap();
+    spool.answered(&call_id("H57.101", "1"), &refused()).await.unwrap();
+    spool.queue(call("4", "4")).await.unwrap();
+
+    for sequence in 1..=3 {
+        take_over(&spool, &delivery("D", sequence)).await.unwrap();
+    }
+    assert_eq!(take_over(&spool, &delivery("D", 4)).await.unwrap_err(), TakeOverError::Full);
+    take_over(&spool, &delivery("D", 3)).await.unwrap();
+}
+
+#[tokio::test]
+async fn entries_of_a_dossier_keep_their_order_over_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let spool = open(folder.path());
+        for (key, dossier) in [("a1", "A"), ("a2", "A"), ("b1", "B")] {
+            spool.queue(entry(key, dossier)).await.unwrap();
+        }
+    }
+    let spool = open(folder.path());
+    assert_eq!(waiting(&spool), ["a1", "b1"]);
+    spool.answered(&call_id("H57.101", "a1"), &refused()).await.unwrap();
+    spool.outgoing(|lanes| lanes.done(&"A".into()));
+    assert_eq!(waiting(&spool), ["a2"]);
+}
+
+#[tokio::test]
+async fn a_delivery_is_carried_once_however_often_it_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    let id = DeliveryId { party: "H57.101".into(), dossier: "D".into(), sequence: 1 };
+    let position = {
+        let spool = open(folder.path());
+        let Stage::TakenOver(position) = take_over(&spool, &delivery("D", 1)).await.unwrap() else { panic!() };
+        assert_eq!(take_over(&spool, &delivery("D", 1)).await.unwrap(), Stage::TakenOver(position));
+        assert_eq!(parcels(&spool), [Parcel::Delivery(position)]);
+        position
+    };
+    {
+        // Not handed over before the crash, so it is carried again.
+        let spool = open(folder.path());
+        assert_eq!(parcels(&spool), [Parcel::Delivery(position)]);
+        assert_eq!(spool.delivery(position).unwrap(), delivery("D", 1));
+        spool.handed_over(&id).await.unwrap();
+        assert_eq!(spool.pending("H57.101", 10), []);
+    }
+    let spool = open(folder.path());
+    assert_eq!(parcels(&spool), []);
+    assert!(matches!(take_over(&spool, &delivery("D", 1)).await.unwrap(), Stage::HandedOver { .. }));
+    assert_eq!(parcels(&spool), []);
+    // The gateway is told until it knows.
+    let unconfirmed: Vec<_> = spool.unconfirmed(Position::ORIGIN, 10).into_iter().map(|(_, id)| id).collect();
+    assert_eq!(unconfirmed, std::slice::from_ref(&id));
+    spool.confirmed(&id).await.unwrap();
+    assert_eq!(spool.unconfirmed(Position::ORIGIN, 10), []);
+    drop(spool);
+    assert_eq!(open(folder.path()).unconfirmed(Position::ORIGIN, 10), []);
+}
+
+#[tokio::test]
+async fn outcomes_and_deliveries_of_one_dossier_are_carried_in_the_order_they_came() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second, lane) = {
+        let spool = open(folder.path());
+        spool.queue(call("one", "1")).await.unwrap();
+        spool.answered(&call_id("H57.101", "one"), &admitted("D")).await.unwrap();
+        take_over(&spool, &delivery("D", 2)).await.unwrap();
+        let job = spool.parcels(0, |lanes| lanes.take(std::time::Instant::now())).unwrap();
+        spool.parcels(0, |lanes| lanes.done(&job.lane));
+        (job.item, parcels(&spool), job.lane)
+    };
+    assert_eq!(first, Parcel::Outcome(call_id("H57.101", "one")));
+    assert!(matches!(second[..], [Parcel::Delivery(_)]));
+
+    // Told, and then a restart: only the delivery is left.
+    let spool = open(folder.path());
+    let job = spool.parcels(0, |lanes| lanes.take(std::time::Instant::now())).unwrap();
+    assert_eq!((job.item, job.lane.clone()), (first, lane));
+    spool.told(&call_id("H57.101", "one")).await.unwrap();
+    drop(spool);
+    assert_eq!(parcels(&open(folder.path())), second);
+}
+
+#[tokio::test]
+async fn a_spool_that_is_tidied_up_keeps_what_is_unfinished_in_order_and_forgets_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let spool = open(folder.path());
+        spool.queue(entry("a1", "A")).await.unwrap();
+        // Six records for each round trip, so that what is finished is far more than what is not.
+        for number in 0..30 {
+            let key = format!("done-{number}");
+            let id = call_id("H57.101", &key);
+            spool.queue(call(&key, "x")).await.unwrap();
+            spool.answered(&id, &refused()).await.unwrap();
+            spool.told(&id).await.unwrap();
+            take_over(&spool, &delivery(&key, 1)).await.unwrap();
+            let id = DeliveryId { party: "H57.101".into(), dossier: key.as_str().into(), sequence: 1 };
+            spool.handed_over(&id).await.unwrap();
+            spool.confirmed(&id).await.unwrap();
+        }
+        spool.queue(entry("a2", "A")).await.unwrap();
+        take_over(&spool, &delivery("D", 7)).await.unwrap();
+    }
+    let nothing_kept = Options { keep_outcomes: Duration::ZERO, ..options(folder.path()) };
+    let size = |folder: &Path| -> u64 {
+        std::fs::read_dir(folder.join("journal")).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
+    };
+    let before = size(folder.path());
+    drop(Spool::open(&nothing_kept).unwrap());
+    assert!(size(folder.path()) < before / 10, "{} of {before} bytes are left", size(folder.path()));
+
+    let spool = Spool::open(&nothing_kept).unwrap();
+    assert_eq!(waiting(&spool), ["a1"]);
+    spool.outgoing(|lanes| lanes.done(&"A".into()));
+    assert_eq!(waiting(&spool), ["a2"]);
+    let [Parcel::Delivery(position)] = parcels(&spool)[..] else { panic!() };
+    assert_eq!(spool.delivery(position).unwrap(), delivery("D", 7));
+    assert!(spool.call(&call_id("H57.101", "done-1")).is_none());
+    assert!(spool.begin_sending(&call_id("H57.101", "a1")).unwrap().is_some());
+}
+
+#[tokio::test]
+async fn an_interrupted_tidying_up_changes_nothing() {
+    let mut written = 0;
+    loop {
+        let folder = tempfile::tempdir().unwrap();
+        {
+            let spool = open(folder.path());
+            spool.queue(call("done", "x")).await.unwrap();
+            spool.answered(&call_id("H57.101", "done"), &refused()).await.unwrap();
+            spool.queue(entry("a1", "A")).await.unwrap();
+            spool.queue(entry("a2", "A")).await.unwrap();
+            for sequence in 1..=2 {
+                take_over(&spool, &delivery("D", sequence)).await.unwrap();
+            }
+            let id = DeliveryId { party: "H57.101".into(), dossier: "D".into(), sequence: 1 };
+            spool.handed_over(&id).await.unwrap();
+        }
+        let all = {
+            // As restating does it, but without the mark at the end.
+            let files = Arc::new(RealFiles::open(folder.path().join("journal")).unwrap());
+            let Opened { mut writer, reader, .. } =
+                lgsp_journal::open(files, lgsp_journal::Options::default()).unwrap();
+            let key = SpoolKey::open(folder.path()).unwrap();
+            let (state, _) = replay(&reader, &key, &options(folder.path()).places, Position::FIRST).unwrap();
+            let needed = state.needed(0);
+            let records: Vec<_> = needed.iter().map(|position| reader.read(*position).unwrap()).collect();
+            writer.append(&records[..written]).unwrap();
+            records.len()
+        };
+        let spool = open(folder.path());
+        assert_eq!((spool.counts().waiting, spool.counts().refused), (2, 1), "{written} records");
+        assert_eq!((spool.counts().not_handed_over, spool.counts().unconfirmed), (1, 1), "{written} records");
+        assert_eq!(waiting(&spool), ["a1"]);
+        if written == all {
+            break;
+        }
+        written += 1;
+    }
+    assert_eq!(written, 6);
+}
+
+#[tokio::test]
+async fn a_key_whose_answer_was_forgotten_can_be_used_again_and_survives_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { keep_outcomes: Duration::ZERO, places: HashMap::new(), ..options(folder.path()) };
+    {
+        let spool = Spool::open(&options).unwrap();
+        spool.queue(call("one", "1")).await.unwrap();
+        spool.answered(&call_id("H57.101", "one"), &refused()).await.unwrap();
+        // The clock has to move on by a millisecond for something to be older than now.
+        let answered_at = now_ms();
+        while now_ms() <= answered_at {
+            tokio::task::yield_now().await;
+        }
+        spool.tidy_up();
+        assert!(spool.call(&call_id("H57.101", "one")).is_none());
+        spool.queue(call("one", "other content")).await.unwrap();
+    }
+    let spool = Spool::open(&options).unwrap();
+    assert_eq!(waiting(&spool), ["one"]);
+    assert_eq!(spool.begin_sending(&call_id("H57.101", "one")).unwrap().unwrap().body, "other content");
+}
+
+#[tokio::test]
+async fn two_processes_cannot_share_a_spool() {
+    let folder = tempfile::tempdir().unwrap();
+    let _first = open(folder.path());
+    assert!(Spool::open(&options(folder.path())).is_err());
+}
+
+/// A spool on a disk whose next sync fails.
+fn on_a_failing_disk(folder: &Path) -> Spool {
+    let disk = Disk::new();
+    let spool = Spool::open_over(&options(folder), disk.files()).unwrap();
+    disk.fail_after(1, Fault::Error);
+    spool
+}
+
+#[tokio::test]
+async fn what_the_disk_did_not_take_is_not_promised() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = on_a_failing_disk(folder.path());
+    assert_eq!(spool.queue(call("one", "1")).await.unwrap_err(), QueueError::Broken(Broken));
+    assert!(spool.call(&call_id("H57.101", "one")).is_none());
+    assert!(waiting(&spool).is_empty());
+    assert!(spool.broken().is_cancelled());
+    // Nor is anything that comes later.
+    assert_eq!(spool.queue(call("two", "2")).await.unwrap_err(), QueueError::Broken(Broken));
+
+    let folder = tempfile::tempdir().unwrap();
+    let spool = on_a_failing_disk(folder.path());
+    assert_eq!(take_over(&spool, &delivery("D", 1)).await.unwrap_err(), TakeOverError::Broken(Broken));
+    assert!(parcels(&spool).is_empty());
+}
+
+#[tokio::test]
+async fn what_was_answered_survives_a_power_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Disk::new();
+    let spool = Spool::open_over(&options(folder.path()), disk.files()).unwrap();
+    spool.queue(call("one", "1")).await.unwrap();
+    take_over(&spool, &delivery("D", 1)).await.unwrap();
+    for cut in disk.power_cuts() {
+        let spool = Spool::open_over(&options(folder.path()), cut.files()).unwrap();
+        assert_eq!(waiting(&spool), ["one"]);
+        assert_eq!(spool.pending("H57.101", 10).len(), 1);
+    }
+}

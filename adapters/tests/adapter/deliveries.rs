@@ -1,0 +1,228 @@
+//! What the gateway delivers arrives at the agency's own system: once, in order per dossier, whatever happens on the way.
+
+use http::StatusCode;
+use lgsp_proto::Reason;
+use lgsp_proto::v1::AcknowledgeStage::{HandedOver, TakenOver};
+use serde_json::json;
+
+use crate::support::{Adapter, Answer, OTHER_PARTY, PARTY, World, until};
+
+fn id(dossier: &str, sequence: u32) -> String {
+    format!("{PARTY}/{dossier}/{sequence}")
+}
+
+#[tokio::test]
+async fn a_delivery_is_taken_over_handed_over_and_both_are_acknowledged() {
+    let world = World::new().await;
+    let adapter = world.pushing_adapter().await;
+    world.gateway.deliver("D-1", 3);
+    world.agency.takes(1).await;
+    assert_eq!(world.gateway.hears(TakenOver, 1).await, ["D-1/3"]);
+    assert_eq!(world.gateway.hears(HandedOver, 1).await, ["D-1/3"]);
+    assert_eq!(world.gateway.parties(), [PARTY, OTHER_PARTY]);
+
+    let [posted] = &world.agency.posted()[..] else { panic!() };
+    assert_eq!(posted.id, id("D-1", 3));
+    assert_eq!(posted.traceparent.as_deref(), Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
+    assert_eq!(posted.body["type"], "dossier.event");
+    assert_eq!(posted.body["event"]["type"], "accepted");
+    assert_eq!(posted.body["dossier"]["code"], "D-1");
+    assert_eq!(posted.body["body"], json!({"type": "accepted", "note": "đủ"}));
+    assert_eq!(posted.body["attempt"], 1);
+    adapter.until(|status| status["incoming"]["unconfirmed"] == 0).await;
+}
+
+#[tokio::test]
+async fn one_dossier_that_does_not_get_through_holds_up_no_other_and_keeps_its_order() {
+    let world = World::new().await;
+    let _adapter = world.pushing_adapter().await;
+    world.agency.hold(&id("A-1", 1));
+    for sequence in 1..=3 {
+        world.gateway.deliver("A-1", sequence);
+        world.gateway.deliver("B-1", sequence);
+    }
+    assert_eq!(world.agency.takes(3).await, [id("B-1", 1), id("B-1", 2), id("B-1", 3)]);
+    // Durable here, so the gateway need not keep the rest back.
+    assert_eq!(world.gateway.hears(TakenOver, 6).await.len(), 6);
+    world.agency.let_go(&id("A-1", 1));
+    assert_eq!(world.agency.takes(6).await[3..], [id("A-1", 1), id("A-1", 2), id("A-1", 3)]);
+}
+
+#[tokio::test]
+async fn an_agency_that_fails_gets_it_again_until_it_takes_it() {
+    let world = World::new().await;
+    let _adapter = world.pushing_adapter().await;
+    let refusals = [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::BAD_REQUEST, StatusCode::SERVICE_UNAVAILABLE];
+    world.agency.answer(&id("A-1", 1), &refusals);
+    world.gateway.deliver("A-1", 1);
+    world.gateway.deliver("A-1", 2);
+    assert_eq!(world.agency.takes(2).await, [id("A-1", 1), id("A-1", 2)]);
+    let attempts: Vec<_> = world.agency.posted().iter().map(|posted| posted.body["attempt"].clone()).collect();
+    assert_eq!(attempts, [1, 2, 3, 4, 1]);
+    world.gateway.hears(HandedOver, 2).await;
+}
+
+#[tokio::test]
+async fn a_delivery_that_comes_twice_is_handed_over_once_and_acknowledged_again() {
+    let world = World::new().await;
+    let _adapter = world.pushing_adapter().await;
+    world.gateway.deliver("A-1", 1);
+    world.gateway.deliver("A-1", 1);
+    world.agency.takes(1).await;
+    world.gateway.hears(HandedOver, 1).await;
+    // And once more when it has long been handed over.
+    world.gateway.deliver("A-1", 1);
+    let heard = world.gateway.hears(HandedOver, 2).await;
+    assert!(heard.iter().all(|name| name == "A-1/1"));
+    world.gateway.deliver("A-1", 2);
+    assert_eq!(world.agency.takes(2).await, [id("A-1", 1), id("A-1", 2)]);
+    assert_eq!(world.agency.posted().len(), 2);
+}
+
+#[tokio::test]
+async fn what_was_taken_over_before_a_kill_is_handed_over_after_it_and_only_that() {
+    let world = World::new().await;
+    let adapter = world.pushing_adapter().await;
+    world.gateway.deliver("A-1", 1);
+    world.agency.takes(1).await;
+    world.gateway.hears(HandedOver, 1).await;
+    world.agency.hold(&id("B-1", 1));
+    world.gateway.deliver("B-1", 1);
+    world.gateway.deliver("B-1", 2);
+    world.gateway.hears(TakenOver, 3).await;
+    adapter.kill().await;
+    world.agency.let_go(&id("B-1", 1));
+
+    // The gateway thinks that all of it was taken over; what it delivers again is known.
+    let _adapter = world.pushing_adapter().await;
+    // The killed adapter's own post may have been taken in its last moment, and is then sent again, under the same id.
+    let taken = until(async || Some(world.agency.taken()).filter(|taken| taken.contains(&id("B-1", 2)))).await;
+    assert_eq!(taken[0], id("A-1", 1));
+    assert!(taken.is_sorted() && taken.iter().filter(|taken| **taken == id("A-1", 1)).count() == 1, "{taken:?}");
+    world.gateway.hears(HandedOver, 3).await;
+}
+
+#[tokio::test]
+async fn what_was_handed_over_while_the_line_was_down_is_told_when_it_is_back() {
+    let world = World::new().await;
+    let adapter = world.pushing_adapter().await;
+    world.agency.hold(&id("A-1", 1));
+    world.gateway.deliver("A-1", 1);
+    world.gateway.hears(TakenOver, 1).await;
+    world.line.cut();
+    adapter.until(|status| status["connected"] == false).await;
+    world.agency.let_go(&id("A-1", 1));
+    world.agency.takes(1).await;
+    adapter.until(|status| status["incoming"]["unconfirmed"] == 1).await;
+    // Over a restart too.
+    adapter.stop().await.unwrap();
+    let adapter = world.pushing_adapter().await;
+    assert_eq!(world.gateway.acknowledged(HandedOver), <[&str; 0]>::default());
+    world.line.mend();
+    assert_eq!(world.gateway.hears(HandedOver, 1).await[0], "A-1/1");
+    adapter.until(|status| status["incoming"]["unconfirmed"] == 0).await;
+    assert_eq!(world.agency.posted().len(), 1);
+}
+
+#[tokio::test]
+async fn the_outcome_of_a_request_is_told_before_its_dossiers_events() {
+    let world = World::new().await;
+    let adapter = world.pushing_adapter().await;
+    let answer = world.agency.clone();
+    answer.answer(&format!("{PARTY}/request/k1"), &[StatusCode::BAD_GATEWAY]);
+    adapter.submit("k1").await;
+    adapter.outcome("k1").await;
+    world.gateway.deliver("H57.12-250714-0001", 2);
+    assert_eq!(world.agency.takes(2).await, [format!("{PARTY}/request/k1"), id("H57.12-250714-0001", 2)]);
+    let told = &world.agency.posted()[1].body;
+    assert_eq!((&told["type"], &told["request_key"]), (&"request.admitted".into(), &"k1".into()));
+    assert_eq!(told["dossier_code"], "H57.12-250714-0001");
+
+    world.gateway.answer_next([Answer::Refuse(Reason::ProcedureUnknown)]);
+    adapter.submit("k2").await;
+    world.agency.takes(3).await;
+    let told = &world.agency.posted()[3].body;
+    assert_eq!((&told["type"], &told["problem"]["reason"]), (&"request.refused".into(), &"PROCEDURE_UNKNOWN".into()));
+    // Told is told: not again after a restart.
+    adapter.until(|status| status["outgoing"]["waiting"] == 0).await;
+    adapter.stop().await.unwrap();
+    let adapter = world.pushing_adapter().await;
+    world.gateway.deliver("E-1", 1);
+    until(async || world.agency.taken().contains(&id("E-1", 1)).then_some(())).await;
+    let taken = world.agency.taken();
+    assert_eq!(taken.iter().filter(|id| id.contains("/request/")).count(), 2, "{taken:?}");
+    adapter.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_spool_declines_and_goes_on_when_there_is_room() {
+    let world = World::new().await;
+    let adapter = Adapter::start(world.config("spool.max_incoming = 2")).await;
+    for dossier in ["A-1", "B-1", "C-1"] {
+        world.gateway.deliver(dossier, 1);
+    }
+    let declined = until(async || world.gateway.declined().first().cloned()).await;
+    assert_eq!((declined.0.dossier_code.as_str(), declined.1.as_str()), ("C-1", "SPOOL_FULL"));
+    assert_eq!(world.gateway.hears(TakenOver, 2).await.len(), 2);
+
+    let ack = json!({"deliveries": [{"dossier_code": "A-1", "sequence": 1}]});
+    adapter.post("/v1/inbox/ack", "unused", &ack).await;
+    world.gateway.deliver("C-1", 1);
+    assert_eq!(world.gateway.hears(TakenOver, 3).await[2], "C-1/1");
+}
+
+#[tokio::test]
+async fn a_party_without_a_webhook_fetches_and_acknowledges() {
+    let world = World::new().await;
+    let config = world
+        .config(&format!("webhook.parties = {{ \"{OTHER_PARTY}\" = \"http://{}/lgsp\" }}", world.agency.address()));
+    let adapter = Adapter::start(config).await;
+    for sequence in 1..=3 {
+        world.gateway.deliver("A-1", sequence);
+        world.gateway.hears(TakenOver, sequence as usize).await;
+    }
+    let inbox = adapter.get("/v1/inbox?limit=2").await.json();
+    let sequences: Vec<_> = inbox["deliveries"].as_array().unwrap().iter().map(|d| d["sequence"].clone()).collect();
+    assert_eq!(sequences, [1, 2]);
+    assert_eq!(inbox["deliveries"][0]["body"]["type"], "accepted");
+    let other = adapter.get(&format!("/v1/inbox?party={OTHER_PARTY}")).await.json();
+    assert_eq!(other["deliveries"], json!([]));
+
+    // What is not in the inbox refuses the whole, and marks nothing.
+    let wrong = json!({"deliveries": [{"dossier_code": "A-1", "sequence": 1}, {"dossier_code": "Z-9", "sequence": 1}]});
+    let refused = adapter.post("/v1/inbox/ack", "unused", &wrong).await;
+    assert_eq!(
+        (refused.status, &refused.json()["reason"]),
+        (StatusCode::UNPROCESSABLE_ENTITY, &"DELIVERY_UNKNOWN".into())
+    );
+    assert_eq!(refused.json()["fields"][0]["field"], "deliveries[1]");
+
+    let ack = json!({"deliveries": [{"dossier_code": "A-1", "sequence": 1}, {"dossier_code": "A-1", "sequence": 2}]});
+    for _ in 0..2 {
+        assert_eq!(adapter.post("/v1/inbox/ack", "unused", &ack).await.json()["acknowledged"], ack["deliveries"]);
+    }
+    let mut heard = world.gateway.hears(HandedOver, 2).await;
+    heard.sort_unstable();
+    assert_eq!(heard, ["A-1/1", "A-1/2"]);
+    let inbox = adapter.get("/v1/inbox").await.json();
+    assert_eq!(inbox["deliveries"].as_array().unwrap().len(), 1);
+    assert!(world.agency.posted().is_empty());
+}
+
+#[tokio::test]
+async fn an_agency_that_is_down_gets_everything_in_order_when_it_is_back() {
+    let world = World::new().await;
+    // A port that nobody listens on, until the agency's system comes back to it.
+    let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = port.local_addr().unwrap();
+    drop(port);
+    let adapter = Adapter::start(world.config(&format!("webhook.url = \"http://{address}/lgsp\""))).await;
+    for sequence in 1..=5 {
+        world.gateway.deliver("A-1", sequence);
+    }
+    adapter.until(|status| status["incoming"]["not_handed_over"] == 5).await;
+    let agency = crate::support::Line::at(address, world.agency.address()).await;
+    let expected: Vec<_> = (1..=5).map(|sequence| id("A-1", sequence)).collect();
+    assert_eq!(world.agency.takes(5).await, expected);
+    drop(agency);
+}

@@ -1,0 +1,93 @@
+//! The link by itself, as the command line uses it.
+
+use bytes::Bytes;
+use lgsp_adapters::link::{Address, CallError, Profile, Proof, ReceiptProblem, Timings, connect};
+use lgsp_proto::{Reason, v1};
+use prost::Message;
+
+use crate::support::{Answer, Gateway, PARTY, World};
+
+fn profile(world: &World) -> Profile {
+    Profile {
+        address: Address {
+            gateway: format!("https://{}", world.line.address()).parse().unwrap(),
+            server_name: None,
+            tls: world.tls.clone(),
+            timings: Timings::default(),
+        },
+        acting_party: PARTY.parse().unwrap(),
+        actor: "mot.cua".parse().unwrap(),
+    }
+}
+
+fn body(key: &str) -> Bytes {
+    let submission =
+        v1::Submission { request_key: key.into(), acting_party: PARTY.into(), ..v1::Submission::default() };
+    submission.encode_to_vec().into()
+}
+
+#[tokio::test]
+async fn a_submission_gets_a_receipt_that_proves_itself() {
+    let world = World::new().await;
+    let link = connect(&profile(&world)).unwrap();
+    let admitted = link.submit(body("k1"), None).await.unwrap();
+    assert_eq!((admitted.proof, admitted.repeated), (Proof::Verified, false));
+    assert_eq!(admitted.receipt.request_key, "k1");
+    assert!(link.submit(body("k1"), None).await.unwrap().repeated);
+}
+
+#[tokio::test]
+async fn every_failure_says_whether_to_send_again() {
+    let world = World::new().await;
+    let link = connect(&profile(&world)).unwrap();
+    world.gateway.answer_next([
+        Answer::Refuse(Reason::NoRoute),
+        Answer::Refuse(Reason::ReadOnly),
+        Answer::Stranger(tonic::Code::Unavailable),
+        Answer::ForgedReceipt,
+        Answer::WrongReceipt,
+        Answer::ReceiptForOtherBytes,
+        Answer::CutBefore(world.line.clone()),
+    ]);
+    let mut failed = Vec::new();
+    for _ in 0..7 {
+        failed.push(link.submit(body("k1"), None).await.unwrap_err());
+    }
+    assert!(
+        matches!(&failed[0], CallError::Refused(refused) if refused.refusal().unwrap().reason() == Reason::NoRoute)
+    );
+    assert!(
+        matches!(&failed[1], CallError::NotNow(refused) if refused.refusal().unwrap().reason() == Reason::ReadOnly)
+    );
+    assert!(matches!(failed[2], CallError::Unknown(_)));
+    assert!(matches!(failed[3], CallError::Receipt(ReceiptProblem::Signature)));
+    assert!(matches!(failed[4], CallError::Receipt(ReceiptProblem::OfAnotherRequest)));
+    assert!(matches!(failed[5], CallError::Receipt(ReceiptProblem::OfAnotherRequest)));
+    assert!(matches!(failed[6], CallError::Unknown(_)));
+    let finals: Vec<_> = failed.iter().map(CallError::is_final).collect();
+    assert_eq!(finals, [true, false, false, false, false, false, false]);
+    assert!(link.submit(Bytes::from_static(b"\xff"), None).await.unwrap_err().is_final());
+}
+
+#[tokio::test]
+async fn a_receipt_of_a_certificate_not_met_is_kept_for_later() {
+    let world = World::new().await;
+    let link = connect(&profile(&world)).unwrap();
+    link.submit(body("k1"), None).await.unwrap();
+    // A replica with a certificate of its own gives the receipt that the first one signed.
+    let replica = Gateway::replica(&world.gateway, world.certificates.server("replica")).await;
+    let other = connect(&profile(&world)).unwrap();
+    world.line.lead_to(replica.address());
+    let admitted = other.submit(body("k1"), None).await.unwrap();
+    assert_eq!((admitted.proof, admitted.repeated), (Proof::CertificateNotMet, true));
+}
+
+#[tokio::test]
+async fn a_gateway_under_another_name_is_not_spoken_to() {
+    let world = World::new().await;
+    let mut profile = profile(&world);
+    profile.address.server_name = Some("gateway.lgsp.hue.test".into());
+    let link = connect(&profile).unwrap();
+    assert!(matches!(link.submit(body("k1"), None).await.unwrap_err(), CallError::Unknown(_)));
+    assert!(world.gateway.attempts().is_empty());
+}

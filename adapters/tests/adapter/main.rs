@@ -1,0 +1,9 @@
+//! An adapter between a gateway that misbehaves and an agency's own system, over real sockets with mutual TLS.
+
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, reason = "a test binary has no readers of its interface")]
+
+mod calls;
+mod deliveries;
+mod interface;
+mod link;
+mod support;

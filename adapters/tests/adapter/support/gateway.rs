@@ -1,0 +1,618 @@
+//! Something that speaks like a gateway over mutual TLS, and misbehaves as a test tells it to.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use lgsp_certs::{Credentials, Purpose, VerifiedLeaf};
+use lgsp_proto::v1::documents_server::{Documents, DocumentsServer};
+use lgsp_proto::v1::dossiers_server::{Dossiers, DossiersServer};
+use lgsp_proto::v1::inbox_server::{Inbox, InboxServer};
+use lgsp_proto::v1::{self, inbox_request, inbox_response, upload_request};
+use lgsp_proto::{Reason, Refusal};
+use prost::Message;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio_rustls::server::TlsStream;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::server::Connected;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{Line, until};
+
+/// How the next call is answered.
+#[derive(Clone)]
+pub enum Answer {
+    /// Refused for this reason.
+    Refuse(Reason),
+    /// A status that no gateway of ours gave.
+    Stranger(tonic::Code),
+    /// The line breaks before anything was admitted, and stays down.
+    CutBefore(Line),
+    /// Admitted, and then the line breaks before the answer, and stays down.
+    CutAfter(Line),
+    /// Admitted, with a receipt signed by nobody we know under our own name.
+    ForgedReceipt,
+    /// Admitted, with the receipt of another request.
+    WrongReceipt,
+    /// Admitted, with a receipt that speaks of other bytes under the same key.
+    ReceiptForOtherBytes,
+    /// Answered only when it is let go on.
+    Hold,
+}
+
+/// An attempt, as it came.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Attempt {
+    pub key: String,
+    pub dossier: String,
+    pub body: Bytes,
+    pub traceparent: Option<String>,
+}
+
+#[derive(Default)]
+struct Books {
+    attempts: Vec<Attempt>,
+    /// By party and key: the effect, had once.
+    admitted: HashMap<(String, String), (Bytes, v1::SubmitResponse)>,
+    answers: VecDeque<Answer>,
+    documents: HashMap<(String, Bytes), Vec<u8>>,
+    /// The offsets at which uploads began.
+    uploads: Vec<u64>,
+    /// An upload is cut when it has brought so much.
+    cut_upload_at: Option<(usize, Line)>,
+    /// What is to be delivered; each index is delivered once a stream, or as often as it stands here.
+    deliveries: Vec<v1::Delivery>,
+    acknowledged: Vec<(v1::AcknowledgeStage, v1::DeliveryRef)>,
+    declined: Vec<(v1::DeliveryRef, String)>,
+    streams: usize,
+    parties: Vec<String>,
+}
+
+struct Shared {
+    books: Mutex<Books>,
+    changes: watch::Sender<u64>,
+    held: watch::Sender<bool>,
+    credentials: Credentials,
+}
+
+/// See the module.
+pub struct Gateway {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    stop: CancellationToken,
+}
+
+#[derive(Clone)]
+struct Service(Arc<Shared>);
+
+impl Gateway {
+    pub async fn start(credentials: Credentials) -> Self {
+        let shared = Shared {
+            books: Mutex::default(),
+            changes: watch::Sender::new(0),
+            held: watch::Sender::new(true),
+            credentials,
+        };
+        Self::serve(Arc::new(shared)).await
+    }
+
+    /// Another gateway that knows what the first one has admitted, under a certificate of its own.
+    pub async fn replica(of: &Self, credentials: Credentials) -> Self {
+        let replica = Self::start(credentials).await;
+        replica.books().admitted = of.books().admitted.clone();
+        replica
+    }
+
+    /// Ends the process, so to say, and starts it again with the same books on another port.
+    pub async fn restart(&mut self, line: &Line) {
+        self.stop.cancel();
+        *self = Self::serve(self.shared.clone()).await;
+        line.lead_to(self.address);
+        line.shake();
+    }
+
+    async fn serve(shared: Arc<Shared>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(shared.credentials.server_config()));
+        let stop = CancellationToken::new();
+        let (sender, incoming) = mpsc::channel::<io::Result<Connection>>(8);
+        let accepting = stop.clone();
+        tokio::spawn(async move {
+            loop {
+                let stream = tokio::select! {
+                    () = accepting.cancelled() => return,
+                    accepted = listener.accept() => accepted.unwrap().0,
+                };
+                let (acceptor, sender) = (acceptor.clone(), sender.clone());
+                tokio::spawn(async move {
+                    stream.set_nodelay(true).unwrap();
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        let leaf = VerifiedLeaf::of_client(stream.get_ref().1).unwrap();
+                        let _ = sender.send(Ok(Connection { stream, leaf: Arc::new(leaf) })).await;
+                    }
+                });
+            }
+        });
+        let service = Service(shared.clone());
+        let stopped = stop.clone();
+        tokio::spawn(async move {
+            let server = tonic::transport::Server::builder()
+                .add_service(DossiersServer::new(service.clone()))
+                .add_service(DocumentsServer::new(service.clone()))
+                .add_service(InboxServer::new(service))
+                .serve_with_incoming(ReceiverStream::new(incoming));
+            tokio::select! {
+                () = stopped.cancelled() => {}
+                served = server => served.unwrap(),
+            }
+        });
+        Self { shared, address, stop }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn answer_next(&self, answers: impl IntoIterator<Item = Answer>) {
+        self.books().answers.extend(answers);
+    }
+
+    /// Lets calls that are held go on.
+    pub fn let_go(&self) {
+        self.shared.held.send_replace(false);
+    }
+
+    pub fn attempts(&self) -> Vec<Attempt> {
+        self.books().attempts.clone()
+    }
+
+    /// The keys of what was admitted; each is there once.
+    pub fn effects(&self) -> Vec<String> {
+        let mut keys: Vec<_> = self.books().admitted.keys().map(|(_, key)| key.clone()).collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    pub async fn sees_attempts(&self, count: usize) -> Vec<Attempt> {
+        until(async || Some(self.attempts()).filter(|attempts| attempts.len() >= count)).await
+    }
+
+    pub fn document(&self, party: &str, sha256: &[u8]) -> Option<Vec<u8>> {
+        self.books().documents.get(&(party.to_owned(), Bytes::copy_from_slice(sha256))).cloned()
+    }
+
+    pub fn keep_document(&self, party: &str, sha256: &[u8], content: &[u8]) {
+        self.books().documents.insert((party.to_owned(), Bytes::copy_from_slice(sha256)), content.to_vec());
+    }
+
+    pub fn uploads(&self) -> Vec<u64> {
+        self.books().uploads.clone()
+    }
+
+    pub fn cut_upload_at(&self, bytes: usize, line: &Line) {
+        self.books().cut_upload_at = Some((bytes, line.clone()));
+    }
+
+    /// Delivers an event of a dossier to the party, on whatever stream there is.
+    pub fn deliver(&self, dossier: &str, sequence: u32) {
+        let entry = v1::Entry {
+            what: Some(v1::entry::What::Accepted(v1::Accepted { note: "đủ".into() })),
+            ..v1::Entry::default()
+        };
+        let event = v1::Event {
+            dossier_code: dossier.into(),
+            sequence,
+            kind: v1::EventKind::Accepted as i32,
+            status: v1::Status::Accepted as i32,
+            traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into(),
+            ..v1::Event::default()
+        };
+        let delivery = v1::Delivery {
+            r#ref: Some(v1::DeliveryRef { party: super::PARTY.into(), dossier_code: dossier.into(), sequence }),
+            event: Some(v1::RecordedEvent {
+                event: Some(event),
+                body: entry.encode_to_vec().into(),
+                ..v1::RecordedEvent::default()
+            }),
+            dossier: Some(v1::Dossier { code: dossier.into(), sequence, ..v1::Dossier::default() }),
+            attempt: 1,
+        };
+        self.books().deliveries.push(delivery);
+        self.shared.changes.send_modify(|number| *number += 1);
+    }
+
+    /// What was acknowledged at a stage, as `dossier/sequence`.
+    pub fn acknowledged(&self, stage: v1::AcknowledgeStage) -> Vec<String> {
+        let books = self.books();
+        let at_stage = books.acknowledged.iter().filter(|(at, _)| *at == stage);
+        at_stage.map(|(_, name)| format!("{}/{}", name.dossier_code, name.sequence)).collect()
+    }
+
+    pub async fn hears(&self, stage: v1::AcknowledgeStage, count: usize) -> Vec<String> {
+        until(async || Some(self.acknowledged(stage)).filter(|names| names.len() >= count)).await
+    }
+
+    pub fn declined(&self) -> Vec<(v1::DeliveryRef, String)> {
+        self.books().declined.clone()
+    }
+
+    pub fn streams(&self) -> usize {
+        self.books().streams
+    }
+
+    pub fn parties(&self) -> Vec<String> {
+        self.books().parties.clone()
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.shared.books()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Shared {
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap()
+    }
+}
+
+impl Service {
+    async fn admit(
+        &self,
+        attempt: Attempt,
+        party: String,
+        kind: v1::EventKind,
+        signed: Result<(), Status>,
+    ) -> Result<v1::SubmitResponse, Status> {
+        signed?;
+        let answer = {
+            let mut books = self.0.books();
+            books.attempts.push(attempt.clone());
+            books.answers.pop_front()
+        };
+        match &answer {
+            Some(Answer::Refuse(reason)) => return Err(Refusal::new(*reason).to_status()),
+            Some(Answer::Stranger(code)) => return Err(Status::new(*code, "somebody in between")),
+            Some(Answer::CutBefore(line)) => {
+                line.cut();
+                return std::future::pending().await;
+            }
+            Some(Answer::Hold) => {
+                self.0.held.subscribe().wait_for(|held| !held).await.unwrap();
+            }
+            Some(Answer::CutAfter(_) | Answer::ForgedReceipt | Answer::WrongReceipt | Answer::ReceiptForOtherBytes)
+            | None => {}
+        }
+        let id = (party.clone(), attempt.key.clone());
+        let known = self.0.books().admitted.get(&id).cloned();
+        let mut response = match known {
+            Some((body, mut response)) => {
+                if body != attempt.body {
+                    return Err(Refusal::new(Reason::KeyReused).to_status());
+                }
+                response.repeated = true;
+                response
+            }
+            None => {
+                let response = self.receipt(&attempt, &party, kind);
+                self.0.books().admitted.insert(id, (attempt.body.clone(), response.clone()));
+                response
+            }
+        };
+        match answer {
+            Some(Answer::CutAfter(line)) => {
+                line.cut();
+                std::future::pending().await
+            }
+            Some(Answer::ForgedReceipt) => {
+                let receipt = response.receipt.as_mut().unwrap();
+                receipt.signature = Bytes::from_static(b"not a signature");
+                Ok(response)
+            }
+            Some(Answer::WrongReceipt) => {
+                let other = Attempt { key: "another".into(), ..attempt };
+                Ok(self.receipt(&other, &party, kind))
+            }
+            Some(Answer::ReceiptForOtherBytes) => {
+                let other = Attempt { body: Bytes::from_static(b"other bytes"), ..attempt };
+                Ok(self.receipt(&other, &party, kind))
+            }
+            _ => Ok(response),
+        }
+    }
+
+    fn receipt(&self, attempt: &Attempt, party: &str, kind: v1::EventKind) -> v1::SubmitResponse {
+        let code = match kind {
+            v1::EventKind::Submitted => format!("H57.12-250714-{:04}", self.0.books().admitted.len() + 1),
+            _ => attempt.dossier.clone(),
+        };
+        let receipt = v1::Receipt {
+            dossier_code: code,
+            sequence: 1,
+            kind: kind as i32,
+            status: v1::Status::Filed as i32,
+            request_key: attempt.key.clone(),
+            acting_party: party.to_owned(),
+            body_sha256: sha256(&attempt.body),
+            gateway: "lgsp.hue.test".into(),
+            ..v1::Receipt::default()
+        };
+        let receipt: Bytes = receipt.encode_to_vec().into();
+        let credentials = &self.0.credentials;
+        let signed = v1::SignedReceipt {
+            signature: credentials.signing_key().sign(Purpose::Receipt, &receipt).into(),
+            certificate_sha256: Bytes::copy_from_slice(credentials.digest().as_bytes()),
+            receipt,
+        };
+        v1::SubmitResponse { receipt: Some(signed), repeated: false, warnings: Vec::new() }
+    }
+}
+
+pub fn sha256(bytes: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref())
+}
+
+/// Whether a body was signed by the key that the connection was opened with.
+fn signed<T>(request: &Request<T>, purpose: Purpose, body: &[u8], signature: &[u8]) -> Result<(), Status> {
+    let leaf = request.extensions().get::<Arc<VerifiedLeaf>>().unwrap();
+    let checked = leaf.verifying_key().verify(purpose, body, signature);
+    checked.map_err(|_| Refusal::new(Reason::SignatureInvalid).to_status())
+}
+
+fn traceparent<T>(request: &Request<T>) -> Option<String> {
+    request.metadata().get("traceparent").map(|value| value.to_str().unwrap().to_owned())
+}
+
+#[tonic::async_trait]
+impl Dossiers for Service {
+    async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
+        let message = request.get_ref();
+        let signed = signed(&request, Purpose::Submission, &message.submission, &message.signature);
+        let body = v1::Submission::decode(message.submission.clone()).unwrap();
+        let attempt = Attempt {
+            key: body.request_key,
+            dossier: String::new(),
+            body: message.submission.clone(),
+            traceparent: traceparent(&request),
+        };
+        let named = body.components.iter().filter_map(|component| component.document.as_ref());
+        for document in named {
+            let id = (body.acting_party.clone(), document.sha256.clone());
+            let whole =
+                self.0.books().documents.get(&id).is_some_and(|content| content.len() as u64 == document.size_bytes);
+            if !whole {
+                return Err(Refusal::new(Reason::DocumentUnknown).to_status());
+            }
+        }
+        self.admit(attempt, body.acting_party, v1::EventKind::Submitted, signed).await.map(Response::new)
+    }
+
+    async fn record(&self, request: Request<v1::RecordRequest>) -> Result<Response<v1::RecordResponse>, Status> {
+        let message = request.get_ref();
+        let signed = signed(&request, Purpose::Entry, &message.entry, &message.signature);
+        let body = v1::Entry::decode(message.entry.clone()).unwrap();
+        let attempt = Attempt {
+            key: body.request_key,
+            dossier: body.dossier_code,
+            body: message.entry.clone(),
+            traceparent: traceparent(&request),
+        };
+        let answer = self.admit(attempt, body.acting_party, v1::EventKind::Accepted, signed).await?;
+        Ok(Response::new(v1::RecordResponse { receipt: answer.receipt, repeated: answer.repeated }))
+    }
+
+    async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::GetResponse>, Status> {
+        let code = request.into_inner().dossier_code;
+        if code != "H57.12-250714-0001" {
+            return Err(Refusal::new(Reason::DossierNotFound).to_status());
+        }
+        let event = v1::Event { sequence: 1, kind: v1::EventKind::Submitted as i32, ..v1::Event::default() };
+        let recorded = v1::RecordedEvent { event: Some(event), ..v1::RecordedEvent::default() };
+        let dossier = v1::Dossier { code, status: v1::Status::Processing as i32, ..v1::Dossier::default() };
+        Ok(Response::new(v1::GetResponse { dossier: Some(dossier), events: vec![recorded] }))
+    }
+
+    async fn list(&self, request: Request<v1::ListRequest>) -> Result<Response<v1::ListResponse>, Status> {
+        // Shows what it was asked, so that a test sees what got through.
+        let request = request.into_inner();
+        let filter = request.filter.unwrap_or_default();
+        let dossiers = filter.statuses.iter().map(|status| v1::Dossier {
+            code: format!("{}-250714-0001", request.acting_party),
+            status: *status,
+            procedure_code: filter.procedure_code.clone(),
+            ..v1::Dossier::default()
+        });
+        Ok(Response::new(v1::ListResponse { dossiers: dossiers.collect(), next_page_token: "next".into() }))
+    }
+
+    async fn explain_route(
+        &self,
+        request: Request<v1::ExplainRouteRequest>,
+    ) -> Result<Response<v1::ExplainRouteResponse>, Status> {
+        let rule = format!("{} in {}", request.get_ref().procedure_code, request.get_ref().locality);
+        let answer = v1::ExplainRouteResponse { competent_authority: "H57.12".into(), rule, ..Default::default() };
+        Ok(Response::new(answer))
+    }
+}
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl Documents for Service {
+    type DownloadStream = Answers<v1::DownloadResponse>;
+
+    async fn upload(
+        &self,
+        request: Request<Streaming<v1::UploadRequest>>,
+    ) -> Result<Response<v1::UploadResponse>, Status> {
+        let mut parts = request.into_inner();
+        let Some(upload_request::Request::Start(start)) = parts.message().await?.unwrap().request else { panic!() };
+        let id = (start.acting_party, start.sha256.clone());
+        {
+            let mut books = self.0.books();
+            books.uploads.push(start.offset);
+            let content = books.documents.entry(id.clone()).or_default();
+            assert_eq!(content.len() as u64, start.offset);
+        }
+        while let Some(part) = parts.message().await? {
+            let Some(upload_request::Request::Chunk(chunk)) = part.request else { panic!() };
+            assert!(chunk.len() <= 256 << 10);
+            let line = {
+                let mut books = self.0.books();
+                let content = books.documents.get_mut(&id).unwrap();
+                content.extend_from_slice(&chunk);
+                let brought = content.len();
+                books.cut_upload_at.take_if(|(at, _)| brought >= *at)
+            };
+            if let Some((_, line)) = line {
+                line.shake();
+                return std::future::pending().await;
+            }
+        }
+        let content = self.0.books().documents[&id].clone();
+        if sha256(&content) != start.sha256 || content.len() as u64 != start.size_bytes {
+            return Err(Refusal::new(Reason::DocumentDigestMismatch).to_status());
+        }
+        let answer = v1::UploadResponse { sha256: start.sha256, size_bytes: start.size_bytes, repeated: false };
+        Ok(Response::new(answer))
+    }
+
+    async fn upload_state(
+        &self,
+        request: Request<v1::UploadStateRequest>,
+    ) -> Result<Response<v1::UploadStateResponse>, Status> {
+        let request = request.into_inner();
+        let books = self.0.books();
+        let content = books.documents.get(&(request.acting_party, request.sha256.clone()));
+        let complete = content.is_some_and(|content| sha256(content) == request.sha256);
+        let offset = content.map_or(0, |content| content.len() as u64);
+        Ok(Response::new(v1::UploadStateResponse { offset, complete }))
+    }
+
+    async fn download(&self, request: Request<v1::DownloadRequest>) -> Result<Response<Self::DownloadStream>, Status> {
+        let request = request.into_inner();
+        let id = (request.acting_party, request.sha256.clone());
+        let Some(content) = self.0.books().documents.get(&id).cloned() else {
+            return Err(Refusal::new(Reason::DocumentNotFound).to_status());
+        };
+        use v1::download_response::Response as Part;
+        let head = v1::DocumentHead {
+            sha256: request.sha256,
+            size_bytes: content.len() as u64,
+            media_type: "application/pdf".into(),
+        };
+        let chunks: Vec<_> = content.chunks(50_000).map(|chunk| Part::Chunk(Bytes::copy_from_slice(chunk))).collect();
+        let parts = std::iter::once(Part::Head(head)).chain(chunks);
+        let parts = parts.map(|part| Ok(v1::DownloadResponse { response: Some(part) }));
+        Ok(Response::new(Box::pin(tokio_stream::iter(parts.collect::<Vec<_>>()))))
+    }
+}
+
+#[tonic::async_trait]
+impl Inbox for Service {
+    type OpenStream = Answers<v1::InboxResponse>;
+
+    async fn open(&self, request: Request<Streaming<v1::InboxRequest>>) -> Result<Response<Self::OpenStream>, Status> {
+        let mut requests = request.into_inner();
+        let Some(inbox_request::Request::Open(open)) = requests.message().await?.unwrap().request else { panic!() };
+        {
+            let mut books = self.0.books();
+            books.streams += 1;
+            books.parties = open.parties.clone();
+        }
+        let (sender, answers) = mpsc::channel(64);
+        let shared = self.0.clone();
+        tokio::spawn(async move {
+            let say = |response| sender.send(Ok(v1::InboxResponse { response: Some(response) }));
+            let _ = say(inbox_response::Response::Opened(v1::Opened { parties: open.parties })).await;
+            let mut changes = shared.changes.subscribe();
+            let mut next = 0;
+            loop {
+                changes.mark_unchanged();
+                let due: Vec<_> = shared.books().deliveries[next..].to_vec();
+                next += due.len();
+                for delivery in due {
+                    // As the real one: never what was handed over already.
+                    if say(inbox_response::Response::Delivery(delivery)).await.is_err() {
+                        return;
+                    }
+                }
+                tokio::select! {
+                    changed = changes.changed() => changed.unwrap(),
+                    request = requests.message() => {
+                        let Ok(Some(request)) = request else { return };
+                        match request.request.unwrap() {
+                            inbox_request::Request::Acknowledge(acknowledge) => {
+                                let stage = acknowledge.stage();
+                                let names = acknowledge.deliveries.clone();
+                                shared.books().acknowledged.extend(names.into_iter().map(|name| (stage, name)));
+                                let deliveries = acknowledge.deliveries;
+                                let heard = v1::Acknowledged { stage: stage as i32, deliveries };
+                                let _ = say(inbox_response::Response::Acknowledged(heard)).await;
+                            }
+                            inbox_request::Request::Decline(decline) => {
+                                let reason = decline.reason;
+                                let names = decline.deliveries.into_iter().map(|name| (name, reason.clone()));
+                                shared.books().declined.extend(names);
+                            }
+                            _ => {}
+                        }
+                    }
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
+    }
+
+    async fn backlog(&self, _: Request<v1::BacklogRequest>) -> Result<Response<v1::BacklogResponse>, Status> {
+        Ok(Response::new(v1::BacklogResponse::default()))
+    }
+}
+
+/// A connection that knows who is at its other end.
+struct Connection {
+    stream: TlsStream<TcpStream>,
+    leaf: Arc<VerifiedLeaf>,
+}
+
+impl Connected for Connection {
+    type ConnectInfo = Arc<VerifiedLeaf>;
+
+    fn connect_info(&self) -> Arc<VerifiedLeaf> {
+        self.leaf.clone()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
