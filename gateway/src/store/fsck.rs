@@ -1,7 +1,7 @@
 //! Checking a whole data folder: is what is on disk what was answered, and is what is shown what is on disk?
 //!
 //! It reads everything and repairs nothing. The journal is checked byte by byte, then replayed twice over: through the
-//! projection, whose result must equal the index, and through [`books`], which know the invariants and not the projection,
+//! projection, whose result must equal the index, and through `books`, which know the invariants and not the projection,
 //! so that a fault of the projection is found as well. It needs the folder for itself.
 
 mod books;

@@ -1,0 +1,231 @@
+//! The running bus: one gateway, and for each system an adapter with its agency behind it, every one a process.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use http::{HeaderMap, Method, header};
+use jiff::civil::DateTime;
+use lgsp_domain::registry::Registry;
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use super::agency::{Answer, Order, Tamper};
+use super::folder::Folder;
+use super::http::Client;
+use super::processes::Process;
+
+/// How long the bus may take to come to rest after a tick.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(120);
+/// How often it is looked at meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(3);
+
+/// All processes of the demo.
+pub(super) struct Bus {
+    gateway: Process,
+    /// Where the gateway takes calls.
+    pub(super) address: String,
+    control: Client,
+    systems: Vec<System>,
+}
+
+struct System {
+    name: String,
+    adapter: Process,
+    rest: Client,
+    agency: Process,
+}
+
+/// The first line of a gateway and of an adapter.
+#[derive(Deserialize)]
+struct Ready {
+    ready: BTreeMap<String, String>,
+}
+
+/// What the gateway says about itself.
+#[derive(Deserialize)]
+struct Status {
+    store: Store,
+}
+
+/// Its figures, as far as they are looked at.
+#[derive(Clone, Copy, Deserialize)]
+pub(super) struct Store {
+    pub(super) dossiers: u64,
+    pub(super) events: u64,
+    pub(super) deliveries_waiting: u64,
+    pub(super) deliveries_taken_over: u64,
+}
+
+/// What an adapter says about itself.
+#[derive(Deserialize)]
+struct AdapterStatus {
+    outgoing: Outgoing,
+    incoming: Incoming,
+}
+
+#[derive(Deserialize)]
+struct Outgoing {
+    waiting: u64,
+}
+
+#[derive(Deserialize)]
+struct Incoming {
+    not_handed_over: u64,
+}
+
+impl Bus {
+    /// Starts everything, the business clock standing at `clock`. The agency of the system `tampered` mistreats a delivery.
+    ///
+    /// # Errors
+    /// A process does not start; what was started is stopped.
+    pub(super) async fn start(
+        folder: &Folder,
+        registry: &Registry,
+        clock: DateTime,
+        tampered: Option<(&str, Tamper)>,
+    ) -> anyhow::Result<Self> {
+        folder.configure_gateway(clock)?;
+        let config = folder.gateway_config().into_os_string();
+        let arguments = ["gateway".into(), "--until-stdin-closes".into(), "--config".into(), config];
+        let mut gateway = Process::start("gateway", arguments, &folder.logs())?;
+        let Ready { ready } = gateway.ready().await?;
+        let address = ready.get("bus").context("the gateway does not say where it listens")?.clone();
+        let control = Client::new(ready.get("local").context("the gateway does not say where its figures are")?);
+        let mut systems = Vec::new();
+        for system in registry.systems() {
+            let tamper = tampered.filter(|(name, _)| *name == system.name).map(|(_, tamper)| tamper);
+            systems.push(System::start(folder, registry, system, &address, tamper).await?);
+        }
+        Ok(Self { gateway, address, control, systems })
+    }
+
+    /// How many systems there are.
+    pub(super) fn systems(&self) -> u64 {
+        self.systems.len() as u64
+    }
+
+    /// Moves the business clock on to `tick`, has everybody do what is due by then, and waits until all of it has arrived
+    /// wherever it must. Returns how many steps are due and cannot be done, because what comes before them has not come.
+    ///
+    /// # Errors
+    /// Somebody failed, or the bus does not come to rest; says who and what.
+    pub(super) async fn tick(&mut self, tick: DateTime, mut seen: impl FnMut(Store)) -> anyhow::Result<u64> {
+        self.move_clock(tick).await?;
+        for system in &mut self.systems {
+            system.agency.order(&Order::Act { until: tick }).await?;
+        }
+        let mut stuck = 0;
+        for system in &mut self.systems {
+            match system.agency.answer().await? {
+                Answer::Done { stuck: here } => stuck += here,
+                Answer::Failed { why } => bail!("{} at {tick}: {why}", system.name),
+                Answer::Listening { .. } => bail!("{} answers something else than it was asked", system.name),
+            }
+        }
+        self.settle(&mut seen).await.with_context(|| format!("after {tick}"))?;
+        Ok(stuck)
+    }
+
+    async fn move_clock(&self, to: DateTime) -> anyhow::Result<()> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+        let body = serde_json::json!({ "now": format!("{to}+07:00") }).to_string();
+        let (status, answer) = self.control.send(Method::PUT, "/business-clock", headers, body).await?;
+        if !status.is_success() {
+            bail!("the business clock cannot be moved: {status} {}", String::from_utf8_lossy(&answer));
+        }
+        Ok(())
+    }
+
+    /// Waits for a level, not for an edge: nothing waits in the gateway, and nothing in any adapter. The agencies have said
+    /// before that they have the outcome of all they sent, and do nothing unasked; so what rests stays at rest.
+    async fn settle(&self, seen: &mut impl FnMut(Store)) -> anyhow::Result<()> {
+        let until = Instant::now() + SETTLE_PATIENCE;
+        loop {
+            let Status { store } = self.control.get("/status").await?;
+            seen(store);
+            let busy = match store.deliveries_waiting + store.deliveries_taken_over {
+                0 => self.busy_adapter().await?,
+                count => Some(format!("{count} deliveries are not handed over")),
+            };
+            let Some(busy) = busy else { return Ok(()) };
+            if Instant::now() > until {
+                bail!("the bus does not come to rest: {busy}");
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn busy_adapter(&self) -> anyhow::Result<Option<String>> {
+        for System { name, rest, .. } in &self.systems {
+            let AdapterStatus { outgoing, incoming } = rest.get("/status").await?;
+            if outgoing.waiting + incoming.not_handed_over > 0 {
+                let (out, into) = (outgoing.waiting, incoming.not_handed_over);
+                return Ok(Some(format!("{out} requests and {into} deliveries wait in the adapter of {name}")));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The most memory that each process has had so far.
+    pub(super) fn memory(&self) -> BTreeMap<String, u64> {
+        let of_systems = self.systems.iter().flat_map(|system| [&system.adapter, &system.agency]);
+        let all = std::iter::once(&self.gateway).chain(of_systems);
+        all.filter_map(|process| Some((process.name.clone(), process.peak_memory()?))).collect()
+    }
+
+    /// Stops everything in order: agencies, adapters, the gateway.
+    ///
+    /// # Errors
+    /// Something did not stop as it should. All of it has stopped.
+    pub(super) async fn stop(self) -> anyhow::Result<()> {
+        let (mut agencies, mut adapters) = (Vec::new(), Vec::new());
+        for system in self.systems {
+            agencies.push(system.agency);
+            adapters.push(system.adapter);
+        }
+        let mut ended = Ok(());
+        for mut group in [agencies, adapters, vec![self.gateway]] {
+            group.iter_mut().for_each(Process::ask_to_stop);
+            for process in group {
+                ended = ended.and(process.stopped().await);
+            }
+        }
+        ended
+    }
+}
+
+impl System {
+    async fn start(
+        folder: &Folder,
+        registry: &Registry,
+        system: &lgsp_domain::registry::System,
+        gateway: &str,
+        tamper: Option<Tamper>,
+    ) -> anyhow::Result<Self> {
+        let name = system.name.clone();
+        let mut arguments = vec![
+            "demo-agency".into(),
+            "--plan".into(),
+            folder.plan(&name).into_os_string(),
+            "--books".into(),
+            folder.books(&name).into_os_string(),
+        ];
+        if let Some(tamper) = tamper {
+            arguments.extend(["--tamper".into(), tamper.word().into()]);
+        }
+        let mut agency = Process::start(&format!("agency-{name}"), arguments, &folder.logs())?;
+        let Answer::Listening { webhooks } = agency.ready().await? else {
+            bail!("the agency of {name} does not say where it takes webhooks");
+        };
+        folder.configure_adapter(system, registry, gateway, &webhooks)?;
+        let config = folder.adapter_config(&name).into_os_string();
+        let arguments = ["adapter".into(), "--until-stdin-closes".into(), "--config".into(), config];
+        let mut adapter = Process::start(&format!("adapter-{name}"), arguments, &folder.logs())?;
+        let Ready { ready } = adapter.ready().await?;
+        let rest = ready.get("rest").with_context(|| format!("the adapter of {name} does not say where it listens"))?;
+        agency.order(&Order::Connect { adapter: rest.clone() }).await?;
+        Ok(Self { name, rest: Client::new(rest), adapter, agency })
+    }
+}

@@ -1,0 +1,184 @@
+//! Everything the demo keeps on disk, in one folder that a person can look around in.
+//!
+//! ```text
+//! ca/ pki/          the development CA; a certificate for the gateway and for each system
+//! registry/         the registry of Hue
+//! gateway.toml      with data/, documents/ and node.key
+//! adapters/         a configuration and a spool for each system
+//! agencies/         each agency's share of the plan, and its books
+//! desk.toml         a connection profile for the commands to try
+//! logs/             what every process had to say
+//! ```
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, ensure};
+use jiff::civil::DateTime;
+use lgsp_certs::{CertificateAuthority, server_name};
+use lgsp_domain::registry::{Registry, System};
+use tempfile::TempDir;
+
+use super::city;
+use super::scenario::Scenario;
+use super::ticks::DAY;
+use crate::failure::Failure;
+
+/// The bus's name, the trust domain of every certificate. `.test` is nobody's.
+const TRUST_DOMAIN: &str = "lgsp.hue.test";
+/// The name the gateway's certificate and files go by.
+const GATEWAY: &str = "gateway";
+const VALIDITY: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// The demo's folder. A temporary one goes with it, unless it is kept.
+pub(super) struct Folder {
+    path: PathBuf,
+    temporary: Option<TempDir>,
+}
+
+impl Folder {
+    /// Makes the folder: at `wanted`, which must not hold anything yet, or a temporary one.
+    ///
+    /// # Errors
+    /// It cannot be made, or is not empty.
+    pub(super) fn make(wanted: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(path) = wanted else {
+            let temporary = tempfile::Builder::new().prefix("lgsp-demo-").tempdir()?;
+            return Ok(Self { path: temporary.path().to_owned(), temporary: Some(temporary) });
+        };
+        std::fs::create_dir_all(path).with_context(|| path.display().to_string())?;
+        let path = path.canonicalize()?;
+        if path.read_dir()?.next().is_some() {
+            return Err(Failure::usage(format!("{} is not empty; name a new folder", path.display())));
+        }
+        Ok(Self { path, temporary: None })
+    }
+
+    /// Leaves the folder where it is when the demo ends.
+    pub(super) fn keep(&mut self) {
+        if let Some(temporary) = self.temporary.take() {
+            self.path = temporary.keep();
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn logs(&self) -> PathBuf {
+        self.path.join("logs")
+    }
+
+    pub(super) fn data(&self) -> PathBuf {
+        self.path.join("data")
+    }
+
+    pub(super) fn node_key(&self) -> PathBuf {
+        self.path.join("node.key")
+    }
+
+    pub(super) fn gateway_config(&self) -> PathBuf {
+        self.path.join("gateway.toml")
+    }
+
+    pub(super) fn adapter_config(&self, system: &str) -> PathBuf {
+        self.path.join("adapters").join(format!("{system}.toml"))
+    }
+
+    pub(super) fn plan(&self, system: &str) -> PathBuf {
+        self.path.join("agencies").join(format!("{system}.plan.json"))
+    }
+
+    pub(super) fn books(&self, system: &str) -> PathBuf {
+        self.path.join("agencies").join(format!("{system}.books.jsonl"))
+    }
+
+    pub(super) fn profile(&self) -> PathBuf {
+        self.path.join("desk.toml")
+    }
+
+    fn pki(&self) -> PathBuf {
+        self.path.join("pki")
+    }
+
+    /// Writes everything that is known before the first process starts.
+    ///
+    /// # Errors
+    /// A file cannot be written, a certificate not be issued.
+    pub(super) fn furnish(&self, registry: &Registry, scenario: &Scenario) -> anyhow::Result<()> {
+        for folder in ["adapters", "agencies", "logs", "registry"] {
+            std::fs::create_dir(self.path.join(folder))?;
+        }
+        for (name, text) in city::FILES {
+            std::fs::write(self.path.join("registry").join(name), text)?;
+        }
+        for (system, share) in &scenario.shares {
+            std::fs::write(self.plan(system), serde_json::to_vec(share)?)?;
+        }
+        let now = SystemTime::now();
+        let ca = CertificateAuthority::create(&self.path.join("ca"), &TRUST_DOMAIN.parse()?, now)?;
+        let names = [server_name("127.0.0.1")?, server_name("localhost")?];
+        ca.issue_server(&names, VALIDITY, now)?.write_to(&self.pki(), GATEWAY)?;
+        for system in registry.systems() {
+            ensure!(system.name != GATEWAY, "no system may be called {GATEWAY}");
+            ca.issue_system(&system.name.parse()?, VALIDITY, now)?.write_to(&self.pki(), &system.name)?;
+        }
+        Ok(())
+    }
+
+    /// The gateway's configuration, its business clock standing at `clock`.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(super) fn configure_gateway(&self, clock: DateTime) -> anyhow::Result<()> {
+        let text = format!(
+            "name = \"{TRUST_DOMAIN}\"\n\n\
+             [listen]\nbus = \"127.0.0.1:0\"\nlocal = \"127.0.0.1:0\"\n\n\
+             [tls]\ncertificate = \"pki/{GATEWAY}.pem\"\nkey = \"pki/{GATEWAY}.key\"\nclient_bundle = \"ca/ca.pem\"\n\n\
+             [store]\ndir = \"data\"\nnode_key = \"node.key\"\n\n\
+             [documents]\ndir = \"documents\"\n\n\
+             [business_clock]\nkind = \"replay\"\nstart = \"{clock}+07:00\"\n\n\
+             [registry]\nfirst = \"registry\"\n"
+        );
+        Ok(std::fs::write(self.gateway_config(), text)?)
+    }
+
+    /// An adapter's configuration: for every party of its system, with everything that comes in posted to `webhook`.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(super) fn configure_adapter(
+        &self,
+        system: &System,
+        registry: &Registry,
+        gateway: &str,
+        webhook: &str,
+    ) -> anyhow::Result<()> {
+        let name = &system.name;
+        let parties = registry.parties_of_system(system, DAY).map(|party| format!("\"{party}\"")).collect::<Vec<_>>();
+        let mut text = String::new();
+        write!(
+            text,
+            "gateway = \"https://{gateway}\"\nparties = [{}]\n\n\
+             [tls]\ncertificate = \"../pki/{name}.pem\"\nkey = \"../pki/{name}.key\"\nbundle = \"../ca/ca.pem\"\n\n\
+             [spool]\nfolder = \"{name}\"\n\n\
+             [rest]\nlisten = \"127.0.0.1:0\"\n\n\
+             [webhook]\nurl = \"http://{webhook}/\"\n",
+            parties.join(", ")
+        )?;
+        Ok(std::fs::write(self.adapter_config(name), text)?)
+    }
+
+    /// A profile to act for `party` through `system`.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(super) fn configure_profile(&self, gateway: &str, system: &str, party: &str) -> anyhow::Result<()> {
+        let text = format!(
+            "gateway = \"https://{gateway}\"\ncertificate = \"pki/{system}.pem\"\nkey = \"pki/{system}.key\"\n\
+             bundle = \"ca/ca.pem\"\nparty = \"{party}\"\nactor = \"cb01.{party}\"\n"
+        );
+        Ok(std::fs::write(self.profile(), text)?)
+    }
+}

@@ -1,0 +1,135 @@
+//! The demo's processes: real ones, of this very program, that never outlive it.
+//!
+//! A child stops when its standard input is closed, which the system does for us however the demo ends; it is killed when it
+//! does not. It has a process group of its own, so that Ctrl-C reaches the demo alone, which then stops everything in order.
+//! What a child logs goes to a file in the demo's folder.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{ChildStdin, ChildStdout, Command};
+
+/// How long a process may take to say that it is ready; a debug build on a busy machine takes its time.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+/// How long it may take to stop before it is killed.
+const STOP_PATIENCE: Duration = Duration::from_secs(30);
+
+/// One process.
+pub(super) struct Process {
+    /// What it is called in messages and in the report.
+    pub(super) name: String,
+    child: tokio::process::Child,
+    orders: Option<ChildStdin>,
+    answers: Lines<BufReader<ChildStdout>>,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `lgsp` with these arguments, logging to `<logs>/<name>.log`.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub(super) fn start(
+        name: &str,
+        arguments: impl IntoIterator<Item = impl Into<OsString>>,
+        logs: &Path,
+    ) -> anyhow::Result<Self> {
+        let log = logs.join(format!("{name}.log"));
+        let errors = File::options().create(true).append(true).open(&log).with_context(|| log.display().to_string())?;
+        let program = std::env::current_exe().context("this program's own file cannot be found")?;
+        let mut child = Command::new(program)
+            .args(arguments.into_iter().map(Into::into))
+            .env("LGSP_LOG", std::env::var("LGSP_LOG").unwrap_or_else(|_| "warn".to_owned()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(errors)
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("the process {name} cannot be started"))?;
+        let answers = child.stdout.take().context("standard output was asked for")?;
+        let orders = child.stdin.take();
+        Ok(Self { name: name.to_owned(), child, orders, answers: BufReader::new(answers).lines(), log })
+    }
+
+    /// Its first line: it is ready.
+    ///
+    /// # Errors
+    /// It ended, says something else, or takes too long; its log tells why.
+    pub(super) async fn ready<T: DeserializeOwned>(&mut self) -> anyhow::Result<T> {
+        let line = tokio::time::timeout(START_PATIENCE, self.answer()).await;
+        line.with_context(|| format!("{} does not start; see {}", self.name, self.log.display()))?
+    }
+
+    /// Writes one line to its standard input.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub(super) async fn order(&mut self, order: &impl Serialize) -> anyhow::Result<()> {
+        let mut line = serde_json::to_vec(order)?;
+        line.push(b'\n');
+        let Some(orders) = &mut self.orders else { bail!("{} is being stopped", self.name) };
+        orders.write_all(&line).await.with_context(|| self.ended())
+    }
+
+    /// The next line of its standard output.
+    ///
+    /// # Errors
+    /// It has ended, or says something else.
+    pub(super) async fn answer<T: DeserializeOwned>(&mut self) -> anyhow::Result<T> {
+        let line = self.answers.next_line().await?.with_context(|| self.ended())?;
+        serde_json::from_str(&line).with_context(|| format!("{} says something unexpected: {line}", self.name))
+    }
+
+    fn ended(&self) -> String {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let last: Vec<&str> = log.lines().rev().take(5).collect();
+        let last: String = last.into_iter().rev().map(|line| format!("\n  {line}")).collect();
+        format!("{} has ended; the end of {}:{last}", self.name, self.log.display())
+    }
+
+    /// The most memory it has had so far, in bytes; nothing where the system does not tell.
+    pub(super) fn peak_memory(&self) -> Option<u64> {
+        peak_memory(&self.child.id()?.to_string())
+    }
+
+    /// Asks it to stop by closing its standard input; others may be asked before this one has.
+    pub(super) fn ask_to_stop(&mut self) {
+        self.orders = None;
+    }
+
+    /// Waits until it has stopped, and kills it when it does not.
+    ///
+    /// # Errors
+    /// It had to be killed, or ended badly.
+    pub(super) async fn stopped(mut self) -> anyhow::Result<()> {
+        self.ask_to_stop();
+        // Read to the end, so that it never waits for us to listen.
+        let end = async {
+            while self.answers.next_line().await?.is_some() {}
+            self.child.wait().await
+        };
+        match tokio::time::timeout(STOP_PATIENCE, end).await {
+            Ok(status) if status.as_ref().is_ok_and(|status| status.success()) => Ok(()),
+            Ok(_) => bail!("{}", self.ended()),
+            Err(_) => {
+                self.child.kill().await?;
+                bail!("{} did not stop in time and was killed", self.name)
+            }
+        }
+    }
+}
+
+/// The most memory that the process `id` (or `self`) has had so far, in bytes; nothing where the system does not tell.
+pub(super) fn peak_memory(id: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}

@@ -1,0 +1,159 @@
+//! `lgsp dossier show`: how a dossier stands and everything that happened to it, from a gateway or from a stopped node's
+//! data folder. No personal data: that is in the sealed bodies.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Args;
+use lgsp_adapters::link::CallError;
+use lgsp_proto::v1::{Dossier, Event, EventKind, GetRequest, PauseCause};
+use serde_json::{Value, json};
+
+use super::{stored, views};
+use crate::failure::Failure;
+use crate::fsck::NodeKeyFile;
+use crate::lang::Lang;
+use crate::moment;
+use crate::output::Output;
+use crate::profile::Connection;
+use crate::table::Table;
+
+/// Shows a dossier.
+#[derive(Args, Debug)]
+pub(super) struct Show {
+    /// The dossier's code, or one of its aliases.
+    code: String,
+    /// Read a stopped node's data folder instead of asking a gateway.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    #[command(flatten)]
+    node_key: NodeKeyFile,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// A dossier with its events, in order.
+pub(super) struct Standing {
+    pub(super) dossier: Dossier,
+    pub(super) events: Vec<Event>,
+}
+
+impl Show {
+    pub(super) fn run(self, lang: Lang) -> anyhow::Result<ExitCode> {
+        let standing = match &self.data {
+            Some(dir) => stored::read(dir, &self.node_key.of(dir), &self.code, lang)?,
+            None => crate::block_on(self.ask_gateway())?,
+        };
+        let json = || {
+            let events = standing.events.iter().map(views::event).collect::<Value>();
+            json!({ "dossier": views::dossier(&standing.dossier), "events": events })
+        };
+        self.output.print(json, || text(&standing, lang))?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Asks the gateway, until it has told every event.
+    async fn ask_gateway(&self) -> anyhow::Result<Standing> {
+        let (profile, link) = self.connection.open()?;
+        let mut events: Vec<Event> = Vec::new();
+        loop {
+            let request = GetRequest {
+                acting_party: profile.acting_party.to_string(),
+                actor: profile.actor.to_string(),
+                dossier_code: self.code.clone(),
+                with_bodies: false,
+                after_sequence: events.last().map_or(0, |event| event.sequence),
+            };
+            let answer = link.dossiers().get(link.request(request, None)).await.map_err(CallError::from_status);
+            let answer = answer.map_err(|error| Failure::of_call(error, link.gateway(), None))?.into_inner();
+            let dossier = answer.dossier.context("the gateway answered without the dossier")?;
+            let known = events.len();
+            events.extend(answer.events.into_iter().filter_map(|recorded| recorded.event));
+            let last = events.last().map_or(0, |event| event.sequence);
+            if last >= dossier.sequence || events.len() == known {
+                return Ok(Standing { dossier, events });
+            }
+        }
+    }
+}
+
+fn text(standing: &Standing, lang: Lang) -> String {
+    let Standing { dossier, events } = standing;
+    let mut table = Table::new(match lang {
+        Lang::Vi => ["#", "Lúc", "Sự kiện", "Cơ quan", "Cán bộ", "Trạng thái"],
+        Lang::En => ["#", "When", "Event", "Party", "Actor", "Status"],
+    });
+    for event in events {
+        table.row([
+            event.sequence.to_string(),
+            moment::short(event.occurred_at.as_ref(), lang),
+            lang.event_kind(EventKind::try_from(event.kind).unwrap_or_default()).to_owned(),
+            event.party.clone(),
+            event.actor.clone(),
+            lang.status(event.status),
+        ]);
+    }
+    format!("{}\n{table}", facts(dossier, lang))
+}
+
+fn facts(dossier: &Dossier, lang: Lang) -> Table {
+    let time = |time: Option<&prost_types::Timestamp>| moment::short(time, lang);
+    let clock = dossier.clock.clone().unwrap_or_default();
+    let territory = lang.pick(" (phi địa giới)", " (non-territorial)");
+    let late = if clock.late { lang.pick(" QUÁ HẠN", " LATE") } else { "" };
+    let moved = clock.due_at.is_some() && clock.due_at != clock.original_due_at;
+    let extended = if clock.extended { lang.pick(" (đã gia hạn)", " (extended)") } else { "" };
+    let due = match &clock.due_at {
+        Some(due) => time(Some(due)) + extended + late,
+        None => lang.pick("không quy định", "no published limit").to_owned(),
+    };
+    let pauses =
+        clock.pauses.iter().map(|pause| format!("{} {}", cause(pause.cause(), lang), time(pause.from.as_ref())));
+    Table::of_pairs([
+        (lang.pick("Mã hồ sơ", "Dossier"), dossier.code.clone()),
+        (lang.pick("Mã khác", "Aliases"), dossier.aliases.join(", ")),
+        (
+            lang.pick("Thủ tục", "Procedure"),
+            [&*dossier.procedure_code, &*dossier.case_code].join(" ").trim_end().to_owned(),
+        ),
+        (lang.pick("Địa bàn", "Locality"), dossier.locality.clone()),
+        (lang.pick("Trạng thái", "Status"), lang.status(dossier.status)),
+        (lang.pick("Điểm đại lý", "Support point"), dossier.support_point.clone()),
+        (lang.pick("Nơi tiếp nhận", "Intake desk"), dossier.intake_desk.clone()),
+        (
+            lang.pick("Cơ quan giải quyết", "Authority"),
+            dossier.competent_authority.clone() + if dossier.non_territorial { territory } else { "" },
+        ),
+        (lang.pick("Theo quy tắc", "By the rule"), dossier.route_rule.clone()),
+        (lang.pick("Nơi trả kết quả", "Return desk"), dossier.return_desk.clone()),
+        (lang.pick("Nhận lúc", "Received"), time(dossier.received_at.as_ref())),
+        (lang.pick("Ngày hẹn trả", "Due"), due),
+        (
+            lang.pick("Hẹn ban đầu", "First promised"),
+            if moved { time(clock.original_due_at.as_ref()) } else { String::new() },
+        ),
+        (lang.pick("Đang tạm dừng", "Clock stopped for"), pauses.collect::<Vec<_>>().join(", ")),
+        (lang.pick("Hạn bổ sung", "Supplement until"), time(dossier.supplement_until.as_ref())),
+        (lang.pick("Có kết quả lúc", "Resolved"), time(dossier.resolved_at.as_ref())),
+        (lang.pick("Trả kết quả lúc", "Returned"), time(dossier.returned_at.as_ref())),
+        (
+            lang.pick("Tài liệu", "Documents"),
+            if dossier.documents.is_empty() { String::new() } else { dossier.documents.len().to_string() },
+        ),
+    ])
+}
+
+fn cause(cause: PauseCause, lang: Lang) -> &'static str {
+    match cause {
+        PauseCause::Unspecified => lang.pick("(chưa rõ)", "(unknown)"),
+        PauseCause::Supplement => lang.pick("bổ sung hồ sơ", "supplement"),
+        PauseCause::FinancialObligation => lang.pick("nghĩa vụ tài chính", "fee"),
+        PauseCause::PaperTransit => lang.pick("luân chuyển hồ sơ giấy", "paper in transit"),
+        PauseCause::Expertise => lang.pick("giám định, thẩm định", "expertise"),
+        PauseCause::PublicNotice => lang.pick("niêm yết công khai", "public notice"),
+        PauseCause::OtherAgency => lang.pick("lấy ý kiến cơ quan khác", "another agency"),
+    }
+}

@@ -1,0 +1,89 @@
+//! `lgsp gateway`: runs the bus.
+
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use clap::Args;
+use lgsp_certs::Usage;
+use lgsp_gateway::app::App;
+use lgsp_gateway::config::Config;
+use tokio::sync::oneshot;
+
+use crate::failure::{Failure, because};
+use crate::lang::Lang;
+use crate::node::{Node, announce, environment};
+use crate::output::print;
+
+const EXAMPLES: &str = "\
+A first configuration, gateway.toml (paths are relative to the file):
+  name = \"lgsp.hue.test\"
+  [listen]
+  bus = \"127.0.0.1:7443\"
+  local = \"127.0.0.1:7480\"
+  [tls]
+  certificate = \"pki/gw.lgsp.hue.test.pem\"
+  key = \"pki/gw.lgsp.hue.test.key\"
+  client_bundle = \"ca/ca.pem\"
+  [store]
+  dir = \"data\"
+  node_key = \"node.key\"
+  [documents]
+  dir = \"documents\"
+  [registry]
+  first = \"registry/hue\"
+
+Any key can be overridden: LGSP_GATEWAY__LISTEN__BUS=0.0.0.0:7443
+
+Examples:
+  lgsp gateway --config gateway.toml --check
+  lgsp gateway --config gateway.toml --print-config
+  lgsp gateway --config gateway.toml
+
+When it serves, it prints one line of JSON with its addresses. SIGTERM or SIGINT stops it in order, a second one at once.";
+
+/// Run a gateway.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Command {
+    #[command(flatten)]
+    node: Node,
+}
+
+impl Command {
+    pub(crate) fn run(self, lang: Lang) -> anyhow::Result<ExitCode> {
+        let config = Config::load(&self.node.config, environment());
+        let config = config.map_err(|problems| Failure::usage(problems.to_string()))?;
+        if self.node.print_config {
+            print(config.to_toml())?;
+        } else if self.node.check {
+            check(&config, lang)?;
+        } else {
+            tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(self.serve(config))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn serve(self, config: Config) -> anyhow::Result<()> {
+        let shutdown = self.node.begin()?;
+        let app = App::build(config).await.map_err(|error| Failure::usage(because(&error)))?;
+        let (bus, local) = (app.bus_address()?, app.local_address()?);
+        let (ready, served) = oneshot::channel();
+        let told = async {
+            // A sender that is gone means that the gateway did not start; its own error says why.
+            if served.await.is_ok() { announce(&[("bus", bus), ("local", local)]) } else { Ok(()) }
+        };
+        let (ended, told) = tokio::join!(Box::pin(app.run(shutdown, ready)), told);
+        ended?;
+        Ok(told?)
+    }
+}
+
+/// What can be known without starting: the files of the configuration are there and fit each other.
+fn check(config: &Config, lang: Lang) -> anyhow::Result<()> {
+    config.tls.load(Usage::Server, SystemTime::now()).map_err(|error| Failure::usage(because(&error)))?;
+    if let Some(dir) = &config.first_registry {
+        crate::registry::in_folder(dir, lang)?;
+    }
+    print(lang.pick("Cấu hình hợp lệ\n", "The configuration is good\n"))?;
+    Ok(())
+}

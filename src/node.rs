@@ -1,0 +1,101 @@
+//! What `lgsp gateway` and `lgsp adapter` have in common as processes: logs to standard error, one line on standard output when
+//! they are ready, and an orderly stop at the first signal.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::failure::UNEXPECTED;
+use crate::output::print;
+
+/// How a node is run.
+#[derive(Args, Debug)]
+pub(crate) struct Node {
+    /// Configuration file, TOML.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Print the effective configuration, file and environment together, and end. Secrets are shown as paths.
+    #[arg(long, conflicts_with = "check")]
+    pub(crate) print_config: bool,
+    /// Check the configuration and the files it names, and end.
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// How logs are written to standard error. What is logged: LGSP_LOG, e.g. info,lgsp_gateway=debug.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+    /// Stop when standard input is closed: a child that does not outlive its parent.
+    #[arg(long, hide = true)]
+    until_stdin_closes: bool,
+}
+
+/// For people or for programs.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+impl Node {
+    /// Starts logging and listening for signals: the token is cancelled at the first SIGTERM or SIGINT; the second ends the
+    /// process at once.
+    pub(crate) fn begin(&self) -> anyhow::Result<CancellationToken> {
+        let filter = std::env::var("LGSP_LOG").unwrap_or_else(|_| "info".to_owned());
+        let logs = tracing_subscriber::fmt()
+            .with_env_filter(EnvFilter::try_new(filter)?)
+            .with_writer(std::io::stderr)
+            .with_ansi(false);
+        match self.log_format {
+            LogFormat::Text => logs.init(),
+            LogFormat::Json => logs.json().init(),
+        }
+
+        let (shutdown, first) = (CancellationToken::new(), CancellationToken::new());
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        // Ends with the process.
+        tokio::spawn({
+            let shutdown = shutdown.clone();
+            async move {
+                loop {
+                    tokio::select! {
+                        _ = terminate.recv() => {}
+                        _ = interrupt.recv() => {}
+                    }
+                    if first.is_cancelled() {
+                        tracing::warn!("second signal, ending at once");
+                        std::process::exit(i32::from(UNEXPECTED));
+                    }
+                    tracing::info!("signal, stopping; another one ends at once");
+                    first.cancel();
+                    shutdown.cancel();
+                }
+            }
+        });
+        if self.until_stdin_closes {
+            let shutdown = shutdown.clone();
+            // A thread of its own: a read from a pipe cannot be cancelled, and must not hold up the runtime's end.
+            std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
+                let mut ignored = [0; 256];
+                while matches!(std::io::stdin().read(&mut ignored), Ok(1..)) {}
+                shutdown.cancel();
+            })?;
+        }
+        Ok(shutdown)
+    }
+}
+
+/// The environment, as far as it is text; nothing else can override a key.
+pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// Tells whoever started the process that it serves, and where: `{"ready":{"bus":"127.0.0.1:7443",…}}`, one line.
+pub(crate) fn announce(listeners: &[(&str, SocketAddr)]) -> std::io::Result<()> {
+    let listeners: BTreeMap<_, _> = listeners.iter().map(|(name, address)| (*name, address.to_string())).collect();
+    print(format!("{}\n", serde_json::json!({ "ready": listeners })))
+}

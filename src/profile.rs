@@ -1,0 +1,166 @@
+//! The connection profile: which gateway, by which certificate, in whose name. From a file, the environment and flags; a flag
+//! wins over the environment, and that over the file. Every problem is told at once, and before anything is sent.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use clap::Args;
+use lgsp_adapters::link::{self, Address, Link, Profile, Timings};
+use lgsp_certs::TlsFiles;
+use serde::Deserialize;
+
+use crate::failure::{Failure, because};
+
+/// How to reach a gateway, and in whose name.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Connection")]
+pub(crate) struct Connection {
+    /// Profile: a TOML file with the keys gateway, server_name, certificate, key, bundle, party, actor.
+    #[arg(long, value_name = "FILE", env = "LGSP_PROFILE")]
+    profile: Option<PathBuf>,
+    /// The gateway, https://HOST:PORT.
+    #[arg(long, value_name = "URL", env = "LGSP_GATEWAY")]
+    gateway: Option<String>,
+    /// The name in the gateway's certificate, when it is not the URL's host.
+    #[arg(long, value_name = "NAME", env = "LGSP_SERVER_NAME")]
+    server_name: Option<String>,
+    /// Certificate of the system, PEM.
+    #[arg(long, value_name = "FILE", env = "LGSP_CERTIFICATE")]
+    certificate: Option<PathBuf>,
+    /// Its private key, PEM.
+    #[arg(long, value_name = "FILE", env = "LGSP_KEY")]
+    key: Option<PathBuf>,
+    /// The CA certificates the gateway's must chain to, PEM.
+    #[arg(long, value_name = "FILE", env = "LGSP_BUNDLE")]
+    bundle: Option<PathBuf>,
+    /// The party in whose name calls are made, e.g. H57.101.
+    #[arg(long = "as", value_name = "PARTY", env = "LGSP_PARTY")]
+    party: Option<String>,
+    /// The clerk's account; never a person's name.
+    #[arg(long, value_name = "ID", env = "LGSP_ACTOR")]
+    actor: Option<String>,
+}
+
+/// The profile file. Paths in it are relative to its own folder.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    gateway: Option<String>,
+    server_name: Option<String>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    bundle: Option<PathBuf>,
+    party: Option<String>,
+    actor: Option<String>,
+}
+
+impl Connection {
+    /// Reads the profile and prepares the link. Nothing is sent before the first call. Must run inside a Tokio runtime.
+    pub(crate) fn open(&self) -> anyhow::Result<(Profile, Link)> {
+        let profile = self.profile()?;
+        let link = link::connect(&profile).map_err(|error| Failure::usage(because(&error)))?;
+        Ok((profile, link))
+    }
+
+    /// The profile, checked.
+    fn profile(&self) -> anyhow::Result<Profile> {
+        let file = self.profile.as_deref().map(File::read).transpose()?.unwrap_or_default();
+        let mut problems = Problems(Vec::new());
+        let gateway = problems.parse("gateway", self.gateway.clone().or(file.gateway));
+        let certificate = problems.need("certificate", self.certificate.clone().or(file.certificate));
+        let key = problems.need("key", self.key.clone().or(file.key));
+        let bundle = problems.need("bundle", self.bundle.clone().or(file.bundle));
+        let acting_party = problems.parse("party", self.party.clone().or(file.party));
+        let actor = problems.parse("actor", self.actor.clone().or(file.actor));
+        let server_name = self.server_name.clone().or(file.server_name);
+        match (gateway, certificate, key, bundle, acting_party, actor) {
+            (Some(gateway), Some(certificate), Some(key), Some(bundle), Some(acting_party), Some(actor)) => {
+                let tls = TlsFiles { certificate, key, bundle };
+                let address = Address { gateway, server_name, tls, timings: Timings::default() };
+                Ok(Profile { address, acting_party, actor })
+            }
+            _ => Err(Failure::usage(problems.0.join("\n"))),
+        }
+    }
+}
+
+impl File {
+    fn read(path: &Path) -> anyhow::Result<Self> {
+        let unusable = |problem: String| Failure::usage(format!("profile {}: {problem}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
+        let mut file: Self = toml::from_str(&text).map_err(|error| unusable(error.to_string()))?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        for file in [&mut file.certificate, &mut file.key, &mut file.bundle].into_iter().flatten() {
+            *file = folder.join(&*file);
+        }
+        Ok(file)
+    }
+}
+
+/// What is wrong or missing, each with where to give it.
+struct Problems(Vec<String>);
+
+impl Problems {
+    fn need<T>(&mut self, name: &str, given: Option<T>) -> Option<T> {
+        if given.is_none() {
+            let (flag, variable) = (if name == "party" { "as" } else { name }, name.to_uppercase());
+            self.0.push(format!("{name} is missing: give --{flag}, LGSP_{variable}, or {name} = \"…\" in the profile"));
+        }
+        given
+    }
+
+    fn parse<T: FromStr<Err: std::fmt::Display>>(&mut self, name: &str, given: Option<String>) -> Option<T> {
+        let text = self.need(name, given)?;
+        text.parse().map_err(|problem| self.0.push(format!("{name} {text:?} {problem}"))).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOTHING: Connection = Connection {
+        profile: None,
+        gateway: None,
+        server_name: None,
+        certificate: None,
+        key: None,
+        bundle: None,
+        party: None,
+        actor: None,
+    };
+
+    #[test]
+    fn everything_missing_or_malformed_is_told_at_once() {
+        let connection =
+            Connection { gateway: Some("http://gw".into()), actor: Some("Nguyễn Văn A".into()), ..NOTHING };
+        let text = connection.profile().unwrap_err().to_string();
+        for name in ["gateway", "certificate", "key", "bundle", "party", "actor"] {
+            assert!(text.lines().any(|line| line.starts_with(name)), "{name} in {text}");
+        }
+        assert_eq!(text.lines().count(), 6, "{text}");
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_paths_are_relative_to_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("desk.toml");
+        let text = "gateway = \"https://gw:7443\"\ncertificate = \"a.pem\"\nkey = \"a.key\"\nbundle = \"/etc/ca.pem\"\n\
+                    party = \"H57.101\"\nactor = \"nv.an\"\n";
+        std::fs::write(&path, text).unwrap();
+        let connection = Connection { profile: Some(path), party: Some("H57.102".into()), ..NOTHING };
+        let profile = connection.profile().unwrap();
+        assert_eq!(profile.acting_party.to_string(), "H57.102");
+        assert_eq!(profile.address.tls.certificate, folder.path().join("a.pem"));
+        assert_eq!(profile.address.tls.bundle, Path::new("/etc/ca.pem"));
+    }
+
+    #[test]
+    fn a_slip_of_the_pen_in_the_file_is_not_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("desk.toml");
+        std::fs::write(&path, "gatewey = \"https://gw:7443\"\n").unwrap();
+        let error = Connection { profile: Some(path), ..NOTHING }.profile().unwrap_err();
+        assert!(error.to_string().contains("gatewey"), "{error}");
+    }
+}

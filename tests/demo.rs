@@ -1,0 +1,218 @@
+//! The demo from end to end: the real binary, its processes, the summary and the report; and that a mistreated delivery
+//! does not go unnoticed.
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+const LGSP: &str = env!("CARGO_BIN_EXE_lgsp");
+
+/// A day small enough for a debug build, long enough that everything has ended.
+const SMALL: [&str; 7] = ["demo", "--dossiers", "60", "--until", "2025-08-15", "--lang", "en"];
+
+struct Run {
+    output: Output,
+    report: Value,
+    folder: TempDir,
+}
+
+/// Runs a small day with these arguments besides.
+fn run(arguments: &[&str]) -> Run {
+    let folder = tempfile::tempdir().unwrap();
+    let report = folder.path().join("report.json");
+    let mut command = Command::new(LGSP);
+    command.args(SMALL).arg("--report").arg(&report).args(arguments);
+    // A folder that is kept is kept where the test can tidy it up.
+    let output = command.env("TMPDIR", folder.path()).output().unwrap();
+    let report = std::fs::read(&report).unwrap_or_else(|_| panic!("no report: {}", text(&output.stderr)));
+    Run { output, report: serde_json::from_slice(&report).unwrap(), folder }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn count(report: &Value, field: &str) -> u64 {
+    report[field].as_u64().unwrap_or_else(|| panic!("no count {field} in {report}"))
+}
+
+fn sum(counts: &Value) -> u64 {
+    counts.as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum()
+}
+
+#[test]
+fn a_small_day_ends_with_books_that_agree_and_figures_that_add_up() {
+    let Run { output, report, folder } = run(&[]);
+    assert!(output.status.success(), "{}\n{}", text(&output.stdout), text(&output.stderr));
+    let of = |field| count(&report, field);
+
+    for difference in ["lost", "duplicated", "out_of_order", "unanswered", "unexplained", "altered"] {
+        assert_eq!(of(difference), 0, "{difference}");
+    }
+    assert_eq!((of("requests_refused"), of("steps_not_done")), (0, 0));
+
+    assert_eq!((of("submitted"), of("online"), of("non_territorial"), of("supported")), (60, 57, 19, 54));
+    assert_eq!(of("returned") + of("refused") + of("withdrawn") + of("stopped") + of("open"), 60);
+    assert_eq!(of("on_time") + of("late"), of("decided"));
+    assert!(of("decided") >= of("returned") && of("returned") > 40);
+    // One of everything, so that every way through is walked.
+    for kind in ["refused", "withdrawn", "stopped", "supplemented", "fees", "recalled", "late"] {
+        assert!(of(kind) > 0, "{kind}");
+    }
+    assert_eq!((sum(&report["by_status_evening"]), sum(&report["by_status_end"])), (60, 60));
+    assert_ne!(report["by_status_evening"], report["by_status_end"]);
+
+    assert!(of("systems") >= 8 && of("parties") > of("systems"));
+    assert!(of("deliveries") > of("events") && of("events") > 4 * of("submitted"));
+    assert!(report["seconds"].as_f64().unwrap() > 0.0);
+    let memory = report["peak_rss_mb"].as_object().unwrap();
+    assert_eq!(memory.len() as u64, 2 + 2 * of("systems"), "the demo, the gateway, an adapter and an agency each");
+    assert!(memory["gateway"].as_u64().unwrap() < 200 && of("peak_rss_total_mb") < 1000);
+
+    let summary = text(&output.stdout);
+    for said in ["RECEIVED ON 14 JULY 2025", "NON-TERRITORIAL", "The books agree", "illustrative"] {
+        assert!(summary.contains(said), "{said} is not in\n{summary}");
+    }
+    let left = std::fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(left, 1, "only the report is left behind");
+}
+
+#[test]
+fn a_dropped_delivery_turns_the_day_red() {
+    assert_red("drop", "lost");
+}
+
+#[test]
+fn a_doubled_delivery_turns_the_day_red() {
+    assert_red("double", "duplicated");
+}
+
+#[test]
+fn a_swapped_delivery_turns_the_day_red() {
+    assert_red("swap", "out_of_order");
+}
+
+/// One delivery of the whole day is mistreated: exactly one difference, of the right kind, and its own exit code.
+fn assert_red(tamper: &str, found: &str) {
+    let Run { output, report, folder: _folder } = run(&["--tamper", tamper]);
+    assert_eq!(output.status.code(), Some(5), "{}", text(&output.stderr));
+    for difference in ["lost", "duplicated", "out_of_order", "unanswered", "unexplained", "altered"] {
+        assert_eq!(count(&report, difference), u64::from(difference == found), "{difference}");
+    }
+    let summary = text(&output.stdout);
+    assert!(summary.contains("THE BOOKS DIFFER") && summary.contains("H57.CDV"), "{summary}");
+    let stderr = text(&output.stderr);
+    let kept = stderr.lines().find_map(|line| line.strip_prefix("Kept to look at: ")).unwrap();
+    assert!(Path::new(kept).join("agencies/cong-dich-vu.books.jsonl").exists(), "{kept}");
+}
+
+#[test]
+fn what_the_kept_demo_says_to_try_works_and_goes_on_working_after_it_has_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("hue");
+    let mut demo = Kept::start(&place);
+    let said = demo.until("lgsp fsck");
+    let commands: Vec<&str> = said.lines().filter_map(|line| line.trim().strip_prefix("lgsp ")).collect();
+    let (running, afterwards) = commands.split_at(3);
+    for command in running {
+        let output = lgsp(command);
+        assert!(output.status.success() && !output.stdout.is_empty(), "{command}: {}", text(&output.stderr));
+    }
+    let shown = text(&lgsp(running[0]).stdout);
+    let code = running[0].split_whitespace().nth(2).unwrap();
+    assert!(shown.contains(code), "{shown}");
+
+    demo.signal("TERM");
+    assert!(demo.child.wait().unwrap().success());
+    for command in afterwards {
+        let output = lgsp(command);
+        assert!(output.status.success(), "{command}: {}{}", text(&output.stdout), text(&output.stderr));
+    }
+}
+
+#[test]
+fn nothing_outlives_a_demo_that_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut demo = Kept::start(&folder.path().join("hue"));
+    demo.until("lgsp fsck");
+    let children = children_of(demo.child.id());
+    assert!(children.len() > 20, "{children:?}");
+    demo.signal("KILL");
+    demo.child.wait().unwrap();
+    let limit = Instant::now() + Duration::from_secs(60);
+    let alive = |process: &&u32| Path::new(&format!("/proc/{process}")).exists();
+    while let Some(process) = children.iter().find(alive) {
+        assert!(Instant::now() < limit, "process {process} has outlived the demo");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_folder_that_holds_something_is_not_touched() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("mine"), "mine").unwrap();
+    let output = Command::new(LGSP).args(SMALL).arg("--dir").arg(folder.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("is not empty"));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+/// A demo that stays.
+struct Kept {
+    child: Child,
+}
+
+impl Kept {
+    fn start(place: &Path) -> Self {
+        let small = ["demo", "--dossiers", "20", "--until", "2025-07-18", "--lang", "en", "--keep", "--dir"];
+        let child = Command::new(LGSP).args(small).arg(place).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        Self { child: child.unwrap() }
+    }
+
+    /// Everything it says until a line begins so.
+    fn until(&mut self, beginning: &str) -> String {
+        let mut said = String::new();
+        for line in BufReader::new(self.child.stdout.as_mut().unwrap()).lines() {
+            let line = line.unwrap();
+            said.push_str(&line);
+            said.push('\n');
+            if line.trim().starts_with(beginning) {
+                return said;
+            }
+        }
+        panic!("it ended without saying {beginning}:\n{said}");
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs a command line as the demo prints it; no argument of it has a blank.
+fn lgsp(command: &str) -> Output {
+    Command::new(LGSP).args(command.split_whitespace()).output().unwrap()
+}
+
+fn children_of(parent: u32) -> BTreeSet<u32> {
+    let processes =
+        std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    let is_child = |process: &u32| {
+        let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+        status.lines().any(|line| line.strip_prefix("PPid:").is_some_and(|id| id.trim() == parent.to_string()))
+    };
+    processes.filter(is_child).collect()
+}
