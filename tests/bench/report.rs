@@ -1,0 +1,226 @@
+//! What was found: on the terminal for people, as JSON for programs. Figures of several rounds are given as their median.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+
+use crate::callers::{CONNECTIONS, Latency, Measure, Run};
+use crate::requests::BODY_BYTES;
+
+/// The result of one benchmark.
+pub(crate) struct Report {
+    pub(crate) machine: Machine,
+    pub(crate) rounds: usize,
+    pub(crate) seconds_per_run: f64,
+    pub(crate) rows: Vec<Row>,
+}
+
+/// One measure with one number of callers, over all rounds.
+pub(crate) struct Row {
+    pub(crate) measure: Measure,
+    pub(crate) callers: usize,
+    pub(crate) pairs: Vec<Pair>,
+}
+
+/// A run of the limit and the run of the gateway right after it.
+pub(crate) struct Pair {
+    pub(crate) limit: Run,
+    pub(crate) gateway: Run,
+}
+
+/// What the figures depend on.
+pub(crate) struct Machine {
+    cores: usize,
+    processor: String,
+    /// The load average of the last minute when the benchmark began: what else was going on.
+    load: String,
+    /// Appending a body's length to a file and syncing it.
+    sync: Duration,
+}
+
+impl Machine {
+    /// Looks at the machine, and at the disk under `folder`.
+    pub(crate) fn look(folder: &Path) -> anyhow::Result<Self> {
+        let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+        let processor = read("/proc/cpuinfo");
+        let processor = processor.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+        Ok(Self {
+            cores: std::thread::available_parallelism()?.get(),
+            processor: processor.map_or("unknown", |(_, name)| name).to_owned(),
+            load: read("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned(),
+            sync: sync_time(folder).context("the disk cannot be tried")?,
+        })
+    }
+}
+
+/// The median of a few hundred.
+fn sync_time(folder: &Path) -> std::io::Result<Duration> {
+    let path = folder.join("sync");
+    let mut file = File::create(&path)?;
+    let mut times = Vec::new();
+    for _ in 0..300 {
+        let begun = Instant::now();
+        file.write_all(&[b'.'; BODY_BYTES])?;
+        file.sync_data()?;
+        times.push(begun.elapsed());
+    }
+    std::fs::remove_file(path)?;
+    times.sort_unstable();
+    Ok(times[times.len() / 2])
+}
+
+/// A figure over all rounds.
+#[derive(Clone, Copy)]
+struct Spread {
+    median: f64,
+    min: f64,
+    max: f64,
+}
+
+impl Spread {
+    fn of(figures: impl Iterator<Item = f64>) -> Option<Self> {
+        let mut figures: Vec<f64> = figures.collect();
+        figures.sort_unstable_by(f64::total_cmp);
+        Some(Self { median: *figures.get(figures.len() / 2)?, min: *figures.first()?, max: *figures.last()? })
+    }
+}
+
+impl Row {
+    pub(crate) fn new(measure: Measure, callers: usize) -> Self {
+        Self { measure, callers, pairs: Vec::new() }
+    }
+
+    /// What the gateway gets through of what the limit gets through, pair by pair.
+    fn ratio(&self) -> Option<Spread> {
+        Spread::of(self.pairs.iter().map(|pair| pair.gateway.per_second / pair.limit.per_second))
+    }
+
+    fn figure(&self, of: impl Fn(&Pair) -> Option<f64>) -> Option<f64> {
+        Spread::of(self.pairs.iter().filter_map(of)).map(|spread| spread.median)
+    }
+
+    fn line(&self) -> String {
+        let ratio = self
+            .ratio()
+            .map_or_else(String::new, |Spread { median, min, max }| format!("{median:.2} ({min:.2}–{max:.2})"));
+        let rate = |run: fn(&Pair) -> &Run| whole(self.figure(|pair| Some(run(pair).per_second)));
+        let latency = |run: fn(&Pair) -> &Run, of: fn(&Run) -> Option<Latency>| {
+            let part = |part: fn(Latency) -> Duration| {
+                whole(self.figure(|pair| of(run(pair)).map(|latency| micros(part(latency)))))
+            };
+            format!("{} / {}", part(|latency| latency.p50), part(|latency| latency.p99))
+        };
+        let processor = |run: fn(&Pair) -> &Run| {
+            whole(self.figure(|pair| run(pair).processor_per_1000.map(|time| time.as_secs_f64() * 1e3)))
+        };
+        let limit: fn(&Pair) -> &Run = |pair| &pair.limit;
+        let gateway: fn(&Pair) -> &Run = |pair| &pair.gateway;
+        let mut line = format!(
+            "{:>7} {:>9} {:>9}  {ratio:<17} {:>17} {:>17} {:>7} {:>7}",
+            self.callers,
+            rate(limit),
+            rate(gateway),
+            latency(limit, |run| Some(run.whole)),
+            latency(gateway, |run| Some(run.whole)),
+            processor(limit),
+            processor(gateway),
+        );
+        if self.measure == Measure::Exchange {
+            let after = |run| latency(run, |run| run.after_admission);
+            line += &format!(" {:>17} {:>17}", after(limit), after(gateway));
+        }
+        line
+    }
+
+    fn json(&self) -> Value {
+        let ratio = self.ratio().map(|spread| json!({ "median": spread.median, "min": spread.min, "max": spread.max }));
+        json!({
+            "measure": match self.measure { Measure::Admission => "admission", Measure::Exchange => "exchange" },
+            "callers": self.callers,
+            "ratio": ratio,
+            "rounds": self.pairs.iter().map(|pair| json!({ "limit": run_json(&pair.limit), "gateway": run_json(&pair.gateway) })).collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl Report {
+    /// Prints the tables.
+    pub(crate) fn print(&self) {
+        let Machine { cores, processor, load, sync } = &self.machine;
+        println!(
+            "{cores} cores, {processor}; load average {load} before; 1 KiB appended and synced in {} µs",
+            sync.as_micros()
+        );
+        println!(
+            "{} rounds of {} s a run; bodies of {BODY_BYTES} bytes, signed beforehand; mutual TLS on loopback, up to {CONNECTIONS} \
+             connections; the callers use the same cores",
+            self.rounds, self.seconds_per_run
+        );
+        println!(
+            "medians of the rounds; ratio = gateway / limit (least–most); CPU = the server's, ms per 1,000 dossiers"
+        );
+        for (measure, title) in [
+            (Measure::Admission, "Admission: from sending a dossier to its admission, durable"),
+            (Measure::Exchange, "Exchange: from sending a dossier to the authority's acknowledgement, durable"),
+        ] {
+            println!("\n{title}");
+            let of = "p50 / p99 µs of";
+            print!("{:>7} {:>9} {:>9}  {:<17}", "callers", "limit/s", "gateway/s", "ratio");
+            print!(" {:>17} {:>17} {:>7} {:>7}", "limit µs", "gateway µs", "CPU lim", "CPU gw");
+            if measure == Measure::Exchange {
+                print!(" {:>17} {:>17}", "admitted→ limit", "admitted→ gw");
+            }
+            println!("   ({of} the time)");
+            for row in self.rows.iter().filter(|row| row.measure == measure) {
+                println!("{}", row.line());
+            }
+        }
+    }
+
+    /// Writes everything, round by round, as JSON.
+    pub(crate) fn write(&self, file: &Path) -> anyhow::Result<()> {
+        let Machine { cores, processor, load, sync } = &self.machine;
+        let report = json!({
+            "machine": { "cores": cores, "processor": processor, "load": load, "sync_us": micros(*sync) },
+            "rounds": self.rounds,
+            "seconds_per_run": self.seconds_per_run,
+            "body_bytes": BODY_BYTES,
+            "connections": CONNECTIONS,
+            "results": self.rows.iter().map(Row::json).collect::<Vec<_>>(),
+        });
+        let text = serde_json::to_string_pretty(&report)? + "\n";
+        std::fs::write(file, text).with_context(|| file.display().to_string())
+    }
+}
+
+fn run_json(run: &Run) -> Value {
+    let latency = |latency: Latency| json!({ "p50_us": micros(latency.p50), "p99_us": micros(latency.p99) });
+    json!({
+        "per_second": run.per_second,
+        "whole": latency(run.whole),
+        "after_admission": run.after_admission.map(latency),
+        "processor_ms_per_1000": run.processor_per_1000.map(|time| time.as_secs_f64() * 1e3),
+    })
+}
+
+fn micros(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round()
+}
+
+/// A whole number with its thousands apart; a dash where there is none.
+fn whole(figure: Option<f64>) -> String {
+    let Some(figure) = figure else { return "–".to_owned() };
+    let digits = format!("{figure:.0}");
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

@@ -1,0 +1,44 @@
+//! Whole journeys through real processes: `lgsp gateway`, `lgsp adapter`, mutual TLS between them, and REST and webhooks
+//! towards stand-ins for the agencies' own software.
+//!
+//! - [`dossier_life`]: a dossier from the desk that takes it in to the desk that hands it back.
+//! - [`gateway_killed`]: the gateway dies under load, again and again; what was answered holds.
+//! - [`adapter_killed`]: the adapter dies between its 202 and the gateway's answer; the effect is had once.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod agency;
+mod http;
+mod line;
+mod place;
+
+mod adapter_killed;
+mod dossier_life;
+mod gateway_killed;
+
+use std::future::Future;
+use std::time::Duration;
+
+/// Nothing here takes longer, on a machine that has other things to do as well; a journey that is stuck says so.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Waits for something, but not for ever.
+async fn within<F: Future>(what: &str, future: F) -> F::Output {
+    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("waited in vain: {what}"))
+}
+
+/// Looks again and again until `look` gives something: for states that nobody announces.
+async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+    let mut again = tokio::time::interval(Duration::from_millis(20));
+    within(what, async {
+        loop {
+            again.tick().await;
+            if let Some(found) = look().await {
+                return found;
+            }
+        }
+    })
+    .await
+}

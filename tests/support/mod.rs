@@ -1,0 +1,234 @@
+//! A real gateway on real sockets, with certificates minted on the spot and the small synthetic registry of the domain's
+//! tests. Shared by the suites that cross packages.
+#![expect(clippy::unwrap_used, reason = "a harness that cannot be set up fails its test")]
+#![allow(dead_code, reason = "each suite uses its own part")]
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use lgsp_adapters::link::{Address, Admitted, CallError, Link, Timings};
+use lgsp_certs::{CertificateAuthority, TlsFiles, TrustDomain, server_name};
+use lgsp_gateway::app::App;
+use lgsp_gateway::config::Config;
+use lgsp_proto::types::BusinessTime;
+use lgsp_proto::{Reason, Refusal, v1};
+use prost::Message as _;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Where the business clock stands when a bus starts: Monday morning.
+pub(crate) const MORNING: &str = "2025-07-14T08:00:00+07:00";
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// A gateway under test. Dropping it stops it hard; [`Bus::stop`] stops it in order.
+pub(crate) struct Bus {
+    dir: TempDir,
+    ca: CertificateAuthority,
+    address: SocketAddr,
+    local: SocketAddr,
+    shutdown: CancellationToken,
+    running: Option<JoinHandle<()>>,
+}
+
+impl Bus {
+    /// Starts a gateway with the synthetic registry, its business clock at [`MORNING`].
+    pub(crate) async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let domain: TrustDomain = "bus.test".parse().unwrap();
+        let ca = CertificateAuthority::create(&dir.path().join("ca"), &domain, SystemTime::now()).unwrap();
+        let names = [server_name("localhost").unwrap(), server_name("127.0.0.1").unwrap()];
+        let server = ca.issue_server(&names, DAY, SystemTime::now()).unwrap();
+        server.write_to(&dir.path().join("tls"), "gateway").unwrap();
+        let registry = Path::new(env!("CARGO_MANIFEST_DIR")).join("gateway/domain/tests/fixtures/registry");
+        let config = format!(
+            r#"
+            name = "bus.test"
+            [listen]
+            bus = "127.0.0.1:0"
+            local = "127.0.0.1:0"
+            [tls]
+            certificate = "tls/gateway.pem"
+            key = "tls/gateway.key"
+            client_bundle = "ca/ca.pem"
+            [store]
+            dir = "data"
+            node_key = "node.key"
+            [documents]
+            dir = "documents"
+            max_bytes = 1048576
+            [business_clock]
+            kind = "replay"
+            start = "{MORNING}"
+            [registry]
+            first = {registry:?}
+            "#
+        );
+        let config = Config::parse(&config, dir.path(), []).unwrap_or_else(|problems| panic!("{problems}"));
+        let app = App::build(config).await.unwrap();
+        let (address, local) = (app.bus_address().unwrap(), app.local_address().unwrap());
+        let shutdown = CancellationToken::new();
+        let (ready, is_ready) = oneshot::channel();
+        let stop = shutdown.clone();
+        let running = tokio::spawn(async move { app.run(stop, ready).await.unwrap() });
+        is_ready.await.unwrap();
+        Self { dir, ca, address, local, shutdown, running: Some(running) }
+    }
+
+    /// A link as `system`, with a certificate of the bus's own CA.
+    pub(crate) fn link(&self, system: &str) -> Link {
+        Link::new(&self.address_of(&self.ca, system)).unwrap()
+    }
+
+    /// Where to connect as `system`, with a certificate of the bus's own CA.
+    pub(crate) fn address(&self, system: &str) -> Address {
+        self.address_of(&self.ca, system)
+    }
+
+    /// Where to connect, with a certificate for `system` by `ca`.
+    pub(crate) fn address_of(&self, ca: &CertificateAuthority, system: &str) -> Address {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let stem = format!("{system}-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let folder = self.dir.path().join("clients");
+        let issued = ca.issue_system(&system.parse().unwrap(), DAY, SystemTime::now()).unwrap();
+        issued.write_to(&folder, &stem).unwrap();
+        let file = |ending: &str| -> PathBuf { folder.join(format!("{stem}.{ending}")) };
+        let bundle = self.dir.path().join("ca/ca.pem");
+        Address {
+            gateway: format!("https://127.0.0.1:{}", self.address.port()).parse().unwrap(),
+            server_name: None,
+            tls: TlsFiles { certificate: file("pem"), key: file("key"), bundle },
+            timings: Timings::default(),
+        }
+    }
+
+    /// The folder of this bus; `ca/`, `tls/` and `data/` are in it.
+    pub(crate) fn folder(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The bus's port on loopback.
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// Moves the business clock on.
+    pub(crate) async fn set_clock(&self, now: BusinessTime) {
+        let body = format!(r#"{{"now":"{now}"}}"#);
+        let request = format!(
+            "PUT /business-clock HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nconnection: close\r\n\
+             content-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let answer = self.local(&request).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+
+    /// The store's figures, as operators see them.
+    pub(crate) async fn status(&self) -> serde_json::Value {
+        let answer = self.local("GET /status HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
+        let body = answer.split("\r\n\r\n").nth(1).unwrap();
+        serde_json::from_str(body).unwrap()
+    }
+
+    async fn local(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(self.local).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    /// Stops it as an operator would, and waits until it has.
+    pub(crate) async fn stop(mut self) {
+        self.shutdown.cancel();
+        self.running.take().unwrap().await.unwrap();
+    }
+}
+
+impl Drop for Bus {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+/// A business time on the wire.
+pub(crate) fn at(time: &str) -> prost_types::Timestamp {
+    let time: BusinessTime = time.parse().unwrap();
+    prost_types::Timestamp { seconds: time.unix_seconds(), nanos: 0 }
+}
+
+/// A request key nobody used before.
+pub(crate) fn fresh_key() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    format!("key-{:06}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A submission that is in order: a birth in commune An (authority H99.101), taken in at commune Binh on paper, to be
+/// handed out at the province's centre. The person is synthetic.
+pub(crate) fn submission() -> v1::Submission {
+    v1::Submission {
+        request_key: fresh_key(),
+        acting_party: "H99.102".into(),
+        actor: "clerk-binh-1".into(),
+        procedure_code: "1.000001".into(),
+        applicant: Some(v1::Applicant {
+            kind: v1::ApplicantKind::Citizen.into(),
+            full_name: "NGƯỜI KIỂM THỬ".into(),
+            personal_number: "046301123456".into(),
+            date_of_birth: "2001-05-20".into(),
+            sex: v1::Sex::Female.into(),
+            ..Default::default()
+        }),
+        locality: "99001".into(),
+        intake_channel: v1::IntakeChannel::Direct.into(),
+        return_desk: "H99.TT".into(),
+        return_channel: v1::ReturnChannel::Direct.into(),
+        received_at: Some(at(MORNING)),
+        components: vec![v1::Component {
+            code: "to-khai".into(),
+            name: "Tờ khai".into(),
+            originals: 1,
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+/// Sends a submission.
+pub(crate) async fn submit(link: &Link, submission: &v1::Submission) -> Result<Admitted, CallError> {
+    link.submit(Bytes::from(submission.encode_to_vec()), None).await
+}
+
+/// Sends an entry.
+pub(crate) async fn record(link: &Link, entry: &v1::Entry) -> Result<Admitted, CallError> {
+    link.record(Bytes::from(entry.encode_to_vec()), None).await
+}
+
+/// The bus's own refusal in an error.
+pub(crate) fn refusal(error: &CallError) -> &Refusal {
+    match error {
+        CallError::Refused(refused) | CallError::NotNow(refused) => refused.refusal().unwrap(),
+        other => panic!("not a refusal of the bus: {other}"),
+    }
+}
+
+/// Asserts that `answer` is refused for `reason`, and gives the refusal.
+#[track_caller]
+pub(crate) fn refused(answer: Result<Admitted, CallError>, reason: Reason) -> Refusal {
+    match answer {
+        Ok(admitted) => panic!("admitted instead of {reason}: {:?}", admitted.receipt),
+        Err(error) => {
+            let refusal = refusal(&error);
+            assert_eq!(refusal.reason(), reason, "{refusal}");
+            refusal.clone()
+        }
+    }
+}
