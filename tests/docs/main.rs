@@ -1,0 +1,68 @@
+//! What the documents say is what the code does: the parts of them that can be compared are.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::path::Path;
+
+use lgsp_proto::Reason;
+
+fn document(name: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+#[test]
+fn the_architectures_table_of_refusals_is_the_codes_table() {
+    let page = document("ARCHITECTURE.md");
+    let refusals = page.split("## Refusals").nth(1).unwrap();
+    let rows: Vec<&str> = refusals.lines().filter(|line| line.starts_with("| `")).collect();
+    let expected: Vec<String> = Reason::ALL
+        .iter()
+        .map(|reason| {
+            let texts = reason.texts();
+            let code = format!("{:?}", reason.code());
+            format!("| `{reason}` | {} | {} | {} |", upper_snake(&code), texts.what.en, texts.remedy.en)
+        })
+        .collect();
+    for (row, expected) in rows.iter().zip(&expected) {
+        assert_eq!(row, expected);
+    }
+    assert_eq!(rows.len(), expected.len(), "a row too many or too few");
+}
+
+#[test]
+fn both_readmes_name_the_same_commands_and_tests() {
+    let commands = |name: &str| -> Vec<String> {
+        let page = document(name);
+        let blocks = page.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap().to_owned());
+        let lines = blocks.collect::<String>();
+        let bare = |line: &str| line.split('#').next().unwrap().replace(" --lang vi", "").trim().to_owned();
+        lines.lines().map(bare).filter(|line| !line.is_empty()).collect()
+    };
+    assert_eq!(commands("README.md"), commands("README.vi.md"));
+}
+
+#[test]
+fn every_path_a_document_names_exists() {
+    let pages = ["README.md", "README.vi.md", "ARCHITECTURE.md", "CONTRIBUTING.md"];
+    for page in pages {
+        let text = document(page);
+        let named = text.split('`').skip(1).step_by(2).filter(|code| {
+            let roots = ["proto/", "certs/", "gateway/", "adapters/", "src/", "tests/"];
+            roots.iter().any(|root| code.starts_with(root)) && !code.contains(char::is_whitespace)
+        });
+        for path in named {
+            assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(path).exists(), "{page} names {path}");
+        }
+    }
+}
+
+/// `FailedPrecondition` as gRPC writes it.
+fn upper_snake(code: &str) -> String {
+    let mut out = String::new();
+    for letter in code.chars() {
+        if letter.is_uppercase() && !out.is_empty() {
+            out.push('_');
+        }
+        out.extend(letter.to_uppercase());
+    }
+    out
+}
