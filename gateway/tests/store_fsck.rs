@@ -293,18 +293,25 @@ async fn each_invariant_is_found_broken_by_a_record_that_breaks_it() {
     }
 }
 
-/// Makes body, receipt and signatures those of the event that the admission now names.
+/// Makes body, receipt and signatures those of the event that the admission now names, and that came after the one before.
 fn reseal(dir: &Path, admission: &mut store_v1::Admission, signers: &Signers) {
+    let event = admission.event.as_ref().unwrap();
+    let before = format!("{}/{}", event.dossier_code, event.sequence - 1);
+    reseal_from(dir, &before, admission, signers);
+}
+
+/// The same for what was sealed as the event `before`.
+fn reseal_from(dir: &Path, before: &str, admission: &mut store_v1::Admission, signers: &Signers) {
     let event = admission.event.as_ref().unwrap();
     let keys: Arc<dyn Files> = Arc::new(RealFiles::open(dir.join("keys")).unwrap());
     let ring = KeyRing::open(keys, &NodeKey::load(&node_key(dir)).unwrap()).unwrap();
     let key = ring.get(KeyId(admission.key_id)).unwrap();
-    let before = format!("{}/{}", event.dossier_code, event.sequence - 1);
     let body = key.open(before.as_bytes(), &admission.sealed_body).unwrap();
     let context = format!("{}/{}", event.dossier_code, event.sequence);
     admission.sealed_body = key.seal(context.as_bytes(), &body);
     let mut receipt = lgsp_proto::v1::Receipt::decode(&admission.receipt[..]).unwrap();
     receipt.sequence = event.sequence;
+    receipt.dossier_code.clone_from(&event.dossier_code);
     admission.receipt = receipt.encode_to_vec();
     admission.receipt_signature = signers.gateway.key.sign(Purpose::Receipt, &admission.receipt);
 }
@@ -353,6 +360,32 @@ async fn a_code_given_twice_and_a_number_of_somebody_elses_lease_are_found() {
     assert!(broken(&report).contains(&Invariant::Code), "{:#?}", report.problems);
     let at_the_lease: Vec<_> = report.problems.iter().filter(|problem| problem.position == Some(21)).collect();
     assert!(at_the_lease.iter().any(|problem| problem.invariant == Invariant::Number), "{:#?}", report.problems);
+}
+
+#[tokio::test]
+async fn a_code_that_is_the_alias_of_another_dossier_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let signers = sound(folder.path()).await;
+    let (store, _) = open(folder.path());
+    let mut named = opened(7);
+    named.opening.as_mut().unwrap().aliases = vec![code(11).as_str().parse().unwrap()];
+    admit(&*store, signers.sign(named)).await;
+    store.close().await;
+    // One that has the alias as its code, and one that has a code as its alias.
+    let forged = |number: u32, aliases: Vec<String>| {
+        let mut admission = last_admission(folder.path());
+        let event = admission.event.as_mut().unwrap();
+        event.dossier_code = code(number).to_string();
+        event.request_key += &format!("-forged-{number}");
+        admission.opening.as_mut().unwrap().aliases = aliases;
+        reseal_from(folder.path(), &format!("{}/1", code(7)), &mut admission, &signers);
+        stated(admission)
+    };
+    let records = [forged(11, vec![]), forged(12, vec![code(1).to_string()])];
+    forge(folder.path(), &records);
+    let report = check(folder.path());
+    assert_eq!(broken(&report), BTreeSet::from([Invariant::Code]), "{:#?}", report.problems);
+    assert_eq!(report.problems.len(), 2, "{:#?}", report.problems);
 }
 
 #[tokio::test]

@@ -546,6 +546,13 @@ mod problems {
                 MissingKey,
                 "grant[10]",
             ),
+            (
+                "grants.toml",
+                "right = \"audit\"",
+                "right = \"audit\"\nfields = [\"Cư trú\"]",
+                Contradiction,
+                "grant[14]",
+            ),
             ("grants.toml", "owner = \"H99.CA\"", "owner = \"H99.77\"", UnknownReference, "grant[6].owner"),
             (
                 "grants.toml",

@@ -95,7 +95,8 @@ pub struct UploadSession {
     key_id: u64,
     chunks: mpsc::Sender<Step>,
     writer: JoinHandle<Result<(), UploadError>>,
-    lane: Held,
+    /// Shared with the writer: another upload of this content begins only when neither needs the file any more.
+    lane: Arc<Held>,
 }
 
 enum Step {
@@ -173,9 +174,13 @@ impl Engine {
         let partial = blocking(move || Partial::open(&dir, &about, fresh, key_of)).await?;
         let key_id = partial.key_id();
         let (chunks, steps) = mpsc::channel(QUEUE);
-        let writer = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            write(partial, steps)
+        let lane = Arc::new(lane);
+        let writer = tokio::task::spawn_blocking({
+            let lane = Arc::clone(&lane);
+            move || {
+                let _held = (permit, lane);
+                write(partial, steps)
+            }
         });
         let system = peer.system().to_owned();
         Ok(Upload::Open(UploadSession { engine: self.clone(), announced, system, key_id, chunks, writer, lane }))
@@ -322,5 +327,42 @@ async fn blocking<T: Send + 'static>(
             tracing::error!(%panicked, "the document folder panicked");
             Err(Refusal::new(Reason::Internal))
         }
+    }
+}
+
+#[cfg(all(test, feature = "test-util"))]
+mod tests {
+    use super::*;
+    use crate::engine::testing::{AN, House};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_upload_goes_on_only_when_the_one_before_has_let_go_of_the_file() {
+        const PIECE: usize = 8 << 20;
+        let content = Bytes::from(vec![7; QUEUE * PIECE + 1]);
+        let house = House::open().await;
+        let peer = house.peer("mot-cua");
+        let sha256 = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &content);
+        let announced = |offset: usize| Announced {
+            party: AN.parse().unwrap(),
+            actor: "can.bo.1".parse().unwrap(),
+            sha256: Sha256Digest::try_from(sha256.as_ref()).unwrap(),
+            size_bytes: content.len() as u64,
+            media_type: "application/pdf".parse().unwrap(),
+            offset: offset as u64,
+        };
+        let Upload::Open(mut before) = house.engine.begin_upload(&peer, announced(0)).await.unwrap() else {
+            panic!("nothing was uploaded yet")
+        };
+        for piece in content.chunks(PIECE) {
+            before.write(content.slice_ref(piece)).await.unwrap();
+        }
+        // The line is cut while messages still wait for the disk.
+        drop(before);
+        let durable = QUEUE * PIECE;
+        let Upload::Open(mut after) = house.engine.begin_upload(&peer, announced(durable)).await.unwrap() else {
+            panic!("it was never finished")
+        };
+        after.write(content.slice(durable..)).await.unwrap();
+        assert_eq!(after.finish().await.unwrap().size_bytes, content.len() as u64);
     }
 }

@@ -3,6 +3,9 @@
 //! A party's connections share its inbox. One dossier's deliveries go one after the other, different dossiers side by
 //! side; what is under way is *leased* to one stream until it is acknowledged, declined, the lease expires or the stream
 //! ends. Leases are not recorded: after a restart everything unacknowledged is simply owed again.
+//!
+//! Whoever gives a lease back, the stream that held it gets its credit back: a stream is owed as many deliveries as it has
+//! allowed, whatever the party's other streams do.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,6 +40,23 @@ pub struct Inboxes {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct StreamId(u64);
 
+/// What a stream and the inboxes it listens to know of one another.
+#[derive(Debug, Default)]
+struct Line {
+    wake: Notify,
+    /// How many more deliveries may be under way.
+    credit: Mutex<u32>,
+}
+
+impl Line {
+    fn allow(&self, more: u32) {
+        let mut credit = lock(&self.credit);
+        *credit = credit.saturating_add(more);
+        drop(credit);
+        self.wake.notify_one();
+    }
+}
+
 /// One party's inbox.
 #[derive(Debug)]
 struct Inbox {
@@ -52,13 +72,13 @@ struct State {
     queues: HashMap<DossierCode, VecDeque<Queued>>,
     /// The first delivery of every dossier that has none under way.
     ready: BTreeMap<InboxPosition, DossierCode>,
-    /// Dossiers whose first delivery is under way or held back.
+    /// Dossiers whose first delivery is under way, acknowledged or held back.
     busy: HashMap<DossierCode, Busy>,
     loaded: usize,
     loaded_to: Option<InboxPosition>,
     /// Whether the store may hold more after `loaded_to`.
     more: bool,
-    listeners: Vec<(StreamId, Arc<Notify>)>,
+    listeners: Vec<(StreamId, Arc<Line>)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -71,9 +91,30 @@ struct Queued {
 
 #[derive(Clone, Copy, Debug)]
 struct Busy {
-    /// `None` while it is held back after having been declined.
-    holder: Option<StreamId>,
+    hold: Hold,
     until: Instant,
+}
+
+/// Why nobody else gets a delivery now.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Hold {
+    /// It is under way on this stream.
+    Leased(StreamId),
+    /// This stream has acknowledged it, and that is being written: whatever becomes of the stream, no other one may take it
+    /// over as well.
+    Settling(StreamId),
+    /// It was declined, and rests.
+    Declined,
+}
+
+impl Hold {
+    /// The stream whose credit it uses up.
+    fn stream(self) -> Option<StreamId> {
+        match self {
+            Self::Leased(stream) | Self::Settling(stream) => Some(stream),
+            Self::Declined => None,
+        }
+    }
 }
 
 /// A delivery handed to a stream.
@@ -123,10 +164,10 @@ impl Inboxes {
         lock(&self.parties).get(party).map_or(0, |inbox| lock(&inbox.state).listeners.len())
     }
 
-    fn listen(&self, party: &PartyId, stream: StreamId, wake: &Arc<Notify>) -> Arc<Inbox> {
+    fn listen(&self, party: &PartyId, stream: StreamId, line: &Arc<Line>) -> Arc<Inbox> {
         let mut parties = lock(&self.parties);
         let inbox = parties.entry(party.clone()).or_insert_with(|| Arc::new(Inbox::new(party.clone())));
-        lock(&inbox.state).listeners.push((stream, Arc::clone(wake)));
+        lock(&inbox.state).listeners.push((stream, Arc::clone(line)));
         Arc::clone(inbox)
     }
 
@@ -134,16 +175,36 @@ impl Inboxes {
         let mut parties = lock(&self.parties);
         let mut state = lock(&inbox.state);
         state.listeners.retain(|(listener, _)| *listener != stream);
-        let leased = state.busy.iter().filter(|(_, busy)| busy.holder == Some(stream));
+        let leased = state.busy.iter().filter(|(_, busy)| busy.hold == Hold::Leased(stream));
         let leased: Vec<DossierCode> = leased.map(|(code, _)| code.clone()).collect();
         for code in &leased {
             state.release(code);
         }
         state.wake();
-        if state.listeners.is_empty() {
-            // Nobody listens: everything is in the store, nothing needs to stay in memory.
-            parties.remove(&inbox.party);
+        forget_idle(&mut parties, inbox, &state);
+    }
+
+    /// Ends the acknowledgement of `names`, given on `stream`: what is `durable` is forgotten, the rest is owed again.
+    fn settled(&self, inbox: &Inbox, stream: StreamId, names: &[DeliveryName], durable: bool) {
+        let mut parties = lock(&self.parties);
+        let mut state = lock(&inbox.state);
+        for name in names {
+            if durable {
+                state.settle(&name.code, name.sequence);
+            } else if state.is_held(Hold::Settling(stream), &name.code, name.sequence) {
+                state.release(&name.code);
+            }
         }
+        state.wake();
+        forget_idle(&mut parties, inbox, &state);
+    }
+}
+
+/// Lets go of an inbox that is no longer needed. A later one of the same party is not it.
+fn forget_idle(parties: &mut HashMap<PartyId, Arc<Inbox>>, inbox: &Inbox, state: &State) {
+    let is_it = parties.get(&inbox.party).is_some_and(|known| std::ptr::eq(Arc::as_ptr(known), inbox));
+    if is_it && state.is_idle() {
+        parties.remove(&inbox.party);
     }
 }
 
@@ -191,9 +252,15 @@ impl State {
     }
 
     fn wake(&self) {
-        for (_, wake) in &self.listeners {
-            wake.notify_one();
+        for (_, line) in &self.listeners {
+            line.wake.notify_one();
         }
+    }
+
+    /// Whether nothing needs to stay in memory: nobody listens, and everything that is owed is in the store.
+    fn is_idle(&self) -> bool {
+        let is_settling = |busy: &Busy| matches!(busy.hold, Hold::Settling(_));
+        self.listeners.is_empty() && !self.busy.values().any(is_settling)
     }
 
     fn load(&mut self, delivery: Waiting) {
@@ -213,13 +280,38 @@ impl State {
         let first = self.queues.get_mut(&code).and_then(VecDeque::front_mut).expect("a ready dossier has a delivery");
         first.attempts += 1;
         let first = *first;
-        self.busy.insert(code.clone(), Busy { holder: Some(stream), until });
+        self.busy.insert(code.clone(), Busy { hold: Hold::Leased(stream), until });
         Some((code, first))
     }
 
-    fn is_leased_to(&self, stream: StreamId, code: &DossierCode, sequence: u32) -> bool {
-        self.busy.get(code).is_some_and(|busy| busy.holder == Some(stream))
+    fn is_held(&self, hold: Hold, code: &DossierCode, sequence: u32) -> bool {
+        self.busy.get(code).is_some_and(|busy| busy.hold == hold)
             && self.first(code).is_some_and(|first| first.sequence == sequence)
+    }
+
+    /// Keeps what `stream` has leased from everybody else while its acknowledgement is written; whether it had it leased.
+    fn begin_settling(&mut self, stream: StreamId, code: &DossierCode, sequence: u32) -> bool {
+        let is_leased = self.is_held(Hold::Leased(stream), code, sequence);
+        if is_leased && let Some(busy) = self.busy.get_mut(code) {
+            busy.hold = Hold::Settling(stream);
+        }
+        is_leased
+    }
+
+    /// Holds a delivery of `stream` back until then.
+    fn decline(&mut self, stream: StreamId, code: &DossierCode, sequence: u32, until: Instant) {
+        if self.is_held(Hold::Leased(stream), code, sequence) {
+            self.free(code);
+            self.busy.insert(code.clone(), Busy { hold: Hold::Declined, until });
+        }
+    }
+
+    /// Ends whatever keeps a dossier's first delivery from everybody else, and gives the credit back that it used up.
+    fn free(&mut self, code: &DossierCode) {
+        let Some(stream) = self.busy.remove(code).and_then(|busy| busy.hold.stream()) else { return };
+        if let Some((_, line)) = self.listeners.iter().find(|(listener, _)| *listener == stream) {
+            line.allow(1);
+        }
     }
 
     fn first(&self, code: &DossierCode) -> Option<Queued> {
@@ -228,7 +320,7 @@ impl State {
 
     /// Gives a dossier's first delivery back: it is owed again, at its old place.
     fn release(&mut self, code: &DossierCode) {
-        self.busy.remove(code);
+        self.free(code);
         if let Some(first) = self.first(code) {
             self.ready.insert(first.position, code.clone());
         }
@@ -240,41 +332,42 @@ impl State {
         let Some(place) = queue.iter().position(|queued| queued.sequence == sequence) else { return };
         let settled = queue.remove(place).expect("it was found there");
         self.loaded -= 1;
-        if place == 0 {
-            self.ready.remove(&settled.position);
-            self.busy.remove(code);
-            if let Some(next) = queue.front() {
-                self.ready.insert(next.position, code.clone());
-            }
-        }
         if queue.is_empty() {
             self.queues.remove(code);
         }
+        if place == 0 {
+            self.ready.remove(&settled.position);
+            self.release(code);
+        }
     }
 
-    /// Gives back what was leased or held too long; returns whose leases expired.
-    fn sweep(&mut self, now: Instant) -> Vec<StreamId> {
-        let over = self.busy.iter().filter(|(_, busy)| busy.until <= now);
-        let over: Vec<(DossierCode, Option<StreamId>)> = over.map(|(code, busy)| (code.clone(), busy.holder)).collect();
+    /// Gives back what was leased or held too long; returns how many leases expired.
+    fn sweep(&mut self, now: Instant) -> usize {
+        let over = self.ending().filter(|(_, busy)| busy.until <= now);
+        let over: Vec<(DossierCode, Hold)> = over.map(|(code, busy)| (code.clone(), busy.hold)).collect();
         for (code, _) in &over {
             self.release(code);
         }
-        over.into_iter().filter_map(|(_, holder)| holder).collect()
+        over.iter().filter(|(_, hold)| *hold != Hold::Declined).count()
     }
 
     fn next_sweep(&self) -> Option<Instant> {
-        self.busy.values().map(|busy| busy.until).min()
+        self.ending().map(|(_, busy)| busy.until).min()
+    }
+
+    /// What ends by itself; an acknowledgement ends when it is written.
+    fn ending(&self) -> impl Iterator<Item = (&DossierCode, &Busy)> {
+        self.busy.iter().filter(|(_, busy)| !matches!(busy.hold, Hold::Settling(_)))
     }
 }
 
 /// One open stream of one system, for one or more parties. Dropping it gives back what it holds.
 pub struct Session {
     engine: Engine,
-    system: String,
+    peer: Peer,
     stream: StreamId,
     inboxes: Vec<Arc<Inbox>>,
-    wake: Arc<Notify>,
-    credit: Mutex<u32>,
+    line: Arc<Line>,
     /// Whose turn it is among the parties, so that a busy one does not starve the others.
     turn: AtomicU64,
 }
@@ -290,14 +383,13 @@ impl Engine {
         }
         let inboxes = &self.inner.inboxes;
         let stream = StreamId(inboxes.streams.fetch_add(1, Ordering::Relaxed));
-        let wake = Arc::new(Notify::new());
+        let line = Arc::new(Line { credit: Mutex::new(credit), ..Line::default() });
         Ok(Session {
-            inboxes: parties.iter().map(|party| inboxes.listen(party, stream, &wake)).collect(),
+            inboxes: parties.iter().map(|party| inboxes.listen(party, stream, &line)).collect(),
             engine: self.clone(),
-            system: peer.system().to_owned(),
+            peer: peer.clone(),
             stream,
-            wake,
-            credit: Mutex::new(credit),
+            line,
             turn: AtomicU64::new(0),
         })
     }
@@ -325,10 +417,11 @@ impl Session {
     /// Waits for the next delivery, and for credit to send it. Dropping the future loses nothing.
     ///
     /// # Errors
-    /// `INTERNAL` when the store cannot be read.
+    /// Those of [`Engine::authorize`] once the system may no longer act for the party: a stream stays open for months, and
+    /// the registry changes. `INTERNAL` when the store cannot be read.
     pub async fn next(&self) -> Result<Delivery, Refusal> {
         loop {
-            let woken = self.wake.notified();
+            let woken = self.line.wake.notified();
             if let Some(delivery) = self.try_next().await? {
                 return Ok(delivery);
             }
@@ -338,7 +431,7 @@ impl Session {
 
     async fn try_next(&self) -> Result<Option<Delivery>, Refusal> {
         self.sweep();
-        if *lock(&self.credit) == 0 {
+        if *lock(&self.line.credit) == 0 {
             return Ok(None);
         }
         let turn = usize::try_from(self.turn.fetch_add(1, Ordering::Relaxed) % self.inboxes.len().max(1) as u64);
@@ -348,8 +441,9 @@ impl Session {
             let until = Instant::now() + self.engine.inner.inboxes.lease;
             let Some((code, queued)) = lock(&inbox.state).lease(self.stream, until) else { continue };
             // Counted before reading, so that the lease and its credit are always one.
-            *lock(&self.credit) -= 1;
-            let lease = Leased { session: self, inbox, code: &code, kept: false };
+            *lock(&self.line.credit) -= 1;
+            let lease = Leased { session: self, inbox, code: &code, sequence: queued.sequence, kept: false };
+            let _ = self.engine.authorize(&self.peer, &inbox.party)?;
             let delivery = self.read(&inbox.party, &code, queued).await?;
             lease.keep();
             return Ok(Some(delivery));
@@ -385,14 +479,10 @@ impl Session {
         for inbox in &self.inboxes {
             let mut state = lock(&inbox.state);
             let expired = state.sweep(now);
-            if expired.is_empty() {
-                continue;
+            if expired > 0 {
+                tracing::warn!(party.id = %inbox.party, count = expired, "leases expired");
+                state.wake();
             }
-            tracing::warn!(party.id = %inbox.party, count = expired.len(), "leases expired");
-            state.wake();
-            drop(state);
-            let own = expired.iter().filter(|stream| **stream == self.stream).count();
-            *lock(&self.credit) += u32::try_from(own).expect("no more than the credit given");
         }
     }
 
@@ -402,38 +492,50 @@ impl Session {
     /// Those of a commit; then nothing was acknowledged, or a repeat will tell.
     pub async fn acknowledge(&self, stage: Stage, names: Vec<DeliveryName>) -> Result<Vec<DeliveryName>, Refusal> {
         let mut acknowledged = Vec::with_capacity(names.len());
+        // Let go of together with the answer, so that it comes before the deliveries it makes way for.
+        let mut written = Vec::new();
         for inbox in &self.inboxes {
-            let of_party = names.iter().filter(|name| name.party == inbox.party);
-            // Taking over needs the lease: a stale one must not take what another stream has by now. Handing over does
-            // not, it may come over a later stream.
-            let held = |name: &&DeliveryName| {
-                stage == Stage::HandedOver || lock(&inbox.state).is_leased_to(self.stream, &name.code, name.sequence)
-            };
-            let accepted: Vec<DeliveryName> = of_party.filter(held).cloned().collect();
-            if accepted.is_empty() {
+            let of_party: Vec<&DeliveryName> = names.iter().filter(|name| name.party == inbox.party).collect();
+            if of_party.is_empty() {
                 continue;
             }
-            let acknowledgement = Acknowledgement {
-                party: inbox.party.clone(),
-                stage,
-                deliveries: accepted.iter().map(|name| (name.code.clone(), name.sequence)).collect(),
-                system: self.system.clone(),
-                at: machine_now(),
+            let _ = self.engine.authorize(&self.peer, &inbox.party)?;
+            let accepted: Vec<DeliveryName> = {
+                let mut state = lock(&inbox.state);
+                // Taking over needs the lease: a stale one must not take what another stream has by now. Handing over does
+                // not, it may come over a later stream.
+                let of_party = of_party.into_iter().filter(|name| {
+                    let is_leased = state.begin_settling(self.stream, &name.code, name.sequence);
+                    is_leased || stage == Stage::HandedOver
+                });
+                of_party.cloned().collect()
             };
-            let committed = self.engine.inner.store.commit(Commit::Acknowledgement(acknowledgement)).await;
-            committed.map_err(|error| commit_failed(&error))?;
-            let mut state = lock(&inbox.state);
-            for name in &accepted {
-                if state.is_leased_to(self.stream, &name.code, name.sequence) {
-                    *lock(&self.credit) += 1;
-                }
-                state.settle(&name.code, name.sequence);
+            if !accepted.is_empty() {
+                written.push(self.write(inbox, stage, accepted.clone()).await?);
+                acknowledged.extend(accepted);
             }
-            state.wake();
-            drop(state);
-            acknowledged.extend(accepted);
         }
         Ok(acknowledged)
+    }
+
+    /// Writes an acknowledgement to its end even if the stream ends meanwhile, because what it says may be durable by then.
+    async fn write(&self, inbox: &Arc<Inbox>, stage: Stage, names: Vec<DeliveryName>) -> Result<Settling, Refusal> {
+        let acknowledgement = Acknowledgement {
+            party: inbox.party.clone(),
+            stage,
+            deliveries: names.iter().map(|name| (name.code.clone(), name.sequence)).collect(),
+            system: self.peer.system().to_owned(),
+            at: machine_now(),
+        };
+        let engine = self.engine.clone();
+        let settling =
+            Settling { engine: engine.clone(), inbox: Arc::clone(inbox), stream: self.stream, names, durable: false };
+        let work = async move {
+            let committed = engine.inner.store.commit(Commit::Acknowledgement(acknowledgement)).await;
+            committed.map_err(|error| commit_failed(&error))?;
+            Ok(settling.written())
+        };
+        self.engine.to_the_end(work).await
     }
 
     /// Holds back deliveries the receiver cannot take now; they come again after a pause.
@@ -442,21 +544,15 @@ impl Session {
         for inbox in &self.inboxes {
             let mut state = lock(&inbox.state);
             for name in names.iter().filter(|name| name.party == inbox.party) {
-                if state.is_leased_to(self.stream, &name.code, name.sequence) {
-                    state.busy.insert(name.code.clone(), Busy { holder: None, until });
-                    *lock(&self.credit) += 1;
-                }
+                state.decline(self.stream, &name.code, name.sequence, until);
             }
         }
-        self.wake.notify_one();
+        self.line.wake.notify_one();
     }
 
     /// Allows that many more deliveries under way.
     pub fn add_credit(&self, more: u32) {
-        let mut credit = lock(&self.credit);
-        *credit = credit.saturating_add(more);
-        drop(credit);
-        self.wake.notify_one();
+        self.line.allow(more);
     }
 }
 
@@ -473,6 +569,7 @@ struct Leased<'a> {
     session: &'a Session,
     inbox: &'a Inbox,
     code: &'a DossierCode,
+    sequence: u32,
     kept: bool,
 }
 
@@ -484,10 +581,35 @@ impl Leased<'_> {
 
 impl Drop for Leased<'_> {
     fn drop(&mut self) {
-        if !self.kept {
-            lock(&self.inbox.state).release(self.code);
-            *lock(&self.session.credit) += 1;
+        let mut state = lock(&self.inbox.state);
+        // It may have expired meanwhile, and be with another stream.
+        if !self.kept && state.is_held(Hold::Leased(self.session.stream), self.code, self.sequence) {
+            state.release(self.code);
+            state.wake();
         }
+    }
+}
+
+/// An acknowledgement being written. However that ends, its deliveries are forgotten or owed again when this is dropped.
+#[must_use]
+struct Settling {
+    engine: Engine,
+    inbox: Arc<Inbox>,
+    stream: StreamId,
+    names: Vec<DeliveryName>,
+    durable: bool,
+}
+
+impl Settling {
+    fn written(mut self) -> Self {
+        self.durable = true;
+        self
+    }
+}
+
+impl Drop for Settling {
+    fn drop(&mut self) {
+        self.engine.inner.inboxes.settled(&self.inbox, self.stream, &self.names, self.durable);
     }
 }
 
@@ -497,58 +619,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ME: StreamId = StreamId(1);
-    const OTHER: StreamId = StreamId(2);
-
-    fn code(number: u32) -> DossierCode {
-        format!("H57.101-250714-{number:04}").parse().unwrap()
-    }
-
-    fn state(deliveries: &[(u64, u32, u32)]) -> State {
-        let mut state = State::default();
-        for (position, dossier, sequence) in deliveries {
-            state.load(Waiting { position: InboxPosition(*position), code: code(*dossier), sequence: *sequence });
-        }
-        state
-    }
-
-    fn leased(state: &mut State, stream: StreamId) -> Option<(DossierCode, u32)> {
-        let until = Instant::now() + Duration::from_secs(60);
-        state.lease(stream, until).map(|(code, queued)| (code, queued.sequence))
-    }
-
-    #[tokio::test]
-    async fn a_dossiers_next_delivery_waits_for_the_one_before() {
-        let mut state = state(&[(1, 1, 1), (2, 1, 2), (3, 2, 1)]);
-        assert_eq!(leased(&mut state, ME), Some((code(1), 1)));
-        assert_eq!(leased(&mut state, ME), Some((code(2), 1)));
-        assert_eq!(leased(&mut state, ME), None);
-        state.settle(&code(1), 1);
-        assert_eq!(leased(&mut state, ME), Some((code(1), 2)));
-    }
-
-    #[tokio::test]
-    async fn a_stale_lease_cannot_acknowledge() {
-        let mut state = state(&[(1, 1, 1)]);
-        let _ = leased(&mut state, ME);
-        let later = Instant::now() + Duration::from_secs(120);
-        assert_eq!(state.sweep(later), vec![ME]);
-        assert_eq!(leased(&mut state, OTHER), Some((code(1), 1)));
-        assert!(!state.is_leased_to(ME, &code(1), 1));
-        assert!(state.is_leased_to(OTHER, &code(1), 1));
-    }
-
-    #[tokio::test]
-    async fn what_is_given_back_keeps_its_place_and_counts_its_attempts() {
-        let mut state = state(&[(1, 1, 1), (2, 2, 1)]);
-        let _ = leased(&mut state, ME);
-        state.release(&code(1));
-        let until = Instant::now() + Duration::from_secs(60);
-        let (again, queued) = state.lease(ME, until).unwrap();
-        assert_eq!((again, queued.attempts), (code(1), 2));
-    }
-}
+#[cfg(all(test, feature = "test-util"))]
+#[expect(clippy::unwrap_used, reason = "clippy takes a module with a feature for no test")]
+mod tests;

@@ -3,6 +3,8 @@
 //! The order never changes: who speaks → what the signature says → hold the lanes → was this key answered before → the
 //! documents named → decide → number → receipt → commit → tell the inboxes → answer.
 
+use std::fmt;
+
 use bytes::Bytes;
 use lgsp_certs::Purpose;
 use lgsp_domain::decide::{self, Decision, What};
@@ -17,7 +19,7 @@ use super::{Engine, commit_failed, read_failed};
 use crate::store::{Admission, Answer, Answered, Commit, NumberError};
 
 /// A request as it came off the wire: what was parsed, and the very bytes that were signed.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Signed<T> {
     /// What the bytes say.
     pub content: T,
@@ -33,6 +35,16 @@ pub struct Signed<T> {
     pub warnings: Vec<(String, String)>,
     /// W3C traceparent of the call.
     pub traceparent: Option<String>,
+}
+
+impl<T: fmt::Debug> fmt::Debug for Signed<T> {
+    /// Leaves out the body: it names people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signed")
+            .field("content", &self.content)
+            .field("request_key", &self.request_key)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A document as a request names it.
@@ -256,10 +268,17 @@ impl Engine {
     }
 
     async fn next_code(&self, authority: &PartyId, day: jiff::civil::Date) -> Result<DossierCode, Refusal> {
-        let number =
-            self.inner.store.take_number(authority, day).await.map_err(|error| number_failed(error, authority))?;
-        DossierCode::issue(authority, day, number)
-            .map_err(|_| Refusal::new(Reason::NumbersExhausted).detail("authority", authority).detail("day", day))
+        let store = &self.inner.store;
+        loop {
+            let number = store.take_number(authority, day).await.map_err(|error| number_failed(error, authority))?;
+            let code = DossierCode::issue(authority, day, number).map_err(|_| {
+                Refusal::new(Reason::NumbersExhausted).detail("authority", authority).detail("day", day)
+            })?;
+            // A desk may have named a code of the future as an alias; that number stays unused.
+            if store.by_alias(code.as_str()).await.map_err(read_failed)?.is_none() {
+                return Ok(code);
+            }
+        }
     }
 
     /// A number the desk already gave out must be one that was leased to it, and not used before.
@@ -278,7 +297,7 @@ impl Engine {
         if !leased.map_err(read_failed)? {
             return Err(refusal().field("dossier_code", "was not leased to this desk"));
         }
-        if store.dossier(&code).await.map_err(read_failed)?.is_some() {
+        if self.lookup(code.as_str()).await?.is_some() {
             return Err(refusal().field("dossier_code", "is taken"));
         }
         Ok(code)
@@ -306,4 +325,19 @@ fn number_failed(error: NumberError, authority: &PartyId) -> Refusal {
 fn digest(body: &[u8]) -> Sha256Digest {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, body);
     Sha256Digest::try_from(digest.as_ref()).expect("SHA-256 has 32 bytes")
+}
+
+#[cfg(all(test, feature = "test-util"))]
+mod tests {
+    use crate::engine::testing::{AN, House};
+
+    #[tokio::test]
+    async fn a_number_whose_code_is_an_alias_already_is_passed_over() {
+        let house = House::open().await;
+        let day = jiff::civil::date(2025, 7, 14);
+        let squatted = "H99.101-250714-0001".parse().unwrap();
+        house.admit(1, |admission| admission.event.opening.as_mut().unwrap().aliases = vec![squatted]).await;
+        let code = house.engine.next_code(&AN.parse().unwrap(), day).await.unwrap();
+        assert_eq!(code.as_str(), "H99.101-250714-0002");
+    }
 }

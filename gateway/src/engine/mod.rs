@@ -13,6 +13,9 @@ pub mod lanes;
 pub mod reading;
 pub mod receipt;
 pub mod registry;
+#[cfg(all(test, feature = "test-util"))]
+#[expect(clippy::unwrap_used, reason = "clippy takes a module with a feature for no test")]
+mod testing;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -34,6 +34,7 @@ pub async fn holds(open: impl AsyncFn(&str) -> Arc<dyn Store>) {
     races::a_key_is_used_once_by_a_party(&open).await;
     races::an_alias_names_one_dossier(&open).await;
     races::a_code_is_given_once(&open).await;
+    races::no_code_is_the_alias_of_another_dossier(&open).await;
     races::of_many_at_once_exactly_one_wins(&open).await;
     deliveries::a_delivery_waits_until_it_is_taken_over_and_then_handed_over(&open).await;
     deliveries::deliveries_come_in_the_order_of_admission_after_a_position(&open).await;

@@ -47,6 +47,8 @@ struct Shared {
     work: Condvar,
     /// There is room again.
     room: Condvar,
+    /// The last record that readers see in full.
+    visible: AtomicU64,
     applied: AtomicU64,
     /// sled failed: nothing is followed any more.
     failed: AtomicBool,
@@ -94,6 +96,7 @@ impl Follower {
             limit,
             work: Condvar::new(),
             room: Condvar::new(),
+            visible: AtomicU64::new(applied.0),
             applied: AtomicU64::new(applied.0),
             failed: AtomicBool::new(false),
         });
@@ -106,6 +109,11 @@ impl Follower {
     /// What is on its way.
     pub(super) fn overlay(&self) -> &Overlay {
         &self.shared.overlay
+    }
+
+    /// The last record that readers see in full.
+    pub(super) fn visible(&self) -> Position {
+        Position(self.shared.visible.load(Ordering::Acquire))
     }
 
     /// The last record that sled holds in full.
@@ -131,6 +139,7 @@ impl Follower {
         }
         let first = queue.last_step + 1;
         shared.overlay.apply(first, &steps);
+        shared.visible.store(position.0, Ordering::Release);
         queue.last_step += steps.len() as u64;
         let last = queue.last_step;
         for (number, changes) in (first..).zip(steps) {

@@ -26,6 +26,7 @@ pub mod read_only;
 mod records;
 pub mod sled;
 
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -163,7 +164,7 @@ pub enum Commit {
 }
 
 /// An event with its proof and its answer.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Admission {
     /// What was decided. Its sequence must follow the dossier's.
     pub event: Event,
@@ -185,6 +186,18 @@ pub struct Admission {
     pub admitted_at: SystemTime,
     /// What the caller is answered.
     pub answer: Answer,
+}
+
+impl fmt::Debug for Admission {
+    /// Leaves out the body: it names people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admission")
+            .field("event", &self.event)
+            .field("request_key", &self.request_key)
+            .field("body_sha256", &self.body_sha256)
+            .field("system", &self.system)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What the caller of a submission or an entry gets, now and at every repeat.
@@ -223,7 +236,7 @@ pub enum Bodies {
 }
 
 /// An event as it was recorded.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Recorded {
     /// The clear envelope.
     pub event: v1::Event,
@@ -235,6 +248,13 @@ pub struct Recorded {
     pub signature: Bytes,
     /// SHA-256 of the certificate whose key signed.
     pub certificate: Sha256Digest,
+}
+
+impl fmt::Debug for Recorded {
+    /// Leaves out the body: it names people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorded").field("event", &self.event).field("erased", &self.erased).finish_non_exhaustive()
+    }
 }
 
 /// Which dossiers are wanted.
@@ -436,4 +456,27 @@ pub enum NumberError {
     /// The counter could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+}
+
+#[cfg(all(test, feature = "test-util"))]
+mod tests {
+    use super::contract::sample::{admission, body, code, opened};
+    use super::*;
+
+    #[test]
+    fn debug_output_shows_no_body() {
+        let admission = admission(opened(1));
+        let written = admission.body.clone();
+        assert_eq!(written, body(&code(1), 1));
+        let recorded = Recorded {
+            event: v1::Event::default(),
+            body: Some(written.clone()),
+            erased: false,
+            signature: Bytes::new(),
+            certificate: admission.certificate,
+        };
+        let printed = format!("{:?} {recorded:?}", Commit::Admission(Box::new(admission)));
+        let text = format!("{written:?}");
+        assert!(!printed.contains(text.trim_matches(['b', '"'])), "{printed}");
+    }
 }

@@ -299,8 +299,10 @@ fn deadlines(
     Ok((clock, BusinessTime::try_from(answer_due).ok()))
 }
 
+/// Other spellings of a code (the identifier of the first generation, a needless zero) are none here: each would give the
+/// same number to one more dossier.
 fn fits(code: &DossierCode, authority: &PartyId, day: Date) -> bool {
-    code.party() == authority && code.date() == day
+    code.party() == authority && code.date() == day && *code == code.canonical()
 }
 
 fn code_does_not_fit(authority: &PartyId, day: Date) -> Refusal {

@@ -136,6 +136,15 @@ fn read_procedures(entry: &Entry<'_>, right: Option<Right>) -> Option<Procedures
         entry.problem("", kind, Fault::new(vi, en));
         None
     };
+    let is_narrowed = entry.has("fields") || (entry.has("procedures") && !entry.is_text("procedures"));
+    if is_narrowed && right.is_some_and(|right| !right.is_about_procedures()) {
+        // Nothing would keep to it: who sees every envelope sees them of every procedure.
+        return fault(
+            ProblemKind::Contradiction,
+            "quyền này không giới hạn được theo thủ tục hay lĩnh vực",
+            "narrows a right that is not about procedures",
+        );
+    }
     match (entry.has("procedures"), entry.has("fields")) {
         (true, true) => fault(
             ProblemKind::Contradiction,

@@ -38,6 +38,11 @@ const PARTIAL_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 pub(super) fn prepare(dir: &Path, now: SystemTime) -> io::Result<()> {
     fs::create_dir_all(dir.join("whole"))?;
     fs::create_dir_all(dir.join("partial"))?;
+    // Documents are said to be durable; so must be the folder they lie in, on the first day as well.
+    sync_folder(dir)?;
+    if let Some(around) = dir.parent().filter(|around| !around.as_os_str().is_empty()) {
+        sync_folder(around)?;
+    }
     for entry in fs::read_dir(dir.join("partial"))? {
         let entry = entry?;
         let age = now.duration_since(entry.metadata()?.modified()?).unwrap_or_default();
@@ -114,18 +119,20 @@ impl Partial {
         let last = announced.size_bytes.saturating_sub(1) / CHUNK as u64;
         let chunks = whole_chunks(length).min(last);
         if announced.offset != chunks * CHUNK as u64 {
-            return Err(UploadError::Offset(chunks * CHUNK as u64));
+            return Err(ends_at(&file, chunks));
         }
-        let (key_id, head) = read_head(&mut file)?;
-        let key = key_of(key_id).ok_or(UploadError::Damaged)?;
+        // What a power cut took the content of, but not the length, cannot be gone on with, and is sent again.
+        let known = read_head(&mut file).ok().and_then(|(key_id, head)| Some((key_id, head, key_of(key_id)?)));
+        let Some((key_id, head, key)) = known else { return Err(ends_at(&file, 0)) };
         let count = u32::try_from(chunks).map_err(|_| UploadError::Damaged)?;
         let sealer = ChunkSealer::resume(&key, &context(key_id), &head, count);
         let mut partial = Self::begun(dir, path, file, key_id, sealer, announced);
         let mut opener = ChunkOpener::new(&key, &context(key_id), &head);
         let mut sealed = vec![0; SEALED_CHUNK];
-        for _ in 0..chunks {
+        for whole in 0..chunks {
             partial.file.read_exact(&mut sealed)?;
-            partial.hash.update(&opener.open(&sealed)?);
+            let Ok(chunk) = opener.open(&sealed) else { return Err(ends_at(&partial.file, whole)) };
+            partial.hash.update(&chunk);
         }
         partial.received = announced.offset;
         partial.file.set_len(CHUNKS_AT + chunks * SEALED_CHUNK as u64)?;
@@ -281,6 +288,14 @@ fn context(key_id: u64) -> Vec<u8> {
     [b"lgsp.v1.document\n".as_slice(), &key_id.to_be_bytes()].concat()
 }
 
+/// Cuts an upload off behind its first `chunks` chunks, so that [`Partial::durable_bytes`] says from now on where to go on.
+fn ends_at(file: &File, chunks: u64) -> UploadError {
+    match file.set_len(CHUNKS_AT + chunks * SEALED_CHUNK as u64) {
+        Ok(()) => UploadError::Offset(chunks * CHUNK as u64),
+        Err(error) => UploadError::Io(error),
+    }
+}
+
 fn whole_chunks(length: u64) -> u64 {
     length.saturating_sub(CHUNKS_AT) / SEALED_CHUNK as u64
 }
@@ -388,6 +403,45 @@ mod tests {
         let id = partial.key_id();
         partial.complete().unwrap();
         assert_eq!(folder.read(id, content.len(), 0).unwrap(), content);
+    }
+
+    #[test]
+    fn what_a_power_cut_spoiled_is_sent_again() {
+        let folder = Folder::new();
+        let content = content(3 * CHUNK);
+        let party = "H57.101".parse().unwrap();
+        let path = partial_path(folder.dir.path(), &party, &sha256(&content));
+        let durable = || Partial::durable_bytes(folder.dir.path(), &party, &sha256(&content)).unwrap();
+        let keep = |offset: usize| {
+            let mut partial = folder.partial(&content, offset as u64).unwrap();
+            partial.push(&content[offset..]).unwrap();
+            partial.keep().unwrap();
+        };
+        let spoil = |at: u64| {
+            let mut file = OpenOptions::new().write(true).open(&path).unwrap();
+            file.seek(SeekFrom::Start(at)).unwrap();
+            file.write_all(&[0; 64]).unwrap();
+        };
+        let ends_at = |offset: usize| {
+            let asked = durable();
+            let refused = folder.partial(&content, asked).err();
+            assert!(matches!(refused, Some(UploadError::Offset(at)) if at == offset as u64), "{refused:?} at {asked}");
+            assert_eq!(durable(), offset as u64);
+        };
+        keep(0);
+        assert_eq!(durable(), 2 * CHUNK as u64);
+        spoil(CHUNKS_AT + SEALED_CHUNK as u64);
+        ends_at(CHUNK);
+        keep(CHUNK);
+        spoil(8);
+        ends_at(0);
+        // Closed, and killed before it got its name: the last chunk is there, and is sent again.
+        let mut partial = folder.partial(&content, 0).unwrap();
+        partial.push(&content).unwrap();
+        let sealed = partial.sealer.take().unwrap().seal_last(&partial.pending).unwrap();
+        partial.file.write_all(&sealed).unwrap();
+        drop(partial);
+        ends_at(2 * CHUNK);
     }
 
     #[test]

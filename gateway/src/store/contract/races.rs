@@ -71,6 +71,29 @@ pub(super) async fn a_code_is_given_once(open: &impl AsyncFn(&str) -> Arc<dyn St
     store.close().await;
 }
 
+pub(super) async fn no_code_is_the_alias_of_another_dossier(open: &impl AsyncFn(&str) -> Arc<dyn Store>) {
+    let store = open("codes and aliases").await;
+    let aliased = |number: u32, alias: u32| {
+        let mut event = opened(number);
+        event.opening.as_mut().unwrap().aliases = vec![code(alias).as_str().parse().unwrap()];
+        event
+    };
+    admit(&*store, opened(1)).await;
+    conflicts(&*store, admission(aliased(2, 1))).await;
+    admit(&*store, aliased(2, 3)).await;
+    conflicts(&*store, admission(opened(3))).await;
+    assert_eq!(store.by_alias(code(3).as_str()).await.unwrap(), Some(code(2)));
+    // Begun at once, one of the two is first.
+    let commit = |event| {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move { store.commit(Commit::Admission(Box::new(admission(event)))).await })
+    };
+    let (as_code, as_alias) = (commit(opened(5)), commit(aliased(4, 5)));
+    let outcomes = [as_code.await.unwrap(), as_alias.await.unwrap()];
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1, "{outcomes:?}");
+    store.close().await;
+}
+
 pub(super) async fn of_many_at_once_exactly_one_wins(open: &impl AsyncFn(&str) -> Arc<dyn Store>) {
     const RIVALS: usize = 16;
     let store = open("rivals").await;

@@ -109,8 +109,12 @@ impl Books {
         }
         let Some(opening) = &event.opening else { return };
         report.dossiers += 1;
+        if self.aliases.contains(event.code.as_str()) {
+            report.found(Invariant::Code, position, format!("{} is the alias of another dossier", event.code));
+        }
         for alias in &opening.aliases {
-            if !self.aliases.insert(alias.to_string()) {
+            let is_code = alias.as_str().parse().is_ok_and(|code: DossierCode| self.sequences.contains_key(&code));
+            if !self.aliases.insert(alias.to_string()) || is_code {
                 report.found(Invariant::Code, position, format!("alias {alias} is given a second time"));
             }
         }

@@ -169,8 +169,13 @@ impl Inner {
                 key_id = held.map(|held| held.key_id);
                 let mut stands = event.sequence == last + 1 && event.opening.is_some() == (last == 0);
                 stands = stands && is_free(keys::Request(&event.by, &admission.request_key).encode())?;
-                for alias in event.opening.iter().flat_map(|opening| &opening.aliases) {
-                    stands = stands && is_free(keys::Alias(alias.as_str()).encode())?;
+                if let Some(opening) = &event.opening {
+                    // Codes and aliases are names of one space: whoever asks by name must find one dossier.
+                    stands = stands && is_free(keys::Alias(event.code.as_str()).encode())?;
+                    for alias in &opening.aliases {
+                        stands = stands && is_free(keys::Alias(alias.as_str()).encode())?;
+                        stands = stands && !self.is_code(alias.as_str())?;
+                    }
                 }
                 stands
             }
@@ -194,6 +199,14 @@ impl Inner {
             }
         };
         Ok(if stands { Checked::Write(commit, key_id) } else { Checked::Conflict })
+    }
+
+    /// Whether a dossier has `name` as its code.
+    fn is_code(&self, name: &str) -> Result<bool, ReadError> {
+        match name.parse() {
+            Ok(code) => Ok(self.held(&code)?.is_some()),
+            Err(_) => Ok(false),
+        }
     }
 
     /// The acknowledgement without what it would not change.
@@ -280,6 +293,8 @@ fn claimed(commit: &Commit) -> Vec<Vec<u8>> {
             let event = &admission.event;
             let aliases = event.opening.iter().flat_map(|opening| &opening.aliases);
             let mut claimed: Vec<Vec<u8>> = aliases.map(|alias| keys::Alias(alias.as_str()).encode()).collect();
+            // Of a code and the same text as an alias of another dossier only one may be begun.
+            claimed.extend(event.opening.is_some().then(|| keys::Alias(event.code.as_str()).encode()));
             claimed.push(keys::Dossier(&event.code).encode());
             claimed.push(keys::Request(&event.by, &admission.request_key).encode());
             claimed

@@ -84,8 +84,10 @@ impl Inner {
         limit: usize,
         bodies: Bodies,
     ) -> Result<Vec<Recorded>, ReadError> {
+        // Bounded as in [`waiting`]: a caller that goes on after a gap would never see what was in it.
+        let last = self.held(code)?.map_or(0, |held| held.dossier.sequence);
         let from = keys::after(keys::Event(code, after).encode());
-        let to = keys::after(keys::Event(code, u32::MAX).encode());
+        let to = keys::after(keys::Event(code, last).encode());
         let recorded = |(_, at): (Bytes, Bytes)| {
             let at = store_v1::At::decode(at).map_err(|_| ReadError::Damaged("an event's position".to_owned()))?;
             self.recorded(Position(at.position), bodies)
@@ -142,24 +144,7 @@ impl Inner {
         after: Option<InboxPosition>,
         limit: usize,
     ) -> Result<Vec<Waiting>, ReadError> {
-        let first = keys::Delivery::first(Owed::Waiting, party);
-        let to = keys::behind(&first);
-        let from = match after {
-            Some(InboxPosition(position)) => {
-                keys::after(keys::Delivery { stage: Owed::Waiting, party, position }.encode())
-            }
-            None => first,
-        };
-        let waiting = |(key, value): (Bytes, Bytes)| {
-            let damaged = || ReadError::Damaged(keys::describe(&key));
-            let owed = store_v1::Owed::decode(value).map_err(|_| damaged())?;
-            Ok(Waiting {
-                position: InboxPosition(keys::Delivery::position_of(&key).ok_or_else(damaged)?),
-                code: owed.code.parse().map_err(|_| damaged())?,
-                sequence: owed.sequence,
-            })
-        };
-        self.view().range(&from, &to, limit)?.into_iter().map(waiting).collect()
+        waiting(&self.view(), self.follower.visible(), party, after, limit)
     }
 
     pub(super) fn backlog(&self, party: &PartyId) -> Result<Backlog, ReadError> {
@@ -264,6 +249,34 @@ impl Inner {
     }
 }
 
+/// The deliveries that waited for `party` when everything up to the record `visible` could be seen.
+///
+/// No more than that: while this reads, later ones are being written, and it might find one of them and miss the one before.
+/// Who goes on after the last one would never get it.
+fn waiting(
+    view: &impl Base,
+    visible: Position,
+    party: &PartyId,
+    after: Option<InboxPosition>,
+    limit: usize,
+) -> Result<Vec<Waiting>, ReadError> {
+    let behind = |position| keys::after(keys::Delivery { stage: Owed::Waiting, party, position }.encode());
+    let from = match after {
+        Some(InboxPosition(position)) => behind(position),
+        None => keys::Delivery::first(Owed::Waiting, party),
+    };
+    let waiting = |(key, value): (Bytes, Bytes)| {
+        let damaged = || ReadError::Damaged(keys::describe(&key));
+        let owed = store_v1::Owed::decode(value).map_err(|_| damaged())?;
+        Ok(Waiting {
+            position: InboxPosition(keys::Delivery::position_of(&key).ok_or_else(damaged)?),
+            code: owed.code.parse().map_err(|_| damaged())?,
+            sequence: owed.sequence,
+        })
+    };
+    view.range(&from, &behind(visible.0), limit)?.into_iter().map(waiting).collect()
+}
+
 fn matches(query: &ListQuery, dossier: &Dossier) -> bool {
     let opening = &dossier.opening;
     let received = opening.received_at;
@@ -285,4 +298,32 @@ fn is_late(dossier: &Dossier, at: BusinessTime) -> bool {
 
 fn not_a_code(whose: &str) -> ReadError {
     ReadError::Damaged(format!("the code of {whose} is none"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::overlay::{Change, Memory};
+    use super::*;
+
+    #[test]
+    fn a_delivery_that_is_written_while_its_inbox_is_read_is_left_for_the_next_time() {
+        let party: PartyId = "H57.101".parse().unwrap();
+        let written = |index: &mut Memory, position| {
+            let key = keys::Delivery { stage: Owed::Waiting, party: &party, position }.encode().into();
+            let owed = store_v1::Owed { code: "H57.101-250714-0001".into(), ..store_v1::Owed::default() };
+            index.apply([Change { key, value: Some(owed.encode_to_vec().into()) }]);
+        };
+        let read = |index: &Memory, visible, after| {
+            let waiting = waiting(index, Position(visible), &party, after, 9).unwrap();
+            waiting.iter().map(|delivery| delivery.position.0).collect::<Vec<_>>()
+        };
+        let mut index = Memory::default();
+        // What a reader can meet that began after record 3: records 4 and 6 were written behind its back, and it had passed
+        // the place of 4 by then.
+        written(&mut index, 3);
+        written(&mut index, 6);
+        assert_eq!(read(&index, 3, None), [3]);
+        written(&mut index, 4);
+        assert_eq!(read(&index, 6, Some(InboxPosition(3))), [4, 6]);
+    }
 }

@@ -1,0 +1,121 @@
+//! An engine in a temporary folder under the registry of the invented province, and systems that call it, for the tests of
+//! the engine's own steps.
+
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use lgsp_certs::{CertificateAuthority, Credentials, TlsFiles, Usage, VerifiedLeaf, server_name};
+use lgsp_domain::decide::TimeBounds;
+use lgsp_proto::types::Sha256Digest;
+use lgsp_proto::v1;
+use rustls::{ClientConnection, ServerConnection};
+
+use super::access::Peer;
+use super::clock::BusinessClock;
+use super::documents::Documents;
+use super::receipt::ReceiptSigner;
+use super::{Engine, Settings};
+use crate::store::contract::sample;
+use crate::store::sled::{Limits, Options, SledStore};
+use crate::store::{Admission, Commit};
+
+const DOMAIN: &str = "lgsp.mau.test";
+
+/// The communes of the registry, and the party that keeps it.
+pub(super) const AN: &str = "H99.101";
+pub(super) const BINH: &str = "H99.102";
+const OPERATOR: &str = "H99.VH";
+
+pub(super) struct House {
+    pub(super) engine: Engine,
+    ca: CertificateAuthority,
+    gateway: Credentials,
+    dir: tempfile::TempDir,
+}
+
+impl House {
+    pub(super) async fn open() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let now = SystemTime::now();
+        let ca = CertificateAuthority::create(dir.path(), &DOMAIN.parse().unwrap(), now).unwrap();
+        let names = [server_name("localhost").unwrap()];
+        ca.issue_server(&names, Duration::from_secs(3600), now).unwrap().write_to(dir.path(), "gateway").unwrap();
+        let gateway = files(dir.path(), "gateway").load(Usage::Server, now).unwrap();
+        let certificate = Sha256Digest::from(*gateway.digest().as_bytes());
+        let signer = ReceiptSigner::new(Arc::clone(gateway.signing_key()), certificate, DOMAIN.into());
+        let (store, node_key) = (dir.path().join("store"), dir.path().join("node.key"));
+        let store = SledStore::open(&Options { dir: store, node_key, limits: Limits::default() }, |_| ()).unwrap();
+        let documents = Documents::open(dir.path().join("documents")).unwrap();
+        let clock = BusinessClock::replay("2025-07-14T09:00:00+07:00".parse().unwrap());
+        let settings = Settings {
+            time_bounds: TimeBounds::default(),
+            lease: Duration::from_secs(60),
+            decline_pause: Duration::from_secs(60),
+            document_bytes_max: 64 << 20,
+        };
+        let engine = Engine::start(Arc::new(store), documents, signer, clock, settings).await.unwrap();
+        engine.apply_first_registry(registry()).await.unwrap();
+        Self { engine, ca, gateway, dir }
+    }
+
+    /// A system, known by its certificate from a finished handshake.
+    pub(super) fn peer(&self, system: &str) -> Peer {
+        let now = SystemTime::now();
+        let issued = self.ca.issue_system(&system.parse().unwrap(), Duration::from_secs(3600), now).unwrap();
+        issued.write_to(self.dir.path(), system).unwrap();
+        let client = files(self.dir.path(), system).load(Usage::Client, now).unwrap();
+        let mut server = ServerConnection::new(Arc::new(self.gateway.server_config())).unwrap();
+        let mut client =
+            ClientConnection::new(Arc::new(client.client_config()), server_name("localhost").unwrap()).unwrap();
+        while client.is_handshaking() || server.is_handshaking() {
+            let (mut there, mut back) = (Vec::new(), Vec::new());
+            while client.wants_write() {
+                client.write_tls(&mut there).unwrap();
+            }
+            let mut there = Cursor::new(there);
+            while server.read_tls(&mut there).unwrap() > 0 {
+                server.process_new_packets().unwrap();
+            }
+            while server.wants_write() {
+                server.write_tls(&mut back).unwrap();
+            }
+            let mut back = Cursor::new(back);
+            while client.read_tls(&mut back).unwrap() > 0 {
+                client.process_new_packets().unwrap();
+            }
+        }
+        let leaf = VerifiedLeaf::of_client(&server).unwrap();
+        Peer::of(Arc::new(leaf), &DOMAIN.parse().unwrap()).unwrap()
+    }
+
+    /// Applies the registry with `from` replaced by `to` in `file`.
+    pub(super) async fn change_registry(&self, file: &str, from: &str, to: &str) {
+        let mut files = registry();
+        let file = files.iter_mut().find(|one| one.name == file).unwrap();
+        let text = std::str::from_utf8(&file.content).unwrap();
+        assert!(text.contains(from));
+        file.content = text.replace(from, to).into();
+        let (peer, base) = (self.peer("van-hanh"), self.engine.registry().unwrap().version());
+        let actor = "van.hanh.1".parse().unwrap();
+        self.engine.apply_registry(&peer, &OPERATOR.parse().unwrap(), &actor, files, base).await.unwrap();
+    }
+
+    /// Commits the sample dossier `number` after `change`, as if it had been decided.
+    pub(super) async fn admit(&self, number: u32, change: impl FnOnce(&mut Admission)) {
+        let mut admission = sample::admission(sample::opened(number));
+        change(&mut admission);
+        self.engine.inner.store.commit(Commit::Admission(Box::new(admission))).await.unwrap();
+    }
+}
+
+fn files(dir: &Path, stem: &str) -> TlsFiles {
+    let file = |name: &str| -> PathBuf { dir.join(name) };
+    TlsFiles { certificate: file(&format!("{stem}.pem")), key: file(&format!("{stem}.key")), bundle: file("ca.pem") }
+}
+
+fn registry() -> Vec<v1::RegistryFile> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("domain/tests/fixtures/registry");
+    crate::app::registry_files(&dir).unwrap()
+}
