@@ -9,7 +9,7 @@
 //! | `spool` | the durable queue both ways, and documents on their way |
 //! | `forward`, `receive`, `handover` | the three loops: calls out, deliveries in, deliveries and outcomes on to the agency |
 //! | `rest` | the local interface of the agency's own system |
-//! | `json`, `problem` | what that system reads and writes |
+//! | [`json`], `problem` | what that system reads and writes; the command line's `--json` writes the same |
 //! | [`config`], [`adapter`] | the configuration, and putting everything together |
 //! | `lanes`, `pump`, `backoff` | work in order per dossier, tried again until it is done |
 
@@ -19,7 +19,7 @@ pub mod config;
 mod digest;
 mod forward;
 mod handover;
-mod json;
+pub mod json;
 mod lanes;
 pub mod link;
 mod problem;

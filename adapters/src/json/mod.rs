@@ -14,7 +14,8 @@ pub(crate) use entry::EntryJson;
 pub(crate) use fields::Fields;
 pub(crate) use submission::SubmissionJson;
 pub(crate) use time::machine_time;
-pub(crate) use views::{BodyJson, DeliveryJson, DossierJson, EventJson, ReceiptJson, RouteJson, WarningJson};
+pub(crate) use views::{BodyJson, DeliveryJson};
+pub use views::{DossierJson, EventJson, ReceiptJson, RouteJson, WarningJson};
 
 #[cfg(test)]
 mod tests {

@@ -13,7 +13,7 @@ use super::time;
 
 /// One admitted fact about a dossier. No personal data; that is in `body`, where it is asked for.
 #[derive(Serialize)]
-pub(crate) struct EventJson {
+pub struct EventJson {
     dossier_code: String,
     sequence: u32,
     #[serde(rename = "type")]
@@ -35,7 +35,7 @@ pub(crate) struct EventJson {
 
 /// How a dossier stands.
 #[derive(Serialize)]
-pub(crate) struct DossierJson {
+pub struct DossierJson {
     code: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     aliases: Vec<String>,
@@ -97,7 +97,7 @@ struct PauseJson {
 
 /// What the gateway signed, and where the proof of it is.
 #[derive(Serialize)]
-pub(crate) struct ReceiptJson {
+pub struct ReceiptJson {
     pub(crate) dossier_code: String,
     sequence: u32,
     #[serde(rename = "type")]
@@ -126,7 +126,7 @@ pub(crate) struct ReceiptJson {
 
 /// Something odd that is no ground for refusal.
 #[derive(Serialize)]
-pub(crate) struct WarningJson {
+pub struct WarningJson {
     reason: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<String>,
@@ -154,7 +154,7 @@ pub(crate) struct DeliveryJson {
 
 /// Which authority would be competent, and why.
 #[derive(Serialize)]
-pub(crate) struct RouteJson {
+pub struct RouteJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     competent_authority: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -176,7 +176,8 @@ struct StepJson {
 }
 
 impl EventJson {
-    pub(crate) fn new(event: v1::Event) -> Self {
+    /// Writes an event.
+    pub fn new(event: v1::Event) -> Self {
         let kind = v1::EventKind::try_from(event.kind).ok();
         let role = v1::Role::try_from(event.role).ok();
         Self {
@@ -199,7 +200,8 @@ impl EventJson {
 }
 
 impl DossierJson {
-    pub(crate) fn new(dossier: v1::Dossier) -> Self {
+    /// Writes a dossier.
+    pub fn new(dossier: v1::Dossier) -> Self {
         let intake = IntakeChannel::ALL.into_iter().find(|c| intake_number(*c) as i32 == dossier.intake_channel);
         let back = ReturnChannel::ALL.into_iter().find(|c| return_number(*c) as i32 == dossier.return_channel);
         Self {
@@ -254,7 +256,7 @@ impl ClockJson {
 
 impl ReceiptJson {
     /// `None` when the receipt cannot be decoded; the link accepts no such receipt.
-    pub(crate) fn new(signed: &v1::SignedReceipt) -> Option<Self> {
+    pub fn new(signed: &v1::SignedReceipt) -> Option<Self> {
         let receipt = v1::Receipt::decode(signed.receipt.clone()).ok()?;
         let kind = v1::EventKind::try_from(receipt.kind).ok();
         Some(Self {
@@ -281,7 +283,8 @@ impl ReceiptJson {
 }
 
 impl WarningJson {
-    pub(crate) fn new(warning: v1::Warning) -> Self {
+    /// Writes a warning.
+    pub fn new(warning: v1::Warning) -> Self {
         Self {
             reason: warning.reason,
             field: text(warning.field),
@@ -311,7 +314,8 @@ impl DeliveryJson {
 }
 
 impl RouteJson {
-    pub(crate) fn new(route: v1::ExplainRouteResponse) -> Self {
+    /// Writes a route, or why there is none.
+    pub fn new(route: v1::ExplainRouteResponse) -> Self {
         let step = |step: v1::RouteStep| StepJson {
             rule: step.rule,
             matched: step.matched,

@@ -31,6 +31,7 @@ use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic::transport::Server;
 
+pub use self::convert::standing::dossier as dossier_message;
 pub(crate) use self::health::Health;
 pub use self::listener::SharedTls;
 use crate::config;

@@ -24,8 +24,8 @@ pub(super) const PAUSE_CAUSES: [PauseCause; 6] = [
     PauseCause::OtherAgency,
 ];
 
-/// A dossier as it stands at `now`.
-pub(crate) fn dossier(dossier: &Dossier, now: BusinessTime) -> v1::Dossier {
+/// A dossier as it stands at `now`, as every reader is told: lateness is measured at that time, or when it ended.
+pub fn dossier(dossier: &Dossier, now: BusinessTime) -> v1::Dossier {
     let opening = &dossier.opening;
     let places = &opening.places;
     let text = |party: Option<&PartyId>| party.map(ToString::to_string).unwrap_or_default();
