@@ -27,6 +27,10 @@ use crate::store::{Acknowledgement, Backlog, Bodies, Commit, InboxPosition, Reco
 /// fetch can cost.
 const WINDOW: usize = 2048;
 
+/// How many streams one party may have open: a few for every machine of a large agency. Each is woken for every delivery,
+/// so a system that opens streams without end would cost the others their time.
+const STREAMS_MAX: usize = 64;
+
 /// The inboxes of the parties that somebody listens for.
 #[derive(Debug)]
 pub struct Inboxes {
@@ -164,11 +168,19 @@ impl Inboxes {
         lock(&self.parties).get(party).map_or(0, |inbox| lock(&inbox.state).listeners.len())
     }
 
-    fn listen(&self, party: &PartyId, stream: StreamId, line: &Arc<Line>) -> Arc<Inbox> {
+    /// Has a stream listen for all of `parties`, or for none when one of them has too many already.
+    fn listen(&self, wanted: &[PartyId], stream: StreamId, line: &Arc<Line>) -> Result<Vec<Arc<Inbox>>, Refusal> {
         let mut parties = lock(&self.parties);
-        let inbox = parties.entry(party.clone()).or_insert_with(|| Arc::new(Inbox::new(party.clone())));
-        lock(&inbox.state).listeners.push((stream, Arc::clone(line)));
-        Arc::clone(inbox)
+        let open = |party| parties.get(party).map_or(0, |inbox: &Arc<Inbox>| lock(&inbox.state).listeners.len());
+        if let Some(full) = wanted.iter().find(|party| open(party) >= STREAMS_MAX) {
+            return Err(Refusal::new(Reason::Overloaded).detail("party", full).detail("streams_max", STREAMS_MAX));
+        }
+        let listening = wanted.iter().map(|party| {
+            let inbox = parties.entry(party.clone()).or_insert_with(|| Arc::new(Inbox::new(party.clone())));
+            lock(&inbox.state).listeners.push((stream, Arc::clone(line)));
+            Arc::clone(inbox)
+        });
+        Ok(listening.collect())
     }
 
     fn leave(&self, inbox: &Inbox, stream: StreamId) {
@@ -376,7 +388,7 @@ impl Engine {
     /// Opens the inboxes of `parties` for `peer`, with credit for that many deliveries under way.
     ///
     /// # Errors
-    /// Those of [`Engine::authorize`], for the first party that is at fault.
+    /// Those of [`Engine::authorize`], for the first party that is at fault; `OVERLOADED` when a party has too many streams.
     pub fn open_inbox(&self, peer: &Peer, parties: &[PartyId], credit: u32) -> Result<Session, Refusal> {
         for party in parties {
             let _ = self.authorize(peer, party)?;
@@ -385,7 +397,7 @@ impl Engine {
         let stream = StreamId(inboxes.streams.fetch_add(1, Ordering::Relaxed));
         let line = Arc::new(Line { credit: Mutex::new(credit), ..Line::default() });
         Ok(Session {
-            inboxes: parties.iter().map(|party| inboxes.listen(party, stream, &line)).collect(),
+            inboxes: inboxes.listen(parties, stream, &line)?,
             engine: self.clone(),
             peer: peer.clone(),
             stream,

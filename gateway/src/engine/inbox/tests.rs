@@ -72,6 +72,23 @@ async fn a_stream_gets_its_credit_back_whoever_ends_its_lease() {
     assert_eq!((*lock(&mine.credit), *lock(&others.credit)), (3, 0));
 }
 
+fn listen(inboxes: &Inboxes, party: &PartyId, stream: StreamId) -> Arc<Inbox> {
+    inboxes.listen(std::slice::from_ref(party), stream, &Arc::default()).unwrap().remove(0)
+}
+
+#[test]
+fn a_party_with_too_many_streams_gets_no_more_and_loses_none() {
+    let inboxes = Inboxes::new(Duration::from_secs(60), Duration::from_secs(60));
+    let (full, free): (PartyId, PartyId) = ("H57.101".parse().unwrap(), "H57.102".parse().unwrap());
+    let streams: Vec<Arc<Inbox>> = (0..64).map(|number| listen(&inboxes, &full, StreamId(number))).collect();
+    let both = [free.clone(), full.clone()];
+    let refused = inboxes.listen(&both, StreamId(64), &Arc::default()).unwrap_err();
+    assert_eq!(refused.reason(), Reason::Overloaded);
+    assert_eq!((inboxes.streams_of(&full), inboxes.streams_of(&free)), (64, 0), "all or none");
+    inboxes.leave(&streams[0], StreamId(0));
+    assert_eq!(inboxes.listen(&both, StreamId(64), &Arc::default()).unwrap().len(), 2);
+}
+
 #[tokio::test]
 async fn what_is_being_acknowledged_goes_to_nobody_else_until_that_is_written() {
     let inboxes = Inboxes::new(Duration::from_secs(60), Duration::from_secs(60));
@@ -79,12 +96,12 @@ async fn what_is_being_acknowledged_goes_to_nobody_else_until_that_is_written() 
     let name = DeliveryName { party: party.clone(), code: code(1), sequence: 1 };
     let waiting = || Waiting { position: InboxPosition(1), code: code(1), sequence: 1 };
     for durable in [false, true] {
-        let inbox = inboxes.listen(&party, ME, &Arc::default());
+        let inbox = listen(&inboxes, &party, ME);
         lock(&inbox.state).load(waiting());
         let _ = leased(&mut lock(&inbox.state), ME);
         assert!(lock(&inbox.state).begin_settling(ME, &code(1), 1));
         inboxes.leave(&inbox, ME);
-        let next = inboxes.listen(&party, OTHER, &Arc::default());
+        let next = listen(&inboxes, &party, OTHER);
         assert_eq!(lock(&next.state).sweep(Instant::now() + Duration::from_secs(120)), 0);
         assert_eq!(leased(&mut lock(&next.state), OTHER), None, "it is on its way to the disk");
         inboxes.settled(&inbox, ME, std::slice::from_ref(&name), durable);
@@ -101,9 +118,9 @@ async fn a_late_acknowledgement_lets_go_of_no_later_inbox() {
     let party: PartyId = "H57.101".parse().unwrap();
     let name = DeliveryName { party: party.clone(), code: code(1), sequence: 1 };
     // Handing over needs no lease, so nothing keeps the first inbox.
-    let before = inboxes.listen(&party, ME, &Arc::default());
+    let before = listen(&inboxes, &party, ME);
     inboxes.leave(&before, ME);
-    let _after = inboxes.listen(&party, OTHER, &Arc::default());
+    let _after = listen(&inboxes, &party, OTHER);
     inboxes.settled(&before, ME, &[name], true);
     assert_eq!(inboxes.streams_of(&party), 1);
 }
