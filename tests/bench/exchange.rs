@@ -61,7 +61,7 @@ struct Extent {
 
 impl Extent {
     const SHORT: Self =
-        Self { rounds: 3, warm_up: Duration::from_millis(200), time: Duration::from_millis(500), requests: 30_000 };
+        Self { rounds: 3, warm_up: Duration::from_millis(300), time: Duration::from_millis(700), requests: 50_000 };
     const FULL: Self =
         Self { rounds: 5, warm_up: Duration::from_millis(500), time: Duration::from_millis(2_500), requests: 100_000 };
 }

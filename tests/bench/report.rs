@@ -138,11 +138,13 @@ impl Row {
 
     fn json(&self) -> Value {
         let ratio = self.ratio().map(|spread| json!({ "median": spread.median, "min": spread.min, "max": spread.max }));
+        let both = |pair: &Pair| json!({ "limit": run_json(&pair.limit), "gateway": run_json(&pair.gateway) });
+        let rounds: Vec<Value> = self.pairs.iter().map(both).collect();
         json!({
             "measure": match self.measure { Measure::Admission => "admission", Measure::Exchange => "exchange" },
             "callers": self.callers,
             "ratio": ratio,
-            "rounds": self.pairs.iter().map(|pair| json!({ "limit": run_json(&pair.limit), "gateway": run_json(&pair.gateway) })).collect::<Vec<_>>(),
+            "rounds": rounds,
         })
     }
 }
@@ -156,25 +158,25 @@ impl Report {
             sync.as_micros()
         );
         println!(
-            "{} rounds of {} s a run; bodies of {BODY_BYTES} bytes, signed beforehand; mutual TLS on loopback, up to {CONNECTIONS} \
-             connections; the callers use the same cores",
+            "{} rounds of {} s a run; bodies of {BODY_BYTES} bytes, signed beforehand; mutual TLS on loopback, up to \
+             {CONNECTIONS} connections; the callers use the same cores",
             self.rounds, self.seconds_per_run
         );
         println!(
-            "medians of the rounds; ratio = gateway / limit (least–most); CPU = the server's, ms per 1,000 dossiers"
+            "medians of the rounds; ratio = gateway / limit (least–most); times are p50 / p99 in µs, admitted→ the part after \
+             admission; CPU = the server's, ms per 1,000 dossiers"
         );
         for (measure, title) in [
             (Measure::Admission, "Admission: from sending a dossier to its admission, durable"),
             (Measure::Exchange, "Exchange: from sending a dossier to the authority's acknowledgement, durable"),
         ] {
             println!("\n{title}");
-            let of = "p50 / p99 µs of";
             print!("{:>7} {:>9} {:>9}  {:<17}", "callers", "limit/s", "gateway/s", "ratio");
-            print!(" {:>17} {:>17} {:>7} {:>7}", "limit µs", "gateway µs", "CPU lim", "CPU gw");
+            print!(" {:>17} {:>17} {:>7} {:>7}", "limit", "gateway", "CPU lim", "CPU gw");
             if measure == Measure::Exchange {
-                print!(" {:>17} {:>17}", "admitted→ limit", "admitted→ gw");
+                print!(" {:>17} {:>17}", "admitted→ limit", "admitted→ gateway");
             }
-            println!("   ({of} the time)");
+            println!();
             for row in self.rows.iter().filter(|row| row.measure == measure) {
                 println!("{}", row.line());
             }

@@ -103,5 +103,5 @@ fn communes(registry: &Registry) -> anyhow::Result<Vec<(String, String)>> {
     let system = registry.system(AUTHORITY, DAY).context("the authority's system is in the registry")?;
     let parties = registry.parties_of_system(system, DAY).filter_map(|id| registry.party(id));
     let communes = parties.filter(|party| party.kind == PartyKind::Commune);
-    Ok(communes.take(1).filter_map(|party| Some((party.id.to_string(), party.unit.as_ref()?.to_string()))).collect())
+    Ok(communes.filter_map(|party| Some((party.id.to_string(), party.unit.as_ref()?.to_string()))).collect())
 }
