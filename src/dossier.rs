@@ -18,6 +18,25 @@ use clap::{Args, Subcommand};
 use crate::lang::Lang;
 
 const EXAMPLES: &str = "\
+A profile, desk.toml (paths are relative to the file):
+  gateway = \"https://127.0.0.1:7443\"
+  server_name = \"gw.lgsp.hue.test\"
+  certificate = \"pki/mot-cua-hue.pem\"
+  key = \"pki/mot-cua-hue.key\"
+  bundle = \"ca/ca.pem\"
+  party = \"H57.102\"
+  actor = \"cb01\"
+
+A dossier, submission.json (received_at may not lie ahead of the gateway's clock, nor more than 15 days back):
+  {
+    \"procedure_code\": \"1.001193\", \"locality\": \"19753\",
+    \"applicant\": { \"kind\": \"citizen\", \"full_name\": \"Nguyễn Thị Thử\", \"personal_number\": \"046190000001\" },
+    \"intake_channel\": \"direct\", \"return_channel\": \"direct\",
+    \"received_at\": \"2025-07-14T09:00:00+07:00\",
+    \"components\": [{ \"code\": \"to-khai\", \"originals\": 1 }]
+  }
+The codes of a procedure's components: lgsp registry show procedure 1.001193 --registry registry/hue
+
 Examples:
   lgsp dossier route --procedure 1.001193 --locality 19753 --registry registry/hue
   lgsp dossier submit --file submission.json --document to-khai=to-khai.pdf --profile desk.toml

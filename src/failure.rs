@@ -80,12 +80,12 @@ impl Failure {
             Self::Usage(text) => text.clone(),
             Self::Refused(refused) => explain_refused(refused, lang),
             Self::NoAnswer { gateway, again: None, cause } => lang.pick(
-                format!("Không nhận được trả lời từ cổng {gateway}: {cause}\n  Kiểm tra địa chỉ và chứng thư, hoặc thử lại sau."),
+                format!("Không nhận được trả lời từ trục {gateway}: {cause}\n  Kiểm tra địa chỉ và chứng thư, hoặc thử lại sau."),
                 format!("No answer from the gateway {gateway}: {cause}\n  Check the address and the certificates, or try again later."),
             ),
             Self::NoAnswer { gateway, again: Some(again), cause } => lang.pick(
                 format!(
-                    "Không nhận được trả lời từ cổng {gateway}: {cause}\n  Chưa rõ yêu cầu đã được ghi nhận hay chưa. \
+                    "Không nhận được trả lời từ trục {gateway}: {cause}\n  Chưa rõ yêu cầu đã được ghi nhận hay chưa. \
                      Hãy gửi lại đúng nội dung với cùng khoá: {again}"
                 ),
                 format!(

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use lgsp_gateway::store::data_folder::{CannotRead, FolderError};
 use lgsp_gateway::store::fsck::{Problem, Progress, Report, fsck};
 use serde_json::{Value, json};
 
@@ -65,12 +66,28 @@ impl Command {
         let report = match checked {
             Ok(report) => report,
             Err(error) => {
-                eprintln!("{}: {}", lang.pick("Không kiểm tra được", "Cannot check"), because(&error));
+                let why = because(&error) + what_to_do(&error, lang);
+                eprintln!("{}: {why}", lang.pick("Không kiểm tra được", "Cannot check"));
                 return Ok(ExitCode::from(NO_ANSWER));
             }
         };
         self.output.print(|| report_json(&report), || report_text(&report, lang))?;
         Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) })
+    }
+}
+
+/// What to do about a folder that cannot be looked at, as a line of its own; nothing when the cause says it already.
+pub(crate) fn what_to_do(error: &CannotRead, lang: Lang) -> &'static str {
+    match error {
+        CannotRead::Folder(FolderError::InUse { .. }) => lang.pick(
+            "\n  Dừng trục đang dùng thư mục này; khi trục đang chạy, hỏi trục bằng --profile.",
+            "\n  Stop the gateway that has it open; while it runs, ask the gateway, with --profile.",
+        ),
+        CannotRead::Folder(FolderError::Missing { .. }) => lang.pick(
+            "\n  Thư mục cần nêu là store.dir trong cấu hình của trục.",
+            "\n  The folder to name is store.dir of the gateway's configuration.",
+        ),
+        _ => "",
     }
 }
 

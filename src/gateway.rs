@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use clap::Args;
 use lgsp_certs::Usage;
-use lgsp_gateway::app::App;
+use lgsp_gateway::app::{App, RunError};
 use lgsp_gateway::config::Config;
 use tokio::sync::oneshot;
 
@@ -31,6 +31,9 @@ A first configuration, gateway.toml (paths are relative to the file):
   dir = \"documents\"
   [registry]
   first = \"registry/hue\"
+
+The certificates: see `lgsp certs --help`. registry/hue is a folder of registry files, in the source tree
+gateway/registry/hue; it is applied once, later ones by `lgsp registry apply`. The other files and folders are made.
 
 Any key can be overridden: LGSP_GATEWAY__LISTEN__BUS=0.0.0.0:7443
 
@@ -73,7 +76,12 @@ impl Command {
             if served.await.is_ok() { announce(&[("bus", bus), ("local", local)]) } else { Ok(()) }
         };
         let (ended, told) = tokio::join!(Box::pin(app.run(shutdown, ready)), told);
-        ended?;
+        ended.map_err(|error| match &error {
+            RunError::Documents { .. } | RunError::FirstRegistry { .. } | RunError::RegistryRefused(_) => {
+                Failure::usage(because(&error))
+            }
+            _ => error.into(),
+        })?;
         Ok(told?)
     }
 }
@@ -82,7 +90,8 @@ impl Command {
 fn check(config: &Config, lang: Lang) -> anyhow::Result<()> {
     config.tls.load(Usage::Server, SystemTime::now()).map_err(|error| Failure::usage(because(&error)))?;
     if let Some(dir) = &config.first_registry {
-        crate::registry::in_folder(dir, lang)?;
+        crate::registry::in_folder(dir, lang)
+            .map_err(|error| Failure::usage(format!("registry.first cannot be used: {error}")))?;
     }
     print(lang.pick("Cấu hình hợp lệ\n", "The configuration is good\n"))?;
     Ok(())

@@ -145,10 +145,11 @@ async fn replay(args: Args, lang: Lang, stop: CancellationToken) -> anyhow::Resu
     let place = folder.path().display();
     let (outcome, events) =
         ended.with_context(|| format!("the demo was not played to its end; its folder is {place}"))?;
-    print(summary::page(&outcome, &registry, lang))?;
+    // The file first: whoever reads the page may leave before its end.
     if let Some(report) = &args.report {
         outcome.write_report(report)?;
     }
+    print(summary::page(&outcome, &registry, lang))?;
     if !agrees {
         eprintln!("{} {place}", lang.pick("Giữ lại để xem:", "Kept to look at:"));
         return Ok(ExitCode::from(BOOKS_DIFFER));
@@ -198,7 +199,8 @@ impl Day<'_> {
     /// Starts everything once more where it stood, says what to try, and waits until it is told to stop.
     async fn stay(&self, events: &[Event], stop: &CancellationToken) -> anyhow::Result<()> {
         let Self { registry, ticks, folder, lang } = *self;
-        let bus = Bus::start(folder, registry, ticks.iter().last().unwrap_or(START), None).await?;
+        let now = ticks.iter().last().unwrap_or(START);
+        let bus = Bus::start(folder, registry, now, None).await?;
         // The dossier with the longest story.
         let longest = events.iter().max_by_key(|event| event.sequence).context("nothing has happened")?;
         let code = &longest.code;
@@ -212,8 +214,13 @@ impl Day<'_> {
         print(format!(
             "\n{}\n  lgsp dossier show {code} --profile {profile}\n  lgsp dossier list --profile {profile}\n  \
              lgsp dossier route --procedure {procedure} --locality {locality} --profile {profile}\n\
+             {} --received-at {now}+07:00\n\
              {}\n  lgsp dossier show {code} --data {data} --node-key {key}\n  lgsp fsck {data} --node-key {key}\n",
-            lang.pick("Đang chạy tiếp. Thử ở một cửa sổ khác:", "Everything is running. Try in another window:"),
+            lang.pick("Đã chạy lại. Thử ở một cửa sổ khác:", "Everything is running again. Try in another window:"),
+            lang.pick(
+                "Đồng hồ nghiệp vụ đứng yên; khi nộp thêm hồ sơ bằng `lgsp dossier submit`, ghi",
+                "The business clock stands still; to hand in one more with `lgsp dossier submit`, say",
+            ),
             lang.pick("Sau khi dừng bằng Ctrl-C:", "After you have ended it with Ctrl-C:"),
         ))?;
         stop.cancelled().await;

@@ -41,7 +41,7 @@ pub(super) fn page(outcome: &Outcome, registry: &Registry, lang: Lang) -> String
         ),
         print.matrix(figures),
     );
-    section(lang.pick("BẬN NHẤT", "BUSIEST"), print.busiest(figures));
+    section(lang.pick("NHIỀU HỒ SƠ NHẤT", "BUSIEST"), print.busiest(figures));
     section(
         lang.pick(
             "ĐỐI CHIẾU: sổ của từng cơ quan với nhật ký của trục",
@@ -118,8 +118,8 @@ impl Printer<'_> {
         let mut table = Table::new([
             "",
             lang.pick("hồ sơ", "dossiers"),
-            lang.pick("một nửa trong", "half within"),
-            lang.pick("90 % trong", "90 % within"),
+            lang.pick("50 % trong vòng", "half within"),
+            lang.pick("90 % trong vòng", "90 % within"),
         ]);
         for (name, HandOver { count, median, ninth_of_ten }) in [
             (lang.pick("Tất cả", "All"), figures.hand_over),

@@ -118,13 +118,14 @@ fn text(dossiers: &[Dossier], lang: Lang) -> String {
         return lang.pick("Không có hồ sơ nào\n", "No dossiers\n").to_owned();
     }
     let mut table = Table::new(match lang {
-        Lang::Vi => ["Mã hồ sơ", "Thủ tục", "Nơi nhận", "Cơ quan", "Nhận lúc", "Hạn trả", "Trạng thái", ""],
+        Lang::Vi => ["Mã hồ sơ", "Thủ tục", "Nơi tiếp nhận", "Cơ quan", "Nhận lúc", "Ngày hẹn trả", "Trạng thái", ""],
         Lang::En => ["Dossier", "Procedure", "Desk", "Authority", "Received", "Due", "Status", ""],
     });
     for dossier in dossiers {
         let clock = dossier.clock.as_ref();
         let remarks = [
             (dossier.non_territorial, lang.pick("phi địa giới", "non-territorial")),
+            (clock.is_some_and(|clock| clock.extended), lang.pick("đã gia hạn", "extended")),
             (clock.is_some_and(|clock| clock.late), lang.pick("QUÁ HẠN", "LATE")),
         ];
         let remarks: Vec<_> = remarks.iter().filter(|(holds, _)| *holds).map(|(_, remark)| *remark).collect();

@@ -106,8 +106,10 @@ fn facts(dossier: &Dossier, lang: Lang) -> Table {
     let late = if clock.late { lang.pick(" QUÁ HẠN", " LATE") } else { "" };
     let moved = clock.due_at.is_some() && clock.due_at != clock.original_due_at;
     let extended = if clock.extended { lang.pick(" (đã gia hạn)", " (extended)") } else { "" };
+    // An extension moves the date the citizen is told, not the one that being on time is measured against.
+    let (late_by_due, late_by_promise) = if clock.extended { ("", late) } else { (late, "") };
     let due = match &clock.due_at {
-        Some(due) => time(Some(due)) + extended + late,
+        Some(due) => time(Some(due)) + extended + late_by_due,
         None => lang.pick("không quy định", "no published limit").to_owned(),
     };
     let pauses =
@@ -131,6 +133,10 @@ fn facts(dossier: &Dossier, lang: Lang) -> Table {
         (lang.pick("Nơi trả kết quả", "Return desk"), dossier.return_desk.clone()),
         (lang.pick("Nhận lúc", "Received"), time(dossier.received_at.as_ref())),
         (lang.pick("Ngày hẹn trả", "Due"), due),
+        (
+            lang.pick("Đúng hạn đến", "On time until"),
+            if clock.extended { time(clock.promised_at.as_ref()) + late_by_promise } else { String::new() },
+        ),
         (
             lang.pick("Hẹn ban đầu", "First promised"),
             if moved { time(clock.original_due_at.as_ref()) } else { String::new() },

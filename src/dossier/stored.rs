@@ -6,12 +6,13 @@ use lgsp_gateway::api::dossier_message;
 use lgsp_gateway::store::read_only::ReadOnly;
 
 use super::show::Standing;
-use crate::failure::Failure;
+use crate::failure::{Failure, because};
 use crate::lang::Lang;
 
 /// Reads the dossier with this code or alias.
 pub(super) fn read(dir: &Path, node_key: &Path, code: &str, lang: Lang) -> anyhow::Result<Standing> {
-    let folder = ReadOnly::open(dir, node_key).map_err(|error| Failure::usage(crate::failure::because(&error)))?;
+    let folder = ReadOnly::open(dir, node_key)
+        .map_err(|error| Failure::usage(because(&error) + crate::fsck::what_to_do(&error, lang)))?;
     let history = folder.history(code)?.ok_or_else(|| {
         Failure::usage(lang.pick(
             format!("{} không có hồ sơ {code:?}", dir.display()),

@@ -10,6 +10,7 @@ use prost::Message as _;
 use super::documents::NamedFile;
 use super::send::Sending;
 use super::submission::SubmissionFile;
+use crate::failure::Failure;
 use crate::lang::Lang;
 use crate::moment;
 
@@ -17,7 +18,7 @@ use crate::moment;
 #[derive(Args, Debug)]
 pub(super) struct Submit {
     /// A JSON file, as an adapter takes it at POST /v1/dossiers. A flag given as well wins over it.
-    #[arg(long, value_name = "FILE", required_unless_present_all = ["procedure", "locality", "applicant"])]
+    #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// National procedure code, e.g. 1.001193.
     #[arg(long, value_name = "CODE")]
@@ -64,6 +65,7 @@ pub(super) struct Submit {
 
 impl Submit {
     pub(super) async fn run(mut self, lang: Lang) -> anyhow::Result<ExitCode> {
+        self.described_at_all()?;
         let file = self.file.as_deref().map(SubmissionFile::read).transpose()?.unwrap_or_default();
         let described = self.described(file)?;
         let received_at = described.received_at.clone().unwrap_or_default();
@@ -80,6 +82,20 @@ impl Submit {
         submission.request_key = key.to_string();
         let answer = link.submit(submission.encode_to_vec().into(), None).await;
         self.sending.finish(answer, &link, format!("--request-key {key} --received-at {received_at}"), lang)
+    }
+
+    /// Without a file there is no dossier without these; what else a procedure needs, the gateway knows.
+    fn described_at_all(&self) -> anyhow::Result<()> {
+        let needed =
+            [("--procedure", &self.procedure), ("--locality", &self.locality), ("--applicant", &self.applicant)];
+        let missing: Vec<_> = needed.iter().filter(|(_, given)| given.is_none()).map(|(flag, _)| *flag).collect();
+        if self.file.is_some() || missing.is_empty() {
+            return Ok(());
+        }
+        let missing = missing.join(", ");
+        Err(Failure::usage(format!(
+            "missing: {missing}. Describe the dossier by these flags, or by --file; `lgsp dossier --help` has examples"
+        )))
     }
 
     /// The file with the flags on top of it.

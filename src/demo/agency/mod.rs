@@ -18,6 +18,7 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 pub(super) use control::{Answer, Order};
 use desk::Desk;
@@ -76,7 +77,18 @@ async fn serve(desk: Arc<Desk>) -> anyhow::Result<()> {
     answer(&Answer::Listening { webhooks: listener.local_addr()?.to_string() })?;
     // Ends with the process: an agency that stops has nothing to finish, its books are written.
     let webhooks = tokio::spawn(webhook::serve(listener, Arc::clone(&desk)));
-    let mut orders = orders()?;
+    let (orders, gone) = orders()?;
+    let obeyed = tokio::select! {
+        obeyed = obey(&desk, orders) => obeyed,
+        // What is being done is done for nobody: whoever is gone has taken the adapter along, which it would wait for.
+        () = gone.cancelled() => Ok(()),
+    };
+    webhooks.abort();
+    obeyed
+}
+
+/// Carries out one order after the other.
+async fn obey(desk: &Arc<Desk>, mut orders: mpsc::Receiver<std::io::Result<String>>) -> anyhow::Result<()> {
     while let Some(order) = orders.recv().await {
         match serde_json::from_str(&order?).context("an order that is none")? {
             Order::Connect { adapter } => desk.connect(&adapter),
@@ -86,21 +98,24 @@ async fn serve(desk: Arc<Desk>) -> anyhow::Result<()> {
             }
         }
     }
-    webhooks.abort();
     Ok(())
 }
 
-/// The lines of standard input, read by a thread of their own: a read from a pipe cannot be cancelled.
-fn orders() -> std::io::Result<mpsc::Receiver<std::io::Result<String>>> {
+/// The lines of standard input, read by a thread of their own: a read from a pipe cannot be cancelled. The token is cancelled
+/// when there will be no more; the demo closes it only when nothing is under way, or when it is gone.
+fn orders() -> std::io::Result<(mpsc::Receiver<std::io::Result<String>>, CancellationToken)> {
     let (sender, receiver) = mpsc::channel(1);
+    let gone = CancellationToken::new();
+    let cancelled_at_the_end = gone.clone().drop_guard();
     std::thread::Builder::new().name("orders".to_owned()).spawn(move || {
+        let _cancelled_at_the_end = cancelled_at_the_end;
         for line in std::io::stdin().lines() {
             if sender.blocking_send(line).is_err() {
                 break;
             }
         }
     })?;
-    Ok(receiver)
+    Ok((receiver, gone))
 }
 
 fn answer(answer: &Answer) -> anyhow::Result<()> {
