@@ -66,12 +66,14 @@ impl Work for HandOver {
         };
         match posted {
             Ok(()) => Verdict::Done,
-            Err(NotCarried::NotTaken(NotTaken::Unreachable)) => Verdict::LineDown,
             Err(error) => {
                 if job.attempt.is_power_of_two() && job.attempt > 2 {
                     tracing::warn!(lane = %job.lane, job.attempt, %error, "still not handed over");
                 }
-                Verdict::Again
+                match error {
+                    NotCarried::NotTaken(NotTaken::Unreachable) => Verdict::LineDown,
+                    _ => Verdict::Again,
+                }
             }
         }
     }
