@@ -504,8 +504,8 @@ impl Session {
     /// Those of a commit; then nothing was acknowledged, or a repeat will tell.
     pub async fn acknowledge(&self, stage: Stage, names: Vec<DeliveryName>) -> Result<Vec<DeliveryName>, Refusal> {
         let mut acknowledged = Vec::with_capacity(names.len());
-        // Let go of together with the answer, so that it comes before the deliveries it makes way for.
-        let mut written = Vec::new();
+        // All parties' are written side by side: they share a sync instead of waiting for one each.
+        let mut writing = Vec::new();
         for inbox in &self.inboxes {
             let of_party: Vec<&DeliveryName> = names.iter().filter(|name| name.party == inbox.party).collect();
             if of_party.is_empty() {
@@ -523,15 +523,26 @@ impl Session {
                 of_party.cloned().collect()
             };
             if !accepted.is_empty() {
-                written.push(self.write(inbox, stage, accepted.clone()).await?);
+                writing.push(self.write(inbox, stage, accepted.clone()));
                 acknowledged.extend(accepted);
             }
+        }
+        // Let go of together with the answer, so that it comes before the deliveries it makes way for.
+        let mut written = Vec::with_capacity(writing.len());
+        for end in writing {
+            written.push(end.await?);
         }
         Ok(acknowledged)
     }
 
-    /// Writes an acknowledgement to its end even if the stream ends meanwhile, because what it says may be durable by then.
-    async fn write(&self, inbox: &Arc<Inbox>, stage: Stage, names: Vec<DeliveryName>) -> Result<Settling, Refusal> {
+    /// Begins to write an acknowledgement; it goes on to its end even if the stream ends meanwhile, because what it says may
+    /// be durable by then.
+    fn write(
+        &self,
+        inbox: &Arc<Inbox>,
+        stage: Stage,
+        names: Vec<DeliveryName>,
+    ) -> impl Future<Output = Result<Settling, Refusal>> + use<> {
         let acknowledgement = Acknowledgement {
             party: inbox.party.clone(),
             stage,
@@ -547,7 +558,7 @@ impl Session {
             committed.map_err(|error| commit_failed(&error))?;
             Ok(settling.written())
         };
-        self.engine.to_the_end(work).await
+        self.engine.to_the_end(work)
     }
 
     /// Holds back deliveries the receiver cannot take now; they come again after a pause.

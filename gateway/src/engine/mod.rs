@@ -125,16 +125,19 @@ impl Engine {
         self.inner.store.close().await;
     }
 
-    /// Runs `work` to its end even if the caller goes away in between: a lane must be held until what was committed is
-    /// visible, whoever still listens.
-    async fn to_the_end<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
-    ) -> Result<T, Refusal> {
-        self.inner.tasks.spawn(work).await.unwrap_or_else(|panicked| {
-            tracing::error!(%panicked, "an admission panicked");
-            Err(Refusal::new(Reason::OutcomeUnknown))
-        })
+    /// Begins `work`, which runs to its end even if the caller goes away in between: a lane must be held until what was
+    /// committed is visible, whoever still listens.
+    fn to_the_end<T: Send + 'static, W>(&self, work: W) -> impl Future<Output = Result<T, Refusal>> + use<T, W>
+    where
+        W: Future<Output = Result<T, Refusal>> + Send + 'static,
+    {
+        let running = self.inner.tasks.spawn(work);
+        async move {
+            running.await.unwrap_or_else(|panicked| {
+                tracing::error!(%panicked, "an admission panicked");
+                Err(Refusal::new(Reason::OutcomeUnknown))
+            })
+        }
     }
 }
 
