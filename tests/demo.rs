@@ -141,16 +141,21 @@ fn nothing_outlives_a_demo_that_is_killed() {
     let folder = tempfile::tempdir().unwrap();
     let mut demo = Kept::start(&folder.path().join("hue"));
     demo.until("lgsp fsck");
-    let children = children_of(demo.child.id());
-    assert!(children.len() > 20, "{children:?}");
-    demo.signal("KILL");
-    demo.child.wait().unwrap();
+    demo.killed_with_its_children();
+}
+
+#[test]
+fn nothing_outlives_a_demo_that_is_killed_in_mid_play() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("hue");
+    let mut demo = Kept::start(&place);
+    // Every stand-in has begun once somebody's books have a first line: then all of them have been told to act.
     let limit = Instant::now() + Duration::from_secs(60);
-    let alive = |process: &&u32| Path::new(&format!("/proc/{process}")).exists();
-    while let Some(process) = children.iter().find(alive) {
-        assert!(Instant::now() < limit, "process {process} has outlived the demo");
-        std::thread::sleep(Duration::from_millis(20));
+    while !has_books(&place.join("agencies")) {
+        assert!(Instant::now() < limit, "nobody writes into {}", place.display());
+        std::thread::sleep(Duration::from_millis(5));
     }
+    demo.killed_with_its_children();
 }
 
 #[test]
@@ -189,6 +194,20 @@ impl Kept {
         panic!("it ended without saying {beginning}:\n{said}");
     }
 
+    /// Kills it, and waits until none of its processes is left.
+    fn killed_with_its_children(&mut self) {
+        let children = children_of(self.child.id());
+        assert!(children.len() > 20, "{children:?}");
+        self.signal("KILL");
+        self.child.wait().unwrap();
+        let limit = Instant::now() + Duration::from_secs(60);
+        let alive = |process: &&u32| Path::new(&format!("/proc/{process}")).exists();
+        while let Some(process) = children.iter().find(alive) {
+            assert!(Instant::now() < limit, "process {process} has outlived the demo");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     fn signal(&self, name: &str) {
         let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
@@ -200,6 +219,13 @@ impl Drop for Kept {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Whether somebody's books in the folder have a line.
+fn has_books(folder: &Path) -> bool {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut books = files.filter(|file| file.file_name().to_string_lossy().ends_with(".books.jsonl"));
+    books.any(|file| file.metadata().is_ok_and(|about| about.len() > 0))
 }
 
 /// Runs a command line as the demo prints it; no argument of it has a blank.
