@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "lgsp/v1/dossier.proto",
     "lgsp/v1/dossiers.proto",
     "lgsp/v1/inbox.proto",
+    "lgsp/v1/numbers.proto",
     "lgsp/v1/documents.proto",
     "lgsp/v1/registry.proto",
     "lgsp/store/v1/record.proto",

@@ -72,7 +72,7 @@ impl Receive {
     async fn stream(&self, failures: &mut u32) -> Result<(), Status> {
         let (sender, requests) = mpsc::channel(8);
         let parties = self.parties.iter().map(|party| party.as_str().to_owned()).collect();
-        let open = OpenInbox { parties, credit: self.credit };
+        let open = OpenInbox { parties, credit: self.credit, ..OpenInbox::default() };
         // There is room: nothing was sent before.
         let _ = sender.send(InboxRequest { request: Some(Up::Open(open)) }).await;
         let request = self.link.stream_request(ReceiverStream::new(requests), None);
@@ -110,7 +110,7 @@ impl Receive {
                         }
                     }
                     Some(InboxResponse { response: Some(Down::Opened(_)) }) => *failures = 0,
-                    Some(InboxResponse { response: None }) => {}
+                    Some(InboxResponse { response: Some(Down::Declined(_)) | None }) => {}
                     None => return Ok(()),
                 },
                 Some(taken) = taking.join_next() => match taken {
@@ -198,6 +198,6 @@ impl Outbox {
             return Some(Up::Acknowledge(Acknowledge { stage, deliveries: drain(&mut self.handed_over) }));
         }
         let (name, reason) = self.declined.pop_front()?;
-        Some(Up::Decline(Decline { deliveries: vec![name], reason: reason.to_owned() }))
+        Some(Up::Decline(Decline { deliveries: vec![name], reason: reason.to_owned(), ..Decline::default() }))
     }
 }

@@ -354,6 +354,7 @@ async fn a_code_given_twice_and_a_number_of_somebody_elses_lease_are_found() {
         first: 10,
         count: 2,
         at_unix_ms: 0,
+        ..store_v1::NumbersLeased::default()
     };
     forge(folder.path(), &[stated(twice), Record { kind: Some(Kind::NumbersLeased(overlapping)) }]);
     let report = check(folder.path());

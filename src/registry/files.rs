@@ -45,6 +45,7 @@ pub(crate) async fn of_gateway(link: &Link, profile: &Profile) -> anyhow::Result
         acting_party: profile.acting_party.to_string(),
         actor: profile.actor.to_string(),
         version: 0,
+        ..ReadRegistryRequest::default()
     };
     let answer = link.registry().read(link.request(request, None)).await.map_err(CallError::from_status);
     let answer = answer.map_err(|error| Failure::of_call(error, link.gateway(), None))?.into_inner();

@@ -243,7 +243,7 @@ async fn take_over(
 ) -> anyhow::Result<()> {
     let (sender, requests) = mpsc::channel(1);
     let say = |request| v1::InboxRequest { request: Some(request) };
-    sender.send(say(Say::Open(v1::OpenInbox { parties, credit: CREDIT }))).await?;
+    sender.send(say(Say::Open(v1::OpenInbox { parties, credit: CREDIT, ..v1::OpenInbox::default() }))).await?;
     let request = link.stream_request(ReceiverStream::new(requests), None);
     let mut inbox = link.inbox().open(request).await.context("the inbox does not open")?.into_inner();
     let mut opened = Some(opened);
@@ -267,6 +267,7 @@ async fn take_over(
                     }
                 }
                 Some(Hear::Opened(_)) => _ = opened.take().map(|opened| opened.send(())),
+                Some(Hear::Declined(_)) => bail!("nothing was declined"),
                 None => bail!("the inbox stream has ended"),
             },
             room = sender.reserve(), if !arrived.is_empty() => {

@@ -148,7 +148,7 @@ impl Inbox for Limit {
                 let answer = match request.request {
                     Some(Said::Open(open)) => {
                         *limit.deliveries.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender.clone());
-                        Answer::Opened(v1::Opened { parties: open.parties })
+                        Answer::Opened(v1::Opened { parties: open.parties, ..v1::Opened::default() })
                     }
                     Some(Said::Acknowledge(acknowledge)) => {
                         let Ok(_) = limit.append(acknowledge.encode_to_vec().into()).await else { break };

@@ -52,7 +52,11 @@ fn signed(number: usize, world: &World, key: &SigningKey) -> anyhow::Result<v1::
     submission.form = vec![b'.'; room.context("the submission is too long without its form")?].into();
     let submission = Bytes::from(submission.encode_to_vec());
     ensure!(submission.len() == BODY_BYTES, "the body has {} bytes", submission.len());
-    Ok(v1::SubmitRequest { signature: key.sign(Purpose::Submission, &submission).into(), submission })
+    Ok(v1::SubmitRequest {
+        signature: key.sign(Purpose::Submission, &submission).into(),
+        submission,
+        ..v1::SubmitRequest::default()
+    })
 }
 
 /// A birth to be registered, with the recognition of the father, in the commune of `locality`; handed in over the portal. The

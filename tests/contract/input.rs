@@ -195,7 +195,8 @@ async fn a_signature_of_other_bytes_another_purpose_or_another_key_is_refused() 
         Vec::new(),
     ];
     for signature in signatures {
-        let request = v1::SubmitRequest { submission: body.clone(), signature: signature.into() };
+        let request =
+            v1::SubmitRequest { submission: body.clone(), signature: signature.into(), ..v1::SubmitRequest::default() };
         let status = desk.link.dossiers().submit(request).await.unwrap_err();
         assert_eq!(reason_of(&status), Reason::SignatureInvalid);
     }
@@ -208,12 +209,14 @@ async fn what_cannot_be_decoded_or_is_too_large_gets_our_reason() {
     let desk = Desk::open().await;
     let sign = |body: &[u8]| desk.link.signing_key().sign(Purpose::Submission, body);
     let nonsense = Bytes::from_static(&[0x0a, 0xff, 0xff, 0xff]);
-    let request = v1::SubmitRequest { signature: sign(&nonsense).into(), submission: nonsense };
+    let request =
+        v1::SubmitRequest { signature: sign(&nonsense).into(), submission: nonsense, ..v1::SubmitRequest::default() };
     let status = desk.link.dossiers().submit(request).await.unwrap_err();
     assert_eq!(reason_of(&status), Reason::Malformed);
 
     let large = Bytes::from(vec![0; 5 << 20]);
-    let request = v1::SubmitRequest { signature: sign(&large).into(), submission: large };
+    let request =
+        v1::SubmitRequest { signature: sign(&large).into(), submission: large, ..v1::SubmitRequest::default() };
     let status = desk.link.dossiers().submit(request).await.unwrap_err();
     assert_eq!(reason_of(&status), Reason::MessageTooLarge);
     assert_eq!(desk.written().await, (0, 0, 0));

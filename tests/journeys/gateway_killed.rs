@@ -261,7 +261,7 @@ impl Centre {
             // A stream that is over says so where we listen.
             let _ = say.send(v1::InboxRequest { request: Some(request) }).await;
         };
-        say(Say::Open(v1::OpenInbox { parties: vec![CENTRE.into()], credit: 16 })).await;
+        say(Say::Open(v1::OpenInbox { parties: vec![CENTRE.into()], credit: 16, ..v1::OpenInbox::default() })).await;
         let mut hear = link.inbox().open(ReceiverStream::new(said)).await?.into_inner();
         self.certain.extend(self.handed_over.iter().cloned());
         while let Some(heard) = hear.message().await? {
@@ -291,6 +291,7 @@ impl Centre {
                         return Ok(());
                     }
                 }
+                Hear::Declined(_) => unreachable!("nothing is declined here"),
             }
         }
         Ok(())

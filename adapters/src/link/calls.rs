@@ -158,7 +158,7 @@ impl Link {
     pub async fn submit(&self, body: Bytes, trace: Option<&TraceParent>) -> Result<Admitted, CallError> {
         let submission = Submission::decode(body.clone())?;
         let signature = self.signing_key().sign(Purpose::Submission, &body).into();
-        let request = self.request(SubmitRequest { submission: body.clone(), signature }, trace);
+        let request = self.request(SubmitRequest { submission: body.clone(), signature, earlier: None }, trace);
         let answer = self.dossiers().submit(request).await.map_err(CallError::from_status)?.into_inner();
         Ok(self.admitted(answer, &submission.request_key, &submission.acting_party, &body)?)
     }
@@ -170,7 +170,7 @@ impl Link {
     pub async fn record(&self, body: Bytes, trace: Option<&TraceParent>) -> Result<Admitted, CallError> {
         let entry = Entry::decode(body.clone())?;
         let signature = self.signing_key().sign(Purpose::Entry, &body).into();
-        let request = self.request(RecordRequest { entry: body.clone(), signature }, trace);
+        let request = self.request(RecordRequest { entry: body.clone(), signature, earlier: None }, trace);
         let answer = self.dossiers().record(request).await.map_err(CallError::from_status)?.into_inner();
         let answer = SubmitResponse { receipt: answer.receipt, repeated: answer.repeated, warnings: Vec::new() };
         Ok(self.admitted(answer, &entry.request_key, &entry.acting_party, &body)?)

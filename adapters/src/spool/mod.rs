@@ -393,6 +393,7 @@ impl Spool {
             traceparent: call.trace.as_str().to_owned(),
             queued_at_unix_ms: queued_at_ms,
             dossier_code: call.dossier.clone().unwrap_or_default(),
+            offline: None,
         }))
         .await?;
         drop(reservation);

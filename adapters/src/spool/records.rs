@@ -59,6 +59,9 @@ pub(crate) fn change(record: &stored::SpoolRecord) -> Result<Change, Unknown> {
             Change::Confirmed { id: delivery_id(&confirmed.party, &confirmed.dossier_code, confirmed.sequence) }
         }
         Kind::Restated(_) => Change::Restated,
+        Kind::Returned(_) | Kind::BlockLeased(_) | Kind::ExceptionHandled(_) | Kind::EpochSeen(_) => {
+            return Err(Unknown);
+        }
     })
 }
 

@@ -146,6 +146,8 @@ impl Fact {
                     .collect(),
                 system: acknowledgement.system.clone(),
                 at_unix_ms: unix_ms(acknowledgement.at),
+                instance: String::new(),
+                spool: Vec::new(),
             }),
             Fact::DocumentStored(meta) => Kind::DocumentStored(store_v1::DocumentStored {
                 document_id: meta.id,
@@ -174,6 +176,8 @@ impl Fact {
                 first: lease.numbers.start,
                 count: lease.numbers.end - lease.numbers.start,
                 at_unix_ms: unix_ms(lease.at),
+                spool: Vec::new(),
+                epoch: 0,
             }),
         };
         Record { kind: Some(kind) }
@@ -230,6 +234,12 @@ impl Fact {
                 numbers: stored.first..stored.first.checked_add(stored.count).ok_or(Unreadable("count"))?,
                 at: system_time(stored.at_unix_ms),
             }),
+            Kind::GivenBack(_)
+            | Kind::DossierParked(_)
+            | Kind::ParkedHandled(_)
+            | Kind::EpochStarted(_)
+            | Kind::DossiersArchived(_)
+            | Kind::DossierErased(_) => return Err(Unreadable("kind")),
         })
     }
 }
@@ -255,6 +265,7 @@ fn admission_record(admitted: &Admitted, sealed_body: Vec<u8>) -> store_v1::Admi
             .iter()
             .map(|(reason, field)| store_v1::StoredWarning { reason: reason.clone(), field: field.clone() })
             .collect(),
+        first_admitted_at_unix_ms: None,
     }
 }
 

@@ -67,7 +67,11 @@ async fn an_entry_moves_the_dossier_on_and_keeps_its_trace() {
         let entry = entry("k-2", AN, &code, accepted());
         let body = bytes::Bytes::from(entry.encode_to_vec());
         let key = desk.credentials.signing_key();
-        v1::RecordRequest { signature: key.sign(lgsp_certs::Purpose::Entry, &body).into(), entry: body }
+        v1::RecordRequest {
+            signature: key.sign(lgsp_certs::Purpose::Entry, &body).into(),
+            entry: body,
+            ..v1::RecordRequest::default()
+        }
     });
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     request.metadata_mut().insert("traceparent", trace.parse().unwrap());

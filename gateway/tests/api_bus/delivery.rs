@@ -26,7 +26,7 @@ impl Inbox {
     async fn open(system: &System, parties: &[&str], credit: u32) -> Self {
         let mut inbox = Self::silent(system).await;
         let parties: Vec<String> = parties.iter().map(ToString::to_string).collect();
-        inbox.say(Say::Open(v1::OpenInbox { parties: parties.clone(), credit })).await;
+        inbox.say(Say::Open(v1::OpenInbox { parties: parties.clone(), credit, ..v1::OpenInbox::default() })).await;
         let Hear::Opened(opened) = inbox.hear().await.unwrap() else { panic!("not opened") };
         assert_eq!(opened.parties, parties);
         inbox
@@ -139,7 +139,13 @@ async fn a_declined_delivery_comes_again_after_a_pause() {
     let code = desk.admitted(&aid_elsewhere("k-1")).await;
     let mut inbox = Inbox::open(&binh, &[BINH], 1).await;
     let one = inbox.delivery().await;
-    inbox.say(Say::Decline(v1::Decline { deliveries: vec![one.r#ref.unwrap()], reason: "DISK_FULL".into() })).await;
+    inbox
+        .say(Say::Decline(v1::Decline {
+            deliveries: vec![one.r#ref.unwrap()],
+            reason: "DISK_FULL".into(),
+            ..v1::Decline::default()
+        }))
+        .await;
     assert_eq!(name(&inbox.delivery().await), (code, 1, 2));
 }
 
@@ -147,7 +153,7 @@ async fn a_declined_delivery_comes_again_after_a_pause() {
 async fn a_stream_that_breaks_the_rules_ends_with_the_rule() {
     let world = World::start().await;
     let binh = world.system("mot-cua-binh").await;
-    let open = || Say::Open(v1::OpenInbox { parties: vec![BINH.into()], credit: 1 });
+    let open = || Say::Open(v1::OpenInbox { parties: vec![BINH.into()], credit: 1, ..v1::OpenInbox::default() });
 
     let mut inbox = Inbox::silent(&binh).await;
     inbox.say(Say::Credit(v1::Credit { more: 1 })).await;
@@ -172,7 +178,9 @@ async fn nobody_opens_the_inbox_of_a_party_it_does_not_act_for() {
     let world = World::start().await;
     let desk = world.system("mot-cua").await;
     let mut inbox = Inbox::silent(&desk).await;
-    inbox.say(Say::Open(v1::OpenInbox { parties: vec![AN.into(), BINH.into()], credit: 1 })).await;
+    inbox
+        .say(Say::Open(v1::OpenInbox { parties: vec![AN.into(), BINH.into()], credit: 1, ..v1::OpenInbox::default() }))
+        .await;
     assert_eq!(reason(inbox.hear().await), Reason::ActsForMissing);
 }
 

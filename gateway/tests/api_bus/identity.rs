@@ -90,7 +90,12 @@ async fn acting_for_a_party_is_asked_of_every_service() {
     let desk = world.system("mot-cua").await;
     let (party, actor) = (BINH.to_owned(), "can.bo.1".to_owned());
     assert_eq!(reason(desk.get(BINH, "H99.101-250714-0001", false).await), Reason::ActsForMissing);
-    let read = v1::ReadRegistryRequest { acting_party: party.clone(), actor: actor.clone(), version: 0 };
+    let read = v1::ReadRegistryRequest {
+        acting_party: party.clone(),
+        actor: actor.clone(),
+        version: 0,
+        ..v1::ReadRegistryRequest::default()
+    };
     assert_eq!(reason(within(desk.registry().read(read)).await), Reason::ActsForMissing);
     let state =
         v1::UploadStateRequest { acting_party: party.clone(), actor: actor.clone(), sha256: vec![0; 32].into() };

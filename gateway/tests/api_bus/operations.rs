@@ -68,13 +68,22 @@ async fn a_registry_is_planned_applied_and_read_and_survives_a_restart() {
     world.restart().await;
     let operator = world.system("van-hanh").await;
     for (asked, number) in [(0, 2), (1, 1), (2, 2)] {
-        let read =
-            v1::ReadRegistryRequest { acting_party: OPERATOR.into(), actor: "van.hanh.1".into(), version: asked };
+        let read = v1::ReadRegistryRequest {
+            acting_party: OPERATOR.into(),
+            actor: "van.hanh.1".into(),
+            version: asked,
+            ..v1::ReadRegistryRequest::default()
+        };
         let read = within(operator.registry().read(read)).await.unwrap().into_inner();
         assert_eq!(read.version.unwrap().number, number);
         assert_eq!(read.files.len(), files().len());
     }
-    let unknown = v1::ReadRegistryRequest { acting_party: OPERATOR.into(), actor: "van.hanh.1".into(), version: 3 };
+    let unknown = v1::ReadRegistryRequest {
+        acting_party: OPERATOR.into(),
+        actor: "van.hanh.1".into(),
+        version: 3,
+        ..v1::ReadRegistryRequest::default()
+    };
     assert_eq!(reason(within(operator.registry().read(unknown)).await), Reason::RegistryVersionUnknown);
 }
 

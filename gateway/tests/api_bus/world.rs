@@ -282,7 +282,11 @@ impl System {
 
     pub(crate) fn signed_submission(&self, submission: &v1::Submission) -> v1::SubmitRequest {
         let submission = Bytes::from(submission.encode_to_vec());
-        v1::SubmitRequest { signature: self.sign(Purpose::Submission, &submission), submission }
+        v1::SubmitRequest {
+            signature: self.sign(Purpose::Submission, &submission),
+            submission,
+            ..v1::SubmitRequest::default()
+        }
     }
 
     pub(crate) async fn submit(&self, submission: &v1::Submission) -> Result<v1::SubmitResponse, Status> {
@@ -298,7 +302,8 @@ impl System {
 
     pub(crate) async fn record(&self, entry: &v1::Entry) -> Result<v1::RecordResponse, Status> {
         let entry = Bytes::from(entry.encode_to_vec());
-        let request = v1::RecordRequest { signature: self.sign(Purpose::Entry, &entry), entry };
+        let request =
+            v1::RecordRequest { signature: self.sign(Purpose::Entry, &entry), entry, ..v1::RecordRequest::default() };
         Ok(within(self.dossiers().record(request)).await?.into_inner())
     }
 

@@ -538,7 +538,9 @@ impl Inbox for Service {
         let shared = self.0.clone();
         tokio::spawn(async move {
             let say = |response| sender.send(Ok(v1::InboxResponse { response: Some(response) }));
-            let _ = say(inbox_response::Response::Opened(v1::Opened { parties: open.parties })).await;
+            let _ =
+                say(inbox_response::Response::Opened(v1::Opened { parties: open.parties, ..v1::Opened::default() }))
+                    .await;
             let mut changes = shared.changes.subscribe();
             let mut next = 0;
             loop {

@@ -37,7 +37,7 @@ pub(crate) fn signed(
     request: v1::RecordRequest,
     traceparent: Option<String>,
 ) -> Result<Signed<RecordedEntry>, Refusal> {
-    let v1::RecordRequest { entry: body, signature } = request;
+    let v1::RecordRequest { entry: body, signature, .. } = request;
     let message = v1::Entry::decode(body.clone())
         .map_err(|_| Refusal::new(Reason::Malformed).field("entry", "is not an lgsp.v1.Entry"))?;
     let mut fields = Fields::default();

@@ -279,7 +279,11 @@ mod tests {
     #[test]
     fn a_stream_is_opened_for_each_party_once_and_with_some_credit() {
         let open = |parties: &[&str], credit| {
-            open(&v1::OpenInbox { parties: parties.iter().map(ToString::to_string).collect(), credit })
+            open(&v1::OpenInbox {
+                parties: parties.iter().map(ToString::to_string).collect(),
+                credit,
+                ..v1::OpenInbox::default()
+            })
         };
         assert!(open(&["H57.101", "H57.102"], 1024).is_ok());
         assert_eq!(paths(&open(&["H57.101", "H57.101"], 0).unwrap_err()), ["open.parties[1]", "open.credit"]);
@@ -290,7 +294,9 @@ mod tests {
     fn a_reason_to_decline_is_a_word() {
         let named =
             v1::DeliveryRef { party: "H57.101".into(), dossier_code: "H57.101-250714-0001".into(), sequence: 1 };
-        let decline = |reason: &str| decline(&v1::Decline { deliveries: vec![named.clone()], reason: reason.into() });
+        let decline = |reason: &str| {
+            decline(&v1::Decline { deliveries: vec![named.clone()], reason: reason.into(), ..v1::Decline::default() })
+        };
         assert_eq!(decline("DISK_FULL").unwrap().len(), 1);
         assert_eq!(paths(&decline("bà Nguyễn Thị A không có mặt").unwrap_err()), ["decline.reason"]);
     }

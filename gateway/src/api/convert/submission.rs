@@ -27,7 +27,7 @@ const FORM_BYTES_MAX: usize = 1 << 20;
 /// # Errors
 /// `MALFORMED`, `FIELD_INVALID` with every problem.
 pub(crate) fn signed(request: v1::SubmitRequest, traceparent: Option<String>) -> Result<Signed<Submission>, Refusal> {
-    let v1::SubmitRequest { submission: body, signature } = request;
+    let v1::SubmitRequest { submission: body, signature, .. } = request;
     let message = v1::Submission::decode(body.clone())
         .map_err(|_| Refusal::new(Reason::Malformed).field("submission", "is not an lgsp.v1.Submission"))?;
     let mut fields = Fields::default();

@@ -76,6 +76,7 @@ pub(super) fn opening_record(opening: &Opening) -> store_v1::Opening {
         received_at: opening.received_at.unix_seconds(),
         acceptance_due: opening.acceptance_due.map(BusinessTime::unix_seconds),
         route_rule: opening.route_rule.clone(),
+        number_source: store_v1::NumberSource::Unspecified.into(),
     }
 }
 

@@ -78,7 +78,14 @@ fn entry(what: Option<Said>) -> v1::Entry {
 }
 
 fn parse(message: &v1::Entry) -> Result<Signed<RecordedEntry>, Refusal> {
-    signed(v1::RecordRequest { entry: message.encode_to_vec().into(), signature: bytes::Bytes::new() }, None)
+    signed(
+        v1::RecordRequest {
+            entry: message.encode_to_vec().into(),
+            signature: bytes::Bytes::new(),
+            ..v1::RecordRequest::default()
+        },
+        None,
+    )
 }
 
 fn problems(message: &v1::Entry) -> Vec<String> {

@@ -38,7 +38,14 @@ fn good() -> v1::Submission {
 
 fn parse(message: &v1::Submission) -> Result<Signed<Submission>, Refusal> {
     let body = Bytes::from(message.encode_to_vec());
-    signed(v1::SubmitRequest { submission: body, signature: Bytes::from_static(b"signature") }, None)
+    signed(
+        v1::SubmitRequest {
+            submission: body,
+            signature: Bytes::from_static(b"signature"),
+            ..v1::SubmitRequest::default()
+        },
+        None,
+    )
 }
 
 fn problems(message: &v1::Submission) -> Vec<String> {
@@ -186,7 +193,11 @@ fn lists_have_bounds_and_an_alias_comes_once() {
 
 #[test]
 fn bytes_that_are_no_submission_are_malformed() {
-    let request = v1::SubmitRequest { submission: Bytes::from_static(b"\xff\xff\xff"), signature: Bytes::new() };
+    let request = v1::SubmitRequest {
+        submission: Bytes::from_static(b"\xff\xff\xff"),
+        signature: Bytes::new(),
+        ..v1::SubmitRequest::default()
+    };
     assert_eq!(signed(request, None).unwrap_err().reason(), Reason::Malformed);
 }
 
