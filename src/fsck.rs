@@ -120,6 +120,8 @@ fn report_json(report: &Report) -> Value {
         "bodies_checked": report.bodies,
         "erased": report.erased,
         "index_compared_at": report.compared,
+        "snapshots_compared": report.snapshots,
+        "snapshots_unusable": report.snapshots_unusable,
         "problems": report.problems.iter().map(problem).collect::<Value>(),
         "more_problems": report.more,
     })
@@ -130,6 +132,14 @@ fn report_text(report: &Report, lang: Lang) -> String {
         Some(position) => lang.pick(format!("khớp đến bản ghi {position}"), format!("compared at record {position}")),
         None => lang.pick("không có", "there is none").to_owned(),
     };
+    let snapshots = match (report.snapshots, report.snapshots_unusable) {
+        (0, 0) => lang.pick("không có", "there are none").to_owned(),
+        (compared, 0) => lang.pick(format!("{compared} khớp"), format!("{compared} compared")),
+        (compared, unusable) => lang.pick(
+            format!("{compared} khớp, {unusable} không dùng được"),
+            format!("{compared} compared, {unusable} of no use"),
+        ),
+    };
     let figures = Table::of_pairs([
         (lang.pick("Bản ghi", "Records"), report.records.to_string()),
         (lang.pick("Hồ sơ", "Dossiers"), report.dossiers.to_string()),
@@ -139,6 +149,7 @@ fn report_text(report: &Report, lang: Lang) -> String {
         (lang.pick("Nội dung đã kiểm", "Bodies checked"), report.bodies.to_string()),
         (lang.pick("Nội dung đã xoá", "Bodies erased"), report.erased.to_string()),
         (lang.pick("Chỉ mục", "Index"), index),
+        (lang.pick("Ảnh chụp chỉ mục", "Snapshots of it"), snapshots),
     ]);
     if report.is_sound() {
         return format!("{figures}{}\n", lang.pick("Không có lỗi", "All is well"));

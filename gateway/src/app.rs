@@ -281,6 +281,12 @@ fn in_words(progress: &Progress) -> String {
     match progress {
         Progress::JournalOpened { durable, .. } => format!("the journal is open, its last record is {durable}"),
         Progress::Rebuilding { why, .. } => format!("making the index again: {why}"),
+        Progress::SnapshotPassedOver { position, why } => {
+            format!("passing over the snapshot at record {position}: {why}")
+        }
+        Progress::SnapshotLoaded { position, entries, of } => {
+            format!("making the index from the snapshot at record {position}: {entries} of {of} entries")
+        }
         Progress::CatchingUp { applied, durable } => format!("bringing the index up to date: {applied} of {durable}"),
     }
 }

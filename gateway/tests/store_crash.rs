@@ -6,11 +6,12 @@ mod store_support;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use lgsp_gateway::store::contract::sample::{
     self, AUTHORITY, DAY, DESK, PORTAL, acknowledgement, admission, at, code, opened, party, progressed,
 };
-use lgsp_gateway::store::sled::{Limits, SledStore};
+use lgsp_gateway::store::sled::{Limits, Progress, SledStore};
 use lgsp_gateway::store::{Bodies, Commit, CommitError, Stage, Store};
 use lgsp_journal::seal::NodeKey;
 use lgsp_journal::testing::{Disk, Fault};
@@ -22,9 +23,21 @@ fn node_key(dir: &Path) -> NodeKey {
 
 /// Opens the store whose journal and keys are on `disk`. Both keep to names of their own.
 fn open(disk: &Disk, key: &NodeKey, index: &Path) -> Arc<SledStore> {
-    // Small segments, so that rolling over is among what is interrupted.
-    let limits = Limits { segment_bytes: 4_096, ..Limits::default() };
-    Arc::new(SledStore::open_on(disk.files(), disk.files(), key, index, limits).unwrap())
+    open_told(disk, key, index).0
+}
+
+/// As [`open`], and whether the index was made from a snapshot.
+fn open_told(disk: &Disk, key: &NodeKey, index: &Path) -> (Arc<SledStore>, bool) {
+    // Small segments and many snapshots, so that rolling over and taking one are among what is interrupted.
+    let limits = Limits { segment_bytes: 4_096, snapshot_every: 3, ..Limits::default() };
+    let from_snapshot = AtomicBool::new(false);
+    let told = |progress| {
+        if matches!(progress, Progress::SnapshotLoaded { .. }) {
+            from_snapshot.store(true, Ordering::Relaxed);
+        }
+    };
+    let store = SledStore::open_on(disk.files(), disk.files(), key, index, limits, told).unwrap();
+    (Arc::new(store), from_snapshot.into_inner())
 }
 
 /// Something that was answered, and how many writes there had been by then.
@@ -114,6 +127,7 @@ async fn whatever_was_answered_survives_a_kill_and_a_power_cut_after_every_write
     let total = disk.operations();
     drop(store);
     assert!(total > 20, "the disk has seen only {total} operations");
+    let mut from_snapshots = 0;
 
     for operations in 0..=total {
         let killed = disk.killed_after(operations);
@@ -121,7 +135,8 @@ async fn whatever_was_answered_survives_a_kill_and_a_power_cut_after_every_write
         for (name, disk) in [("killed", killed), ("cut", cut)] {
             // Without an index, as after losing it.
             let index = folder.path().join(format!("{name}-{operations}"));
-            let store = open(&disk, &key, &index);
+            let (store, from_snapshot) = open_told(&disk, &key, &index);
+            from_snapshots += u32::from(from_snapshot);
             holds(&*store, &answered, operations).await;
             store.close().await;
             // And the life that went on is there as well.
@@ -130,6 +145,7 @@ async fn whatever_was_answered_survives_a_kill_and_a_power_cut_after_every_write
             store.close().await;
         }
     }
+    assert!(from_snapshots > 20, "only {from_snapshots} were made from a snapshot");
 }
 
 #[tokio::test]

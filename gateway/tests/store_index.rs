@@ -5,11 +5,13 @@
 mod store_support;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use lgsp_gateway::store::contract::sample::{AUTHORITY, DESK, PORTAL, acknowledgement, code, opened, party};
 use lgsp_gateway::store::data_folder::FolderError;
-use lgsp_gateway::store::sled::{OpenError, Progress};
+use lgsp_gateway::store::fsck::{Invariant, fsck};
+use lgsp_gateway::store::sled::{Limits, OpenError, Options, Progress, SledStore};
 use lgsp_gateway::store::{Bodies, Commit, Stage, Store};
 use lgsp_journal::seal::{KeyId, KeyRing, NodeKey};
 use lgsp_journal::{Files, RealFiles};
@@ -139,6 +141,123 @@ async fn an_index_of_another_journal_is_moved_aside() {
     fs::remove_dir_all(folder.path().join("index")).unwrap();
     copy(&other.path().join("index"), &folder.path().join("index"));
     is_made_again(folder.path(), &before).await;
+}
+
+/// Fills a data folder of which two snapshots are taken on the way, and answers what could be seen in it and where they were
+/// taken, the newest first.
+async fn photographed(dir: &Path) -> (String, Vec<u64>) {
+    let store = Arc::new(SledStore::open(&with_snapshots(dir), |_| ()).unwrap());
+    fill(&*store, 20).await;
+    let before = seen(&*store, 20, &PARTIES).await;
+    store.close().await;
+    let names = fs::read_dir(dir.join("snapshots")).unwrap().map(|entry| entry.unwrap().file_name());
+    let names = names.filter_map(|name| name.to_str().unwrap().strip_suffix(".snapshot")?.parse().ok());
+    let mut positions: Vec<u64> = names.collect();
+    positions.sort_unstable_by(|a, b| b.cmp(a));
+    assert_eq!(positions.len(), 2);
+    (before, positions)
+}
+
+/// Small segments, so that the first one is not looked at when the journal is opened.
+fn with_snapshots(dir: &Path) -> Options {
+    let Options { dir, node_key, limits } = store_support::options(dir);
+    Options { dir, node_key, limits: Limits { snapshot_every: 5, segment_bytes: 4_096, ..limits } }
+}
+
+fn snapshot(dir: &Path, position: u64) -> PathBuf {
+    dir.join("snapshots").join(format!("{position:020}.snapshot"))
+}
+
+/// Opens a folder whose index is gone, and answers from which record on the journal was read.
+async fn rebuilt_from(dir: &Path, before: &str) -> (u64, Vec<Progress>) {
+    fs::remove_dir_all(dir.join("index")).unwrap();
+    let (store, progress) = open(dir);
+    assert!(rebuilt(&progress), "{progress:?}");
+    assert_eq!(seen(&*store, 20, &PARTIES).await, before);
+    store.close().await;
+    let loaded = progress.iter().find_map(|step| match step {
+        Progress::SnapshotLoaded { position, entries, of } if entries == of => Some(*position),
+        _ => None,
+    });
+    let caught_up = progress.iter().any(|step| matches!(step, Progress::CatchingUp { applied: 40, durable: 40 }));
+    assert_eq!(caught_up, loaded != Some(40));
+    (loaded.map_or(1, |position| position + 1), progress)
+}
+
+#[tokio::test]
+async fn a_rebuild_reads_only_what_came_after_the_newest_snapshot() {
+    let folder = tempfile::tempdir().unwrap();
+    let (before, positions) = photographed(folder.path()).await;
+    // What a rebuild must not need: if a record before the snapshot were read, it would be found damaged.
+    let segment = folder.path().join("journal").join("0000000001.seg");
+    let mut bytes = fs::read(&segment).unwrap();
+    let sound = bytes.clone();
+    bytes[64 + 52 + 8 + 40] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+    fs::remove_dir_all(folder.path().join("index")).unwrap();
+    let (store, progress) = open(folder.path());
+    assert!(rebuilt(&progress), "{progress:?}");
+    assert!(store.event(&code(1), 1, Bodies::With).await.is_err(), "the damage is not where it should be");
+    assert_eq!(store.dossier(&code(1)).await.unwrap().unwrap().sequence, 2);
+    store.close().await;
+    fs::write(&segment, sound).unwrap();
+    assert_eq!(rebuilt_from(folder.path(), &before).await.0, positions[0] + 1);
+    let report = fsck(folder.path(), &node_key(folder.path()), |_| ()).unwrap();
+    assert_eq!((report.snapshots, report.snapshots_unusable), (2, 0));
+}
+
+#[tokio::test]
+async fn a_damaged_snapshot_is_passed_over_for_the_one_before_and_then_for_the_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let (before, positions) = photographed(folder.path()).await;
+    let spoil = |position| {
+        let file = snapshot(folder.path(), position);
+        let mut bytes = fs::read(&file).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(file, bytes).unwrap();
+    };
+    spoil(positions[0]);
+    let (from, progress) = rebuilt_from(folder.path(), &before).await;
+    assert_eq!(from, positions[1] + 1);
+    assert!(progress.iter().any(|step| matches!(step, Progress::SnapshotPassedOver { .. })), "{progress:?}");
+    spoil(positions[1]);
+    assert_eq!(rebuilt_from(folder.path(), &before).await.0, 1);
+    let report = fsck(folder.path(), &node_key(folder.path()), |_| ()).unwrap();
+    assert_eq!((report.snapshots, report.snapshots_unusable), (0, 2));
+    assert!(!report.problems.iter().any(|problem| problem.invariant == Invariant::Index), "{:?}", report.problems);
+}
+
+#[tokio::test]
+async fn a_snapshot_of_another_journal_is_passed_over() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (before, positions) = photographed(folder.path()).await;
+    let (_, of_other) = photographed(other.path()).await;
+    for position in positions {
+        fs::remove_file(snapshot(folder.path(), position)).unwrap();
+    }
+    for position in of_other {
+        fs::copy(snapshot(other.path(), position), snapshot(folder.path(), position)).unwrap();
+    }
+    assert_eq!(rebuilt_from(folder.path(), &before).await.0, 1);
+}
+
+#[tokio::test]
+async fn fsck_finds_a_snapshot_that_says_something_else_than_the_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, positions) = photographed(folder.path()).await;
+    let file = snapshot(folder.path(), positions[0]);
+    let mut bytes = fs::read(&file).unwrap();
+    // An alias that the journal does not know, under a digest that is right.
+    let at = bytes.windows(6).rposition(|window| window == b"\x05G22-1").unwrap();
+    bytes[at + 5] = b'z';
+    let end = bytes.len() - 32;
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes[..end]);
+    bytes[end..].copy_from_slice(digest.as_ref());
+    fs::write(&file, bytes).unwrap();
+    let report = fsck(folder.path(), &node_key(folder.path()), |_| ()).unwrap();
+    let found = |what: &str| report.problems.iter().any(|p| p.invariant == Invariant::Index && p.what.contains(what));
+    assert!(found("in the snapshot") && found("alias/G22-z"));
 }
 
 #[tokio::test]

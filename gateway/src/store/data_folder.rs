@@ -15,6 +15,9 @@ pub(super) const JOURNAL: &str = "journal";
 /// The data keys' part of a data folder.
 pub(super) const KEYS: &str = "keys";
 
+/// The snapshots' part of a data folder. All of it may be lost: it is made again in time.
+pub(super) const SNAPSHOTS: &str = "snapshots";
+
 /// Why a part of a data folder cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
@@ -66,6 +69,8 @@ pub(super) struct Stopped {
     /// What the journal is made of and where it is damaged: it was read whole.
     pub(super) journal: lgsp_journal::Report,
     pub(super) keys: KeyRing,
+    /// Where snapshots of the index are, if there are any.
+    pub(super) snapshots: Option<Arc<dyn Files>>,
 }
 
 /// Reads the data folder `dir` as it was left, and keeps every other process out.
@@ -76,7 +81,9 @@ pub(super) fn open_stopped(dir: &Path, node_key: &Path) -> Result<Stopped, Canno
     let journal = hold_existing(dir, JOURNAL)?;
     let keys = KeyRing::open(hold_existing(dir, KEYS)?, &NodeKey::load(node_key)?)?;
     let (reader, journal) = Reader::rescue(journal).map_err(CannotRead::Journal)?;
-    Ok(Stopped { reader, journal, keys })
+    // Never missed: an older version took none.
+    let snapshots = hold_existing(dir, SNAPSHOTS).ok();
+    Ok(Stopped { reader, journal, keys, snapshots })
 }
 
 /// Opens a part of the data folder `dir`, creating it if it is missing, and keeps every other process out.

@@ -17,12 +17,23 @@ use tracing::{error, warn};
 
 use super::index_folder::{IndexError, IndexFolder, Sled};
 use super::overlay::{Change, Overlay};
+use super::snapshot::Photographer;
 
 /// Operations in one batch, with the mark. Larger batches over scattered keys cost sled gigabytes of memory.
 const BATCH: usize = 64;
 
-/// Changes that may wait for sled, some 10 MB: enough to ride out a checkpoint, little enough to restart from.
-const ROOM: usize = 50_000;
+/// Changes that may wait for sled.
+///
+/// Usually some 10 MB: enough to ride out a checkpoint, little enough to restart from. After a start that had to make the index
+/// again some 100 MB, until that has drained: sled takes ten times as long to write an index as it takes to make one, and nobody
+/// should have to wait for it, since everything can be read from here.
+const ROOM: Room = Room { usually: 50_000, at_first: 500_000 };
+
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    usually: usize,
+    at_first: usize,
+}
 
 /// Records between two checkpoints: what a start after a power cut has to replay, in a second or so.
 const CHECKPOINT_EVERY: u64 = 20_000;
@@ -41,8 +52,7 @@ pub(super) struct Follower {
 struct Shared {
     overlay: Overlay,
     queue: Mutex<Queue>,
-    /// Changes that may wait.
-    limit: usize,
+    room_usually: usize,
     /// Something waits, or the end has come.
     work: Condvar,
     /// There is room again.
@@ -60,6 +70,8 @@ struct Queue {
     /// The number of the last step.
     last_step: u64,
     changes: usize,
+    /// Changes that may wait now.
+    limit: usize,
     end: Option<End>,
 }
 
@@ -81,19 +93,30 @@ struct Step {
 }
 
 impl Follower {
-    /// Starts following into `index`, which holds everything up to `applied`.
+    /// Starts following into `index`, which holds everything up to `applied`; `photographer` takes its snapshots.
     ///
     /// # Errors
     /// No thread could be started.
-    pub(super) fn start(index: Sled, folder: IndexFolder, applied: Position) -> io::Result<Self> {
-        Self::start_with(ROOM, index, folder, applied)
+    pub(super) fn start(
+        index: Sled,
+        folder: IndexFolder,
+        applied: Position,
+        photographer: Option<Photographer>,
+    ) -> io::Result<Self> {
+        Self::start_with(ROOM, index, folder, applied, photographer)
     }
 
-    fn start_with(limit: usize, index: Sled, folder: IndexFolder, applied: Position) -> io::Result<Self> {
+    fn start_with(
+        room: Room,
+        index: Sled,
+        folder: IndexFolder,
+        applied: Position,
+        photographer: Option<Photographer>,
+    ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             overlay: Overlay::default(),
-            queue: Mutex::default(),
-            limit,
+            queue: Mutex::new(Queue { limit: room.at_first, ..Queue::default() }),
+            room_usually: room.usually,
             work: Condvar::new(),
             room: Condvar::new(),
             visible: AtomicU64::new(applied.0),
@@ -101,7 +124,14 @@ impl Follower {
             failed: AtomicBool::new(false),
         });
         // What a killed process left may only be in the page cache, so the first checkpoint is owed from the start.
-        let writer = Writer { shared: Arc::clone(&shared), index, folder, durable: Position::ORIGIN };
+        let writer = Writer {
+            shared: Arc::clone(&shared),
+            index,
+            folder,
+            durable: Position::ORIGIN,
+            is_whole: true,
+            photographer,
+        };
         let thread = std::thread::Builder::new().name("lgsp-follower".to_owned()).spawn(move || writer.run())?;
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
@@ -132,19 +162,30 @@ impl Follower {
             // The position moves on even if nothing else does.
             steps.push(Vec::new());
         }
+        self.push_steps(steps, Some(position));
+    }
+
+    /// Hands on a part of a snapshot, as [`Follower::push`] does a record. The last part names the record it was taken at.
+    pub(super) fn load(&self, part: Vec<Change>, taken_at: Option<Position>) {
+        self.push_steps(vec![part], taken_at);
+    }
+
+    fn push_steps(&self, steps: Vec<Vec<Change>>, position: Option<Position>) {
         let shared = &self.shared;
         let mut queue = shared.queue();
-        while queue.changes > shared.limit && !self.has_failed() {
+        while queue.changes > queue.limit && !self.has_failed() {
             queue = shared.room.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
         let first = queue.last_step + 1;
         shared.overlay.apply(first, &steps);
-        shared.visible.store(position.0, Ordering::Release);
+        if let Some(position) = position {
+            shared.visible.store(position.0, Ordering::Release);
+        }
         queue.last_step += steps.len() as u64;
         let last = queue.last_step;
         for (number, changes) in (first..).zip(steps) {
             queue.changes += changes.len();
-            queue.steps.push_back(Step { number, changes, completes: (number == last).then_some(position) });
+            queue.steps.push_back(Step { number, changes, completes: position.filter(|_| number == last) });
         }
         shared.work.notify_one();
     }
@@ -185,11 +226,16 @@ struct Writer {
     folder: IndexFolder,
     /// The position of the last checkpoint.
     durable: Position,
+    /// Whether the index holds nothing of records after the last it holds in full.
+    is_whole: bool,
+    photographer: Option<Photographer>,
 }
 
 /// What to do next.
 enum Next {
     Write(Vec<Step>),
+    /// Nothing waits, and a snapshot is under way.
+    Photograph,
     Checkpoint,
     End(End),
 }
@@ -208,10 +254,12 @@ impl Writer {
             match self.next() {
                 Next::Write(steps) => {
                     self.write(&steps)?;
+                    self.photograph()?;
                     if self.applied().0 - self.durable.0 >= CHECKPOINT_EVERY {
                         self.checkpoint()?;
                     }
                 }
+                Next::Photograph => self.photograph()?,
                 Next::Checkpoint => self.checkpoint()?,
                 Next::End(End::Finish) => return self.checkpoint(),
                 Next::End(End::Abandon) => return Ok(()),
@@ -227,6 +275,7 @@ impl Writer {
                 Some(End::Abandon) => return Next::End(End::Abandon),
                 Some(End::Finish) if queue.steps.is_empty() => return Next::End(End::Finish),
                 _ if !queue.steps.is_empty() => return Next::Write(self.take(&mut queue)),
+                _ if self.photographer.as_ref().is_some_and(Photographer::is_busy) => return Next::Photograph,
                 _ => {}
             }
             if self.applied() == self.durable {
@@ -255,15 +304,22 @@ impl Writer {
             taken.extend(queue.steps.pop_front());
         }
         queue.changes -= taken.iter().map(|step| step.changes.len()).sum::<usize>();
+        if queue.changes <= self.shared.room_usually {
+            queue.limit = self.shared.room_usually;
+        }
         taken
     }
 
-    fn write(&self, steps: &[Step]) -> Result<(), IndexError> {
+    fn write(&mut self, steps: &[Step]) -> Result<(), IndexError> {
         let mut latest: BTreeMap<&Bytes, &Option<Bytes>> = BTreeMap::new();
         for change in steps.iter().flat_map(|step| &step.changes) {
             latest.insert(&change.key, &change.value);
         }
         let complete = steps.iter().rev().find_map(|step| step.completes);
+        if let Some(photographer) = &mut self.photographer {
+            photographer.put_aside(&self.index, latest.keys().copied())?;
+        }
+        self.is_whole = steps.last().is_none_or(|step| step.completes.is_some());
         self.index.write(latest, complete.map(|position| self.folder.mark(position)))?;
         if let Some(position) = complete {
             self.shared.applied.store(position.0, Ordering::Release);
@@ -273,6 +329,15 @@ impl Writer {
             self.shared.overlay.retire(steps.iter().flat_map(|step| &step.changes), last.number);
         }
         self.shared.room.notify_all();
+        Ok(())
+    }
+
+    /// Goes on with a snapshot, if there is one to be taken.
+    fn photograph(&mut self) -> Result<(), IndexError> {
+        let applied = self.applied();
+        if let Some(photographer) = &mut self.photographer {
+            photographer.go_on(&self.index, applied, self.is_whole)?;
+        }
         Ok(())
     }
 
@@ -337,7 +402,8 @@ mod tests {
         const LIMIT: usize = 500;
         let dir = tempfile::tempdir().unwrap();
         let (index, folder, applied) = open(dir.path());
-        let follower = Follower::start_with(LIMIT, index.clone(), folder, applied).unwrap();
+        let room = Room { usually: LIMIT, at_first: LIMIT };
+        let follower = Follower::start_with(room, index.clone(), folder, applied, None).unwrap();
         for position in 1..=1_000u64 {
             let first = position as u32 * 3;
             // Ten keys of its own, and one that every record changes.
@@ -365,7 +431,7 @@ mod tests {
     fn a_record_that_changes_nothing_still_moves_the_mark() {
         let dir = tempfile::tempdir().unwrap();
         let (index, folder, applied) = open(dir.path());
-        let follower = Follower::start(index, folder, applied).unwrap();
+        let follower = Follower::start(index, folder, applied, None).unwrap();
         follower.push(Position(1), Vec::new());
         follower.finish();
         drop(follower);
@@ -383,8 +449,10 @@ mod tests {
             .collect();
         let dir = tempfile::tempdir().unwrap();
         let (index, folder, applied) = open(dir.path());
-        let follower = Follower::start(index.clone(), folder.clone(), applied).unwrap();
-        let writer = Writer { shared: Arc::clone(&follower.shared), index, folder, durable: Position::ORIGIN };
+        let follower = Follower::start(index.clone(), folder.clone(), applied, None).unwrap();
+        let shared = Arc::clone(&follower.shared);
+        let durable = Position::ORIGIN;
+        let mut writer = Writer { shared, index, folder, durable, is_whole: true, photographer: None };
         let mut queue = Queue { changes: 160, steps, ..Queue::default() };
         let mut marks = Vec::new();
         while !queue.steps.is_empty() {

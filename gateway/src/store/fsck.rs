@@ -8,6 +8,7 @@ mod books;
 
 use std::path::Path;
 
+use bytes::Bytes;
 use lgsp_domain::apply::Inconsistent;
 use lgsp_journal::seal::KeyRing;
 use lgsp_journal::{Position, Reader};
@@ -16,8 +17,9 @@ use super::data_folder::{CannotRead, Stopped, open_stopped};
 use super::index::{self, Contradiction};
 use super::index_folder::{IndexFolder, Sled};
 use super::keys;
-use super::overlay::{Base, Memory};
+use super::overlay::{Base, Entries, Memory};
 use super::records;
+use super::snapshot::Snapshots;
 use books::Books;
 
 /// Problems that are told one by one; the rest is only counted.
@@ -143,6 +145,10 @@ pub struct Report {
     pub erased: u64,
     /// The record up to which there was an index to compare; `None` when there was no usable one.
     pub compared: Option<u64>,
+    /// Snapshots of the index that were compared as well.
+    pub snapshots: u64,
+    /// Snapshots that cannot be used: a rebuild passes over them, so they are no problem.
+    pub snapshots_unusable: u64,
     /// Everything that is not as it should be, in the order in which it was found.
     pub problems: Vec<Problem>,
     /// How many more there are.
@@ -170,7 +176,7 @@ impl Report {
 /// # Errors
 /// See [`CannotRead`]: nothing was checked. What is found wrong is no error but in the [`Report`].
 pub fn fsck(dir: &Path, node_key: &Path, progress: impl Fn(Progress)) -> Result<Report, CannotRead> {
-    let Stopped { reader, journal, keys } = open_stopped(dir, node_key)?;
+    let Stopped { reader, journal, keys, snapshots } = open_stopped(dir, node_key)?;
     progress(Progress::JournalRead { last: journal.last.0 });
 
     let mut report = Report { journal, ..Report::default() };
@@ -180,7 +186,8 @@ pub fn fsck(dir: &Path, node_key: &Path, progress: impl Fn(Progress)) -> Result<
     }
     let mut check = Check { books: Books::default(), memory: Memory::default(), keys, report };
     let index = check.open_index(dir, &reader);
-    check.replay(&reader, index.as_ref(), &progress);
+    let snapshots = snapshots.map(|files| Snapshots::new(files, reader.clone()));
+    check.replay(&reader, index.as_ref(), snapshots.as_ref(), &progress);
     let Check { books, memory, mut report, .. } = check;
     books.close(&memory, &mut report);
     Ok(report)
@@ -211,8 +218,15 @@ impl Check {
         }
     }
 
-    fn replay(&mut self, reader: &Reader, index: Option<&(Sled, Position)>, progress: &dyn Fn(Progress)) {
+    fn replay(
+        &mut self,
+        reader: &Reader,
+        index: Option<&(Sled, Position)>,
+        snapshots: Option<&Snapshots>,
+        progress: &dyn Fn(Progress),
+    ) {
         let last = self.report.journal.last;
+        let taken: Vec<Position> = snapshots.and_then(|snapshots| snapshots.positions().ok()).unwrap_or_default();
         let compare_at = index.map(|(_, applied)| *applied);
         if compare_at == Some(Position::ORIGIN) {
             self.compare(index);
@@ -233,6 +247,12 @@ impl Check {
                 if compare_at == Some(position) {
                     progress(Progress::Comparing);
                     self.compare(index);
+                }
+                if let Some(snapshots) = snapshots
+                    && taken.contains(&position)
+                {
+                    progress(Progress::Comparing);
+                    self.compare_snapshot(snapshots, position);
                 }
                 if position.0 % REPORT_EVERY == 0 || position == last {
                     progress(Progress::Replayed { position: position.0, last: last.0 });
@@ -267,40 +287,66 @@ impl Check {
     fn compare(&mut self, index: Option<&(Sled, Position)>) {
         let Some((index, applied)) = index else { return };
         self.report.compared = Some(applied.0);
-        let mut expected = self.memory.0.iter().peekable();
-        let mut from = Vec::new();
-        loop {
-            let slice = match index.range(&from, &[u8::MAX], SLICE) {
-                Ok(slice) => slice,
-                Err(error) => return self.report.found(Invariant::Index, None, error.to_string()),
-            };
-            let is_last = slice.len() < SLICE;
-            for (key, value) in slice {
-                from = keys::after(key.to_vec());
-                if !keys::is_projected(&key) {
-                    continue;
+        let (mut slice, mut from, mut is_last) = (Entries::new().into_iter(), Vec::new(), false);
+        let entries = std::iter::from_fn(|| {
+            loop {
+                if let Some((key, value)) = slice.next() {
+                    from = keys::after(key.to_vec());
+                    return Some(Ok((key, value)));
                 }
-                while let Some((missing, _)) = expected.next_if(|(expected, _)| **expected < key) {
-                    self.report.found(Invariant::Index, None, format!("{} is missing", keys::describe(missing)));
+                if is_last {
+                    return None;
                 }
-                match expected.next_if(|(expected, _)| **expected == key) {
-                    Some((_, expected)) if *expected == value => {}
-                    Some(_) => {
-                        let what = format!("{} is not what the journal says", keys::describe(&key));
-                        self.report.found(Invariant::Index, None, what);
+                match index.range(&from, &[u8::MAX], SLICE) {
+                    Ok(read) => {
+                        is_last = read.len() < SLICE;
+                        slice = read.into_iter();
                     }
-                    None => {
-                        let what = format!("{} is nothing the journal knows of", keys::describe(&key));
-                        self.report.found(Invariant::Index, None, what);
+                    Err(error) => {
+                        is_last = true;
+                        return Some(Err(error.to_string()));
                     }
                 }
             }
-            if is_last {
-                break;
+        });
+        self.compare_entries("", entries);
+    }
+
+    /// Compares a snapshot with what the projection has made so far. One that a rebuild would pass over is only counted.
+    fn compare_snapshot(&mut self, snapshots: &Snapshots, position: Position) {
+        match snapshots.open(position) {
+            Ok(snapshot) => {
+                self.report.snapshots += 1;
+                let entries = snapshot.entries().map(|entry| entry.map_err(|error| error.to_string()));
+                self.compare_entries(&format!("in the snapshot at record {position}, "), entries);
+            }
+            Err(_) => self.report.snapshots_unusable += 1,
+        }
+    }
+
+    fn compare_entries(&mut self, place: &str, entries: impl Iterator<Item = Result<(Bytes, Bytes), String>>) {
+        let Self { memory, report, .. } = self;
+        let mut found = |what: String| report.found(Invariant::Index, None, format!("{place}{what}"));
+        let mut expected = memory.0.iter().peekable();
+        for entry in entries {
+            let (key, value) = match entry {
+                Ok(entry) => entry,
+                Err(error) => return found(error),
+            };
+            if !keys::is_projected(&key) {
+                continue;
+            }
+            while let Some((missing, _)) = expected.next_if(|(expected, _)| **expected < key) {
+                found(format!("{} is missing", keys::describe(missing)));
+            }
+            match expected.next_if(|(expected, _)| **expected == key) {
+                Some((_, expected)) if *expected == value => {}
+                Some(_) => found(format!("{} is not what the journal says", keys::describe(&key))),
+                None => found(format!("{} is nothing the journal knows of", keys::describe(&key))),
             }
         }
         for (missing, _) in expected {
-            self.report.found(Invariant::Index, None, format!("{} is missing", keys::describe(missing)));
+            found(format!("{} is missing", keys::describe(missing)));
         }
     }
 }

@@ -57,6 +57,9 @@ pub(super) enum IndexError {
     /// It can be opened and is not what it should be.
     #[error("{0}")]
     Distrusted(String),
+    /// It cannot be read back.
+    #[error(transparent)]
+    Read(#[from] ReadError),
 }
 
 impl IndexFolder {
@@ -228,6 +231,11 @@ impl fmt::Debug for Sled {
 }
 
 impl Sled {
+    /// Whether nothing was ever written to it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Writes `changes` and the mark, all or nothing; durable with the next checkpoint.
     ///
     /// # Errors

@@ -25,6 +25,7 @@ mod overlay;
 pub mod read_only;
 mod records;
 pub mod sled;
+mod snapshot;
 
 use std::fmt;
 use std::ops::Range;

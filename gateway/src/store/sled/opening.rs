@@ -16,12 +16,21 @@ use lgsp_journal::{Files, Opened, Position, Recovered};
 use super::super::data_folder::{self, FolderError};
 use super::super::follower::Follower;
 use super::super::index_folder::{IndexError, IndexFolder, Sled};
+use super::super::overlay::Change;
+use super::super::snapshot::{Photographer, Snapshots};
 use super::super::*;
 use super::SledStore;
 use super::committing::{Inner, Pending, Projector};
 
 /// Records between two reports of progress.
 const REPORT_EVERY: u64 = 5_000;
+
+/// Entries of a snapshot that are written at a time. They come in the order of their keys, which sled takes in larger batches
+/// than scattered ones.
+const LOAD_PART: usize = 512;
+
+/// Entries of a snapshot between two reports of progress.
+const LOAD_REPORT_EVERY: u64 = 50_000;
 
 /// Where a store is and how it is kept.
 #[derive(Clone, Debug)]
@@ -41,11 +50,18 @@ pub struct Limits {
     pub queue: usize,
     /// Where a segment of the journal ends, in bytes.
     pub segment_bytes: u64,
+    /// Records between two snapshots of the index, at least.
+    pub snapshot_every: u64,
 }
+
+/// Records between two snapshots: half a minute of rebuilding at worst, and a file that is written seldom. A large index is
+/// photographed when half as many records have come as it has entries, so a rebuild then costs at most about half as much
+/// again as reading its snapshot.
+const SNAPSHOT_EVERY: u64 = 50_000;
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { queue: 8_192, segment_bytes: lgsp_journal::DEFAULT_SEGMENT_BYTES }
+        Self { queue: 8_192, segment_bytes: lgsp_journal::DEFAULT_SEGMENT_BYTES, snapshot_every: SNAPSHOT_EVERY }
     }
 }
 
@@ -67,6 +83,22 @@ pub enum Progress {
         why: String,
         /// What became of the old one.
         aside: PathBuf,
+    },
+    /// A snapshot is of no use; an older one is tried, or the journal is read from its beginning.
+    SnapshotPassedOver {
+        /// The record it was taken at.
+        position: u64,
+        /// Why.
+        why: String,
+    },
+    /// The index is made from a snapshot.
+    SnapshotLoaded {
+        /// The record it was taken at: only later ones are read from the journal.
+        position: u64,
+        /// Entries taken from it so far.
+        entries: u64,
+        /// Entries it has.
+        of: u64,
     },
     /// Records that the index lacked have been applied.
     CatchingUp {
@@ -100,6 +132,7 @@ pub enum OpenError {
 /// The parts of a data folder.
 struct Parts<'a> {
     journal: Arc<dyn Files>,
+    snapshots: Arc<dyn Files>,
     keys: KeyRing,
     dir: &'a Path,
     limits: Limits,
@@ -116,12 +149,13 @@ impl SledStore {
         // The journal's lock keeps every other process out of the whole data folder.
         let journal = data_folder::hold(&options.dir, data_folder::JOURNAL)?;
         let keys = data_folder::hold(&options.dir, data_folder::KEYS)?;
+        let snapshots = data_folder::hold(&options.dir, data_folder::SNAPSHOTS)?;
         let node_key = NodeKey::load_or_create(&options.node_key).map_err(|error| OpenError::Keys(error.into()))?;
         let keys = KeyRing::open(keys, &node_key).map_err(|error| OpenError::Keys(error.into()))?;
-        Self::open_parts(Parts { journal, keys, dir: &options.dir, limits: options.limits }, &progress)
+        Self::open_parts(Parts { journal, snapshots, keys, dir: &options.dir, limits: options.limits }, &progress)
     }
 
-    /// Opens a store whose journal and keys are on disks of a test's making; the index is in the folder `dir`.
+    /// Opens a store whose journal, snapshots and keys are on disks of a test's making; the index is in the folder `dir`.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -132,9 +166,12 @@ impl SledStore {
         node_key: &NodeKey,
         dir: &Path,
         limits: Limits,
+        progress: impl Fn(Progress),
     ) -> Result<Self, OpenError> {
         let keys = KeyRing::open(keys, node_key).map_err(|error| OpenError::Keys(error.into()))?;
-        Self::open_parts(Parts { journal, keys, dir, limits }, &|_| ())
+        // The snapshots keep to names of their own.
+        let snapshots = Arc::clone(&journal);
+        Self::open_parts(Parts { journal, snapshots, keys, dir, limits }, &progress)
     }
 
     fn open_parts(parts: Parts<'_>, progress: &dyn Fn(Progress)) -> Result<Self, OpenError> {
@@ -142,7 +179,13 @@ impl SledStore {
         let journal = lgsp_journal::open(parts.journal, options)?;
         let Recovered { copied, torn_bytes, .. } = journal.recovered;
         progress(Progress::JournalOpened { durable: journal.reader.durable().0, copied, torn_bytes });
-        let (index, projector, follower) = open_index(parts.dir, &journal, progress)?;
+        let snapshots = Snapshots::new(parts.snapshots, journal.reader.clone());
+        if let Err(error) = snapshots.tidy() {
+            tracing::warn!(%error, "the folder of snapshots cannot be tidied");
+        }
+        let at =
+            Where { folder: IndexFolder::new(parts.dir, journal.reader.journal()), snapshots, limits: parts.limits };
+        let (index, projector, follower) = open_index(parts.dir, &at, &journal, progress)?;
         let hook = Arc::clone(&projector);
         let limits = group::Limits { queue_records: parts.limits.queue, ..group::Limits::default() };
         let committer =
@@ -166,26 +209,37 @@ impl SledStore {
 /// What stands between the journal and its readers.
 type Index = (Sled, Arc<Projector>, Arc<Follower>);
 
+/// Where the index is, what helps to make it again, and how often that is taken.
+struct Where {
+    folder: IndexFolder,
+    snapshots: Snapshots,
+    limits: Limits,
+}
+
 /// Opens the index and brings it up to the journal; if that cannot be done, makes it again.
-fn open_index(dir: &Path, journal: &Opened, progress: &dyn Fn(Progress)) -> Result<Index, OpenError> {
-    let folder = IndexFolder::new(dir, journal.reader.journal());
+fn open_index(dir: &Path, at: &Where, journal: &Opened, progress: &dyn Fn(Progress)) -> Result<Index, OpenError> {
     let in_the_folder = |source| OpenError::Folder(FolderError::Io { folder: dir.to_owned(), source });
-    let why = match caught_up(&folder, journal, progress) {
-        Ok(index) => return Ok(index),
-        Err(NotCaughtUp::Locked(source)) => return Err(in_the_folder(source)),
-        Err(NotCaughtUp::Thread(source)) => return Err(OpenError::Thread(source)),
-        Err(NotCaughtUp::Record(error)) => return Err(error.into()),
-        Err(NotCaughtUp::Index(why)) => why,
-    };
-    let aside = folder.move_aside().map_err(in_the_folder)?;
-    progress(Progress::Rebuilding { why, aside });
-    caught_up(&folder, journal, progress).map_err(|failure| match failure {
-        NotCaughtUp::Record(error) => error.into(),
-        NotCaughtUp::Locked(source) => in_the_folder(source),
-        NotCaughtUp::Thread(source) => OpenError::Thread(source),
-        // A new index cannot be wrong about the past, so it is the journal that contradicts itself.
-        NotCaughtUp::Index(why) => ReadError::Damaged(why).into(),
-    })
+    let (mut with_snapshots, mut made_again) = (true, false);
+    loop {
+        let why = match caught_up(at, journal, with_snapshots, progress) {
+            Ok(index) => return Ok(index),
+            Err(NotCaughtUp::Locked(source)) => return Err(in_the_folder(source)),
+            Err(NotCaughtUp::Thread(source)) => return Err(OpenError::Thread(source)),
+            Err(NotCaughtUp::Record(error)) => return Err(error.into()),
+            // An index made of nothing but the journal cannot be wrong about the past, so the journal contradicts itself.
+            Err(NotCaughtUp::New(why)) => return Err(ReadError::Damaged(why).into()),
+            Err(NotCaughtUp::FromSnapshot(why)) => {
+                with_snapshots = false;
+                why
+            }
+            // Not even an empty one opens.
+            Err(NotCaughtUp::Index(why)) if made_again => return Err(ReadError::Damaged(why).into()),
+            Err(NotCaughtUp::Index(why)) => why,
+        };
+        made_again = true;
+        let aside = at.folder.move_aside().map_err(in_the_folder)?;
+        progress(Progress::Rebuilding { why, aside });
+    }
 }
 
 /// Why an index is not where the journal is.
@@ -196,29 +250,49 @@ enum NotCaughtUp {
     Thread(io::Error),
     /// It cannot be trusted, or failed on the way, or a record contradicts it.
     Index(String),
+    /// The same, of one that was just made from a snapshot.
+    FromSnapshot(String),
+    /// The same, of one that was just begun.
+    New(String),
     /// A record cannot be read. No other index would help.
     Record(ReadError),
 }
 
-fn caught_up(folder: &IndexFolder, journal: &Opened, progress: &dyn Fn(Progress)) -> Result<Index, NotCaughtUp> {
+fn caught_up(
+    at: &Where,
+    journal: &Opened,
+    with_snapshots: bool,
+    progress: &dyn Fn(Progress),
+) -> Result<Index, NotCaughtUp> {
     let durable = journal.reader.durable();
-    let (index, applied) = folder.open(durable).map_err(|failure| match failure {
+    let Where { folder, snapshots, limits } = at;
+    let (index, mut applied) = folder.open(durable).map_err(|failure| match failure {
         IndexError::Locked(error) => NotCaughtUp::Locked(error),
         failure => NotCaughtUp::Index(failure.to_string()),
     })?;
-    let follower = Follower::start(index.clone(), folder.clone(), applied);
+    let is_new = index.is_empty();
+    let photographer = Photographer::new(snapshots.clone(), limits.snapshot_every);
+    let follower = Follower::start(index.clone(), folder.clone(), applied, Some(photographer));
     let follower = Arc::new(follower.map_err(NotCaughtUp::Thread)?);
+    let mut blame: fn(String) -> NotCaughtUp = if is_new { NotCaughtUp::New } else { NotCaughtUp::Index };
+    if is_new
+        && with_snapshots
+        && let Some(position) = load(snapshots, &follower, progress)?
+    {
+        applied = position;
+        blame = NotCaughtUp::FromSnapshot;
+    }
     let replayed = catch_unwind(AssertUnwindSafe(|| {
-        let projector = Projector::new(index.clone(), Arc::clone(&follower))
-            .map_err(|error| NotCaughtUp::Index(error.to_string()))?;
+        let projector =
+            Projector::new(index.clone(), Arc::clone(&follower)).map_err(|error| blame(error.to_string()))?;
         for record in journal.reader.replay(applied.next()) {
             let (position, bytes) = record.map_err(|error| NotCaughtUp::Record(records::journal_failed(error)))?;
             let (_, fact) = records::decode(position, &bytes).map_err(NotCaughtUp::Record)?;
             projector
                 .project(position, &fact)
-                .map_err(|contradiction| NotCaughtUp::Index(format!("record {position}: {contradiction}")))?;
+                .map_err(|contradiction| blame(format!("record {position}: {contradiction}")))?;
             if follower.has_failed() {
-                return Err(NotCaughtUp::Index("sled failed while it was catching up".to_owned()));
+                return Err(blame("sled failed while it was catching up".to_owned()));
             }
             if (position.0 - applied.0) % REPORT_EVERY == 0 || position == durable {
                 progress(Progress::CatchingUp { applied: position.0, durable: durable.0 });
@@ -226,6 +300,48 @@ fn caught_up(folder: &IndexFolder, journal: &Opened, progress: &dyn Fn(Progress)
         }
         Ok(projector)
     }));
-    let projector = replayed.map_err(|_| NotCaughtUp::Index("sled panicked".to_owned()))??;
+    let projector = replayed.map_err(|_| blame("sled panicked".to_owned()))??;
     Ok((index, Arc::new(projector), follower))
+}
+
+/// Fills an empty index from the newest snapshot that can be used, and answers the record it was taken at; nothing if there is
+/// none. The mark comes with the last part, so an index that is only half filled is known as such and made again.
+fn load(
+    snapshots: &Snapshots,
+    follower: &Follower,
+    progress: &dyn Fn(Progress),
+) -> Result<Option<Position>, NotCaughtUp> {
+    let positions = snapshots.positions().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the folder of snapshots cannot be read");
+        Vec::new()
+    });
+    for position in positions {
+        let snapshot = match snapshots.open(position) {
+            Ok(snapshot) => snapshot,
+            Err(why) => {
+                progress(Progress::SnapshotPassedOver { position: position.0, why: why.to_string() });
+                continue;
+            }
+        };
+        let told = |entries| {
+            progress(Progress::SnapshotLoaded { position: position.0, entries, of: snapshot.entries });
+        };
+        let mut loaded = 0;
+        let mut part = Vec::with_capacity(LOAD_PART);
+        for entry in snapshot.entries() {
+            let (key, value) = entry.map_err(|why| NotCaughtUp::FromSnapshot(why.to_string()))?;
+            part.push(Change { key, value: Some(value) });
+            loaded += 1;
+            if part.len() == LOAD_PART {
+                follower.load(std::mem::take(&mut part), None);
+            }
+            if loaded % LOAD_REPORT_EVERY == 0 {
+                told(loaded);
+            }
+        }
+        follower.load(part, Some(position));
+        told(loaded);
+        return Ok(Some(position));
+    }
+    Ok(None)
 }
