@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "lgsp/v1/dossier.proto",
     "lgsp/v1/dossiers.proto",
     "lgsp/v1/inbox.proto",
     "lgsp/v1/numbers.proto",
     "lgsp/v1/documents.proto",
     "lgsp/v1/registry.proto",
+    "lgsp/v1/operations.proto",
     "lgsp/store/v1/record.proto",
     "lgsp/store/v1/index.proto",
     "lgsp/spool/v1/spool.proto",

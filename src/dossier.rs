@@ -1,6 +1,7 @@
 //! `lgsp dossier`: what a clerk's system does, from a terminal: submit, look, record, ask for the competent authority.
 
 mod documents;
+mod erase;
 mod list;
 mod record;
 mod route;
@@ -47,9 +48,10 @@ Examples:
   lgsp dossier show H57.101-250714-0001 --profile desk.toml
   lgsp dossier record H57.101-250714-0001 --type accepted \\
       --at 2025-07-14T09:20:00+07:00 --profile authority.toml
+  lgsp dossier erase H57.101-250714-0001 --ground QD-123/2026 --profile operator.toml
   lgsp dossier show H57.101-250714-0001 --data /var/lib/lgsp/data --node-key /etc/lgsp/node.key";
 
-/// Dossiers: submit, list, show, record, route.
+/// Dossiers: submit, list, show, record, route, erase.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Command {
@@ -67,6 +69,8 @@ enum Action {
     Show(Box<show::Show>),
     /// Record that something happened to a dossier; prints the receipt.
     Record(Box<record::Record>),
+    /// Erase a closed dossier's content for good, by an operator; prints what is on record.
+    Erase(Box<erase::Erase>),
     /// Which authority is competent, and which rule says so.
     Route(Box<route::Route>),
 }
@@ -78,6 +82,7 @@ impl Command {
             Action::List(list) => crate::block_on(list.run(lang)),
             Action::Show(show) => show.run(lang),
             Action::Record(record) => crate::block_on(record.run(lang)),
+            Action::Erase(erase) => crate::block_on(erase.run(lang)),
             Action::Route(route) => crate::block_on(route.run(lang)),
         }
     }

@@ -119,6 +119,8 @@ fn report_json(report: &Report) -> Value {
         "documents": report.documents,
         "bodies_checked": report.bodies,
         "erased": report.erased,
+        "erased_dossiers": report.erased_dossiers,
+        "keys_to_destroy": report.keys_to_destroy,
         "index_compared_at": report.compared,
         "snapshots_compared": report.snapshots,
         "snapshots_unusable": report.snapshots_unusable,
@@ -148,6 +150,7 @@ fn report_text(report: &Report, lang: Lang) -> String {
         (lang.pick("Tài liệu", "Documents"), report.documents.to_string()),
         (lang.pick("Nội dung đã kiểm", "Bodies checked"), report.bodies.to_string()),
         (lang.pick("Nội dung đã xoá", "Bodies erased"), report.erased.to_string()),
+        (lang.pick("Hồ sơ đã xoá", "Dossiers erased"), report.erased_dossiers.to_string()),
         (lang.pick("Chỉ mục", "Index"), index),
         (lang.pick("Ảnh chụp chỉ mục", "Snapshots of it"), snapshots),
     ]);

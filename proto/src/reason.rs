@@ -287,6 +287,11 @@ reasons! {
         "Nội dung đã bị xoá; chỉ còn phần vỏ.",
         "Nothing can bring it back.",
         "Không thể khôi phục.";
+    DossierOpen, "DOSSIER_OPEN", FailedPrecondition,
+        "The dossier is not closed yet.",
+        "Hồ sơ chưa kết thúc.",
+        "Wait until it is returned, withdrawn, stopped or not accepted; its content is needed until then.",
+        "Chờ đến khi hồ sơ được trả kết quả, rút, dừng hoặc không tiếp nhận; đến lúc đó nội dung vẫn cần dùng.";
     Internal, "INTERNAL", Internal,
         "Internal error.",
         "Lỗi nội bộ.",

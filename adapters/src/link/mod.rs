@@ -17,6 +17,7 @@ use lgsp_proto::types::{ActorId, PartyId};
 use lgsp_proto::v1::documents_client::DocumentsClient;
 use lgsp_proto::v1::dossiers_client::DossiersClient;
 use lgsp_proto::v1::inbox_client::InboxClient;
+use lgsp_proto::v1::operations_client::OperationsClient;
 use lgsp_proto::v1::registry_client::RegistryClient;
 use tokio::sync::watch;
 use tonic::transport::{Channel, Endpoint};
@@ -141,6 +142,11 @@ impl Link {
     /// The service of documents. [`Link::upload`] resumes.
     pub fn documents(&self) -> DocumentsClient<Channel> {
         DocumentsClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    /// What operators do to the books.
+    pub fn operations(&self) -> OperationsClient<Channel> {
+        OperationsClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// The registry's service.

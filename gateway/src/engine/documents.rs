@@ -48,6 +48,12 @@ impl Documents {
         Ok(Self { dir, streams: Arc::new(Semaphore::new(STREAMS_MAX)) })
     }
 
+    /// Removes complete documents for good. Those that are not there are no error.
+    pub(super) async fn remove(&self, ids: Vec<u64>) -> Result<(), Refusal> {
+        let dir = self.dir.clone();
+        blocking(move || Ok(ids.iter().try_for_each(|id| Whole::remove(&dir, *id))?)).await
+    }
+
     fn permit(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         Arc::clone(&self.streams).try_acquire_owned().map_err(|_| Refusal::new(Reason::Overloaded))
     }

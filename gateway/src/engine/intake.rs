@@ -138,6 +138,9 @@ impl Engine {
         if !authorized.may_know(&dossier) {
             return Err(Refusal::new(Reason::DossierNotFound));
         }
+        if self.inner.store.erasure(&code).await.map_err(read_failed)?.is_some() {
+            return Err(Refusal::new(Reason::ContentErased));
+        }
         let attached = self.attach(&authorized, &signed.documents, Some(&code)).await?;
         match &mut signed.content.entry.what {
             What::ProvideSupplement { documents } | What::Resolve { documents, .. } => *documents = attached,

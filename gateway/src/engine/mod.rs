@@ -1,12 +1,13 @@
 //! The loops and use cases around the domain: who may speak, what is decided, what is told to whom.
 //!
 //! One file per step of a dossier's life: [`access`] (who speaks), [`intake`] (decide and commit), [`inbox`] (deliver
-//! until acknowledged), [`reading`] (how it stands), [`documents`], [`registry`] (the declared registry and its
+//! until acknowledged), [`reading`] (how it stands), [`erasing`], [`documents`], [`registry`] (the declared registry and its
 //! versions), [`receipt`] (what the gateway signs). [`clock`] and [`lanes`] serve them.
 
 pub mod access;
 pub mod clock;
 pub mod documents;
+pub mod erasing;
 pub mod inbox;
 pub mod intake;
 pub mod lanes;
@@ -79,7 +80,7 @@ impl Engine {
         settings: Settings,
     ) -> Result<Self, StartError> {
         let registry = registry::in_force(store.as_ref()).await?;
-        Ok(Self {
+        let engine = Self {
             inner: Arc::new(Inner {
                 inboxes: Inboxes::new(settings.lease, settings.decline_pause),
                 registry: ArcSwapOption::new(registry.map(Arc::new)),
@@ -92,7 +93,9 @@ impl Engine {
                 clock,
                 settings,
             }),
-        })
+        };
+        engine.sweep_erased().await?;
+        Ok(engine)
     }
 
     /// The registry in force.
@@ -170,6 +173,8 @@ fn commit_failed(error: &CommitError) -> Refusal {
     Refusal::new(match error {
         CommitError::Conflict => Reason::StaleVersion,
         CommitError::Full => Reason::Overloaded,
+        CommitError::Erased => Reason::ContentErased,
+        CommitError::TooLong => Reason::MessageTooLarge,
         CommitError::ReadOnly => Reason::ReadOnly,
         CommitError::Unknown => Reason::OutcomeUnknown,
     })

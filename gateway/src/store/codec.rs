@@ -19,7 +19,7 @@ use lgsp_proto::store_v1::{self, Record};
 use lgsp_proto::types::{PartyId, RequestKey, Sha256Digest, Status};
 use lgsp_proto::v1;
 
-use super::{Acknowledgement, Admission, Answer, Commit, DocumentMeta, Recorded, RegistryRecord, Stage};
+use super::{Acknowledgement, Admission, Answer, Commit, DocumentMeta, Erasure, Recorded, RegistryRecord, Stage};
 pub(super) use dossier::{Held, held, state_of};
 use values::{date, parse, parse_some, system_time, timestamp};
 pub(super) use values::{day_number, digest, unix_ms};
@@ -50,6 +50,8 @@ pub enum Fact {
     },
     /// A desk may give out these numbers.
     NumbersLeased(NumbersLeased),
+    /// A dossier's content was erased.
+    DossierErased(Erasure),
 }
 
 /// An admitted event with its proof and its answer; the body stays in the record.
@@ -179,6 +181,15 @@ impl Fact {
                 spool: Vec::new(),
                 epoch: 0,
             }),
+            Fact::DossierErased(erasure) => Kind::DossierErased(store_v1::DossierErased {
+                dossier_code: erasure.code.to_string(),
+                key_ids: erasure.key_ids.clone(),
+                acting_party: erasure.party.to_string(),
+                actor: erasure.actor.to_string(),
+                system: erasure.system.clone(),
+                ground: erasure.ground.clone(),
+                at_unix_ms: unix_ms(erasure.at),
+            }),
         };
         Record { kind: Some(kind) }
     }
@@ -234,12 +245,20 @@ impl Fact {
                 numbers: stored.first..stored.first.checked_add(stored.count).ok_or(Unreadable("count"))?,
                 at: system_time(stored.at_unix_ms),
             }),
+            Kind::DossierErased(stored) => Fact::DossierErased(Erasure {
+                code: parse("dossier_code", &stored.dossier_code)?,
+                key_ids: stored.key_ids.clone(),
+                party: parse("acting_party", &stored.acting_party)?,
+                actor: parse("actor", &stored.actor)?,
+                system: stored.system.clone(),
+                ground: stored.ground.clone(),
+                at: system_time(stored.at_unix_ms),
+            }),
             Kind::GivenBack(_)
             | Kind::DossierParked(_)
             | Kind::ParkedHandled(_)
             | Kind::EpochStarted(_)
-            | Kind::DossiersArchived(_)
-            | Kind::DossierErased(_) => return Err(Unreadable("kind")),
+            | Kind::DossiersArchived(_) => return Err(Unreadable("kind")),
         })
     }
 }

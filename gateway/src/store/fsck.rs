@@ -149,6 +149,10 @@ pub struct Report {
     pub snapshots: u64,
     /// Snapshots that cannot be used: a rebuild passes over them, so they are no problem.
     pub snapshots_unusable: u64,
+    /// Dossiers whose content was erased by a decision.
+    pub erased_dossiers: u64,
+    /// Keys of such dossiers that are not destroyed yet: opening the store does it.
+    pub keys_to_destroy: u64,
     /// Everything that is not as it should be, in the order in which it was found.
     pub problems: Vec<Problem>,
     /// How many more there are.
@@ -275,7 +279,8 @@ impl Check {
                     Contradiction::Event(Inconsistent::OpenedTwice { .. }) => Invariant::Code,
                     Contradiction::Event(_) => Invariant::Sequence,
                     Contradiction::Again(_) => Invariant::Key,
-                    Contradiction::OtherKey(_) => Invariant::Body,
+                    Contradiction::OtherKey(_) | Contradiction::Erased(_) => Invariant::Body,
+                    Contradiction::Nothing(_) => Invariant::Sequence,
                     Contradiction::Read(_) => Invariant::Index,
                 };
                 self.report.found(invariant, position, contradiction.to_string());

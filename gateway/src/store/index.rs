@@ -36,6 +36,12 @@ pub(super) enum Contradiction {
     /// An event is sealed with another key than the dossier's.
     #[error("an event of {0} is sealed with another key than the dossier's")]
     OtherKey(DossierCode),
+    /// Something is said about a dossier that was never opened.
+    #[error("{0} was never opened")]
+    Nothing(DossierCode),
+    /// An event of a dossier that was erased before.
+    #[error("{0} was erased before")]
+    Erased(DossierCode),
     /// What the record builds on could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -67,6 +73,7 @@ pub(super) fn project(fact: &Fact, position: Position, index: &dyn Read) -> Resu
             }
         }
         Fact::NumbersLeased(lease) => lease_numbers(lease, &mut draft)?,
+        Fact::DossierErased(erasure) => erase(&erasure.code, position, &mut draft)?,
     }
     draft.finish_step();
     Ok(draft.steps)
@@ -77,6 +84,9 @@ fn admit(admitted: &Admitted, position: Position, draft: &mut Draft<'_>) -> Resu
     let before = dossier(draft, &event.code)?;
     if before.as_ref().is_some_and(|held| held.key_id != admitted.key_id) {
         return Err(Contradiction::OtherKey(event.code.clone()));
+    }
+    if before.is_some() && draft.fetch(&keys::Erased(&event.code))?.is_some() {
+        return Err(Contradiction::Erased(event.code.clone()));
     }
     let after = Held { dossier: apply(before.as_ref().map(|held| &held.dossier), event)?, key_id: admitted.key_id };
     draft.put(&keys::Dossier(&event.code), &codec::state_of(&after));
@@ -199,6 +209,14 @@ fn store_document(meta: &DocumentMeta, position: Position, draft: &mut Draft<'_>
     draft.put_new(&keys::Document(meta.id), &state)?;
     draft.put(&keys::Content(&meta.party, &meta.sha256), &store_v1::DocumentNamed { document_id: meta.id });
     Ok(())
+}
+
+/// Only that it was erased: what is left of the dossier is its envelope, and stays where it is.
+fn erase(code: &DossierCode, position: Position, draft: &mut Draft<'_>) -> Result<(), Contradiction> {
+    if draft.fetch(&keys::Dossier(code))?.is_none() {
+        return Err(Contradiction::Nothing(code.clone()));
+    }
+    draft.put_new(&keys::Erased(code), &at(position))
 }
 
 fn lease_numbers(lease: &NumbersLeased, draft: &mut Draft<'_>) -> Result<(), Contradiction> {

@@ -21,6 +21,7 @@
 //! | 13 | [`Document`] |
 //! | 14 | [`Registry`] |
 //! | 15 | [`Certificate`] |
+//! | 40 | [`Erased`] |
 
 use jiff::civil::Date;
 use lgsp_proto::store_v1;
@@ -98,6 +99,9 @@ pub(super) struct Registry(pub(super) u64);
 /// A certificate: `0f sha256(32)`.
 pub(super) struct Certificate<'a>(pub(super) &'a Sha256Digest);
 
+/// Where a dossier's erasure was recorded: `28 code`.
+pub(super) struct Erased<'a>(pub(super) &'a DossierCode);
+
 mod tag {
     pub(super) const APPLIED: u8 = 1;
     pub(super) const TOTALS: u8 = 2;
@@ -114,6 +118,7 @@ mod tag {
     pub(super) const DOCUMENT: u8 = 13;
     pub(super) const REGISTRY: u8 = 14;
     pub(super) const CERTIFICATE: u8 = 15;
+    pub(super) const ERASED: u8 = 40;
 }
 
 impl Key for Applied {
@@ -264,6 +269,26 @@ impl Key for Certificate<'_> {
     }
 }
 
+impl Key for Erased<'_> {
+    type Value = store_v1::At;
+
+    fn encode(&self) -> Vec<u8> {
+        bytes(tag::ERASED, &[self.0.as_str().as_bytes()])
+    }
+}
+
+impl Erased<'_> {
+    /// The bytes that all keys of erased dossiers begin with.
+    pub(super) fn first() -> Vec<u8> {
+        vec![tag::ERASED]
+    }
+
+    /// The code in any such key; `None` when it is none.
+    pub(super) fn code_of(key: &[u8]) -> Option<DossierCode> {
+        std::str::from_utf8(key.strip_prefix(&[tag::ERASED])?).ok()?.parse().ok()
+    }
+}
+
 /// The first key behind all keys that begin with `prefix`.
 pub(super) fn behind(prefix: &[u8]) -> Vec<u8> {
     // Every prefix used here ends in a tag or a zero byte, so its last byte can grow.
@@ -304,6 +329,7 @@ pub(super) fn describe(key: &[u8]) -> String {
         tag::DOCUMENT => "document",
         tag::REGISTRY => "registry",
         tag::CERTIFICATE => "certificate",
+        tag::ERASED => "erased",
         _ => "unknown",
     };
     let readable = rest.iter().flat_map(|byte| std::ascii::escape_default(*byte)).map(char::from);
@@ -369,6 +395,7 @@ mod tests {
         assert_eq!(Document(4).encode(), b"\x0d\0\0\0\0\0\0\0\x04");
         assert_eq!(Registry(5).encode(), b"\x0e\0\0\0\0\0\0\0\x05");
         assert_eq!(Certificate(&digest).encode(), [b"\x0f", &[7; 32][..]].concat());
+        assert_eq!(Erased(&dossier).encode(), b"\x28H57-250714-0001");
     }
 
     #[test]

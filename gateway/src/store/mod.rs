@@ -54,6 +54,20 @@ pub trait Store: Send + Sync + 'static {
     /// Writes one commit, all or nothing. Durable, and visible to every read, when it returns `Ok`.
     async fn commit(&self, commit: Commit) -> Result<(), CommitError>;
 
+    /// Records that a dossier's content is erased, then destroys its keys and those of its documents. When it returns `Ok` the
+    /// record is durable and no body of the dossier can be opened again; what a crash leaves to destroy is destroyed when the
+    /// store is opened. Answers the dossier's erasure as recorded, which is the earlier one if there was one.
+    ///
+    /// [`CommitError::Conflict`] when there is no such dossier, or something else is being recorded about it;
+    /// [`CommitError::Unknown`] also when a key could not be destroyed: erase again.
+    async fn erase(&self, erasure: Erasure) -> Result<Erased, CommitError>;
+
+    /// The erasure of a dossier, if it was erased.
+    async fn erasure(&self, code: &DossierCode) -> Result<Option<Erasure>, ReadError>;
+
+    /// Erased dossiers in the order of their codes, after `after`, at most `limit`.
+    async fn erased(&self, after: Option<&DossierCode>, limit: usize) -> Result<Vec<DossierCode>, ReadError>;
+
     /// How a dossier stands.
     async fn dossier(&self, code: &DossierCode) -> Result<Option<Arc<Dossier>>, ReadError>;
 
@@ -162,6 +176,34 @@ pub enum Commit {
         /// The system it names.
         system: String,
     },
+}
+
+/// That a dossier's content is erased: who decided so, and by which ground.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Erasure {
+    /// The dossier.
+    pub code: DossierCode,
+    /// The data keys that are destroyed. Filled in by the engine.
+    pub key_ids: Vec<u64>,
+    /// In whose name.
+    pub party: PartyId,
+    /// The operator.
+    pub actor: ActorId,
+    /// The system.
+    pub system: String,
+    /// The ground, a word that names a decision and no person.
+    pub ground: String,
+    /// When, by the machine clock.
+    pub at: SystemTime,
+}
+
+/// What an erasure came to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Erased {
+    /// As it is on record.
+    pub erasure: Erasure,
+    /// Whether it had been recorded before.
+    pub repeated: bool,
 }
 
 /// An event with its proof and its answer.
@@ -426,6 +468,12 @@ pub enum CommitError {
     /// Too many commits wait. Nothing was written.
     #[error("too many commits are waiting")]
     Full,
+    /// The dossier's content was erased, and nothing more is recorded about it. Nothing was written.
+    #[error("the dossier was erased")]
+    Erased,
+    /// The record is longer than the journal takes. Nothing was written.
+    #[error("the record is too long")]
+    TooLong,
     /// The store takes no writes any more. Nothing was written.
     #[error("the store is read-only")]
     ReadOnly,

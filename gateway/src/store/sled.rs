@@ -10,6 +10,7 @@
 //! ```
 
 mod committing;
+mod erasing;
 mod opening;
 mod reading;
 
@@ -75,6 +76,18 @@ impl SledStore {
 impl Store for SledStore {
     async fn commit(&self, commit: Commit) -> Result<(), CommitError> {
         self.inner()?.commit(commit).await
+    }
+
+    async fn erase(&self, erasure: Erasure) -> Result<Erased, CommitError> {
+        self.inner()?.erase(erasure).await
+    }
+
+    async fn erasure(&self, code: &DossierCode) -> Result<Option<Erasure>, ReadError> {
+        self.inner()?.erasure(code)
+    }
+
+    async fn erased(&self, after: Option<&DossierCode>, limit: usize) -> Result<Vec<DossierCode>, ReadError> {
+        self.inner()?.erased(after, limit)
     }
 
     async fn dossier(&self, code: &DossierCode) -> Result<Option<Arc<Dossier>>, ReadError> {

@@ -41,7 +41,7 @@ async fn upload(system: &System, messages: Vec<Say>) -> Result<v1::UploadRespons
 }
 
 /// Uploads all of it.
-async fn uploaded(system: &System, content: &Bytes) -> v1::UploadResponse {
+pub(crate) async fn uploaded(system: &System, content: &Bytes) -> v1::UploadResponse {
     let chunks = content.chunks(100_000).map(|chunk| Say::Chunk(content.slice_ref(chunk)));
     upload(system, std::iter::once(Say::Start(start(content, 0))).chain(chunks).collect()).await.unwrap()
 }
@@ -51,7 +51,7 @@ async fn state(system: &System, content: &[u8]) -> v1::UploadStateResponse {
     within(system.documents().upload_state(request)).await.unwrap().into_inner()
 }
 
-fn with_document(key: &str, content: &[u8]) -> v1::Submission {
+pub(crate) fn with_document(key: &str, content: &[u8]) -> v1::Submission {
     let mut submission = aid_elsewhere(key);
     submission.components[0].document = Some(v1::DocumentRef {
         sha256: sha256(content),
@@ -62,7 +62,7 @@ fn with_document(key: &str, content: &[u8]) -> v1::Submission {
     submission
 }
 
-async fn download(
+pub(crate) async fn download(
     system: &System,
     party: &str,
     code: &str,

@@ -7,6 +7,7 @@
 mod admission;
 mod delivery;
 mod documents;
+mod erasing;
 mod identity;
 mod operations;
 mod wire;

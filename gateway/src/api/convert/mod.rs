@@ -7,6 +7,7 @@
 
 pub(super) mod document;
 pub(super) mod entry;
+pub(super) mod operating;
 pub(super) mod page;
 pub(super) mod reading;
 pub(super) mod standing;

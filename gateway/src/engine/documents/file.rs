@@ -239,6 +239,15 @@ impl Whole {
         Ok(Self { file, opener: Some(opener), left: size - begins, skip })
     }
 
+    /// Removes document `id`, if it is there. Its content was sealed with a key that is gone, so nothing depends on when the disk
+    /// forgets the name.
+    pub(super) fn remove(dir: &Path, id: u64) -> io::Result<()> {
+        match fs::remove_file(whole_path(dir, id)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     fn next_chunk(&mut self) -> Result<Option<Bytes>, UploadError> {
         let Some(mut opener) = self.opener.take() else { return Ok(None) };
         let chunk = if self.left > CHUNK as u64 {

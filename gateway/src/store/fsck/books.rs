@@ -35,6 +35,7 @@ pub(super) struct Books {
     owed: BTreeMap<(PartyId, Position), Owed>,
     days: HashMap<(PartyId, Date), Day>,
     documents: HashSet<u64>,
+    erased: HashSet<DossierCode>,
     certificates: HashMap<Sha256Digest, Option<VerifyingKey>>,
 }
 
@@ -80,11 +81,25 @@ impl Books {
                 self.certificates.insert(*named, key.ok());
             }
             Fact::NumbersLeased(lease) => self.enter_lease(position, lease, report),
+            Fact::DossierErased(erasure) => {
+                report.erased_dossiers += 1;
+                if !self.sequences.contains_key(&erasure.code) {
+                    report.found(Invariant::Sequence, position, format!("{} was never opened", erasure.code));
+                }
+                if !self.erased.insert(erasure.code.clone()) {
+                    report.found(Invariant::Body, position, format!("{} is erased a second time", erasure.code));
+                }
+                let is_there = |id: &&u64| !matches!(keys.get(KeyId(**id)), Err(KeyError::Destroyed { .. }));
+                report.keys_to_destroy += erasure.key_ids.iter().filter(is_there).count() as u64;
+            }
         }
     }
 
     fn enter_event(&mut self, position: Position, admitted: &Admitted, report: &mut Report) {
         let event = &admitted.event;
+        if self.erased.contains(&event.code) {
+            report.found(Invariant::Body, position, format!("an event of {}, which was erased before", event.code));
+        }
         let last = self.sequences.insert(event.code.clone(), event.sequence).unwrap_or(0);
         if event.opening.is_some() && last > 0 {
             report.found(Invariant::Code, position, format!("{} is opened a second time", event.code));

@@ -118,10 +118,11 @@ impl Inner {
             Ok(Checked::Write(commit, key_id)) => (commit, key_id),
             Ok(Checked::Done) => return Ok(()),
             Ok(Checked::Conflict) => return Err(CommitError::Conflict),
+            Ok(Checked::Erased) => return Err(CommitError::Erased),
             Err(error) => return Err(cannot_read(&error)),
         };
         let (key_id, sealed_body) = match &commit {
-            Commit::Admission(admission) => self.seal(admission, key_id).map_err(|error| cannot_read(&error))?,
+            Commit::Admission(admission) => self.seal(admission, key_id)?,
             _ => (0, Vec::new()),
         };
         self.write(Fact::of(commit, key_id), sealed_body, Some(claim)).await
@@ -166,6 +167,9 @@ impl Inner {
                 let event = &admission.event;
                 let held = self.held(&event.code)?;
                 let last = held.as_ref().map_or(0, |held| held.dossier.sequence);
+                if held.is_some() && fetch(&view, &keys::Erased(&event.code))?.is_some() {
+                    return Ok(Checked::Erased);
+                }
                 key_id = held.map(|held| held.key_id);
                 let mut stands = event.sequence == last + 1 && event.opening.is_some() == (last == 0);
                 stands = stands && is_free(keys::Request(&event.by, &admission.request_key).encode())?;
@@ -228,14 +232,14 @@ impl Inner {
     }
 
     /// Seals a body with the dossier's key, a fresh one for a dossier that is opened.
-    fn seal(&self, admission: &Admission, key_id: Option<u64>) -> Result<(u64, Vec<u8>), ReadError> {
+    fn seal(&self, admission: &Admission, key_id: Option<u64>) -> Result<(u64, Vec<u8>), CommitError> {
         let event = &admission.event;
         let (id, key) = match key_id {
-            None => self.new_key()?,
-            Some(id) => match key_of(&self.keys, id)? {
+            None => self.new_key().map_err(|error| cannot_read(&error))?,
+            Some(id) => match key_of(&self.keys, id).map_err(|error| cannot_read(&error))? {
                 Some(key) => (id, key),
-                // Nothing more is to be said about a dossier that was erased.
-                None => return Err(ReadError::Damaged(format!("the key of {} was destroyed", event.code))),
+                // Its key can be destroyed by a later backup's restore, too, and then there is no record of it.
+                None => return Err(CommitError::Erased),
             },
         };
         let context = codec::body_context(event.code.as_str(), event.sequence);
@@ -284,6 +288,8 @@ enum Checked {
     /// It is so already.
     Done,
     Conflict,
+    /// The dossier was erased.
+    Erased,
 }
 
 /// The keys that only one commit under way may write.
@@ -310,14 +316,11 @@ fn refused(error: SubmitError) -> CommitError {
     match error {
         SubmitError::Full => CommitError::Full,
         SubmitError::Stopped | SubmitError::Poisoned => CommitError::ReadOnly,
-        SubmitError::TooLong => {
-            error!("a record is too long to be written; its parts should have been limited before");
-            CommitError::ReadOnly
-        }
+        SubmitError::TooLong => CommitError::TooLong,
     }
 }
 
-fn cannot_read(error: &ReadError) -> CommitError {
+pub(super) fn cannot_read(error: &ReadError) -> CommitError {
     error!(error = error as &dyn std::error::Error, "a commit could not read what it builds on; nothing was written");
     CommitError::ReadOnly
 }

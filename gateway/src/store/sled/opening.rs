@@ -202,6 +202,7 @@ impl SledStore {
             counters: Default::default(),
             projector,
         };
+        inner.finish_erasures().map_err(|error| OpenError::Keys(error.into()))?;
         Ok(Self { inner: ArcSwapOption::from_pointee(inner) })
     }
 }

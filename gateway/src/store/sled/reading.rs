@@ -232,7 +232,7 @@ impl Inner {
         records::key_of(&self.keys, id)
     }
 
-    fn fact(&self, position: Position) -> Result<Fact, ReadError> {
+    pub(super) fn fact(&self, position: Position) -> Result<Fact, ReadError> {
         records::decode(position, &self.bytes(position)?).map(|(_, fact)| fact)
     }
 

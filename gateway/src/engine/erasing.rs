@@ -1,0 +1,75 @@
+//! Erasing the content of a dossier, by an operator who names the decision.
+//!
+//! What the law keeps of a closed dossier, its envelope, stays; what it tells to erase goes everywhere at once with the keys. An
+//! open dossier is not erased: the authority still works with its content, and a decision about that comes first.
+
+use lgsp_domain::registry::Right;
+use lgsp_proto::types::{ActorId, DossierCode, PartyId};
+use lgsp_proto::{Reason, Refusal};
+
+use super::access::Peer;
+use super::clock::machine_now;
+use super::lanes::Lane;
+use super::{Engine, commit_failed, read_failed};
+use crate::store::{Erased, Erasure, ReadError};
+
+/// Erased dossiers that are looked at together at the start.
+const SLICE: usize = 1_000;
+
+impl Engine {
+    /// Erases the content of the dossier with this code or alias. Durable, and nothing of it can be opened, when it returns `Ok`.
+    ///
+    /// # Errors
+    /// Those of [`Engine::authorize`], `GRANT_MISSING`, `DOSSIER_NOT_FOUND`, `DOSSIER_OPEN`, those of a commit. After
+    /// `OUTCOME_UNKNOWN` it may be erased in part: ask again.
+    pub async fn erase(
+        &self,
+        peer: &Peer,
+        party: &PartyId,
+        actor: &ActorId,
+        dossier: &str,
+        ground: String,
+    ) -> Result<Erased, Refusal> {
+        self.authorize(peer, party)?.require(Right::Operate, None)?;
+        let code = self.resolve(dossier).await?;
+        let (party, actor, system) = (party.clone(), actor.clone(), peer.system().to_owned());
+        let erasure = Erasure { code, key_ids: Vec::new(), party, actor, system, ground, at: machine_now() };
+        let engine = self.clone();
+        self.to_the_end(async move { engine.erase_now(erasure).await }).await
+    }
+
+    async fn erase_now(&self, erasure: Erasure) -> Result<Erased, Refusal> {
+        let (code, store) = (erasure.code.clone(), &self.inner.store);
+        let _held = self.inner.lanes.hold([Lane::Dossier(code.as_str())]).await;
+        let dossier = store.dossier(&code).await.map_err(read_failed)?;
+        let dossier = dossier.ok_or_else(|| Refusal::new(Reason::DossierNotFound))?;
+        if !dossier.status.is_terminal() {
+            return Err(Refusal::new(Reason::DossierOpen).detail("status", dossier.status.number()));
+        }
+        let erased = store.erase(erasure).await.map_err(|error| commit_failed(&error))?;
+        let ids: Vec<u64> = dossier.documents.iter().map(|document| document.document_id).collect();
+        self.inner.documents.remove(ids).await?;
+        tracing::info!(dossier.code = %code, repeated = erased.repeated, "dossier erased");
+        Ok(erased)
+    }
+
+    /// Removes the document files of erased dossiers that a crash has left. Their keys are gone already.
+    pub(super) async fn sweep_erased(&self) -> Result<(), ReadError> {
+        let store = &self.inner.store;
+        let mut after: Option<DossierCode> = None;
+        loop {
+            let slice = store.erased(after.as_ref(), SLICE).await?;
+            for code in &slice {
+                let Some(dossier) = store.dossier(code).await? else { continue };
+                let ids = dossier.documents.iter().map(|document| document.document_id).collect();
+                if self.inner.documents.remove(ids).await.is_err() {
+                    tracing::warn!(dossier.code = %code, "documents of an erased dossier could not be removed");
+                }
+            }
+            if slice.len() < SLICE {
+                return Ok(());
+            }
+            after = slice.last().cloned();
+        }
+    }
+}
