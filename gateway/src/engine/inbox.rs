@@ -21,7 +21,9 @@ use tokio::time::Instant;
 use super::access::Peer;
 use super::clock::machine_now;
 use super::{Engine, commit_failed, read_failed};
-use crate::store::{Acknowledgement, Backlog, Bodies, Commit, InboxPosition, Recorded, Stage, Waiting};
+use crate::store::{
+    Acknowledgement, Backlog, Bodies, Commit, Holder, InboxPosition, Installation, MAIN, Recorded, Stage, Waiting,
+};
 
 /// How many deliveries of one party are kept in memory; the rest waits in the store. Bounds what a party that does not
 /// fetch can cost.
@@ -547,7 +549,10 @@ impl Session {
             party: inbox.party.clone(),
             stage,
             deliveries: names.iter().map(|name| (name.code.clone(), name.sequence)).collect(),
-            system: self.peer.system().to_owned(),
+            holder: Holder {
+                installation: Installation { system: self.peer.system().to_owned(), instance: MAIN.into() },
+                spool: bytes::Bytes::new(),
+            },
             at: machine_now(),
         };
         let engine = self.engine.clone();
