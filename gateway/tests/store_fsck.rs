@@ -15,13 +15,13 @@ use lgsp_certs::ca::CertificateAuthority;
 use lgsp_certs::sign::{Purpose, SigningKey};
 use lgsp_domain::event::Event;
 use lgsp_gateway::store::contract::sample::{
-    AUTHORITY, DAY, DESK, RETURN_DESK, acknowledgement, admission, at, attached, code, document, machine, opened,
-    party, progressed, sha256,
+    AUTHORITY, DAY, DESK, PORTAL, RETURN_DESK, acknowledgement, admission, at, attached, code, document, handled,
+    holder, machine, opened, parked, party, progressed, sha256,
 };
 use lgsp_gateway::store::data_folder::{CannotRead, FolderError};
 use lgsp_gateway::store::fsck::{Invariant, Report, fsck};
 use lgsp_gateway::store::read_only::ReadOnly;
-use lgsp_gateway::store::{Admission, Commit, Fact, Stage, Store};
+use lgsp_gateway::store::{Admission, Commit, Fact, GivenBack, GivenBackWhy, ParkedAction, Stage, Store};
 use lgsp_journal::seal::{KeyId, KeyRing, NodeKey};
 use lgsp_journal::{Files, RealFiles};
 use lgsp_proto::store_v1::record::Kind;
@@ -103,6 +103,26 @@ async fn sound(dir: &Path) -> Signers {
     store.lease_numbers(&party(AUTHORITY), DAY, &party(DESK), 4, machine(1)).await.unwrap();
     store.close().await;
     signers
+}
+
+/// A sound folder in which deliveries went other ways than straight to the agency.
+async fn detoured(dir: &Path) {
+    sound(dir).await;
+    let (store, _) = open(dir);
+    // One dossier is parked, one was and is skipped, and one adapter's disk was replaced.
+    for number in [5, 6] {
+        store.commit(Commit::Parked(parked(PORTAL, number, 1))).await.unwrap();
+    }
+    store.commit(Commit::Handled(handled(PORTAL, 6, 1, ParkedAction::Skip))).await.unwrap();
+    let lost = GivenBack {
+        party: party(AUTHORITY),
+        deliveries: vec![(code(2), 1)],
+        holder: holder("main", b""),
+        why: GivenBackWhy::SpoolReplaced,
+        at: machine(2),
+    };
+    store.commit(Commit::GivenBack(lost)).await.unwrap();
+    store.close().await;
 }
 
 fn check(dir: &Path) -> Report {
@@ -209,6 +229,61 @@ async fn a_removed_entry_of_the_index_is_found() {
         assert_eq!(broken(&report), BTreeSet::from([Invariant::Index]), "tree {tag}: {:#?}", report.problems);
         assert_eq!(report.problems.len(), 1);
         assert!(report.problems[0].what.ends_with("is missing"), "{}", report.problems[0].what);
+    }
+}
+
+#[tokio::test]
+async fn what_was_parked_skipped_and_given_back_is_in_the_books() {
+    let folder = tempfile::tempdir().unwrap();
+    detoured(folder.path()).await;
+    let report = check(folder.path());
+    assert!(report.is_sound(), "{:#?}", report.problems);
+    // Of the 34 that are owed in a sound folder, one was skipped.
+    assert_eq!((report.owed, report.records, report.compared), (33, 22, Some(22)));
+    for tag in 20..=23 {
+        let folder = tempfile::tempdir().unwrap();
+        detoured(folder.path()).await;
+        tamper_index(folder.path(), |index| {
+            let key = first_key(index, tag);
+            index.remove(key).unwrap().unwrap();
+        });
+        let report = check(folder.path());
+        assert_eq!(report.problems.len(), 1, "tree {tag}: {:#?}", report.problems);
+        assert!(report.problems[0].what.ends_with("is missing"), "{}", report.problems[0].what);
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_given_back_or_skipped_by_nobodys_leave_is_found() {
+    let forged = [
+        Kind::GivenBack(store_v1::GivenBack {
+            party: AUTHORITY.to_owned(),
+            deliveries: vec![store_v1::Acked { dossier_code: code(1).to_string(), sequence: 1 }],
+            why: store_v1::given_back::Why::Declined.into(),
+            ..store_v1::GivenBack::default()
+        }),
+        Kind::ParkedHandled(store_v1::ParkedHandled {
+            party: PORTAL.to_owned(),
+            dossier_code: code(1).to_string(),
+            sequence: 1,
+            action: lgsp_proto::v1::ParkedActionKind::Skip.into(),
+            acting_party: PORTAL.to_owned(),
+            actor: "operator.1".to_owned(),
+            ..store_v1::ParkedHandled::default()
+        }),
+        Kind::DossierParked(store_v1::DossierParked {
+            party: AUTHORITY.to_owned(),
+            dossier_code: code(1).to_string(),
+            sequence: 1,
+            ..store_v1::DossierParked::default()
+        }),
+    ];
+    for kind in forged {
+        let folder = tempfile::tempdir().unwrap();
+        sound(folder.path()).await;
+        forge(folder.path(), &[Record { kind: Some(kind.clone()) }]);
+        let report = check(folder.path());
+        assert_eq!(broken(&report), BTreeSet::from([Invariant::Delivery]), "{kind:?}: {:#?}", report.problems);
     }
 }
 

@@ -124,6 +124,7 @@ struct StoreStatus {
     events: u64,
     deliveries_waiting: u64,
     deliveries_taken_over: u64,
+    deliveries_parked: u64,
     commits_queued: u64,
     journal_durable: u64,
     index_applied: u64,
@@ -149,7 +150,7 @@ fn engine_status(engine: &Engine) -> EngineStatus {
         let open = engine.inboxes().streams_of(&party.id);
         (open > 0).then(|| (party.id.to_string(), open))
     });
-    let Figures { dossiers, events, waiting, taken_over, queued, durable, applied, read_only } =
+    let Figures { dossiers, events, waiting, taken_over, parked, queued, durable, applied, read_only } =
         engine.store().figures();
     EngineStatus {
         business_time: engine.clock().now().to_string(),
@@ -160,6 +161,7 @@ fn engine_status(engine: &Engine) -> EngineStatus {
             events,
             deliveries_waiting: waiting,
             deliveries_taken_over: taken_over,
+            deliveries_parked: parked,
             commits_queued: queued,
             journal_durable: durable,
             index_applied: applied,
@@ -224,12 +226,8 @@ mod tests {
         let store = Arc::new(SledStore::open(&options, |_| {}).unwrap());
         let documents = Documents::open(dir.join("documents")).unwrap();
         let limits = Limits::default();
-        let settings = Settings {
-            time_bounds: limits.time_bounds,
-            lease: limits.lease,
-            decline_pause: limits.decline_pause,
-            document_bytes_max: 1,
-        };
+        let settings =
+            Settings { time_bounds: limits.time_bounds, deliveries: limits.deliveries, document_bytes_max: 1 };
         Engine::start(store, documents, signer, Clock::System, settings).await.unwrap()
     }
 

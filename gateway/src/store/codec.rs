@@ -4,6 +4,7 @@
 //! only, and says [`Unreadable`] of anything that no version of this program has written. Bodies stay sealed here.
 
 mod clock;
+pub(super) mod deliveries;
 mod dossier;
 mod values;
 
@@ -19,6 +20,7 @@ use lgsp_proto::store_v1::{self, Record};
 use lgsp_proto::types::{PartyId, RequestKey, Sha256Digest, Status};
 use lgsp_proto::v1;
 
+use super::deliveries::{GivenBack, Handled, Parked};
 use super::{Acknowledgement, Admission, Answer, Commit, DocumentMeta, Erasure, Recorded, RegistryRecord, Stage};
 pub(super) use dossier::{Held, held, state_of};
 use values::{date, parse, parse_some, system_time, timestamp};
@@ -26,7 +28,7 @@ pub(super) use values::{day_number, digest, unix_ms};
 
 /// The form of the index: its keys, its messages, and what the projection makes of a record. An index of another form is
 /// thrown away and made again from the journal.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 /// One record of the journal, in the domain's words.
 #[derive(Clone, Debug)]
@@ -52,6 +54,12 @@ pub enum Fact {
     NumbersLeased(NumbersLeased),
     /// A dossier's content was erased.
     DossierErased(Erasure),
+    /// Deliveries that were taken over are owed again.
+    GivenBack(GivenBack),
+    /// A dossier's deliveries to a party wait for a person.
+    DossierParked(Parked),
+    /// What a person did about that. Its `why` is always empty here: it stays sealed in the record.
+    ParkedHandled(Handled),
 }
 
 /// An admitted event with its proof and its answer; the body stays in the record.
@@ -105,7 +113,7 @@ pub(super) fn body_context(code: &str, sequence: u32) -> String {
 }
 
 impl Fact {
-    /// The fact that a commit states. The body of an admission is not part of it.
+    /// The fact that a commit states. What is sealed, a body or a person's ground, is not part of it.
     pub(super) fn of(commit: Commit, key_id: u64) -> Self {
         match commit {
             Commit::Admission(admission) => {
@@ -128,28 +136,28 @@ impl Fact {
             Commit::Document(meta) => Fact::DocumentStored(DocumentMeta { dossier: None, ..meta }),
             Commit::Registry(record) => Fact::RegistryApplied(record),
             Commit::Certificate { digest, der, system } => Fact::CertificateSeen { digest, der, system },
+            Commit::GivenBack(given_back) => Fact::GivenBack(given_back),
+            Commit::Parked(parked) => Fact::DossierParked(parked),
+            Commit::Handled(handled) => Fact::ParkedHandled(Handled { why: String::new(), ..handled }),
         }
     }
 
-    /// The record that states it. `sealed_body` belongs to an admission and is empty for everything else.
-    pub(super) fn record(&self, sealed_body: Vec<u8>) -> Record {
+    /// The record that states it. `sealed` is the body of an admission or the ground of what was done about a parked dossier,
+    /// and empty for everything else.
+    pub(super) fn record(&self, sealed: Vec<u8>) -> Record {
         let kind = match self {
-            Fact::Admitted(admitted) => Kind::Admission(admission_record(admitted, sealed_body)),
+            Fact::Admitted(admitted) => Kind::Admission(admission_record(admitted, sealed)),
             Fact::Acknowledged(acknowledgement) => Kind::Acknowledgement(store_v1::Acknowledgement {
                 party: acknowledgement.party.to_string(),
                 stage: match acknowledgement.stage {
                     Stage::TakenOver => v1::AcknowledgeStage::TakenOver.into(),
                     Stage::HandedOver => v1::AcknowledgeStage::HandedOver.into(),
                 },
-                deliveries: acknowledgement
-                    .deliveries
-                    .iter()
-                    .map(|(code, sequence)| store_v1::Acked { dossier_code: code.to_string(), sequence: *sequence })
-                    .collect(),
-                system: acknowledgement.system.clone(),
+                deliveries: deliveries::acked(&acknowledgement.deliveries),
+                system: acknowledgement.holder.installation.system.clone(),
                 at_unix_ms: unix_ms(acknowledgement.at),
-                instance: String::new(),
-                spool: Vec::new(),
+                instance: acknowledgement.holder.installation.instance.clone(),
+                spool: acknowledgement.holder.spool.to_vec(),
             }),
             Fact::DocumentStored(meta) => Kind::DocumentStored(store_v1::DocumentStored {
                 document_id: meta.id,
@@ -190,6 +198,9 @@ impl Fact {
                 ground: erasure.ground.clone(),
                 at_unix_ms: unix_ms(erasure.at),
             }),
+            Fact::GivenBack(given_back) => Kind::GivenBack(deliveries::given_back_record(given_back)),
+            Fact::DossierParked(parked) => Kind::DossierParked(deliveries::parked_record(parked)),
+            Fact::ParkedHandled(handled) => Kind::ParkedHandled(deliveries::handled_record(handled, sealed)),
         };
         Record { kind: Some(kind) }
     }
@@ -209,12 +220,8 @@ impl Fact {
                     Ok(v1::AcknowledgeStage::HandedOver) => Stage::HandedOver,
                     Ok(v1::AcknowledgeStage::Unspecified) | Err(_) => return Err(Unreadable("stage")),
                 },
-                deliveries: stored
-                    .deliveries
-                    .iter()
-                    .map(|acked| Ok((parse("dossier_code", &acked.dossier_code)?, acked.sequence)))
-                    .collect::<Result<_, Unreadable>>()?,
-                system: stored.system.clone(),
+                deliveries: deliveries::deliveries(&stored.deliveries)?,
+                holder: deliveries::holder(&stored.system, &stored.instance, &stored.spool),
                 at: system_time(stored.at_unix_ms),
             }),
             Kind::DocumentStored(stored) => Fact::DocumentStored(DocumentMeta {
@@ -254,11 +261,10 @@ impl Fact {
                 ground: stored.ground.clone(),
                 at: system_time(stored.at_unix_ms),
             }),
-            Kind::GivenBack(_)
-            | Kind::DossierParked(_)
-            | Kind::ParkedHandled(_)
-            | Kind::EpochStarted(_)
-            | Kind::DossiersArchived(_) => return Err(Unreadable("kind")),
+            Kind::GivenBack(stored) => Fact::GivenBack(deliveries::given_back(stored)?),
+            Kind::DossierParked(stored) => Fact::DossierParked(deliveries::parked(stored)?),
+            Kind::ParkedHandled(stored) => Fact::ParkedHandled(deliveries::handled(stored)?),
+            Kind::EpochStarted(_) | Kind::DossiersArchived(_) => return Err(Unreadable("kind")),
         })
     }
 }

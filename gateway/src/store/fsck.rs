@@ -40,7 +40,7 @@ pub enum Invariant {
     Sequence,
     /// No code and no alias is given twice.
     Code,
-    /// Every delivery is waiting, taken over or handed over, and counted as such.
+    /// Every delivery is waiting, parked, taken over, or handed over or skipped, and counted as such.
     Delivery,
     /// A request key of a party leads to one event.
     Key,
@@ -82,7 +82,7 @@ impl Invariant {
             Invariant::Journal => "every record is there, unchanged, and can be read",
             Invariant::Sequence => "the events of a dossier are numbered without a gap",
             Invariant::Code => "no code and no alias is given twice",
-            Invariant::Delivery => "every delivery is waiting, taken over or handed over",
+            Invariant::Delivery => "every delivery is waiting, parked, taken over, or handed over or skipped",
             Invariant::Key => "a request key leads to one event",
             Invariant::Number => "no number is given twice, and none lies above the counter",
             Invariant::Body => "a body is the one that was signed for and receipted",

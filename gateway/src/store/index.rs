@@ -4,6 +4,8 @@
 //! a dossier; so an index is right if and only if it is what replaying the journal makes. It decides nothing: a record
 //! that contradicts what stands is reported, never repaired.
 
+mod deliveries;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
@@ -16,13 +18,9 @@ use lgsp_proto::types::{DossierCode, PartyId};
 use prost::Message;
 
 use super::codec::{self, Admitted, Fact, Held, NumbersLeased, unix_ms};
-use super::keys::{self, Key, Owed};
+use super::keys::{self, Key};
 use super::overlay::{Change, Read};
-use super::{Acknowledgement, DocumentMeta, ReadError, Stage};
-
-/// How many acknowledged deliveries go into one step: two keys each, with the counts and the follower's mark within the 64
-/// operations that a batch of sled should have.
-const DELIVERIES_PER_STEP: usize = 30;
+use super::{DocumentMeta, ReadError};
 
 /// A record that cannot follow what the index holds.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +47,7 @@ pub(super) enum Contradiction {
 
 /// What `fact`, recorded at `position`, changes, as steps to be applied in order, each whole.
 ///
-/// Most records are one step. A long acknowledgement is several, so that no batch grows long; each of them leaves the
+/// Most records are one step. What moves many deliveries is several, so that no batch grows long; each of them leaves the
 /// index consistent, and projecting the record again over some of them yields the rest.
 ///
 /// # Errors
@@ -58,7 +56,7 @@ pub(super) fn project(fact: &Fact, position: Position, index: &dyn Read) -> Resu
     let mut draft = Draft { index, written: BTreeMap::new(), step: BTreeMap::new(), steps: Vec::new() };
     match fact {
         Fact::Admitted(admitted) => admit(admitted, position, &mut draft)?,
-        Fact::Acknowledged(acknowledgement) => acknowledge(acknowledgement, &mut draft)?,
+        Fact::Acknowledged(acknowledgement) => deliveries::acknowledge(acknowledgement, &mut draft)?,
         Fact::DocumentStored(meta) => store_document(meta, position, &mut draft)?,
         Fact::RegistryApplied(record) => {
             let number = record.version.number;
@@ -74,6 +72,9 @@ pub(super) fn project(fact: &Fact, position: Position, index: &dyn Read) -> Resu
         }
         Fact::NumbersLeased(lease) => lease_numbers(lease, &mut draft)?,
         Fact::DossierErased(erasure) => erase(&erasure.code, position, &mut draft)?,
+        Fact::GivenBack(given_back) => deliveries::give_back(given_back, &mut draft)?,
+        Fact::DossierParked(parked) => deliveries::park(parked, position, &mut draft)?,
+        Fact::ParkedHandled(handled) => deliveries::handle(handled, position, &mut draft)?,
     }
     draft.finish_step();
     Ok(draft.steps)
@@ -110,14 +111,13 @@ fn admit(admitted: &Admitted, position: Position, draft: &mut Draft<'_>) -> Resu
             code: event.code.to_string(),
             sequence: event.sequence,
             admitted_at_unix_ms: unix_ms(admitted.admitted_at),
+            held: None,
         };
-        draft.put(&keys::Delivery { stage: Owed::Waiting, party, position: position.0 }, &owed);
-        draft.update(&keys::Backlog(party), |backlog| backlog.waiting += 1)?;
+        deliveries::owe(party, event, position, owed, draft)?;
     }
     draft.update(&keys::Totals, |totals| {
         totals.events += 1;
         totals.dossiers += u64::from(before.is_none());
-        totals.waiting += recipients.len() as u64;
     })
 }
 
@@ -155,51 +155,6 @@ fn attach_documents(admitted: &Admitted, draft: &mut Draft<'_>) -> Result<(), Co
             state.dossier_code = admitted.event.code.to_string();
             draft.put(&key, &state);
         }
-    }
-    Ok(())
-}
-
-/// Moves deliveries on. What is not owed (any more) is passed over, so an acknowledgement may come twice.
-fn acknowledge(acknowledgement: &Acknowledgement, draft: &mut Draft<'_>) -> Result<(), Contradiction> {
-    let party = &acknowledgement.party;
-    for deliveries in acknowledgement.deliveries.chunks(DELIVERIES_PER_STEP) {
-        let (mut left_waiting, mut taken_over, mut left_taken_over) = (0, 0, 0);
-        for (code, sequence) in deliveries {
-            let Some(recorded) = draft.fetch(&keys::Event(code, *sequence))? else { continue };
-            let waiting = keys::Delivery { stage: Owed::Waiting, party, position: recorded.position };
-            let taken = keys::Delivery { stage: Owed::TakenOver, party, position: recorded.position };
-            let owed = draft.fetch(&waiting)?;
-            match (acknowledgement.stage, owed) {
-                (Stage::TakenOver, Some(owed)) => {
-                    draft.remove(&waiting);
-                    draft.put(&taken, &owed);
-                    left_waiting += 1;
-                    taken_over += 1;
-                }
-                (Stage::TakenOver, None) => {}
-                (Stage::HandedOver, Some(_)) => {
-                    draft.remove(&waiting);
-                    left_waiting += 1;
-                }
-                (Stage::HandedOver, None) => {
-                    if draft.fetch(&taken)?.is_some() {
-                        draft.remove(&taken);
-                        left_taken_over += 1;
-                    }
-                }
-            }
-        }
-        if left_waiting + left_taken_over > 0 {
-            draft.update(&keys::Backlog(party), |backlog| {
-                backlog.waiting = backlog.waiting.saturating_sub(left_waiting);
-                backlog.taken_over = (backlog.taken_over + taken_over).saturating_sub(left_taken_over);
-            })?;
-            draft.update(&keys::Totals, |totals| {
-                totals.waiting = totals.waiting.saturating_sub(left_waiting);
-                totals.taken_over = (totals.taken_over + taken_over).saturating_sub(left_taken_over);
-            })?;
-        }
-        draft.finish_step();
     }
     Ok(())
 }
@@ -352,9 +307,12 @@ impl Read for Draft<'_> {
 #[expect(clippy::unwrap_used, reason = "clippy takes a module with a feature for no test")]
 mod tests {
     use super::super::codec::Fact;
-    use super::super::contract::sample::{AUTHORITY, acknowledgement, admission, opened, party};
+    use super::super::contract::sample::{
+        AUTHORITY, PORTAL, acknowledgement, admission, at, code, handled, holder, machine, opened, parked, party,
+        progressed,
+    };
     use super::super::overlay::Memory;
-    use super::super::{Commit, Stage};
+    use super::super::{Commit, GivenBack, GivenBackWhy, ParkedAction, Stage};
     use super::*;
 
     fn apply_all(memory: &mut Memory, position: u64, fact: &Fact) {
@@ -381,7 +339,7 @@ mod tests {
             let position = Position(u64::from(DOSSIERS) + 1);
             let before = filled(DOSSIERS);
             let steps = project(&fact, position, &before).unwrap();
-            assert_eq!(steps.len(), 4);
+            assert_eq!(steps.len(), 5);
             let mut after = before.clone();
             after.apply(steps.iter().flatten().cloned());
             let counted = fetch(&after, &keys::Backlog(&party(AUTHORITY))).unwrap().unwrap();
@@ -393,6 +351,57 @@ mod tests {
                 apply_all(&mut interrupted, position.0, &fact);
                 assert_eq!(interrupted, after, "after {done} of {} steps", steps.len());
             }
+        }
+    }
+
+    /// An index with a dossier of sixty events, of which the portal was told.
+    fn long() -> Memory {
+        let mut memory = filled(1);
+        for sequence in 2..=60u32 {
+            let standing = dossier(&memory, &code(1)).unwrap().unwrap().dossier;
+            let event = admission(progressed(&standing, at(i64::from(sequence))));
+            apply_all(&mut memory, u64::from(sequence), &Fact::of(Commit::Admission(Box::new(event)), 7));
+        }
+        memory
+    }
+
+    #[test]
+    fn parking_a_long_dossier_and_ending_that_are_whole_after_any_of_their_steps() {
+        let all: Vec<_> = (1..=60).map(|sequence| (code(1), sequence)).collect();
+        let taken: Vec<_> = (1..=30).map(|sequence| (1, sequence)).collect();
+        let facts = [
+            (Fact::Acknowledged(acknowledgement(PORTAL, Stage::TakenOver, &taken)), [30, 30, 0]),
+            (Fact::DossierParked(parked(PORTAL, 1, 2)), [0, 30, 30]),
+            (
+                Fact::GivenBack(GivenBack {
+                    party: party(PORTAL),
+                    deliveries: all,
+                    holder: holder("main", b""),
+                    why: GivenBackWhy::SpoolReplaced,
+                    at: machine(9),
+                }),
+                [1, 0, 59],
+            ),
+            (Fact::ParkedHandled(handled(PORTAL, 1, 2, ParkedAction::Skip)), [59, 0, 0]),
+            (Fact::DossierParked(parked(PORTAL, 1, 1)), [0, 0, 59]),
+            (Fact::ParkedHandled(handled(PORTAL, 1, 1, ParkedAction::Retry)), [59, 0, 0]),
+        ];
+        let mut before = long();
+        for (number, (fact, expected)) in facts.into_iter().enumerate() {
+            let position = Position(100 + number as u64);
+            let steps = project(&fact, position, &before).unwrap();
+            assert!(steps.len() > 1 && steps.iter().all(|step| step.len() < 64), "{fact:?}");
+            let mut after = before.clone();
+            after.apply(steps.iter().flatten().cloned());
+            let counted = fetch(&after, &keys::Backlog(&party(PORTAL))).unwrap().unwrap();
+            assert_eq!([counted.waiting, counted.taken_over, counted.parked_deliveries], expected, "{fact:?}");
+            for done in 0..=steps.len() {
+                let mut interrupted = before.clone();
+                interrupted.apply(steps[..done].iter().flatten().cloned());
+                apply_all(&mut interrupted, position.0, &fact);
+                assert_eq!(interrupted, after, "after {done} of {} steps", steps.len());
+            }
+            before = after;
         }
     }
 

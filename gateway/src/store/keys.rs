@@ -21,6 +21,10 @@
 //! | 13 | [`Document`] |
 //! | 14 | [`Registry`] |
 //! | 15 | [`Certificate`] |
+//! | 20 | [`Delivery`], parked |
+//! | 21 | [`Lane`] |
+//! | 22 | [`Parked`] |
+//! | 23 | [`Handled`] |
 //! | 40 | [`Erased`] |
 
 use jiff::civil::Date;
@@ -63,7 +67,8 @@ pub(super) struct Listed<'a> {
     pub(super) code: &'a DossierCode,
 }
 
-/// A delivery that a party is owed: `08 party 00 position(8)` while it waits, `09 …` once it was taken over.
+/// A delivery that a party is owed: `08 party 00 position(8)` while it waits, `09 …` once it was taken over, `14 …` while its
+/// dossier is parked.
 ///
 /// The position is that of the admission in the journal: an event is delivered to a party once.
 pub(super) struct Delivery<'a> {
@@ -72,13 +77,32 @@ pub(super) struct Delivery<'a> {
     pub(super) position: u64,
 }
 
-/// The two trees of deliveries.
+/// The trees of deliveries.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Owed {
     /// Not yet taken over.
     Waiting,
     /// Taken over, not yet handed over.
     TakenOver,
+    /// Its dossier is parked for the party: it waits for a person.
+    Parked,
+}
+
+/// How the deliveries of a dossier to a party stand together: `15 party 00 code`.
+pub(super) struct Lane<'a>(pub(super) &'a PartyId, pub(super) &'a DossierCode);
+
+/// A parked dossier in the list of a party, the longest parked first: `16 party 00 position(8)`, the position being that of
+/// the record that parked it. The list of all has an empty party.
+pub(super) struct Parked<'a> {
+    pub(super) party: Option<&'a PartyId>,
+    pub(super) position: u64,
+}
+
+/// What a person did about a parked dossier: `17 party 00 code 00 position(8)`.
+pub(super) struct Handled<'a> {
+    pub(super) party: &'a PartyId,
+    pub(super) code: &'a DossierCode,
+    pub(super) position: u64,
 }
 
 /// How many deliveries a party is owed: `0a party`.
@@ -118,6 +142,10 @@ mod tag {
     pub(super) const DOCUMENT: u8 = 13;
     pub(super) const REGISTRY: u8 = 14;
     pub(super) const CERTIFICATE: u8 = 15;
+    pub(super) const PARKED_DELIVERY: u8 = 20;
+    pub(super) const LANE: u8 = 21;
+    pub(super) const PARKED: u8 = 22;
+    pub(super) const HANDLED: u8 = 23;
     pub(super) const ERASED: u8 = 40;
 }
 
@@ -210,6 +238,7 @@ impl Delivery<'_> {
         let tag = match stage {
             Owed::Waiting => tag::WAITING,
             Owed::TakenOver => tag::TAKEN_OVER,
+            Owed::Parked => tag::PARKED_DELIVERY,
         };
         bytes(tag, &[party.as_str().as_bytes(), END])
     }
@@ -217,6 +246,48 @@ impl Delivery<'_> {
     /// The position in any key of a delivery.
     pub(super) fn position_of(key: &[u8]) -> Option<u64> {
         key.last_chunk::<8>().map(|position| u64::from_be_bytes(*position))
+    }
+}
+
+impl Key for Lane<'_> {
+    type Value = store_v1::LaneState;
+
+    fn encode(&self) -> Vec<u8> {
+        bytes(tag::LANE, &[self.0.as_str().as_bytes(), END, self.1.as_str().as_bytes()])
+    }
+}
+
+impl Key for Parked<'_> {
+    type Value = store_v1::ParkedNamed;
+
+    fn encode(&self) -> Vec<u8> {
+        let mut key = Parked::first(self.party);
+        key.extend_from_slice(&self.position.to_be_bytes());
+        key
+    }
+}
+
+impl Parked<'_> {
+    /// The bytes that all keys of a list begin with.
+    pub(super) fn first(party: Option<&PartyId>) -> Vec<u8> {
+        bytes(tag::PARKED, &[party.map_or("", PartyId::as_str).as_bytes(), END])
+    }
+}
+
+impl Key for Handled<'_> {
+    type Value = store_v1::At;
+
+    fn encode(&self) -> Vec<u8> {
+        let mut key = Handled::first(self.party, self.code);
+        key.extend_from_slice(&self.position.to_be_bytes());
+        key
+    }
+}
+
+impl Handled<'_> {
+    /// The bytes that all keys of a dossier's history with a party begin with.
+    pub(super) fn first(party: &PartyId, code: &DossierCode) -> Vec<u8> {
+        bytes(tag::HANDLED, &[party.as_str().as_bytes(), END, code.as_str().as_bytes(), END])
     }
 }
 
@@ -329,6 +400,10 @@ pub(super) fn describe(key: &[u8]) -> String {
         tag::DOCUMENT => "document",
         tag::REGISTRY => "registry",
         tag::CERTIFICATE => "certificate",
+        tag::PARKED_DELIVERY => "parked_delivery",
+        tag::LANE => "lane",
+        tag::PARKED => "parked",
+        tag::HANDLED => "handled",
         tag::ERASED => "erased",
         _ => "unknown",
     };
@@ -396,6 +471,13 @@ mod tests {
         assert_eq!(Registry(5).encode(), b"\x0e\0\0\0\0\0\0\0\x05");
         assert_eq!(Certificate(&digest).encode(), [b"\x0f", &[7; 32][..]].concat());
         assert_eq!(Erased(&dossier).encode(), b"\x28H57-250714-0001");
+        let parked = Delivery { stage: Owed::Parked, party: &desk, position: 3 }.encode();
+        assert_eq!(parked, b"\x14H57.1\0\0\0\0\0\0\0\0\x03");
+        assert_eq!(Lane(&desk, &dossier).encode(), b"\x15H57.1\0H57-250714-0001");
+        assert_eq!(Parked { party: Some(&desk), position: 6 }.encode(), b"\x16H57.1\0\0\0\0\0\0\0\0\x06");
+        assert_eq!(Parked { party: None, position: 6 }.encode(), b"\x16\0\0\0\0\0\0\0\0\x06");
+        let handled = Handled { party: &desk, code: &dossier, position: 7 }.encode();
+        assert_eq!(handled, b"\x17H57.1\0H57-250714-0001\0\0\0\0\0\0\0\0\x07");
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod codec;
 pub mod contract;
 mod counters;
 pub mod data_folder;
+mod deliveries;
 mod follower;
 pub mod fsck;
 mod index;
@@ -44,6 +45,9 @@ use lgsp_proto::types::{
 use lgsp_proto::v1;
 
 pub use codec::{Admitted, Fact, NumbersLeased, Unreadable};
+pub use deliveries::{
+    GivenBack, GivenBackWhy, Handled, Holder, Installation, Lane, MAIN, Parked, ParkedAction, ParkedStanding, TakenOver,
+};
 
 /// What the bus remembers, and how it asks for it.
 ///
@@ -109,7 +113,7 @@ pub trait Store: Send + Sync + 'static {
     /// Whether `number` of `authority` on `day` was leased to `desk`.
     async fn is_leased(&self, authority: &PartyId, day: Date, desk: &PartyId, number: u32) -> Result<bool, ReadError>;
 
-    /// Deliveries not yet taken over by `party`, oldest first, after `after`, at most `limit`.
+    /// Deliveries not yet taken over by `party` and not parked, oldest first, after `after`, at most `limit`.
     async fn waiting(
         &self,
         party: &PartyId,
@@ -127,6 +131,36 @@ pub trait Store: Send + Sync + 'static {
         code: &DossierCode,
         sequence: u32,
     ) -> Result<Option<DeliveryStage>, ReadError>;
+
+    /// How the deliveries of a dossier to `party` stand together.
+    async fn lane(&self, party: &PartyId, code: &DossierCode) -> Result<Lane, ReadError>;
+
+    /// What was taken over for `party` and not handed over, oldest first, after `after`; of at most `limit` looked at, so that
+    /// nobody is kept from other work for long.
+    async fn taken_over(
+        &self,
+        party: &PartyId,
+        after: Option<InboxPosition>,
+        limit: usize,
+    ) -> Result<Vec<TakenOver>, ReadError>;
+
+    /// The deliveries of a dossier from `from` on that were taken over for `party` and not handed over, in order.
+    async fn taken_over_of(&self, party: &PartyId, code: &DossierCode, from: u32) -> Result<Vec<u32>, ReadError>;
+
+    /// The dossiers parked for any of `parties`, or for anybody, the longest parked first, after `after`, at most `limit`.
+    async fn parked(
+        &self,
+        parties: Option<&[PartyId]>,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<ParkedStanding>, ReadError>;
+
+    /// A dossier as it is parked for `party`; `None` when it is not.
+    async fn parked_dossier(&self, party: &PartyId, code: &DossierCode) -> Result<Option<ParkedStanding>, ReadError>;
+
+    /// What was done about a dossier that was parked for `party`, oldest first, the newest `limit`; with the grounds, as far as
+    /// they are not erased.
+    async fn handled(&self, party: &PartyId, code: &DossierCode, limit: usize) -> Result<Vec<Handled>, ReadError>;
 
     /// A complete document that `party` uploaded.
     async fn document(&self, party: &PartyId, sha256: &Sha256Digest) -> Result<Option<DocumentMeta>, ReadError>;
@@ -176,6 +210,13 @@ pub enum Commit {
         /// The system it names.
         system: String,
     },
+    /// Deliveries that are owed again.
+    GivenBack(GivenBack),
+    /// A dossier is parked for a party, from a delivery on that must still be owed. One that is parked already from there or
+    /// from before stays as it is.
+    Parked(Parked),
+    /// Something done about a parked dossier. A [`CommitError::Conflict`] when that delivery is not what it is parked for.
+    Handled(Handled),
 }
 
 /// That a dossier's content is erased: who decided so, and by which ground.
@@ -367,17 +408,23 @@ pub enum DeliveryStage {
     Waiting(InboxPosition),
     /// Durable at the party's adapter, not yet with its own system.
     TakenOver,
+    /// Waiting for a person.
+    Parked,
 }
 
 /// A party's inbox in figures.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Backlog {
-    /// Not yet taken over.
+    /// Not yet taken over, and not parked.
     pub waiting: u64,
     /// Taken over, not yet handed over.
     pub taken_over: u64,
     /// When the oldest waiting one was admitted (Unix milliseconds).
     pub oldest_admitted_ms: Option<i64>,
+    /// Dossiers parked.
+    pub parked_dossiers: u64,
+    /// Their deliveries.
+    pub parked_deliveries: u64,
 }
 
 /// Acknowledgements of one party at one stage. Those that are not owed any more are ignored.
@@ -389,8 +436,8 @@ pub struct Acknowledgement {
     pub stage: Stage,
     /// Which deliveries.
     pub deliveries: Vec<(DossierCode, u32)>,
-    /// The system that says so.
-    pub system: String,
+    /// Who says so; what is taken over is held there.
+    pub holder: Holder,
     /// When, by the machine clock.
     pub at: SystemTime,
 }
@@ -449,6 +496,8 @@ pub struct Figures {
     pub waiting: u64,
     /// Deliveries taken over, not yet handed over.
     pub taken_over: u64,
+    /// Deliveries of parked dossiers.
+    pub parked: u64,
     /// Commits waiting for the committer.
     pub queued: u64,
     /// The last durable journal position.

@@ -10,6 +10,7 @@
 //! ```
 
 mod committing;
+mod deliveries;
 mod erasing;
 mod opening;
 mod reading;
@@ -168,6 +169,43 @@ impl Store for SledStore {
         sequence: u32,
     ) -> Result<Option<DeliveryStage>, ReadError> {
         self.inner()?.delivery_stage(party, code, sequence)
+    }
+
+    async fn lane(&self, party: &PartyId, code: &DossierCode) -> Result<Lane, ReadError> {
+        self.inner()?.lane(party, code)
+    }
+
+    async fn taken_over(
+        &self,
+        party: &PartyId,
+        after: Option<InboxPosition>,
+        limit: usize,
+    ) -> Result<Vec<TakenOver>, ReadError> {
+        let party = party.clone();
+        self.walk(move |inner| inner.taken_over(&party, after, limit)).await
+    }
+
+    async fn taken_over_of(&self, party: &PartyId, code: &DossierCode, from: u32) -> Result<Vec<u32>, ReadError> {
+        self.inner()?.taken_over_of(party, code, from)
+    }
+
+    async fn parked(
+        &self,
+        parties: Option<&[PartyId]>,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<ParkedStanding>, ReadError> {
+        let parties = parties.map(<[PartyId]>::to_vec);
+        self.walk(move |inner| inner.parked(parties.as_deref(), after, limit)).await
+    }
+
+    async fn parked_dossier(&self, party: &PartyId, code: &DossierCode) -> Result<Option<ParkedStanding>, ReadError> {
+        self.inner()?.parked_dossier(party, code)
+    }
+
+    async fn handled(&self, party: &PartyId, code: &DossierCode, limit: usize) -> Result<Vec<Handled>, ReadError> {
+        let (party, code) = (party.clone(), code.clone());
+        self.walk(move |inner| inner.handled(&party, &code, limit)).await
     }
 
     async fn document(&self, party: &PartyId, sha256: &Sha256Digest) -> Result<Option<DocumentMeta>, ReadError> {

@@ -15,6 +15,7 @@ use prop::sample::select;
 use proptest::prelude::*;
 use prost::Message;
 
+use super::super::{GivenBackWhy, Holder, Installation, ParkedAction};
 use super::*;
 
 fn time() -> impl Strategy<Value = BusinessTime> {
@@ -192,6 +193,11 @@ fn admitted_facts() -> impl Strategy<Value = Fact> {
     })
 }
 
+fn a_holder() -> Holder {
+    let installation = Installation { system: "a-system".to_owned(), instance: "one".to_owned() };
+    Holder { installation, spool: Bytes::from_static(b"sixteen bytes...") }
+}
+
 fn facts() -> impl Strategy<Value = Fact> {
     let acknowledged = (
         party(),
@@ -200,8 +206,36 @@ fn facts() -> impl Strategy<Value = Fact> {
         machine_time(),
     )
         .prop_map(|(party, stage, deliveries, at)| {
-            Fact::Acknowledged(Acknowledgement { party, stage, deliveries, system: "a-system".to_owned(), at })
+            Fact::Acknowledged(Acknowledgement { party, stage, deliveries, holder: a_holder(), at })
         });
+    let why = prop_oneof![
+        Just(GivenBackWhy::SpoolReplaced),
+        Just(GivenBackWhy::Declined),
+        party().prop_map(|acting_party| GivenBackWhy::Released {
+            acting_party,
+            actor: "operator.1".parse().unwrap(),
+            system: "van-hanh".to_owned(),
+            ground: "DISK_LOST".to_owned(),
+        }),
+    ];
+    let given_back = (party(), prop::collection::vec((dossier_code(), any::<u32>()), 0..5), why, machine_time())
+        .prop_map(|(party, deliveries, why, at)| {
+            Fact::GivenBack(GivenBack { party, deliveries, holder: a_holder(), why, at })
+        });
+    let parked = (party(), dossier_code(), any::<u32>(), "[A-Z_]{1,20}", any::<u32>(), machine_time()).prop_map(
+        |(party, code, sequence, reason, attempts, at)| {
+            let (kind, system) = (v1::DeclineKind::Transient, "a-system".to_owned());
+            Fact::DossierParked(Parked { party, code, sequence, reason, kind, attempts, system, at })
+        },
+    );
+    let action = select(vec![ParkedAction::Retry, ParkedAction::Skip]);
+    let handled = (party(), dossier_code(), any::<u32>(), action, party(), machine_time()).prop_map(
+        |(party, code, sequence, action, acting_party, at)| {
+            let (actor, system) = ("clerk.1".parse().unwrap(), "a-system".to_owned());
+            let why = String::new();
+            Fact::ParkedHandled(Handled { party, code, sequence, action, acting_party, actor, system, at, why })
+        },
+    );
     let stored = (any::<u64>(), party(), digests(), any::<u64>(), any::<u64>(), machine_time()).prop_map(
         |(id, party, sha256, size_bytes, key_id, stored_at)| {
             Fact::DocumentStored(DocumentMeta {
@@ -239,7 +273,8 @@ fn facts() -> impl Strategy<Value = Fact> {
             })
         },
     );
-    prop_oneof![3 => admitted_facts(), 1 => acknowledged, 1 => stored, 1 => applied, 1 => seen, 1 => leased]
+    let deliveries = prop_oneof![acknowledged, given_back, parked, handled];
+    prop_oneof![3 => admitted_facts(), 3 => deliveries, 1 => stored, 1 => applied, 1 => seen, 1 => leased]
 }
 
 proptest! {
@@ -293,6 +328,21 @@ proptest! {
             let _ = Fact::read(&record);
         }
     }
+}
+
+/// Before there were instances and spools, a system was its only installation.
+#[test]
+fn an_acknowledgement_without_an_installation_is_the_systems_main_one() {
+    let stored = store_v1::Acknowledgement {
+        party: "H57.20".to_owned(),
+        stage: v1::AcknowledgeStage::TakenOver.into(),
+        system: "so-tu-phap".to_owned(),
+        ..store_v1::Acknowledgement::default()
+    };
+    let fact = Fact::read(&Record { kind: Some(Kind::Acknowledgement(stored)) }).unwrap();
+    let Fact::Acknowledged(acknowledgement) = fact else { panic!("not an acknowledgement") };
+    let installation = Installation { system: "so-tu-phap".to_owned(), instance: "main".to_owned() };
+    assert_eq!(acknowledgement.holder, Holder { installation, spool: Bytes::new() });
 }
 
 /// The first shipped form. Later versions must go on reading it: add a fixture, never change this one.

@@ -37,13 +37,13 @@ pub(super) async fn a_delivery_waits_until_it_is_taken_over_and_then_handed_over
     assert_eq!(stage().await, Some(DeliveryStage::Waiting(position)));
     let backlog = store.backlog(&authority).await.unwrap();
     let oldest_admitted_ms = Some(unix_ms(admitted.admitted_at));
-    assert_eq!(backlog, Backlog { waiting: 1, taken_over: 0, oldest_admitted_ms });
+    assert_eq!(backlog, Backlog { waiting: 1, oldest_admitted_ms, ..Backlog::default() });
 
     acknowledge(&*store, AUTHORITY, Stage::TakenOver, &[(1, 1)]).await;
     assert_eq!(stage().await, Some(DeliveryStage::TakenOver));
     assert_eq!(waiting(&*store, AUTHORITY).await, []);
     let backlog = store.backlog(&authority).await.unwrap();
-    assert_eq!(backlog, Backlog { waiting: 0, taken_over: 1, oldest_admitted_ms: None });
+    assert_eq!(backlog, Backlog { taken_over: 1, ..Backlog::default() });
     assert_eq!((store.figures().waiting, store.figures().taken_over), (2, 1));
 
     acknowledge(&*store, AUTHORITY, Stage::HandedOver, &[(1, 1)]).await;

@@ -18,7 +18,9 @@ use lgsp_proto::types::{BusinessTime, DossierCode, IntakeChannel, PartyId, Retur
 use lgsp_proto::v1;
 use prost::Message;
 
-use crate::store::{Acknowledgement, Admission, Answer, DocumentMeta, Stage};
+use crate::store::{
+    Acknowledgement, Admission, Answer, DocumentMeta, Handled, Holder, Installation, Parked, ParkedAction, Stage,
+};
 
 /// The intake desk.
 pub const DESK: &str = "H57.101";
@@ -220,8 +222,49 @@ pub fn acknowledgement(party_id: &str, stage: Stage, deliveries: &[(u32, u32)]) 
         party: party(party_id),
         stage,
         deliveries: deliveries.iter().map(|(number, sequence)| (code(*number), *sequence)).collect(),
-        system: "so-tu-phap".to_owned(),
+        holder: holder("main", b""),
         at: machine(9),
+    }
+}
+
+/// An installation of the authority's system, with this spool.
+pub fn holder(instance: &str, spool: &'static [u8]) -> Holder {
+    let installation = Installation { system: "so-tu-phap".to_owned(), instance: instance.to_owned() };
+    Holder { installation, spool: Bytes::from_static(spool) }
+}
+
+/// The dossier `number`, parked for a party from an event on.
+///
+/// # Panics
+/// The number is none of a day's.
+pub fn parked(party_id: &str, number: u32, sequence: u32) -> Parked {
+    Parked {
+        party: party(party_id),
+        code: code(number),
+        sequence,
+        reason: "AGENCY_REFUSED".to_owned(),
+        kind: v1::DeclineKind::Permanent,
+        attempts: 3,
+        system: "so-tu-phap".to_owned(),
+        at: machine(10),
+    }
+}
+
+/// What the operator decided about [`parked`].
+///
+/// # Panics
+/// The number is none of a day's.
+pub fn handled(party_id: &str, number: u32, sequence: u32, action: ParkedAction) -> Handled {
+    Handled {
+        party: party(party_id),
+        code: code(number),
+        sequence,
+        action,
+        acting_party: party(PORTAL),
+        actor: "operator.1".parse().unwrap(),
+        system: "van-hanh".to_owned(),
+        at: machine(11),
+        why: "the agency has repaired its system".to_owned(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The invariants, kept in books of their own: nothing here knows how the index is made.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use jiff::civil::Date;
@@ -18,7 +18,7 @@ use super::super::codec::{self, Admitted, Fact, NumbersLeased};
 use super::super::index::{counter, fetch};
 use super::super::keys::{self, Owed};
 use super::super::overlay::Memory;
-use super::super::{Acknowledgement, Stage};
+use super::super::{Acknowledgement, GivenBack, Handled, Parked, ParkedAction, Stage};
 use super::{Invariant, Report};
 
 /// What has been seen so far.
@@ -33,6 +33,8 @@ pub(super) struct Books {
     events: HashMap<(DossierCode, u32), Position>,
     /// What has been told to whom and not been handed over.
     owed: BTreeMap<(PartyId, Position), Owed>,
+    /// From which event on a dossier is parked for a party.
+    parked: BTreeMap<(PartyId, DossierCode), u32>,
     days: HashMap<(PartyId, Date), Day>,
     documents: HashSet<u64>,
     erased: HashSet<DossierCode>,
@@ -92,6 +94,9 @@ impl Books {
                 let is_there = |id: &&u64| !matches!(keys.get(KeyId(**id)), Err(KeyError::Destroyed { .. }));
                 report.keys_to_destroy += erasure.key_ids.iter().filter(is_there).count() as u64;
             }
+            Fact::GivenBack(given_back) => self.enter_given_back(position, given_back, report),
+            Fact::DossierParked(parked) => self.enter_parked(position, parked, report),
+            Fact::ParkedHandled(handled) => self.enter_handled(position, handled, report),
         }
     }
 
@@ -114,7 +119,8 @@ impl Books {
         }
         self.events.insert((event.code.clone(), event.sequence), position);
         for party in &event.recipients {
-            self.owed.insert((party.clone(), position), Owed::Waiting);
+            let stage = self.free_stage(party, &event.code, event.sequence);
+            self.owed.insert((party.clone(), position), stage);
         }
         for document in &event.outcome.documents {
             if !self.documents.contains(&document.document_id) {
@@ -151,11 +157,87 @@ impl Books {
             let delivery = (acknowledgement.party.clone(), *position);
             match acknowledgement.stage {
                 Stage::TakenOver => {
-                    self.owed.entry(delivery).and_modify(|stage| *stage = Owed::TakenOver);
+                    self.owed.entry(delivery).and_modify(|stage| {
+                        if *stage == Owed::Waiting {
+                            *stage = Owed::TakenOver;
+                        }
+                    });
                 }
                 Stage::HandedOver => {
                     self.owed.remove(&delivery);
+                    if self.parked.get(&(acknowledgement.party.clone(), code.clone())) == Some(sequence) {
+                        self.unpark(&acknowledgement.party, code);
+                    }
                 }
+            }
+        }
+    }
+
+    /// Where a delivery is that nobody has.
+    fn free_stage(&self, party: &PartyId, code: &DossierCode, sequence: u32) -> Owed {
+        match self.parked.get(&(party.clone(), code.clone())) {
+            Some(from) if sequence >= *from => Owed::Parked,
+            _ => Owed::Waiting,
+        }
+    }
+
+    fn enter_given_back(&mut self, position: Position, given_back: &GivenBack, report: &mut Report) {
+        for (code, sequence) in &given_back.deliveries {
+            let free = self.free_stage(&given_back.party, code, *sequence);
+            let delivery = self.events.get(&(code.clone(), *sequence));
+            let delivery = delivery.and_then(|at| self.owed.get_mut(&(given_back.party.clone(), *at)));
+            match delivery {
+                Some(stage) if *stage == Owed::TakenOver => *stage = free,
+                _ => {
+                    let what = format!("{code}/{sequence} is given back, and {} did not have it", given_back.party);
+                    report.found(Invariant::Delivery, position, what);
+                }
+            }
+        }
+    }
+
+    fn enter_parked(&mut self, position: Position, parked: &Parked, report: &mut Report) {
+        let Parked { party, code, sequence, .. } = parked;
+        let at = self.events.get(&(code.clone(), *sequence));
+        if !at.is_some_and(|at| self.owed.contains_key(&(party.clone(), *at))) {
+            let what = format!("{code} is parked for {party} at event {sequence}, which it is not owed");
+            report.found(Invariant::Delivery, position, what);
+            return;
+        }
+        let from = self.parked.entry((party.clone(), code.clone())).or_insert(*sequence);
+        *from = (*from).min(*sequence);
+        self.restage(party, code, Owed::Waiting, Owed::Parked);
+    }
+
+    fn enter_handled(&mut self, position: Position, handled: &Handled, report: &mut Report) {
+        let Handled { party, code, sequence, .. } = handled;
+        if self.parked.get(&(party.clone(), code.clone())) != Some(sequence) {
+            let what = format!("{code} is not parked for {party} at event {sequence}");
+            report.found(Invariant::Delivery, position, what);
+            return;
+        }
+        if handled.action == ParkedAction::Skip
+            && let Some(at) = self.events.get(&(code.clone(), *sequence))
+        {
+            self.owed.remove(&(party.clone(), *at));
+        }
+        self.unpark(party, code);
+    }
+
+    fn unpark(&mut self, party: &PartyId, code: &DossierCode) {
+        self.restage(party, code, Owed::Parked, Owed::Waiting);
+        self.parked.remove(&(party.clone(), code.clone()));
+    }
+
+    /// Puts the deliveries of a parked dossier from one place to another, from the failed one on.
+    fn restage(&mut self, party: &PartyId, code: &DossierCode, from: Owed, to: Owed) {
+        let Some(first) = self.parked.get(&(party.clone(), code.clone())) else { return };
+        for sequence in *first..=self.sequences.get(code).copied().unwrap_or(0) {
+            let Some(at) = self.events.get(&(code.clone(), sequence)) else { continue };
+            if let Some(stage) = self.owed.get_mut(&(party.clone(), *at))
+                && *stage == from
+            {
+                *stage = to;
             }
         }
     }
@@ -254,44 +336,50 @@ impl Books {
     }
 
     fn close_deliveries(&self, index: &Memory, report: &mut Report) {
-        let mut counts: BTreeMap<&PartyId, (u64, u64)> = BTreeMap::new();
+        /// Deliveries of a party by stage, and its parked dossiers.
+        #[derive(Default, PartialEq)]
+        struct Count([u64; 3], u64);
+        const STAGES: [Owed; 3] = [Owed::Waiting, Owed::TakenOver, Owed::Parked];
+        let mut counts: BTreeMap<&PartyId, Count> = BTreeMap::new();
         for ((party, position), stage) in &self.owed {
-            let count = counts.entry(party).or_default();
-            let (here, elsewhere) = match stage {
-                Owed::Waiting => {
-                    count.0 += 1;
-                    (Owed::Waiting, Owed::TakenOver)
-                }
-                Owed::TakenOver => {
-                    count.1 += 1;
-                    (Owed::TakenOver, Owed::Waiting)
-                }
-            };
-            let is = |stage| {
+            let is_there = STAGES.map(|stage| {
                 let key = keys::Delivery { stage, party, position: position.0 };
                 fetch(index, &key).is_ok_and(|owed| owed.is_some())
-            };
-            if !is(here) || is(elsewhere) {
+            });
+            if is_there != STAGES.map(|one| one == *stage) {
                 let what = format!("the delivery to {party} is not where it should be");
                 report.found(Invariant::Delivery, *position, what);
             }
+            let count = counts.entry(party).or_default();
+            for (counted, one) in count.0.iter_mut().zip(STAGES) {
+                *counted += u64::from(one == *stage);
+            }
         }
-        let parties: BTreeSet<&PartyId> = counts.keys().copied().collect();
-        for party in parties {
+        for ((party, code), from) in &self.parked {
+            counts.entry(party).or_default().1 += 1;
+            let lane = fetch(index, &keys::Lane(party, code)).ok().flatten().unwrap_or_default();
+            if lane.parked_position == 0 || lane.parked_sequence != *from {
+                let what = format!("{code} is parked for {party} at event {from}, but not shown so");
+                report.found(Invariant::Delivery, None, what);
+            }
+        }
+        for (party, count) in counts {
             let counted = fetch(index, &keys::Backlog(party)).ok().flatten().unwrap_or_default();
-            let (waiting, taken_over) = counts[party];
-            if (counted.waiting, counted.taken_over) != (waiting, taken_over) {
+            let stages = [counted.waiting, counted.taken_over, counted.parked_deliveries];
+            if Count(stages, counted.parked_dossiers) != count {
+                let Count([waiting, taken_over, parked], dossiers) = count;
                 let what = format!(
-                    "{party} is owed {waiting} and {taken_over}, but {} and {} are counted",
-                    counted.waiting, counted.taken_over
+                    "{party} is owed {waiting}, {taken_over} and {parked} of {dossiers} dossiers, but {stages:?} of {} are \
+                     counted",
+                    counted.parked_dossiers
                 );
                 report.found(Invariant::Delivery, None, what);
             }
         }
         let totals = fetch(index, &keys::Totals).ok().flatten().unwrap_or_default();
-        if totals.waiting + totals.taken_over != self.owed.len() as u64 {
-            let what =
-                format!("{} deliveries are owed, {} are counted", self.owed.len(), totals.waiting + totals.taken_over);
+        let counted = totals.waiting + totals.taken_over + totals.parked_deliveries;
+        if counted != self.owed.len() as u64 {
+            let what = format!("{} deliveries are owed, {counted} are counted", self.owed.len());
             report.found(Invariant::Delivery, None, what);
         }
     }

@@ -123,6 +123,7 @@ impl Inner {
         };
         let (key_id, sealed_body) = match &commit {
             Commit::Admission(admission) => self.seal(admission, key_id)?,
+            Commit::Handled(handled) => (0, self.seal_why(handled).map_err(|error| cannot_read(&error))?),
             _ => (0, Vec::new()),
         };
         self.write(Fact::of(commit, key_id), sealed_body, Some(claim)).await
@@ -190,6 +191,26 @@ impl Inner {
                 }
                 return Ok(Checked::Write(Commit::Acknowledgement(owed), None));
             }
+            Commit::GivenBack(given_back) => {
+                let back = self.still_held(given_back)?;
+                if back.deliveries.is_empty() {
+                    return Ok(Checked::Done);
+                }
+                return Ok(Checked::Write(Commit::GivenBack(back), None));
+            }
+            Commit::Parked(parked) => {
+                let lane = self.lane(&parked.party, &parked.code)?;
+                let is_owed = self.delivery_stage(&parked.party, &parked.code, parked.sequence)?.is_some();
+                if !is_owed || lane.parked.is_some_and(|from| from <= parked.sequence) {
+                    return Ok(Checked::Done);
+                }
+                true
+            }
+            Commit::Handled(handled) => {
+                let stage = self.delivery_stage(&handled.party, &handled.code, handled.sequence)?;
+                let lane = self.lane(&handled.party, &handled.code)?;
+                lane.parked == Some(handled.sequence) && stage == Some(DeliveryStage::Parked)
+            }
             Commit::Document(meta) => is_free(keys::Document(meta.id).encode())?,
             Commit::Registry(record) => {
                 let newest = fetch(&view, &keys::Totals)?.unwrap_or_default().newest_registry;
@@ -223,12 +244,37 @@ impl Inner {
             let is = |stage| {
                 Ok::<_, ReadError>(fetch(&view, &keys::Delivery { stage, party, position: at.position })?.is_some())
             };
-            let owed = is(Owed::Waiting)? || (acknowledgement.stage == Stage::HandedOver && is(Owed::TakenOver)?);
+            let is_final = acknowledgement.stage == Stage::HandedOver;
+            let owed = is(Owed::Waiting)? || (is_final && (is(Owed::TakenOver)? || is(Owed::Parked)?));
             if owed && seen.insert(at.position) {
                 deliveries.push(delivery.clone());
             }
         }
         Ok(Acknowledgement { deliveries, ..acknowledgement.clone() })
+    }
+
+    /// What is given back, without what its holder does not have any more.
+    fn still_held(&self, given_back: &GivenBack) -> Result<GivenBack, ReadError> {
+        let (view, party) = (self.view(), &given_back.party);
+        let holder = codec::deliveries::held(&given_back.holder);
+        let mut deliveries = Vec::new();
+        for delivery @ (code, sequence) in &given_back.deliveries {
+            let Some(at) = fetch(&view, &keys::Event(code, *sequence))? else { continue };
+            let key = keys::Delivery { stage: Owed::TakenOver, party, position: at.position };
+            let held = fetch(&view, &key)?.and_then(|owed| owed.held);
+            if held.is_some_and(|held| held == holder) {
+                deliveries.push(delivery.clone());
+            }
+        }
+        Ok(GivenBack { deliveries, ..given_back.clone() })
+    }
+
+    /// Seals a clerk's words with the dossier's key; nothing is left of them when the dossier was erased.
+    fn seal_why(&self, handled: &Handled) -> Result<Vec<u8>, ReadError> {
+        let Some(held) = self.held(&handled.code)? else { return Ok(Vec::new()) };
+        let Some(key) = key_of(&self.keys, held.key_id)? else { return Ok(Vec::new()) };
+        let context = codec::deliveries::why_context(handled.code.as_str(), handled.party.as_str());
+        Ok(key.seal(context.as_bytes(), handled.why.as_bytes()))
     }
 
     /// Seals a body with the dossier's key, a fresh one for a dossier that is opened.
@@ -262,6 +308,7 @@ impl Inner {
             events: totals.events,
             waiting: totals.waiting,
             taken_over: totals.taken_over,
+            parked: totals.parked_deliveries,
             queued: self.journal.gauges().queue_depth(),
             durable: self.reader.durable().0,
             applied: self.follower.applied().0,
@@ -307,8 +354,11 @@ fn claimed(commit: &Commit) -> Vec<Vec<u8>> {
         }
         Commit::Document(meta) => vec![keys::Document(meta.id).encode()],
         Commit::Registry(_) => vec![keys::Totals.encode()],
+        // Of two that decide about a parked dossier, only one may be begun.
+        Commit::Parked(parked) => vec![keys::Lane(&parked.party, &parked.code).encode()],
+        Commit::Handled(handled) => vec![keys::Lane(&handled.party, &handled.code).encode()],
         // Said twice, these change nothing the second time.
-        Commit::Acknowledgement(_) | Commit::Certificate { .. } => Vec::new(),
+        Commit::Acknowledgement(_) | Commit::GivenBack(_) | Commit::Certificate { .. } => Vec::new(),
     }
 }
 

@@ -157,6 +157,8 @@ impl Inner {
             waiting: count.waiting,
             taken_over: count.taken_over,
             oldest_admitted_ms: oldest.transpose()?.map(|owed| owed.admitted_at_unix_ms),
+            parked_dossiers: count.parked_dossiers,
+            parked_deliveries: count.parked_deliveries,
         })
     }
 
@@ -171,7 +173,10 @@ impl Inner {
         if owed(Owed::Waiting)?.is_some() {
             return Ok(Some(DeliveryStage::Waiting(InboxPosition(at.position))));
         }
-        Ok(owed(Owed::TakenOver)?.map(|_| DeliveryStage::TakenOver))
+        if owed(Owed::TakenOver)?.is_some() {
+            return Ok(Some(DeliveryStage::TakenOver));
+        }
+        Ok(owed(Owed::Parked)?.map(|_| DeliveryStage::Parked))
     }
 
     pub(super) fn document(&self, party: &PartyId, sha256: &Sha256Digest) -> Result<Option<DocumentMeta>, ReadError> {
@@ -244,7 +249,7 @@ impl Inner {
         }
     }
 
-    fn bytes(&self, position: Position) -> Result<Vec<u8>, ReadError> {
+    pub(super) fn bytes(&self, position: Position) -> Result<Vec<u8>, ReadError> {
         self.reader.read(position).map_err(records::journal_failed)
     }
 }
