@@ -229,6 +229,8 @@ mod tests {
             lease: limits.lease,
             decline_pause: limits.decline_pause,
             document_bytes_max: 1,
+            admissions: limits.admissions,
+            party_quota: limits.party,
         };
         Engine::start(store, documents, signer, Clock::System, settings).await.unwrap()
     }

@@ -16,6 +16,7 @@ use lgsp_domain::decide::TimeBounds;
 use lgsp_proto::types::BusinessTime;
 
 use self::raw::{Raw, Section};
+use crate::engine::shares::Quota;
 
 /// What begins the name of every environment variable that overrides a key: `LGSP_GATEWAY__LISTEN__BUS` is `listen.bus`.
 pub const ENVIRONMENT_PREFIX: &str = "LGSP_GATEWAY__";
@@ -97,6 +98,25 @@ pub struct Limits {
     pub uploads: usize,
     /// How many connections are open at once.
     pub connections: usize,
+    /// How many admissions are worked on at once; when they are more, the parties take turns.
+    pub admissions: usize,
+    /// What of them one party may take.
+    pub party: Quota,
+    /// What one system may have and do.
+    pub system: SystemLimits,
+}
+
+/// What one system may have and do. It may act for many parties, so these are wider than a party's.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SystemLimits {
+    /// Calls a second, over time.
+    pub per_second: u32,
+    /// Calls under way.
+    pub calls: usize,
+    /// Connections open.
+    pub connections: usize,
+    /// Inbox streams open.
+    pub streams: usize,
 }
 
 impl Default for Limits {
@@ -109,6 +129,9 @@ impl Default for Limits {
             calls: 1024,
             uploads: 64,
             connections: 4096,
+            admissions: 512,
+            party: Quota { per_second: 500, at_once: 256 },
+            system: SystemLimits { per_second: 5_000, calls: 512, connections: 256, streams: 256 },
         }
     }
 }
@@ -208,6 +231,13 @@ impl Config {
                     ("calls", integer(self.limits.calls as u64)),
                     ("uploads", integer(self.limits.uploads as u64)),
                     ("connections", integer(self.limits.connections as u64)),
+                    ("admissions", integer(self.limits.admissions as u64)),
+                    ("party_per_second", integer(self.limits.party.per_second.into())),
+                    ("party_admissions", integer(self.limits.party.at_once as u64)),
+                    ("system_per_second", integer(self.limits.system.per_second.into())),
+                    ("system_calls", integer(self.limits.system.calls as u64)),
+                    ("system_connections", integer(self.limits.system.connections as u64)),
+                    ("system_streams", integer(self.limits.system.streams as u64)),
                 ],
             ),
         ];
@@ -296,7 +326,8 @@ fn business_clock(section: &mut Section<'_>) -> Option<BusinessClock> {
 }
 
 fn limits(section: &mut Section<'_>) -> Option<Limits> {
-    let Limits { time_bounds, lease, decline_pause, grace, calls, uploads, connections } = Limits::default();
+    let Limits { time_bounds, lease, decline_pause, grace, calls, uploads, connections, admissions, party, system } =
+        Limits::default();
     let ahead = section.or_default("business_ahead_s", || time_bounds.ahead, seconds);
     let back = section.or_default("business_back_s", || time_bounds.back, seconds);
     let lease = section.or_default("lease_s", || lease, seconds);
@@ -305,6 +336,20 @@ fn limits(section: &mut Section<'_>) -> Option<Limits> {
     let calls = section.or_default("calls", || calls, count);
     let uploads = section.or_default("uploads", || uploads, count);
     let connections = section.or_default("connections", || connections, count);
+    let admissions = section.or_default("admissions", || admissions, count);
+    let per_second = section.or_default("party_per_second", || party.per_second, rate);
+    let at_once = section.or_default("party_admissions", || party.at_once, count);
+    let party = (|| Some(Quota { per_second: per_second?, at_once: at_once? }))();
+    let per_second = section.or_default("system_per_second", || system.per_second, rate);
+    let of_system = [
+        section.or_default("system_calls", || system.calls, count),
+        section.or_default("system_connections", || system.connections, count),
+        section.or_default("system_streams", || system.streams, count),
+    ];
+    let system = (|| {
+        let [calls, connections, streams] = of_system;
+        Some(SystemLimits { per_second: per_second?, calls: calls?, connections: connections?, streams: streams? })
+    })();
     Some(Limits {
         time_bounds: TimeBounds { ahead: ahead?, back: back? },
         lease: lease?,
@@ -313,6 +358,9 @@ fn limits(section: &mut Section<'_>) -> Option<Limits> {
         calls: calls?,
         uploads: uploads?,
         connections: connections?,
+        admissions: admissions?,
+        party: party?,
+        system: system?,
     })
 }
 
@@ -339,6 +387,10 @@ fn count(number: u64) -> Result<usize, Wrong> {
     // Semaphores count to about 2^61; nothing sensible comes near a million.
     let count = usize::try_from(at_least_one(number)?).ok().filter(|count| *count <= 1_000_000);
     count.ok_or(("is more than a million", "use a number that this machine can bear"))
+}
+
+fn rate(number: u64) -> Result<u32, Wrong> {
+    count(number).map(|count| u32::try_from(count).expect("a million at most"))
 }
 
 fn seconds(number: u64) -> Result<Duration, Wrong> {

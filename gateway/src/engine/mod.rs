@@ -2,7 +2,7 @@
 //!
 //! One file per step of a dossier's life: [`access`] (who speaks), [`intake`] (decide and commit), [`inbox`] (deliver
 //! until acknowledged), [`reading`] (how it stands), [`documents`], [`registry`] (the declared registry and its
-//! versions), [`receipt`] (what the gateway signs). [`clock`] and [`lanes`] serve them.
+//! versions), [`receipt`] (what the gateway signs). [`clock`], [`lanes`] and [`shares`] serve them.
 
 pub mod access;
 pub mod clock;
@@ -13,6 +13,7 @@ pub mod lanes;
 pub mod reading;
 pub mod receipt;
 pub mod registry;
+pub mod shares;
 #[cfg(all(test, feature = "test-util"))]
 #[expect(clippy::unwrap_used, reason = "clippy takes a module with a feature for no test")]
 mod testing;
@@ -32,6 +33,7 @@ use crate::engine::documents::Documents;
 use crate::engine::inbox::Inboxes;
 use crate::engine::lanes::Lanes;
 use crate::engine::receipt::ReceiptSigner;
+use crate::engine::shares::{Quota, Shares};
 use crate::store::{CommitError, ReadError, Store};
 
 /// The bus without its sockets. Cheap to clone.
@@ -44,6 +46,7 @@ struct Inner {
     store: Arc<dyn Store>,
     registry: ArcSwapOption<Registry>,
     clock: BusinessClock,
+    shares: Shares,
     lanes: Lanes,
     inboxes: Inboxes,
     documents: Documents,
@@ -64,6 +67,10 @@ pub struct Settings {
     pub decline_pause: Duration,
     /// The largest document.
     pub document_bytes_max: u64,
+    /// How many admissions are worked on at once.
+    pub admissions: usize,
+    /// What of them one party may take.
+    pub party_quota: Quota,
 }
 
 impl Engine {
@@ -83,6 +90,7 @@ impl Engine {
             inner: Arc::new(Inner {
                 inboxes: Inboxes::new(settings.lease, settings.decline_pause),
                 registry: ArcSwapOption::new(registry.map(Arc::new)),
+                shares: Shares::new(settings.admissions, settings.party_quota),
                 lanes: Lanes::new(),
                 certificates: SeenCertificates::default(),
                 tasks: TaskTracker::new(),

@@ -16,6 +16,7 @@ use super::access::Peer;
 use super::clock::BusinessClock;
 use super::documents::Documents;
 use super::receipt::ReceiptSigner;
+use super::shares::Quota;
 use super::{Engine, Settings};
 use crate::store::contract::sample;
 use crate::store::sled::{Limits, Options, SledStore};
@@ -54,6 +55,8 @@ impl House {
             lease: Duration::from_secs(60),
             decline_pause: Duration::from_secs(60),
             document_bytes_max: 64 << 20,
+            admissions: 16,
+            party_quota: Quota { per_second: 1000, at_once: 16 },
         };
         let engine = Engine::start(Arc::new(store), documents, signer, clock, settings).await.unwrap();
         engine.apply_first_registry(registry()).await.unwrap();
