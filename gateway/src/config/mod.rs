@@ -58,6 +58,8 @@ pub struct Store {
     pub dir: PathBuf,
     /// The file with the key that wraps all others; made when missing. Keep a copy elsewhere: without it nothing opens.
     pub node_key: PathBuf,
+    /// What must stay free of the disks of the data folder and of the documents; with less, nothing new is taken in.
+    pub min_free_bytes: u64,
 }
 
 /// Where documents are.
@@ -136,6 +138,10 @@ impl Default for Limits {
     }
 }
 
+/// What stays free unless the file says otherwise: enough to end what is under way many times over, little enough for a
+/// machine to try things on.
+const MIN_FREE_BYTES_DEFAULT: u64 = 512 << 20;
+
 /// The largest document unless the file says otherwise: what a scanner makes of a thick file.
 const DOCUMENT_BYTES_DEFAULT: u64 = 50 << 20;
 
@@ -209,7 +215,14 @@ impl Config {
                     ("client_bundle", text(&self.tls.bundle)),
                 ],
             ),
-            ("store", vec![("dir", text(&self.store.dir)), ("node_key", text(&self.store.node_key))]),
+            (
+                "store",
+                vec![
+                    ("dir", text(&self.store.dir)),
+                    ("node_key", text(&self.store.node_key)),
+                    ("min_free_bytes", integer(self.store.min_free_bytes)),
+                ],
+            ),
             ("documents", vec![("dir", text(&self.documents.dir)), ("max_bytes", integer(self.documents.max_bytes))]),
             (
                 "business_clock",
@@ -289,6 +302,7 @@ fn tls(section: &mut Section<'_>, base: &Path) -> Option<TlsFiles> {
 fn store(section: &mut Section<'_>, base: &Path) -> Option<Store> {
     let dir = section.required("dir", "the data folder", |dir: String| path(base, dir));
     let node_key = section.required("node_key", "the file of the node's key", |file: String| path(base, file));
+    let min_free_bytes = section.or_default("min_free_bytes", || MIN_FREE_BYTES_DEFAULT, bytes);
     if let (Some(dir), Some(node_key)) = (&dir, &node_key)
         && node_key.starts_with(dir)
     {
@@ -296,7 +310,7 @@ fn store(section: &mut Section<'_>, base: &Path) -> Option<Store> {
         section.problem("node_key", "lies inside the data folder", "keep the key apart from what it seals");
         return None;
     }
-    Some(Store { dir: dir?, node_key: node_key? })
+    Some(Store { dir: dir?, node_key: node_key?, min_free_bytes: min_free_bytes? })
 }
 
 fn documents(section: &mut Section<'_>, base: &Path) -> Option<Documents> {
@@ -381,6 +395,11 @@ fn path(base: &Path, text: String) -> Result<PathBuf, Wrong> {
 
 fn at_least_one(number: u64) -> Result<u64, Wrong> {
     if number == 0 { Err(("is 0", "allow at least 1")) } else { Ok(number) }
+}
+
+fn bytes(number: u64) -> Result<u64, Wrong> {
+    // 0 is allowed: as much as there is. A thousand terabytes are a slip of the pen.
+    if number > 1 << 50 { Err(("is more than any disk has", "give bytes")) } else { Ok(number) }
 }
 
 fn count(number: u64) -> Result<usize, Wrong> {

@@ -98,6 +98,7 @@ impl Engine {
         if let Some(repeat) = self.repeat(authorized.party(), &signed.request_key, &body_sha256).await? {
             return Ok(repeat);
         }
+        self.check_room()?;
         signed.content.documents = self.attach(&authorized, &signed.documents, None).await?;
         self.refuse_taken_aliases(&aliases).await?;
         let bounds = &self.inner.settings.time_bounds;

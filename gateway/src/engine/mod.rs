@@ -24,6 +24,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use lgsp_domain::decide::TimeBounds;
 use lgsp_domain::registry::Registry;
+use lgsp_journal::room::Shortage;
 use lgsp_proto::{Reason, Refusal};
 use tokio_util::task::TaskTracker;
 
@@ -121,6 +122,16 @@ impl Engine {
         &self.inner.store
     }
 
+    /// Why nothing new is begun just now: a disk is nearly full, the store's or the documents'.
+    pub fn shortage(&self) -> Option<Shortage> {
+        self.inner.store.figures().shortage.or_else(|| self.inner.documents.room().for_more().err())
+    }
+
+    /// Asked before a number is taken, so that those who try again and again do not use them up.
+    fn check_room(&self) -> Result<(), Refusal> {
+        self.inner.store.figures().shortage.as_ref().map_or(Ok(()), |shortage| Err(disk_full(shortage)))
+    }
+
     /// The inboxes, for figures.
     pub fn inboxes(&self) -> &Inboxes {
         &self.inner.inboxes
@@ -178,7 +189,15 @@ fn commit_failed(error: &CommitError) -> Refusal {
     Refusal::new(match error {
         CommitError::Conflict => Reason::StaleVersion,
         CommitError::Full => Reason::Overloaded,
-        CommitError::ReadOnly => Reason::ReadOnly,
+        CommitError::Disk(shortage) => return disk_full(shortage),
+        CommitError::ReadOnly => return Refusal::new(Reason::ReadOnly).detail("cause", "write_failed"),
         CommitError::Unknown => Reason::OutcomeUnknown,
     })
+}
+
+/// Nothing is begun while the disk is nearly full; nothing has failed either.
+fn disk_full(shortage: &Shortage) -> Refusal {
+    let Shortage { free_bytes, needed_bytes } = shortage;
+    let refusal = Refusal::new(Reason::ReadOnly).detail("cause", "disk_full");
+    refusal.detail("free_bytes", free_bytes).detail("needed_bytes", needed_bytes)
 }

@@ -36,6 +36,7 @@ use bytes::Bytes;
 use jiff::civil::Date;
 use lgsp_domain::dossier::Dossier;
 use lgsp_domain::event::Event;
+use lgsp_journal::room::Shortage;
 use lgsp_journal::seal::DataKey;
 use lgsp_proto::types::{
     ActorId, BusinessTime, DossierCode, MediaType, PartyId, ProcedureCode, RequestKey, Sha256Digest, Status,
@@ -414,6 +415,8 @@ pub struct Figures {
     pub applied: u64,
     /// True when nothing can be written any more until a restart.
     pub read_only: bool,
+    /// Why nothing is begun just now: the disk is nearly full. Ends by itself.
+    pub shortage: Option<Shortage>,
 }
 
 /// Why a commit did not succeed.
@@ -425,6 +428,9 @@ pub enum CommitError {
     /// Too many commits wait. Nothing was written.
     #[error("too many commits are waiting")]
     Full,
+    /// The disk is nearly full. Nothing was written; it goes on by itself when there is room.
+    #[error(transparent)]
+    Disk(#[from] Shortage),
     /// The store takes no writes any more. Nothing was written.
     #[error("the store is read-only")]
     ReadOnly,
