@@ -91,6 +91,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
         max_incoming: config.spool.max_incoming,
         keep_outcomes: config.spool.keep_outcomes,
         max_document_bytes: config.spool.max_documents_bytes,
+        min_free_bytes: config.spool.min_free_bytes,
         restate_after: RESTATE_AFTER,
         places,
     };

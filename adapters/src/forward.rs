@@ -123,6 +123,10 @@ impl Forward {
     fn not_yet(&self, id: &CallId, attempt: u32, error: &NotYet) -> Verdict {
         let (verdict, reason) = match error {
             NotYet::Call(CallError::Unknown(_)) => (Verdict::LineDown, "no answer from the gateway".to_owned()),
+            NotYet::Call(CallError::NotNow(refused)) => {
+                let wait = refused.refusal().and_then(Refusal::retry_after);
+                (wait.map_or(Verdict::Again, Verdict::Later), error.to_string())
+            }
             error => (Verdict::Again, error.to_string()),
         };
         // The first failures of a line are everyday; what stays is worth a warning.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
+use lgsp_journal::room::Shortage;
 use lgsp_proto::{ERROR_DOMAIN, Reason, Refusal};
 use prost::Message;
 use serde::Serialize;
@@ -26,6 +27,8 @@ pub(crate) enum LocalReason {
     RequestNotFound,
     /// The gateway does not answer, and the question cannot wait in the spool.
     GatewayUnreachable,
+    /// The spool's disk is nearly full.
+    SpoolDiskFull,
 }
 
 /// A refusal, ready to be sent. Boxed, because it travels as the rare side of every result here.
@@ -70,6 +73,7 @@ impl LocalReason {
             Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
             Self::RequestNotFound => "REQUEST_NOT_FOUND",
             Self::GatewayUnreachable => "GATEWAY_UNREACHABLE",
+            Self::SpoolDiskFull => "SPOOL_DISK_FULL",
         }
     }
 
@@ -79,6 +83,7 @@ impl LocalReason {
             Self::ResourceNotFound | Self::RequestNotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::GatewayUnreachable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::SpoolDiskFull => StatusCode::INSUFFICIENT_STORAGE,
         }
     }
 
@@ -115,6 +120,12 @@ impl LocalReason {
                 "Ask again later; what is submitted meanwhile waits in the spool.",
                 "Thử lại sau; hồ sơ gửi trong lúc này được giữ trong hàng đợi.",
             ],
+            Self::SpoolDiskFull => [
+                "The disk of the adapter is nearly full; nothing was taken in. What it has goes on to the gateway.",
+                "Đĩa của bộ kết nối sắp đầy; chưa tiếp nhận gì. Hồ sơ đã nhận vẫn được chuyển lên trục.",
+                "Free some space on the adapter's machine; it goes on by itself. Send again later with the same key.",
+                "Giải phóng dung lượng trên máy của bộ kết nối; bộ kết nối sẽ tự tiếp tục. Gửi lại sau với cùng khoá.",
+            ],
         }
     }
 }
@@ -124,6 +135,15 @@ impl Problem {
     pub(crate) fn with_detail(mut self, detail: impl Into<String>) -> Self {
         self.0.detail = detail.into();
         self
+    }
+
+    /// Nothing is taken in while the spool's disk is nearly full.
+    pub(crate) fn of_shortage(shortage: &Shortage) -> Self {
+        let mut problem = Self::from(LocalReason::SpoolDiskFull);
+        let Shortage { free_bytes, needed_bytes } = shortage;
+        problem.0.details.insert("free_bytes".to_owned(), free_bytes.to_string());
+        problem.0.details.insert("needed_bytes".to_owned(), needed_bytes.to_string());
+        problem
     }
 
     /// What an answer of the gateway, or its absence, means to a caller who cannot wait.
@@ -233,7 +253,7 @@ impl IntoResponse for Problem {
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::INSUFFICIENT_STORAGE) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
         }
         if status == StatusCode::UNAUTHORIZED {
@@ -315,7 +335,9 @@ mod tests {
     #[test]
     fn local_words_are_no_words_of_the_bus() {
         use LocalReason::*;
-        for reason in [TokenInvalid, ResourceNotFound, MethodNotAllowed, RequestNotFound, GatewayUnreachable] {
+        for reason in
+            [TokenInvalid, ResourceNotFound, MethodNotAllowed, RequestNotFound, GatewayUnreachable, SpoolDiskFull]
+        {
             assert_eq!(Reason::parse(reason.word()), None);
             let [title, message_vi, en, vi] = reason.texts();
             assert!(title.is_ascii() && en.is_ascii() && !message_vi.is_ascii() && !vi.is_ascii());

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -21,6 +21,8 @@ pub(crate) enum Verdict {
     Again,
     /// Nobody answers at the other end, so trying other lanes is of no use for the moment.
     LineDown,
+    /// The other end has said when to come again; it means all of us, and nothing has failed.
+    Later(Duration),
 }
 
 /// A kind of work in lanes.
@@ -88,6 +90,13 @@ fn settle<W: Work>(
             work.lanes(|lanes| lanes.done(lane));
         }
         Verdict::Again => work.lanes(|lanes| lanes.retry(lane, now + backoff.delay(attempt))),
+        Verdict::Later(wait) => {
+            let until = now + wait.min(backoff.limit);
+            work.lanes(|lanes| {
+                lanes.retry(lane, until);
+                lanes.pause(until);
+            });
+        }
         Verdict::LineDown => {
             // Many calls fail together when a line goes down; that is one failure of the line.
             if line_down_until.is_none_or(|until| now >= until) {

@@ -24,6 +24,12 @@ use crate::spool::{DeliveryId, Spool, Stage, TakeOverError};
 /// The most names in one acknowledgement that the gateway takes.
 const MAX_NAMES: usize = 1024;
 
+/// What may be on its way into the spool: twice what a gateway that counts can send, with one acknowledgement's names beside
+/// it. One that does not count is read no further meanwhile.
+fn most_under_way(credit: u32) -> usize {
+    2 * credit as usize + MAX_NAMES
+}
+
 /// Receives for some parties.
 pub(crate) struct Receive {
     pub(crate) spool: Arc<Spool>,
@@ -85,7 +91,7 @@ impl Receive {
             changes.mark_unchanged();
             outbox.take_handed_over(&self.spool);
             tokio::select! {
-                message = deliveries.message() => match message? {
+                message = deliveries.message(), if taking.len() < most_under_way(self.credit) => match message? {
                     Some(InboxResponse { response: Some(Down::Delivery(delivery)) }) => {
                         // Given its place here, so that order is kept even if a gateway does not wait for acknowledgements.
                         let name = delivery.r#ref.clone().unwrap_or_default();
@@ -145,6 +151,7 @@ fn taken(name: DeliveryRef, stage: Result<Stage, TakeOverError>) -> Taken {
         // It came again after it was handed over: the gateway missed the news.
         Ok(Stage::HandedOver { .. }) => Taken::Here(name, AcknowledgeStage::HandedOver),
         Err(TakeOverError::Full) => Taken::Declined(name, "SPOOL_FULL"),
+        Err(TakeOverError::Disk(_)) => Taken::Declined(name, "SPOOL_DISK_FULL"),
         Err(TakeOverError::TooLarge) => {
             tracing::error!(dossier.code = name.dossier_code, name.sequence, "a delivery does not fit into the spool");
             Taken::Declined(name, "TOO_LARGE")

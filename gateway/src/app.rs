@@ -245,6 +245,7 @@ async fn start_on(store: &Arc<dyn Store>, config: &Config, credentials: &Credent
     let certificate = Sha256Digest::from(*credentials.digest().as_bytes());
     record_own_certificate(store.as_ref(), credentials, certificate).await?;
     let documents = open_documents(config.documents.dir.clone()).await?;
+    let documents = documents.keeping_free(config.store.min_free_bytes);
     let signer = ReceiptSigner::new(Arc::clone(credentials.signing_key()), certificate, config.name.to_string());
     let clock = match config.business_clock {
         config::BusinessClock::System => BusinessClock::System,
@@ -254,6 +255,8 @@ async fn start_on(store: &Arc<dyn Store>, config: &Config, credentials: &Credent
         time_bounds: config.limits.time_bounds,
         deliveries: config.limits.deliveries,
         document_bytes_max: config.documents.max_bytes,
+        admissions: config.limits.admissions,
+        party_quota: config.limits.party,
     };
     let engine = Engine::start(Arc::clone(store), documents, signer, clock, settings).await?;
     if let (Err(_), Some(dir)) = (engine.registry(), &config.first_registry) {
@@ -264,7 +267,8 @@ async fn start_on(store: &Arc<dyn Store>, config: &Config, credentials: &Credent
 
 /// Opening reads as much as was written since the last checkpoint, so it has a thread of its own and says how far it is.
 async fn open_store(config: &config::Store, stage: &watch::Sender<Stage>) -> Result<SledStore, RunError> {
-    let options = Options { dir: config.dir.clone(), node_key: config.node_key.clone(), limits: Limits::default() };
+    let limits = Limits { min_free_bytes: config.min_free_bytes, ..Limits::default() };
+    let options = Options { dir: config.dir.clone(), node_key: config.node_key.clone(), limits };
     let stage = stage.clone();
     let progress = move |progress: Progress| {
         let doing = in_words(&progress);

@@ -40,3 +40,6 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/lgsp.bi
 
 /// The domain of every [`tonic_types::ErrorInfo`] that this bus attaches.
 pub const ERROR_DOMAIN: &str = "lgsp.v1";
+
+/// The detail of a refusal that says how long to wait, in milliseconds. On the wire it is a [`tonic_types::RetryInfo`] too.
+pub const RETRY_AFTER_MS: &str = "retry_after_ms";

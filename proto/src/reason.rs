@@ -277,6 +277,11 @@ reasons! {
         "Trục đang quá tải; yêu cầu chưa được xử lý.",
         "Send again later with the same key.",
         "Gửi lại sau với cùng khoá yêu cầu.";
+    QuotaExceeded, "QUOTA_EXCEEDED", ResourceExhausted,
+        "This party or system has used up its share for the moment; nothing was processed.",
+        "Cơ quan hoặc hệ thống này tạm thời đã dùng hết phần của mình; yêu cầu chưa được xử lý.",
+        "Send again with the same key after the time in retry_after_ms, and fewer at once.",
+        "Gửi lại với cùng khoá sau thời gian nêu ở retry_after_ms, và bớt số yêu cầu cùng lúc.";
     ReadOnly, "READ_ONLY", Unavailable,
         "The gateway cannot write just now; nothing was processed.",
         "Trục tạm thời không ghi được; yêu cầu chưa được xử lý.",
@@ -335,7 +340,15 @@ impl Reason {
 
     /// Whether sending the same bytes with the same key again can succeed without anybody changing anything.
     pub const fn is_transient(self) -> bool {
-        matches!(self, Self::Overloaded | Self::ReadOnly | Self::OutcomeUnknown | Self::ShuttingDown | Self::Internal)
+        matches!(
+            self,
+            Self::Overloaded
+                | Self::QuotaExceeded
+                | Self::ReadOnly
+                | Self::OutcomeUnknown
+                | Self::ShuttingDown
+                | Self::Internal
+        )
     }
 }
 
@@ -371,7 +384,7 @@ mod tests {
 
     #[test]
     fn what_may_be_sent_again_is_told_from_what_must_be_mended() {
-        assert!(Reason::ReadOnly.is_transient());
+        assert!(Reason::ReadOnly.is_transient() && Reason::QuotaExceeded.is_transient());
         assert!(!Reason::KeyReused.is_transient());
     }
 }

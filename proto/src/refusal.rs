@@ -4,6 +4,7 @@
 //! Never holds personal data: details are codes, identifiers, dates and names of rules.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use tonic::Status;
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -67,6 +68,11 @@ impl Refusal {
         &self.details
     }
 
+    /// How long to wait before sending again, where the refusal says so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.details.get(crate::RETRY_AFTER_MS)?.parse().ok().map(Duration::from_millis)
+    }
+
     /// Packs the refusal into a status: `ErrorInfo`, both languages, and a `BadRequest` when fields are at fault.
     ///
     /// `google.rpc.ErrorDetails` carries one localized message; it is the Vietnamese one. The English text is the
@@ -80,6 +86,9 @@ impl Refusal {
         let mut details = ErrorDetails::new();
         details.set_error_info(self.reason.as_str(), crate::ERROR_DOMAIN, metadata);
         details.set_localized_message("vi", texts.what.vi);
+        if let Some(wait) = self.retry_after() {
+            details.set_retry_info(Some(wait));
+        }
         for violation in &self.fields {
             details.add_bad_request_violation(&violation.field, &violation.problem);
         }
@@ -149,6 +158,14 @@ mod tests {
         let status = refusal.to_status();
         assert_eq!(status.code(), tonic::Code::FailedPrecondition);
         assert_eq!(Refusal::from_status(&status), Some(refusal));
+    }
+
+    #[test]
+    fn how_long_to_wait_is_said_as_google_says_it() {
+        let refusal = Refusal::new(Reason::QuotaExceeded).detail(crate::RETRY_AFTER_MS, 250);
+        let wait = refusal.to_status().get_details_retry_info().and_then(|info| info.retry_delay);
+        assert_eq!((wait, refusal.retry_after()), (Some(Duration::from_millis(250)), wait));
+        assert_eq!(Refusal::new(Reason::Overloaded).to_status().get_details_retry_info(), None);
     }
 
     #[test]

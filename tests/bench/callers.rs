@@ -28,6 +28,9 @@ pub(crate) const CONNECTIONS: usize = 16;
 /// Deliveries under way on the authority's stream: more than there are callers, so that credit is not what is measured.
 const CREDIT: u32 = 1024;
 
+/// One party and one system send everything here, and are not what is measured.
+const UNBOUNDED: &str = "party_per_second = 1000000\nsystem_per_second = 1000000\n";
+
 /// What is measured.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Measure {
@@ -71,7 +74,7 @@ pub(crate) struct Latency {
 }
 
 impl Latency {
-    fn of(mut times: Vec<Duration>) -> Option<Self> {
+    pub(crate) fn of(mut times: Vec<Duration>) -> Option<Self> {
         times.sort_unstable();
         let at = |percent: usize| times.get(times.len().saturating_sub(1) * percent / 100).copied();
         Some(Self { p50: at(50)?, p99: at(99)? })
@@ -90,7 +93,7 @@ struct Through {
 /// # Errors
 /// The server did not start, or a call failed: there is no result then.
 pub(crate) async fn run(plan: &Plan, kind: Kind, world: &World) -> anyhow::Result<Run> {
-    let server = Server::start(kind, world)?;
+    let server = Server::start(kind, world, UNBOUNDED)?;
     let waiting = Arc::new(Waiting::default());
     let mut authority = match plan.measure {
         Measure::Admission => None,

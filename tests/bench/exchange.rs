@@ -10,9 +10,12 @@
 //! takes over at once, has been told that its acknowledgement is durable. In the clock: gRPC, HTTP/2 and TLS of both sides,
 //! and the callers' share of the cores. Not in it: making and signing the bodies, handshakes, the first moments of each run.
 //!
+//! And a third: what a flood of one party costs the others ([`flood`]).
+//!
 //! Nothing is asserted about speed; a call that fails ends the benchmark.
 
 mod callers;
+mod flood;
 mod limit;
 mod report;
 mod requests;
@@ -39,6 +42,9 @@ struct Cli {
     /// Under a minute, for a first look: fewer and shorter runs, so a wider spread.
     #[arg(long)]
     short: bool,
+    /// Only what a flood of one party costs the others.
+    #[arg(long)]
+    flood: bool,
     /// Write the result as JSON too.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -57,13 +63,24 @@ struct Extent {
     time: Duration,
     /// Prepared requests: more than any run uses, or it ends early.
     requests: usize,
+    flood: flood::Extent,
 }
 
 impl Extent {
-    const SHORT: Self =
-        Self { rounds: 3, warm_up: Duration::from_millis(300), time: Duration::from_millis(700), requests: 50_000 };
-    const FULL: Self =
-        Self { rounds: 5, warm_up: Duration::from_millis(500), time: Duration::from_millis(2_500), requests: 100_000 };
+    const SHORT: Self = Self {
+        rounds: 3,
+        warm_up: Duration::from_millis(300),
+        time: Duration::from_millis(700),
+        requests: 50_000,
+        flood: flood::Extent { rounds: 3, warm_up: Duration::from_millis(500), time: Duration::from_secs(2) },
+    };
+    const FULL: Self = Self {
+        rounds: 5,
+        warm_up: Duration::from_millis(500),
+        time: Duration::from_millis(2_500),
+        requests: 100_000,
+        flood: flood::Extent { rounds: 11, warm_up: Duration::from_secs(1), time: Duration::from_secs(5) },
+    };
 }
 
 fn main() -> anyhow::Result<()> {
@@ -72,16 +89,22 @@ fn main() -> anyhow::Result<()> {
     match cli.serve_limit {
         Some(config) => runtime.block_on(limit::serve(&config)),
         None => {
-            let report = runtime.block_on(measure(if cli.short { &Extent::SHORT } else { &Extent::FULL }))?;
+            let report =
+                runtime.block_on(measure(if cli.short { &Extent::SHORT } else { &Extent::FULL }, cli.flood))?;
             report.print();
             cli.report.map_or(Ok(()), |file| report.write(&file))
         }
     }
 }
 
-async fn measure(extent: &Extent) -> anyhow::Result<Report> {
+async fn measure(extent: &Extent, only_flood: bool) -> anyhow::Result<Report> {
     let world = World::new()?;
     let machine = report::Machine::look(world.folder())?;
+    let flood = flood::measure(&extent.flood, &world).await?;
+    let flood = report::FloodReport { rounds: flood, seconds_per_run: extent.flood.time.as_secs_f64() };
+    if only_flood {
+        return Ok(Report { machine, rounds: 0, seconds_per_run: 0.0, rows: Vec::new(), flood });
+    }
     let requests = requests::prepare(extent.requests, &world)?;
     let scenarios = CALLERS.iter().flat_map(|&callers| Measure::ALL.map(|measure| (measure, callers)));
     let mut rows: Vec<Row> = scenarios.map(|(measure, callers)| Row::new(measure, callers)).collect();
@@ -100,5 +123,5 @@ async fn measure(extent: &Extent) -> anyhow::Result<Report> {
             row.pairs.push(Pair { limit, gateway });
         }
     }
-    Ok(Report { machine, rounds: extent.rounds, seconds_per_run: extent.time.as_secs_f64(), rows })
+    Ok(Report { machine, rounds: extent.rounds, seconds_per_run: extent.time.as_secs_f64(), rows, flood })
 }

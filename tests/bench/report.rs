@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use crate::callers::{CONNECTIONS, Latency, Measure, Run};
+use crate::flood::{OTHERS, Round, SHARE, TIMES};
 use crate::requests::BODY_BYTES;
 
 /// The result of one benchmark.
@@ -17,6 +18,77 @@ pub(crate) struct Report {
     pub(crate) rounds: usize,
     pub(crate) seconds_per_run: f64,
     pub(crate) rows: Vec<Row>,
+    pub(crate) flood: FloodReport,
+}
+
+/// What a flood of one party costs the others, round by round.
+pub(crate) struct FloodReport {
+    pub(crate) rounds: Vec<Round>,
+    pub(crate) seconds_per_run: f64,
+}
+
+impl FloodReport {
+    /// How much longer the others wait, round by round.
+    fn ratio(&self, of: fn(Latency) -> Duration) -> Option<Spread> {
+        Spread::of(self.rounds.iter().map(|round| of(round.flooded).as_secs_f64() / of(round.alone).as_secs_f64()))
+    }
+
+    fn median(&self, of: impl Fn(&Round) -> f64) -> Option<f64> {
+        Spread::of(self.rounds.iter().map(of)).map(|spread| spread.median)
+    }
+
+    fn print(&self) {
+        println!(
+            "\nFlood: {OTHERS} parties send {SHARE} dossiers a second each, their share, without and with one more that sends \
+             {TIMES} times as many; {} rounds of {} s a run",
+            self.rounds.len(),
+            self.seconds_per_run
+        );
+        println!("{:>7} {:>12} {:>12}  ratio", "others", "alone µs", "flooded µs");
+        for (name, of) in [("p50", (|latency| latency.p50) as fn(Latency) -> Duration), ("p99", |latency| latency.p99)]
+        {
+            let alone = whole(self.median(|round| micros(of(round.alone))));
+            let flooded = whole(self.median(|round| micros(of(round.flooded))));
+            let ratio = self
+                .ratio(of)
+                .map_or_else(String::new, |Spread { median, min, max }| format!("{median:.2} ({min:.2}–{max:.2})"));
+            println!("{name:>7} {alone:>12} {flooded:>12}  {ratio}");
+        }
+        println!(
+            "the flood, a second: {} sent, {} admitted, {} refused with QUOTA_EXCEEDED",
+            whole(self.median(|round| round.flood.sent)),
+            whole(self.median(|round| round.flood.admitted)),
+            whole(self.median(|round| round.flood.refused)),
+        );
+    }
+
+    fn json(&self) -> Value {
+        let ratio = |of| {
+            let spread = self.ratio(of);
+            spread.map(|spread| json!({ "median": spread.median, "min": spread.min, "max": spread.max }))
+        };
+        let latency = |latency: Latency| json!({ "p50_us": micros(latency.p50), "p99_us": micros(latency.p99) });
+        let round = |round: &Round| {
+            json!({
+                "alone": latency(round.alone),
+                "flooded": latency(round.flooded),
+                "flood": {
+                    "sent_per_second": round.flood.sent,
+                    "admitted_per_second": round.flood.admitted,
+                    "refused_per_second": round.flood.refused,
+                },
+            })
+        };
+        json!({
+            "others": OTHERS,
+            "share_per_second": SHARE,
+            "times": TIMES,
+            "seconds_per_run": self.seconds_per_run,
+            "p50_ratio": ratio(|latency| latency.p50),
+            "p99_ratio": ratio(|latency| latency.p99),
+            "rounds": self.rounds.iter().map(round).collect::<Vec<_>>(),
+        })
+    }
 }
 
 /// One measure with one number of callers, over all rounds.
@@ -157,8 +229,12 @@ impl Report {
             "{cores} cores, {processor}; load average {load} before; 1 KiB appended and synced in {} µs",
             sync.as_micros()
         );
+        self.flood.print();
+        if self.rows.is_empty() {
+            return;
+        }
         println!(
-            "{} rounds of {} s a run; bodies of {BODY_BYTES} bytes, signed beforehand; mutual TLS on loopback, up to \
+            "\n{} rounds of {} s a run; bodies of {BODY_BYTES} bytes, signed beforehand; mutual TLS on loopback, up to \
              {CONNECTIONS} connections; the callers use the same cores",
             self.rounds, self.seconds_per_run
         );
@@ -192,6 +268,7 @@ impl Report {
             "seconds_per_run": self.seconds_per_run,
             "body_bytes": BODY_BYTES,
             "connections": CONNECTIONS,
+            "flood": self.flood.json(),
             "results": self.rows.iter().map(Row::json).collect::<Vec<_>>(),
         });
         let text = serde_json::to_string_pretty(&report)? + "\n";

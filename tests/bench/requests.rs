@@ -13,6 +13,9 @@ use crate::world::{SENDER, World};
 /// The length of every body.
 pub(crate) const BODY_BYTES: usize = 1024;
 
+/// The party of the portal.
+const PORTAL: &str = "H57.CDV";
+
 /// What the field `form` costs beside its content when that is 128 to 16,383 bytes long: a tag and two bytes of length.
 const FORM_FRAME: usize = 3;
 
@@ -21,15 +24,22 @@ pub(crate) type Requests = Arc<[v1::SubmitRequest]>;
 
 /// Makes `count` of them, on all cores.
 pub(crate) fn prepare(count: usize, world: &World) -> anyhow::Result<Requests> {
+    prepare_for(count, world, SENDER, PORTAL)
+}
+
+/// Makes `count` that `system` sends for `party`.
+pub(crate) fn prepare_for(count: usize, world: &World, system: &str, party: &str) -> anyhow::Result<Requests> {
     // Only for its key: nothing is called.
-    let link = world.link(SENDER, "127.0.0.1:1")?;
+    let link = world.link(system, "127.0.0.1:1")?;
     let cores = std::thread::available_parallelism()?.get();
     let share = count.div_ceil(cores);
     std::thread::scope(|scope| {
         let key = link.signing_key();
         let parts: Vec<_> = (0..count)
             .step_by(share)
-            .map(|from| scope.spawn(move || (from..count.min(from + share)).map(|n| signed(n, world, key)).collect()))
+            .map(|from| {
+                scope.spawn(move || (from..count.min(from + share)).map(|n| signed(n, world, party, key)).collect())
+            })
             .collect();
         let mut requests = Vec::with_capacity(count);
         for part in parts {
@@ -46,8 +56,8 @@ pub(crate) fn number_of(body: &Bytes) -> anyhow::Result<usize> {
     submission.request_key.parse().context("a body that was not sent by this benchmark")
 }
 
-fn signed(number: usize, world: &World, key: &SigningKey) -> anyhow::Result<v1::SubmitRequest> {
-    let mut submission = birth(number, &world.communes[number % world.communes.len()].1);
+fn signed(number: usize, world: &World, party: &str, key: &SigningKey) -> anyhow::Result<v1::SubmitRequest> {
+    let mut submission = birth(number, party, &world.communes[number % world.communes.len()].1);
     let room = BODY_BYTES.checked_sub(submission.encoded_len() + FORM_FRAME);
     submission.form = vec![b'.'; room.context("the submission is too long without its form")?].into();
     let submission = Bytes::from(submission.encode_to_vec());
@@ -61,10 +71,10 @@ fn signed(number: usize, world: &World, key: &SigningKey) -> anyhow::Result<v1::
 
 /// A birth to be registered, with the recognition of the father, in the commune of `locality`; handed in over the portal. The
 /// procedure has no component that must come as a document. The person is invented.
-fn birth(number: usize, locality: &str) -> v1::Submission {
+fn birth(number: usize, party: &str, locality: &str) -> v1::Submission {
     v1::Submission {
         request_key: number.to_string(),
-        acting_party: "H57.CDV".into(),
+        acting_party: party.into(),
         actor: "cb.thu".into(),
         procedure_code: "1.000689".into(),
         applicant: Some(v1::Applicant {

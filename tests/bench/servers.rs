@@ -43,11 +43,11 @@ struct Listeners {
 }
 
 impl Server {
-    /// Starts one on an empty folder, and waits until it serves.
-    pub(crate) fn start(kind: Kind, world: &World) -> anyhow::Result<Self> {
+    /// Starts one on an empty folder, with these lines in `[limits]`, and waits until it serves.
+    pub(crate) fn start(kind: Kind, world: &World, limits: &str) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("run-").tempdir_in(world.folder())?;
         let config = folder.path().join("gateway.toml");
-        std::fs::write(&config, world.configuration(folder.path()))?;
+        std::fs::write(&config, world.configuration(folder.path(), limits))?;
         let mut command = match kind {
             Kind::Limit => Command::new(std::env::current_exe()?),
             Kind::Gateway => Command::new(env!("CARGO_BIN_EXE_lgsp")),

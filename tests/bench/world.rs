@@ -57,7 +57,7 @@ impl World {
     }
 
     /// The configuration of a server that keeps its data in `data`: the same for the gateway and for the limit.
-    pub(crate) fn configuration(&self, data: &Path) -> String {
+    pub(crate) fn configuration(&self, data: &Path, limits: &str) -> String {
         let file = |name: &str| self.folder().join(name);
         let (certificate, key, bundle) = (file("pki/gateway.pem"), file("pki/gateway.key"), file("ca/ca.pem"));
         format!(
@@ -67,7 +67,8 @@ impl World {
              [store]\ndir = {:?}\nnode_key = {:?}\n\
              [documents]\ndir = {:?}\n\
              [business_clock]\nkind = \"replay\"\nstart = \"{DAY}T09:00:00+07:00\"\n\
-             [registry]\nfirst = {REGISTRY:?}\n",
+             [registry]\nfirst = {REGISTRY:?}\n\
+             [limits]\n{limits}",
             data.join("data"),
             data.join("node.key"),
             data.join("documents"),

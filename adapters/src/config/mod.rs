@@ -66,6 +66,8 @@ pub struct Spool {
     pub max_document_bytes: u64,
     /// All documents together.
     pub max_documents_bytes: u64,
+    /// What must stay free of the disk; with less, nothing new is taken in.
+    pub min_free_bytes: u64,
 }
 
 /// The local interface, `[rest]`.
@@ -231,6 +233,8 @@ fn spool(raw: &mut Raw, base: &Path) -> Option<Spool> {
     let mib = |number: u64| positive(number).map(|number| number.saturating_mul(MIB));
     let max_document_bytes = section.or("max_document_mib", 100 * MIB, mib);
     let max_documents_bytes = section.or("max_documents_mib", 4096 * MIB, mib);
+    let or_none = |number: u64| Ok::<_, String>(number.saturating_mul(MIB));
+    let min_free_bytes = section.or("min_free_mib", 256 * MIB, or_none);
     if let (Some(one), Some(all)) = (max_document_bytes, max_documents_bytes)
         && one > all
     {
@@ -244,6 +248,7 @@ fn spool(raw: &mut Raw, base: &Path) -> Option<Spool> {
         keep_outcomes: keep_outcomes?,
         max_document_bytes: max_document_bytes?,
         max_documents_bytes: max_documents_bytes?,
+        min_free_bytes: min_free_bytes?,
     })
 }
 
@@ -389,7 +394,7 @@ mod tests {
             spelled_out.push('\n');
         }
         assert_eq!(format!("{:?}", parse(&spelled_out, &[]).unwrap()), format!("{shown:?}"));
-        assert_eq!(keys, 18);
+        assert_eq!(keys, 19);
     }
 
     #[test]

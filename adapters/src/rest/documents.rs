@@ -79,6 +79,7 @@ pub(super) async fn upload(
     let stored = upload.finish().await.map_err(|error| match error {
         PutError::TooLarge => too_large(limit),
         PutError::Full => Problem::from(Reason::Overloaded).with_detail(error.to_string()),
+        PutError::Disk(shortage) => Problem::of_shortage(&shortage),
         PutError::BrokenOff | PutError::Io(_) => {
             tracing::error!(%error, "a document cannot be kept");
             Problem::from(Reason::ReadOnly).with_detail("the adapter cannot write the document")

@@ -164,6 +164,7 @@ async fn queue(
 fn not_queued(error: QueueError) -> Problem {
     match error {
         QueueError::Full => Problem::from(Reason::Overloaded).with_detail(error.to_string()),
+        QueueError::Disk(shortage) => Problem::of_shortage(&shortage),
         QueueError::KeyReused => Reason::KeyReused.into(),
         QueueError::TooLarge => Reason::MessageTooLarge.into(),
         QueueError::Broken(broken) => Problem::from(Reason::ReadOnly).with_detail(broken.to_string()),

@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
+use lgsp_journal::room::Shortage;
 use serde::Serialize;
 
 use super::{Api, json};
@@ -15,6 +16,24 @@ use crate::spool::now_ms;
 #[derive(Serialize)]
 struct HealthJson {
     status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status_vi: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disk: Option<DiskJson>,
+}
+
+/// There is too little room on the spool's disk.
+#[derive(Serialize)]
+struct DiskJson {
+    free_bytes: u64,
+    needed_bytes: u64,
+}
+
+impl DiskJson {
+    fn of(api: &Api) -> Option<Self> {
+        let shortage = api.spool.shortage();
+        shortage.map(|Shortage { free_bytes, needed_bytes }| Self { free_bytes, needed_bytes })
+    }
 }
 
 /// What waits where, and since when.
@@ -31,6 +50,9 @@ struct StatusJson {
     incoming: IncomingJson,
     /// Whether the spool can be written.
     writable: bool,
+    /// Absent unless the disk is nearly full: then nothing new is taken in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disk: Option<DiskJson>,
     uptime_seconds: u64,
 }
 
@@ -57,9 +79,16 @@ struct IncomingJson {
 /// `GET /healthz`: 200 while the adapter can keep its promises. A line that is down is no reason to restart it.
 pub(super) async fn health(State(api): State<Arc<Api>>) -> Response {
     if api.spool.broken().is_cancelled() {
-        return json(StatusCode::SERVICE_UNAVAILABLE, &HealthJson { status: "the spool cannot write any more" });
+        let status = "the spool cannot write any more; restart the adapter once the disk is well";
+        let status_vi = Some("hàng đợi không ghi được nữa; hãy khởi động lại bộ kết nối khi đĩa đã ổn");
+        return json(StatusCode::SERVICE_UNAVAILABLE, &HealthJson { status, status_vi, disk: None });
     }
-    json(StatusCode::OK, &HealthJson { status: "ok" })
+    if let disk @ Some(_) = DiskJson::of(&api) {
+        let status = "the disk is nearly full: what is here goes on, nothing new is taken in; free some space";
+        let status_vi = Some("đĩa sắp đầy: hồ sơ đã nhận vẫn được chuyển, chưa nhận thêm; hãy giải phóng dung lượng");
+        return json(StatusCode::SERVICE_UNAVAILABLE, &HealthJson { status, status_vi, disk });
+    }
+    json(StatusCode::OK, &HealthJson { status: "ok", status_vi: None, disk: None })
 }
 
 /// `GET /status`: what waits where.
@@ -84,6 +113,7 @@ pub(super) async fn status(State(api): State<Arc<Api>>) -> Response {
             unconfirmed: counts.unconfirmed,
         },
         writable: !api.spool.broken().is_cancelled(),
+        disk: DiskJson::of(&api),
         uptime_seconds: api.started.elapsed().as_secs(),
     };
     json(StatusCode::OK, &status)

@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::{Buf, Bytes};
 use data_encoding::HEXLOWER;
+use lgsp_journal::room::{Room, Shortage};
 use lgsp_journal::seal::stream::{
     CHUNK, ChunkOpener, ChunkSealer, HEADER, Header, SEALED_CHUNK, StreamError, chunk_offset,
 };
@@ -32,6 +33,7 @@ pub(crate) struct Documents {
     folder: Arc<Path>,
     key: SpoolKey,
     index: Arc<Mutex<Index>>,
+    disk: Arc<Room>,
 }
 
 /// What there is, by file name, and how many bytes in all.
@@ -63,6 +65,9 @@ pub(crate) enum PutError {
     /// Too many documents wait already.
     #[error("too many documents wait for their dossiers")]
     Full,
+    /// The disk is nearly full.
+    #[error(transparent)]
+    Disk(#[from] Shortage),
     /// The sender broke off.
     #[error("the document did not come to its end")]
     BrokenOff,
@@ -78,7 +83,7 @@ pub(crate) struct Upload {
 }
 
 impl Documents {
-    pub(super) fn open(folder: PathBuf, key: SpoolKey, limit: u64) -> io::Result<Self> {
+    pub(super) fn open(folder: PathBuf, key: SpoolKey, limit: u64, disk: Arc<Room>) -> io::Result<Self> {
         fs::create_dir_all(&folder)?;
         let mut index = Index { files: HashMap::new(), bytes: 0, limit };
         for entry in fs::read_dir(&folder)? {
@@ -90,7 +95,7 @@ impl Documents {
                 index.insert(name, entry.metadata()?.len());
             }
         }
-        Ok(Self { folder: folder.into(), key, index: Arc::new(Mutex::new(index)) })
+        Ok(Self { folder: folder.into(), key, index: Arc::new(Mutex::new(index)), disk })
     }
 
     /// Whether a party's document is here.
@@ -103,8 +108,8 @@ impl Documents {
         // The network is ahead of the disk by as much as this holds.
         let (chunks, received) = mpsc::channel(8);
         let (folder, key, index) = (self.folder.clone(), self.key.clone(), self.index.clone());
-        let party = party.to_owned();
-        let writing = tokio::task::spawn_blocking(move || write(&folder, &key, &index, &party, limit, received));
+        let (party, disk) = (party.to_owned(), self.disk.clone());
+        let writing = tokio::task::spawn_blocking(move || write(&folder, &key, &index, &disk, &party, limit, received));
         Upload { chunks, writing }
     }
 
@@ -253,6 +258,7 @@ fn write(
     folder: &Path,
     key: &SpoolKey,
     index: &Mutex<Index>,
+    disk: &Room,
     party: &str,
     limit: u64,
     mut received: mpsc::Receiver<Option<Bytes>>,
@@ -271,6 +277,7 @@ fn write(
         if size > limit {
             return Err(PutError::TooLarge);
         }
+        disk.for_more()?;
         unfinished.count(bytes.len() as u64)?;
         digest.update(&bytes);
         buffer.extend_from_slice(&bytes);
@@ -348,7 +355,7 @@ mod tests {
 
     fn open(folder: &Path) -> Documents {
         let key = SpoolKey::open(folder).unwrap();
-        Documents::open(folder.join("documents"), key, LIMIT).unwrap()
+        Documents::open(folder.join("documents"), key, LIMIT, Arc::new(Room::watch(folder, 0))).unwrap()
     }
 
     fn files(folder: &Path) -> usize {

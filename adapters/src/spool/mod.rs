@@ -20,6 +20,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use lgsp_journal::group::{self, GroupCommit, Handle};
+use lgsp_journal::room::{Room, Shortage};
 use lgsp_journal::{Files, MAX_RECORD_BYTES, Opened, Position, ReadError, Reader, RealFiles};
 use lgsp_proto::spool_v1::{self as stored, spool_record::Kind};
 use lgsp_proto::types::PartyId;
@@ -61,6 +62,8 @@ pub(crate) struct Options {
     pub(crate) keep_outcomes: Duration,
     /// Bytes of documents that may wait for their dossiers.
     pub(crate) max_document_bytes: u64,
+    /// What must stay free of the folder's disk, or nothing new is taken in; 0 for as much as there is.
+    pub(crate) min_free_bytes: u64,
     /// Finished records at the start that are worth writing the unfinished ones again for.
     pub(crate) restate_after: u64,
     /// To which place things are carried for each party.
@@ -118,6 +121,9 @@ pub(crate) enum QueueError {
     /// Too many calls wait for the gateway.
     #[error("too many calls wait for the gateway")]
     Full,
+    /// The disk is nearly full.
+    #[error(transparent)]
+    Disk(#[from] Shortage),
     /// The key was used with other content.
     #[error("the key was used with other content")]
     KeyReused,
@@ -135,6 +141,9 @@ pub(crate) enum TakeOverError {
     /// Too many deliveries wait for the agency's own system.
     #[error("too many deliveries wait for the agency's own system")]
     Full,
+    /// The disk is nearly full.
+    #[error(transparent)]
+    Disk(#[from] Shortage),
     /// It does not name itself.
     #[error("the delivery has no name")]
     Nameless,
@@ -211,6 +220,7 @@ pub(crate) struct Spool {
     journal: Handle<Item>,
     committer: Mutex<Option<GroupCommit<Item>>>,
     room: Arc<Semaphore>,
+    disk: Arc<Room>,
     documents: Documents,
     max_outgoing: usize,
     max_incoming: usize,
@@ -273,8 +283,11 @@ impl Spool {
     /// As [`Spool::open`], with the journal in `files`.
     fn open_over(options: &Options, files: Arc<dyn Files>) -> Result<Self, OpenError> {
         let folder = |source| OpenError::Folder { folder: options.folder.clone(), source };
+        // First of all: on a full disk the rest needs what this gives up.
+        let disk = Arc::new(Room::reserve(&options.folder, options.min_free_bytes).map_err(folder)?);
         let key = SpoolKey::open(&options.folder)?;
-        let documents = Documents::open(options.folder.join("documents"), key.clone(), options.max_document_bytes);
+        let documents = options.folder.join("documents");
+        let documents = Documents::open(documents, key.clone(), options.max_document_bytes, disk.clone());
         let documents = documents.map_err(folder)?;
         let Opened { mut writer, reader, recovered } = lgsp_journal::open(files, lgsp_journal::Options::default())?;
         if recovered.torn_bytes > 0 || recovered.copied > 0 {
@@ -309,6 +322,8 @@ impl Spool {
         };
         let committer = GroupCommit::start(writer, limits, move |batch: &[(Position, Item)]| applied.applied(batch));
         let committer = committer.map_err(folder)?;
+        // While there is room, what the next opening may need is set aside.
+        let _ = disk.for_more();
         Ok(Self {
             shared,
             reader,
@@ -316,6 +331,7 @@ impl Spool {
             journal: committer.handle(),
             committer: Mutex::new(Some(committer)),
             room: Arc::new(Semaphore::new(ROOM_KIB as usize)),
+            disk,
             documents,
             max_outgoing: options.max_outgoing.get(),
             max_incoming: options.max_incoming.get(),
@@ -340,6 +356,11 @@ impl Spool {
     /// Cancelled when the disk has failed. Nothing can be promised any more; a restart looks what is there.
     pub(crate) fn broken(&self) -> &CancellationToken {
         &self.broken
+    }
+
+    /// Why nothing new is taken in just now: the disk is nearly full. Forwarding goes on, and makes room.
+    pub(crate) fn shortage(&self) -> Option<Shortage> {
+        self.disk.for_more().err()
     }
 
     /// The documents that wait for their dossiers.
@@ -373,6 +394,7 @@ impl Spool {
                     }
                     None if state.unanswered >= self.max_outgoing => return Err(QueueError::Full),
                     None => {
+                        self.disk.for_more()?;
                         state.reserve_call(&call.id, call.kind, body_sha256);
                         break CallReservation { shared: &self.shared, id: &call.id };
                     }
@@ -535,6 +557,7 @@ impl Spool {
                 return Err(TakeOverError::Full);
             }
             if is_new {
+                self.disk.for_more()?;
                 state.reserve_delivery(&id);
             }
             is_new

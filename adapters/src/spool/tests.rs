@@ -16,6 +16,7 @@ fn options(folder: &Path) -> Options {
         max_incoming: NonZeroUsize::new(3).unwrap(),
         keep_outcomes: Duration::from_secs(3600),
         max_document_bytes: 1 << 20,
+        min_free_bytes: 0,
         restate_after: 100,
         places: HashMap::from([("H57.101".parse().unwrap(), 0)]),
     }

@@ -4,6 +4,7 @@
 
 mod calls;
 mod deliveries;
+mod disk;
 mod interface;
 mod link;
 mod support;

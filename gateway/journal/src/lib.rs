@@ -14,6 +14,7 @@
 //! | `recovery` | opening: what is live, what is torn, what is damaged |
 //! | `writer`, `reader` | appending with one sync, reading with checks |
 //! | [`group`] | many callers, one sync |
+//! | [`room`] | how full the disk is, and stopping before it is |
 //! | [`verify()`] | reading everything, for `fsck` |
 //! | [`seal`] | data keys, their destruction, sealed streams |
 //! | `testing` | a disk that records, fails and loses power (feature `test-util`) |
@@ -24,6 +25,7 @@ pub mod group;
 mod position;
 mod reader;
 mod recovery;
+pub mod room;
 pub mod seal;
 mod segment;
 mod sidecar;

@@ -21,6 +21,8 @@ use tracing::Instrument as _;
 
 use super::listener::Caller;
 use super::{limit_of, wire};
+use crate::config::Limits;
+use crate::engine::shares::{Counted, Rates, Tally};
 
 /// The longest a call may take until its answer begins. Answers "forget me not": a caller that sets no deadline of its own
 /// must not hold a place for ever.
@@ -38,18 +40,47 @@ pub(super) struct Calls {
     stopping: CancellationToken,
     calls: Arc<Semaphore>,
     uploads: Arc<Semaphore>,
+    of_systems: Arc<OfSystems>,
+}
+
+/// What each system has taken of it.
+struct OfSystems {
+    rates: Rates<String>,
+    calls: Tally<String>,
+    uploads: Tally<String>,
+}
+
+/// What a call holds while it is worked on.
+struct Place {
+    _counted: Counted<String>,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Calls {
-    /// At most `calls` are worked on at once, and `uploads` beside them: slow lines must not use up the places of short
-    /// calls. After `stopping` none is taken any more.
-    pub(super) fn new(calls: usize, uploads: usize, stopping: CancellationToken) -> Self {
-        Self { stopping, calls: Arc::new(Semaphore::new(calls)), uploads: Arc::new(Semaphore::new(uploads)) }
+    /// So many calls are worked on at once, and uploads beside them: slow lines must not use up the places of short calls.
+    /// Of both, one system gets a part. After `stopping` none is taken any more.
+    pub(super) fn new(limits: &Limits, stopping: CancellationToken) -> Self {
+        Self {
+            stopping,
+            calls: Arc::new(Semaphore::new(limits.calls)),
+            uploads: Arc::new(Semaphore::new(limits.uploads)),
+            of_systems: Arc::new(OfSystems {
+                rates: Rates::new(limits.system.per_second),
+                calls: Tally::new(limits.system.calls),
+                uploads: Tally::new(limits.uploads.div_ceil(4)),
+            }),
+        }
     }
 
-    fn place_for(&self, path: &str) -> Result<OwnedSemaphorePermit, Refusal> {
-        let places = if path == UPLOAD { &self.uploads } else { &self.calls };
-        Arc::clone(places).try_acquire_owned().map_err(|_| Refusal::new(Reason::Overloaded))
+    /// Decided by the headers alone: what is turned away here costs no message, no signature and no memory.
+    fn place_for(&self, path: &str, system: &String) -> Result<Place, Refusal> {
+        let OfSystems { rates, calls, uploads } = &*self.of_systems;
+        let (places, tally) = if path == UPLOAD { (&self.uploads, uploads) } else { (&self.calls, calls) };
+        let whose = |refusal: Refusal| refusal.detail("system", system);
+        let counted = tally.count(system).map_err(whose)?;
+        rates.take(system).map_err(whose)?;
+        let place = Arc::clone(places).try_acquire_owned().map_err(|_| Refusal::new(Reason::Overloaded))?;
+        Ok(Place { _counted: counted, _place: place })
     }
 }
 
@@ -63,7 +94,8 @@ pub(super) fn around(services: Router, calls: &Calls) -> Router {
             .layer(from_fn(in_a_span))
             // While stopping, nothing new is begun; said with our reason, it means "not processed, go elsewhere".
             .layer(from_fn_with_state(calls.clone(), while_open))
-            // More calls than places are turned away at once: a queue would only make every caller late.
+            // More calls than places, or than the system's part of them, are turned away at once: a queue here would only make
+            // every caller late.
             .layer(from_fn_with_state(calls.clone(), within_places))
             // Counts from here, so that it covers everything that works for the call.
             .layer(from_fn(within_time))
@@ -111,7 +143,10 @@ async fn within_places(State(calls): State<Calls>, request: Request, next: Next)
     if path.starts_with(HEALTH) {
         return next.run(request).await;
     }
-    match calls.place_for(path) {
+    // Who has no name is told so by every handler; until then they share what one system may have.
+    let system = request.extensions().get::<Caller>().and_then(|caller| caller.peer().ok());
+    let system = system.map_or_else(String::new, |peer| peer.system().to_owned());
+    match calls.place_for(path, &system) {
         Ok(_place) => next.run(request).await,
         Err(refusal) => refused(&refusal),
     }
@@ -180,7 +215,7 @@ mod tests {
     }
 
     fn open(places: usize) -> Calls {
-        Calls::new(places, places, CancellationToken::new())
+        Calls::new(&Limits { calls: places, uploads: places, ..Limits::default() }, CancellationToken::new())
     }
 
     #[tokio::test]
@@ -201,6 +236,38 @@ mod tests {
         assert_eq!(call(services.clone(), &calls, "/x", None).await, Some(Refusal::new(Reason::Overloaded)));
         assert_eq!(call(services.clone(), &calls, UPLOAD, None).await, None);
         assert_eq!(call(services, &calls, "/grpc.health.v1.Health/Check", None).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_system_beyond_its_part_is_turned_away_and_the_others_are_not() {
+        let mut limits = Limits { calls: 4, uploads: 4, ..Limits::default() };
+        limits.system.calls = 2;
+        let calls = Calls::new(&limits, CancellationToken::new());
+        let [flood, other] = ["mot-cua", "cong"].map(str::to_owned);
+        let reason = |place: Result<Place, Refusal>| place.err().map(|refusal| refusal.reason());
+        let held = [calls.place_for("/x", &flood).unwrap(), calls.place_for("/x", &flood).unwrap()];
+        assert_eq!(reason(calls.place_for("/x", &flood)), Some(Reason::QuotaExceeded));
+        assert_eq!(reason(calls.place_for("/x", &other)), None);
+        // Of the places for uploads it is a quarter.
+        let upload = calls.place_for(UPLOAD, &flood).unwrap();
+        assert_eq!(reason(calls.place_for(UPLOAD, &flood)), Some(Reason::QuotaExceeded));
+        drop((held, upload));
+        assert_eq!(reason(calls.place_for("/x", &flood)), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_system_that_calls_too_fast_is_told_how_long_to_wait() {
+        let mut limits = Limits::default();
+        limits.system.per_second = 10;
+        let calls = Calls::new(&limits, CancellationToken::new());
+        let system = "mot-cua".to_owned();
+        let refused = (0..).find_map(|_| calls.place_for("/x", &system).err()).unwrap();
+        assert_eq!(
+            (refused.reason(), refused.retry_after()),
+            (Reason::QuotaExceeded, Some(Duration::from_millis(100)))
+        );
+        tokio::time::advance(Duration::from_millis(100)).await;
+        assert!(calls.place_for("/x", &system).is_ok());
     }
 
     #[tokio::test]

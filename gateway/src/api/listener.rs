@@ -17,12 +17,14 @@ use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 
 use crate::engine::access::Peer;
+use crate::engine::shares::{Counted, Tally};
 
 /// Handshakes under way at once. Each costs a signature and a few kilobytes; a flood of them waits in the kernel's queue
 /// instead of in our memory.
@@ -30,6 +32,9 @@ const HANDSHAKES: usize = 256;
 
 /// How long a handshake may take. Longer than a bad line needs, shorter than what makes hoarding worth while.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+
+/// How long a connection may be silent after its handshake. From its first word on HTTP/2 keeps it alive, or ends it.
+const FIRST_WORD: Duration = Duration::from_secs(10);
 
 /// The rest after an accept that failed, e.g. because no file descriptor is free: trying again at once would only burn
 /// a core until one is.
@@ -58,23 +63,32 @@ impl Caller {
     }
 }
 
-/// Accepts connections of `tcp` until the stream is dropped; at most `connections` are open at once.
+/// Accepts connections of `tcp` until the stream is dropped; at most `connections` are open at once, and of one system
+/// `of_system`.
 pub(crate) fn accept(
     tcp: TcpListener,
     tls: SharedTls,
     ours: TrustDomain,
     connections: usize,
+    of_system: usize,
 ) -> ReceiverStream<io::Result<Connection>> {
     let (ready, accepted) = mpsc::channel(HANDSHAKES);
     // Ends with the receiver. Should it panic, the stream ends and with it the server, which stops the node.
-    tokio::spawn(accept_all(tcp, tls, Arc::new(ours), Arc::new(Semaphore::new(connections)), ready));
+    let doorman = Arc::new(Doorman { ours, of_systems: Tally::new(of_system) });
+    tokio::spawn(accept_all(tcp, tls, doorman, Arc::new(Semaphore::new(connections)), ready));
     ReceiverStream::new(accepted)
+}
+
+/// Who may have a connection.
+struct Doorman {
+    ours: TrustDomain,
+    of_systems: Tally<String>,
 }
 
 async fn accept_all(
     tcp: TcpListener,
     tls: SharedTls,
-    ours: Arc<TrustDomain>,
+    doorman: Arc<Doorman>,
     connections: Arc<Semaphore>,
     ready: mpsc::Sender<io::Result<Connection>>,
 ) {
@@ -97,10 +111,10 @@ async fn accept_all(
                 continue;
             }
         };
-        let (acceptor, ours, ready) = (TlsAcceptor::from(tls.load_full()), Arc::clone(&ours), ready.clone());
+        let (acceptor, doorman, ready) = (TlsAcceptor::from(tls.load_full()), Arc::clone(&doorman), ready.clone());
         // Ends within its time; a panic costs this one connection.
         tokio::spawn(async move {
-            match tokio::time::timeout(HANDSHAKE_TIME, shake_hands(stream, acceptor, &ours, open)).await {
+            match tokio::time::timeout(HANDSHAKE_TIME, shake_hands(stream, acceptor, &doorman, open)).await {
                 Ok(Ok(connection)) => _ = ready.send(Ok(connection)).await,
                 // Scanners and wrong certificates are everyday; who is turned away sees the alert.
                 Ok(Err(error)) => tracing::info!(%error, "a handshake failed"),
@@ -114,22 +128,30 @@ async fn accept_all(
 async fn shake_hands(
     stream: TcpStream,
     acceptor: TlsAcceptor,
-    ours: &TrustDomain,
+    doorman: &Doorman,
     open: OwnedSemaphorePermit,
 ) -> io::Result<Connection> {
     // Small answers must not wait for the acknowledgement of the one before.
     stream.set_nodelay(true)?;
     let stream = acceptor.accept(BufReader::with_capacity(READ_AHEAD, stream)).await?;
+    let ours = &doorman.ours;
     let without = |_| Refusal::new(Reason::CertificateWithoutIdentity).detail("trust_domain", ours);
     let leaf = VerifiedLeaf::of_client(stream.get_ref().1).map_err(without);
     let peer = leaf.and_then(|leaf| Peer::of(Arc::new(leaf), ours));
-    Ok(Connection { stream, caller: Caller(Arc::new(peer)), _open: open })
+    let system = peer.as_ref().map_or_else(|_| String::new(), |peer| peer.system().to_owned());
+    let counted = doorman.of_systems.count(&system);
+    let counted = counted.map_err(|_| io::Error::other(format!("{system:?} has too many connections open")))?;
+    let first_word = Some(Box::pin(tokio::time::sleep(FIRST_WORD)));
+    Ok(Connection { stream, caller: Caller(Arc::new(peer)), first_word, _counted: counted, _open: open })
 }
 
 /// A connection after its handshake.
 pub(crate) struct Connection {
     stream: TlsStream<BufReader<TcpStream>>,
     caller: Caller,
+    /// Until the peer has said something.
+    first_word: Option<Pin<Box<Sleep>>>,
+    _counted: Counted<String>,
     _open: OwnedSemaphorePermit,
 }
 
@@ -143,7 +165,15 @@ impl Connected for Connection {
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if read.is_ready() {
+            self.first_word = None;
+        } else if let Some(late) = &mut self.first_word
+            && late.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        read
     }
 }
 

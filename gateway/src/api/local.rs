@@ -13,6 +13,7 @@ use axum::routing::{get, put};
 use axum::serve::ListenerExt as _;
 use axum::{Json, Router};
 use http::StatusCode;
+use lgsp_journal::room::Shortage;
 use lgsp_proto::types::BusinessTime;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -41,9 +42,16 @@ impl Stage {
             Self::Starting(doing) => Some(format!("starting: {doing}")),
             Self::Stopping(_) => Some("stopping".to_owned()),
             Self::Serving(engine) if engine.store().figures().read_only => {
-                Some("the store is read-only after a failed write; restart the node".to_owned())
+                Some(
+                    "the store is read-only after a failed write; restart the node / kho dữ liệu chỉ còn đọc được vì một lần \
+                     ghi hỏng; hãy kiểm tra đĩa và khởi động lại nút"
+                        .to_owned(),
+                )
             }
-            Self::Serving(engine) => engine.registry().err().map(|missing| missing.to_string()),
+            Self::Serving(engine) => match engine.shortage() {
+                Some(shortage) => Some(nearly_full(&shortage)),
+                None => engine.registry().err().map(|missing| missing.to_string()),
+            },
         }
     }
 
@@ -53,6 +61,15 @@ impl Stage {
             Self::Serving(engine) | Self::Stopping(engine) => Some(engine),
         }
     }
+}
+
+fn nearly_full(Shortage { free_bytes, needed_bytes }: &Shortage) -> String {
+    let [free, needed] = [free_bytes, needed_bytes].map(|bytes| bytes >> 20);
+    format!(
+        "the disk is nearly full ({free} MiB free, {needed} MiB needed): reads and deliveries go on, nothing new is taken in; \
+         free some space, the node goes on by itself / đĩa sắp đầy (còn {free} MiB, cần {needed} MiB): vẫn đọc và giao được, \
+         chưa nhận thêm; hãy giải phóng dung lượng, nút sẽ tự tiếp tục"
+    )
 }
 
 /// What the local listener tells about.
@@ -129,6 +146,15 @@ struct StoreStatus {
     journal_durable: u64,
     index_applied: u64,
     read_only: bool,
+    /// Absent unless the disk is nearly full.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disk: Option<DiskStatus>,
+}
+
+#[derive(Serialize)]
+struct DiskStatus {
+    free_bytes: u64,
+    needed_bytes: u64,
 }
 
 async fn status(State(node): State<Arc<Node>>) -> Json<Status> {
@@ -150,7 +176,7 @@ fn engine_status(engine: &Engine) -> EngineStatus {
         let open = engine.inboxes().streams_of(&party.id);
         (open > 0).then(|| (party.id.to_string(), open))
     });
-    let Figures { dossiers, events, waiting, taken_over, parked, queued, durable, applied, read_only } =
+    let Figures { dossiers, events, waiting, taken_over, parked, queued, durable, applied, read_only, shortage: _ } =
         engine.store().figures();
     EngineStatus {
         business_time: engine.clock().now().to_string(),
@@ -166,6 +192,9 @@ fn engine_status(engine: &Engine) -> EngineStatus {
             journal_durable: durable,
             index_applied: applied,
             read_only,
+            disk: engine
+                .shortage()
+                .map(|Shortage { free_bytes, needed_bytes }| DiskStatus { free_bytes, needed_bytes }),
         },
     }
 }
@@ -210,8 +239,17 @@ mod tests {
     use crate::engine::documents::Documents;
     use crate::engine::receipt::ReceiptSigner;
     use crate::store::sled::{self, Options, SledStore};
+    #[cfg(feature = "test-util")]
+    use crate::store::{CommitError, NumberError};
 
     async fn engine(dir: &Path) -> Engine {
+        let options =
+            Options { dir: dir.join("store"), node_key: dir.join("node.key"), limits: sled::Limits::default() };
+        engine_on(dir, SledStore::open(&options, |_| {}).unwrap()).await
+    }
+
+    async fn engine_on(dir: &Path, store: SledStore) -> Engine {
+        let store = Arc::new(store);
         let now = SystemTime::now();
         let authority = CertificateAuthority::create(dir, &"lgsp.mau.test".parse().unwrap(), now).unwrap();
         let names = [server_name("localhost").unwrap()];
@@ -221,13 +259,15 @@ mod tests {
         let credentials = tls.load(Usage::Server, now).unwrap();
         let certificate = Sha256Digest::from(*credentials.digest().as_bytes());
         let signer = ReceiptSigner::new(Arc::clone(credentials.signing_key()), certificate, "lgsp.mau.test".into());
-        let options =
-            Options { dir: dir.join("store"), node_key: dir.join("node.key"), limits: sled::Limits::default() };
-        let store = Arc::new(SledStore::open(&options, |_| {}).unwrap());
         let documents = Documents::open(dir.join("documents")).unwrap();
         let limits = Limits::default();
-        let settings =
-            Settings { time_bounds: limits.time_bounds, deliveries: limits.deliveries, document_bytes_max: 1 };
+        let settings = Settings {
+            time_bounds: limits.time_bounds,
+            deliveries: limits.deliveries,
+            document_bytes_max: 1,
+            admissions: limits.admissions,
+            party_quota: limits.party,
+        };
         Engine::start(store, documents, signer, Clock::System, settings).await.unwrap()
     }
 
@@ -249,5 +289,49 @@ mod tests {
         // A store that was closed under the engine writes as little as a poisoned one.
         engine.store().close().await;
         assert!(not_ready(Stage::Serving(engine)).contains("read-only"));
+    }
+
+    #[cfg(feature = "test-util")]
+    #[tokio::test]
+    async fn after_a_failed_sync_the_node_says_that_it_only_reads_and_it_does_read() {
+        use lgsp_journal::seal::NodeKey;
+        use lgsp_journal::testing::{Disk, Fault};
+
+        let dir = tempfile::tempdir().unwrap();
+        let (disk, keys) = (Disk::new(), Disk::new());
+        let node_key = NodeKey::load_or_create(&dir.path().join("node.key")).unwrap();
+        let store = SledStore::open_on(disk.files(), keys.files(), &node_key, dir.path(), sled::Limits::default());
+        let engine = engine_on(dir.path(), store.unwrap()).await;
+        engine.apply_first_registry(registry()).await.unwrap();
+        let (_keep, stage) = watch::channel(Stage::Serving(engine.clone()));
+        let node = Node { name: "lgsp.mau.test".into(), begun: Instant::now(), stage, replay: false };
+        let ready = async || {
+            let response = readyz(State(Arc::new(node.clone()))).await;
+            let status = response.status();
+            let body = axum::body::to_bytes(response.into_body(), 4096).await.unwrap();
+            (status, String::from_utf8(body.into()).unwrap())
+        };
+        assert_eq!(ready().await.0, StatusCode::OK);
+
+        // The append goes well, the sync behind it does not.
+        disk.fail_after(1, Fault::Error);
+        let write = async || {
+            engine
+                .store()
+                .lease_numbers(
+                    &"H99.101".parse().unwrap(),
+                    jiff::civil::date(2025, 7, 14),
+                    &"H99.101".parse().unwrap(),
+                    3,
+                    SystemTime::now(),
+                )
+                .await
+        };
+        assert!(matches!(write().await, Err(NumberError::Commit(CommitError::Unknown))));
+        assert!(matches!(write().await, Err(NumberError::Commit(CommitError::ReadOnly))));
+        let (status, why) = ready().await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(why.contains("read-only after a failed write") && why.contains("khởi động lại nút"), "{why}");
+        assert!(engine.store().registry(None).await.unwrap().is_some());
     }
 }

@@ -75,7 +75,7 @@ impl Bus {
     pub(crate) async fn new(engine: &Engine, limits: &config::Limits, stopping: &CancellationToken) -> Self {
         let (health, health_service) = Health::new().await;
         let (engine, stopping) = (engine.clone(), stopping.clone());
-        let calls = layers::Calls::new(limits.calls, limits.uploads, stopping.clone());
+        let calls = layers::Calls::new(limits, stopping.clone());
         let dossiers = DossiersServer::new(dossiers::Dossiers { engine: engine.clone() });
         let documents = DocumentsServer::new(documents::Documents { engine: engine.clone() });
         let registry = RegistryServer::new(registry::Registry { engine: engine.clone() });
@@ -109,7 +109,7 @@ impl Bus {
         limits: &config::Limits,
         stop: CancellationToken,
     ) -> Result<(), tonic::transport::Error> {
-        let connections = listener::accept(tcp, tls, ours, limits.connections);
+        let connections = listener::accept(tcp, tls, ours, limits.connections, limits.system.connections);
         Server::builder()
             .max_concurrent_streams(STREAMS_PER_CONNECTION)
             .http2_max_header_list_size(HEADER_BYTES_MAX)

@@ -17,6 +17,7 @@ use lgsp_proto::types::BusinessTime;
 
 use self::raw::{Raw, Section};
 use crate::engine::inbox::Policy;
+use crate::engine::shares::Quota;
 
 /// What begins the name of every environment variable that overrides a key: `LGSP_GATEWAY__LISTEN__BUS` is `listen.bus`.
 pub const ENVIRONMENT_PREFIX: &str = "LGSP_GATEWAY__";
@@ -58,6 +59,8 @@ pub struct Store {
     pub dir: PathBuf,
     /// The file with the key that wraps all others; made when missing. Keep a copy elsewhere: without it nothing opens.
     pub node_key: PathBuf,
+    /// What must stay free of the disks of the data folder and of the documents; with less, nothing new is taken in.
+    pub min_free_bytes: u64,
 }
 
 /// Where documents are.
@@ -96,6 +99,25 @@ pub struct Limits {
     pub uploads: usize,
     /// How many connections are open at once.
     pub connections: usize,
+    /// How many admissions are worked on at once; when they are more, the parties take turns.
+    pub admissions: usize,
+    /// What of them one party may take.
+    pub party: Quota,
+    /// What one system may have and do.
+    pub system: SystemLimits,
+}
+
+/// What one system may have and do. It may act for many parties, so these are wider than a party's.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SystemLimits {
+    /// Calls a second, over time.
+    pub per_second: u32,
+    /// Calls under way.
+    pub calls: usize,
+    /// Connections open.
+    pub connections: usize,
+    /// Inbox streams open.
+    pub streams: usize,
 }
 
 impl Default for Limits {
@@ -107,9 +129,16 @@ impl Default for Limits {
             calls: 1024,
             uploads: 64,
             connections: 4096,
+            admissions: 512,
+            party: Quota { per_second: 500, at_once: 256 },
+            system: SystemLimits { per_second: 5_000, calls: 512, connections: 256, streams: 256 },
         }
     }
 }
+
+/// What stays free unless the file says otherwise: enough to end what is under way many times over, little enough for a
+/// machine to try things on.
+const MIN_FREE_BYTES_DEFAULT: u64 = 512 << 20;
 
 /// The largest document unless the file says otherwise: what a scanner makes of a thick file.
 const DOCUMENT_BYTES_DEFAULT: u64 = 50 << 20;
@@ -184,7 +213,14 @@ impl Config {
                     ("client_bundle", text(&self.tls.bundle)),
                 ],
             ),
-            ("store", vec![("dir", text(&self.store.dir)), ("node_key", text(&self.store.node_key))]),
+            (
+                "store",
+                vec![
+                    ("dir", text(&self.store.dir)),
+                    ("node_key", text(&self.store.node_key)),
+                    ("min_free_bytes", integer(self.store.min_free_bytes)),
+                ],
+            ),
             ("documents", vec![("dir", text(&self.documents.dir)), ("max_bytes", integer(self.documents.max_bytes))]),
             (
                 "business_clock",
@@ -208,6 +244,13 @@ impl Config {
                     ("calls", integer(self.limits.calls as u64)),
                     ("uploads", integer(self.limits.uploads as u64)),
                     ("connections", integer(self.limits.connections as u64)),
+                    ("admissions", integer(self.limits.admissions as u64)),
+                    ("party_per_second", integer(self.limits.party.per_second.into())),
+                    ("party_admissions", integer(self.limits.party.at_once as u64)),
+                    ("system_per_second", integer(self.limits.system.per_second.into())),
+                    ("system_calls", integer(self.limits.system.calls as u64)),
+                    ("system_connections", integer(self.limits.system.connections as u64)),
+                    ("system_streams", integer(self.limits.system.streams as u64)),
                 ],
             ),
         ];
@@ -259,6 +302,7 @@ fn tls(section: &mut Section<'_>, base: &Path) -> Option<TlsFiles> {
 fn store(section: &mut Section<'_>, base: &Path) -> Option<Store> {
     let dir = section.required("dir", "the data folder", |dir: String| path(base, dir));
     let node_key = section.required("node_key", "the file of the node's key", |file: String| path(base, file));
+    let min_free_bytes = section.or_default("min_free_bytes", || MIN_FREE_BYTES_DEFAULT, bytes);
     if let (Some(dir), Some(node_key)) = (&dir, &node_key)
         && node_key.starts_with(dir)
     {
@@ -266,7 +310,7 @@ fn store(section: &mut Section<'_>, base: &Path) -> Option<Store> {
         section.problem("node_key", "lies inside the data folder", "keep the key apart from what it seals");
         return None;
     }
-    Some(Store { dir: dir?, node_key: node_key? })
+    Some(Store { dir: dir?, node_key: node_key?, min_free_bytes: min_free_bytes? })
 }
 
 fn documents(section: &mut Section<'_>, base: &Path) -> Option<Documents> {
@@ -296,7 +340,8 @@ fn business_clock(section: &mut Section<'_>) -> Option<BusinessClock> {
 }
 
 fn limits(section: &mut Section<'_>) -> Option<Limits> {
-    let Limits { time_bounds, deliveries, grace, calls, uploads, connections } = Limits::default();
+    let Limits { time_bounds, deliveries, grace, calls, uploads, connections, admissions, party, system } =
+        Limits::default();
     let ahead = section.or_default("business_ahead_s", || time_bounds.ahead, seconds);
     let back = section.or_default("business_back_s", || time_bounds.back, seconds);
     let lease = section.or_default("lease_s", || deliveries.lease, seconds);
@@ -307,6 +352,20 @@ fn limits(section: &mut Section<'_>) -> Option<Limits> {
     let calls = section.or_default("calls", || calls, count);
     let uploads = section.or_default("uploads", || uploads, count);
     let connections = section.or_default("connections", || connections, count);
+    let admissions = section.or_default("admissions", || admissions, count);
+    let per_second = section.or_default("party_per_second", || party.per_second, rate);
+    let at_once = section.or_default("party_admissions", || party.at_once, count);
+    let party = (|| Some(Quota { per_second: per_second?, at_once: at_once? }))();
+    let per_second = section.or_default("system_per_second", || system.per_second, rate);
+    let of_system = [
+        section.or_default("system_calls", || system.calls, count),
+        section.or_default("system_connections", || system.connections, count),
+        section.or_default("system_streams", || system.streams, count),
+    ];
+    let system = (|| {
+        let [calls, connections, streams] = of_system;
+        Some(SystemLimits { per_second: per_second?, calls: calls?, connections: connections?, streams: streams? })
+    })();
     Some(Limits {
         time_bounds: TimeBounds { ahead: ahead?, back: back? },
         deliveries: Policy { lease: lease?, pause: pause?, pause_max: pause_max?, attempts: attempts? },
@@ -314,6 +373,9 @@ fn limits(section: &mut Section<'_>) -> Option<Limits> {
         calls: calls?,
         uploads: uploads?,
         connections: connections?,
+        admissions: admissions?,
+        party: party?,
+        system: system?,
     })
 }
 
@@ -336,6 +398,11 @@ fn at_least_one(number: u64) -> Result<u64, Wrong> {
     if number == 0 { Err(("is 0", "allow at least 1")) } else { Ok(number) }
 }
 
+fn bytes(number: u64) -> Result<u64, Wrong> {
+    // 0 is allowed: as much as there is. A thousand terabytes are a slip of the pen.
+    if number > 1 << 50 { Err(("is more than any disk has", "give bytes")) } else { Ok(number) }
+}
+
 fn count(number: u64) -> Result<usize, Wrong> {
     // Semaphores count to about 2^61; nothing sensible comes near a million.
     let count = usize::try_from(at_least_one(number)?).ok().filter(|count| *count <= 1_000_000);
@@ -345,6 +412,10 @@ fn count(number: u64) -> Result<usize, Wrong> {
 fn times(number: u64) -> Result<u32, Wrong> {
     let times = u32::try_from(at_least_one(number)?).ok().filter(|times| *times <= 10_000);
     times.ok_or(("is more than ten thousand", "use a number after which a person should look"))
+}
+
+fn rate(number: u64) -> Result<u32, Wrong> {
+    count(number).map(|count| u32::try_from(count).expect("a million at most"))
 }
 
 fn seconds(number: u64) -> Result<Duration, Wrong> {

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use lgsp_journal::room::Room;
 use lgsp_journal::seal::DataKey;
 use lgsp_proto::types::{ActorId, MediaType, PartyId, Sha256Digest};
 use lgsp_proto::{Reason, Refusal};
@@ -22,7 +23,7 @@ use self::file::{Partial, Whole};
 use super::access::{Authorized, Peer};
 use super::clock::machine_now;
 use super::lanes::{Held, Lane};
-use super::{Engine, commit_failed, read_failed};
+use super::{Engine, commit_failed, disk_full, read_failed};
 use crate::store::{Commit, DocumentMeta};
 
 /// How many uploads and downloads may be under way at once; each costs a thread that waits on the disk and a few chunks.
@@ -36,6 +37,7 @@ const QUEUE: usize = 4;
 pub struct Documents {
     dir: PathBuf,
     streams: Arc<Semaphore>,
+    room: Arc<Room>,
 }
 
 impl Documents {
@@ -45,7 +47,19 @@ impl Documents {
     /// When the folder cannot be read or written.
     pub fn open(dir: PathBuf) -> std::io::Result<Self> {
         file::prepare(&dir, machine_now())?;
-        Ok(Self { dir, streams: Arc::new(Semaphore::new(STREAMS_MAX)) })
+        let room = Arc::new(Room::watch(&dir, 0));
+        Ok(Self { dir, streams: Arc::new(Semaphore::new(STREAMS_MAX)), room })
+    }
+
+    /// Takes nothing in when less than `bytes` of the folder's disk are free.
+    #[must_use]
+    pub fn keeping_free(self, bytes: u64) -> Self {
+        Self { room: Arc::new(Room::watch(&self.dir, bytes)), ..self }
+    }
+
+    /// The room there is.
+    pub fn room(&self) -> &Room {
+        &self.room
     }
 
     /// Removes complete documents for good. Those that are not there are no error.
@@ -166,6 +180,7 @@ impl Engine {
         if announced.size_bytes > max {
             return Err(Refusal::new(Reason::DocumentTooLarge).detail("max_bytes", max));
         }
+        self.inner.documents.room.for_more().map_err(|shortage| disk_full(&shortage))?;
         let permit = self.inner.documents.permit()?;
         let party = announced.party.to_string();
         let lane = self.inner.lanes.hold([Lane::Document(&party, announced.sha256.as_bytes())]).await;
@@ -253,11 +268,13 @@ impl Engine {
 }
 
 impl UploadSession {
-    /// Takes the next bytes; waits when the disk is behind.
+    /// Takes the next bytes; waits when the disk is behind, and breaks off when it is nearly full.
     ///
     /// # Errors
     /// Why the upload ended; what was whole is kept.
     pub async fn write(&mut self, chunk: Bytes) -> Result<(), Refusal> {
+        // What came so far is kept, so that the sender goes on from there once there is room.
+        self.engine.inner.documents.room.for_more().map_err(|shortage| disk_full(&shortage))?;
         if self.chunks.send(Step::Chunk(chunk)).await.is_ok() {
             return Ok(());
         }

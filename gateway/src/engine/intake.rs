@@ -1,6 +1,6 @@
 //! Admission: parse was before, delivery is after; here it is decided and made durable, once per request key.
 //!
-//! The order never changes: who speaks → what the signature says → hold the lanes → was this key answered before → the
+//! The order never changes: who speaks → a place in the party's share → what the signature says → hold the lanes → was this key answered before → the
 //! documents named → decide → number → receipt → commit → tell the inboxes → answer.
 
 use std::fmt;
@@ -79,6 +79,8 @@ impl Engine {
 
     async fn submit_now(&self, peer: &Peer, mut signed: Signed<decide::Submission>) -> Result<Admitted, Refusal> {
         let authorized = self.authorize(peer, &signed.content.acting_party)?;
+        // Before the signature is checked: that costs more than everything a flood is turned away with.
+        let _share = self.inner.shares.enter(authorized.party()).await?;
         peer.check_signature(Purpose::Submission, &signed.body, &signed.signature)?;
         self.remember_certificate(peer).await?;
 
@@ -96,6 +98,7 @@ impl Engine {
         if let Some(repeat) = self.repeat(authorized.party(), &signed.request_key, &body_sha256).await? {
             return Ok(repeat);
         }
+        self.check_room()?;
         signed.content.documents = self.attach(&authorized, &signed.documents, None).await?;
         self.refuse_taken_aliases(&aliases).await?;
         let bounds = &self.inner.settings.time_bounds;
@@ -119,6 +122,8 @@ impl Engine {
 
     async fn record_now(&self, peer: &Peer, mut signed: Signed<RecordedEntry>) -> Result<Admitted, Refusal> {
         let authorized = self.authorize(peer, &signed.content.entry.acting_party)?;
+        // Before the signature is checked: that costs more than everything a flood is turned away with.
+        let _share = self.inner.shares.enter(authorized.party()).await?;
         peer.check_signature(Purpose::Entry, &signed.body, &signed.signature)?;
         self.remember_certificate(peer).await?;
 

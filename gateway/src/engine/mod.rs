@@ -2,7 +2,8 @@
 //!
 //! One file per step of a dossier's life: [`access`] (who speaks), [`intake`] (decide and commit), [`inbox`] (deliver
 //! until acknowledged), [`parked`] (what waits for a person), [`reading`] (how it stands), [`erasing`], [`documents`],
-//! [`registry`] (the declared registry and its versions), [`receipt`] (what the gateway signs). [`clock`] and [`lanes`] serve them.
+//! [`registry`] (the declared registry and its versions), [`receipt`] (what the gateway signs). [`clock`], [`lanes`] and
+//! [`shares`] serve them.
 
 pub mod access;
 pub mod clock;
@@ -15,6 +16,7 @@ pub mod parked;
 pub mod reading;
 pub mod receipt;
 pub mod registry;
+pub mod shares;
 #[cfg(all(test, feature = "test-util"))]
 #[expect(clippy::unwrap_used, reason = "clippy takes a module with a feature for no test")]
 mod testing;
@@ -24,6 +26,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use lgsp_domain::decide::TimeBounds;
 use lgsp_domain::registry::Registry;
+use lgsp_journal::room::Shortage;
 use lgsp_proto::{Reason, Refusal};
 use tokio_util::task::TaskTracker;
 
@@ -33,6 +36,7 @@ use crate::engine::documents::Documents;
 use crate::engine::inbox::Inboxes;
 use crate::engine::lanes::Lanes;
 use crate::engine::receipt::ReceiptSigner;
+use crate::engine::shares::{Quota, Shares};
 use crate::store::{CommitError, ReadError, Store};
 
 /// The bus without its sockets. Cheap to clone.
@@ -45,6 +49,7 @@ struct Inner {
     store: Arc<dyn Store>,
     registry: ArcSwapOption<Registry>,
     clock: BusinessClock,
+    shares: Shares,
     lanes: Lanes,
     inboxes: Inboxes,
     documents: Documents,
@@ -63,6 +68,10 @@ pub struct Settings {
     pub deliveries: inbox::Policy,
     /// The largest document.
     pub document_bytes_max: u64,
+    /// How many admissions are worked on at once.
+    pub admissions: usize,
+    /// What of them one party may take.
+    pub party_quota: Quota,
 }
 
 impl Engine {
@@ -82,6 +91,7 @@ impl Engine {
             inner: Arc::new(Inner {
                 inboxes: Inboxes::new(settings.deliveries),
                 registry: ArcSwapOption::new(registry.map(Arc::new)),
+                shares: Shares::new(settings.admissions, settings.party_quota),
                 lanes: Lanes::new(),
                 certificates: SeenCertificates::default(),
                 tasks: TaskTracker::new(),
@@ -112,6 +122,16 @@ impl Engine {
     /// The store, for figures and health.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.inner.store
+    }
+
+    /// Why nothing new is begun just now: a disk is nearly full, the store's or the documents'.
+    pub fn shortage(&self) -> Option<Shortage> {
+        self.inner.store.figures().shortage.or_else(|| self.inner.documents.room().for_more().err())
+    }
+
+    /// Asked before a number is taken, so that those who try again and again do not use them up.
+    fn check_room(&self) -> Result<(), Refusal> {
+        self.inner.store.figures().shortage.as_ref().map_or(Ok(()), |shortage| Err(disk_full(shortage)))
     }
 
     /// The inboxes, for figures.
@@ -173,7 +193,15 @@ fn commit_failed(error: &CommitError) -> Refusal {
         CommitError::Full => Reason::Overloaded,
         CommitError::Erased => Reason::ContentErased,
         CommitError::TooLong => Reason::MessageTooLarge,
-        CommitError::ReadOnly => Reason::ReadOnly,
+        CommitError::Disk(shortage) => return disk_full(shortage),
+        CommitError::ReadOnly => return Refusal::new(Reason::ReadOnly).detail("cause", "write_failed"),
         CommitError::Unknown => Reason::OutcomeUnknown,
     })
+}
+
+/// Nothing is begun while the disk is nearly full; nothing has failed either.
+fn disk_full(shortage: &Shortage) -> Refusal {
+    let Shortage { free_bytes, needed_bytes } = shortage;
+    let refusal = Refusal::new(Reason::ReadOnly).detail("cause", "disk_full");
+    refusal.detail("free_bytes", free_bytes).detail("needed_bytes", needed_bytes)
 }

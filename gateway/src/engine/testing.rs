@@ -17,6 +17,7 @@ use super::clock::BusinessClock;
 use super::documents::Documents;
 use super::inbox::Policy;
 use super::receipt::ReceiptSigner;
+use super::shares::Quota;
 use super::{Engine, Settings};
 use crate::store::contract::sample;
 use crate::store::sled::{Limits, Options, SledStore};
@@ -54,6 +55,8 @@ impl House {
             time_bounds: TimeBounds::default(),
             deliveries: Policy { pause: Duration::from_secs(60), ..Policy::default() },
             document_bytes_max: 64 << 20,
+            admissions: 16,
+            party_quota: Quota { per_second: 1000, at_once: 16 },
         };
         let engine = Engine::start(Arc::new(store), documents, signer, clock, settings).await.unwrap();
         engine.apply_first_registry(registry()).await.unwrap();

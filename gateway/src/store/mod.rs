@@ -38,6 +38,7 @@ use bytes::Bytes;
 use jiff::civil::Date;
 use lgsp_domain::dossier::Dossier;
 use lgsp_domain::event::Event;
+use lgsp_journal::room::Shortage;
 use lgsp_journal::seal::DataKey;
 use lgsp_proto::types::{
     ActorId, BusinessTime, DossierCode, MediaType, PartyId, ProcedureCode, RequestKey, Sha256Digest, Status,
@@ -506,6 +507,8 @@ pub struct Figures {
     pub applied: u64,
     /// True when nothing can be written any more until a restart.
     pub read_only: bool,
+    /// Why nothing is begun just now: the disk is nearly full. Ends by itself.
+    pub shortage: Option<Shortage>,
 }
 
 /// Why a commit did not succeed.
@@ -523,6 +526,9 @@ pub enum CommitError {
     /// The record is longer than the journal takes. Nothing was written.
     #[error("the record is too long")]
     TooLong,
+    /// The disk is nearly full. Nothing was written; it goes on by itself when there is room.
+    #[error(transparent)]
+    Disk(#[from] Shortage),
     /// The store takes no writes any more. Nothing was written.
     #[error("the store is read-only")]
     ReadOnly,

@@ -138,6 +138,7 @@ impl Store for SledStore {
     ) -> Result<Range<u32>, NumberError> {
         let inner = self.inner().map_err(ReadError::from)?;
         inner.check_writable()?;
+        inner.room.for_more().map_err(CommitError::from)?;
         let numbers = inner.take_from_counter(authority, day, |counter| counter.lease(desk.clone(), count))?;
         let lease =
             NumbersLeased { authority: authority.clone(), day, desk: desk.clone(), numbers: numbers.clone(), at: now };

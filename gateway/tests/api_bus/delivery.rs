@@ -10,8 +10,8 @@ use tonic::{Status, Streaming};
 use super::world::*;
 
 /// One inbox stream. Dropped, it is gone without a word.
-struct Inbox {
-    say: mpsc::Sender<v1::InboxRequest>,
+pub(crate) struct Inbox {
+    pub(crate) say: mpsc::Sender<v1::InboxRequest>,
     hear: Streaming<v1::InboxResponse>,
 }
 
@@ -23,7 +23,7 @@ impl Inbox {
         Self { say, hear }
     }
 
-    async fn open(system: &System, parties: &[&str], credit: u32) -> Self {
+    pub(crate) async fn open(system: &System, parties: &[&str], credit: u32) -> Self {
         let mut inbox = Self::silent(system).await;
         let parties: Vec<String> = parties.iter().map(ToString::to_string).collect();
         inbox.say(Say::Open(v1::OpenInbox { parties: parties.clone(), credit, ..v1::OpenInbox::default() })).await;
@@ -32,22 +32,22 @@ impl Inbox {
         inbox
     }
 
-    async fn say(&self, request: Say) {
+    pub(crate) async fn say(&self, request: Say) {
         self.say.send(v1::InboxRequest { request: Some(request) }).await.unwrap();
     }
 
-    async fn hear(&mut self) -> Result<Hear, Status> {
+    pub(crate) async fn hear(&mut self) -> Result<Hear, Status> {
         Ok(within(self.hear.message()).await?.expect("the stream goes on").response.unwrap())
     }
 
-    async fn delivery(&mut self) -> v1::Delivery {
+    pub(crate) async fn delivery(&mut self) -> v1::Delivery {
         match self.hear().await.unwrap() {
             Hear::Delivery(delivery) => delivery,
             other => panic!("a delivery, not {other:?}"),
         }
     }
 
-    async fn take_over(&mut self, delivery: &v1::Delivery) {
+    pub(crate) async fn take_over(&mut self, delivery: &v1::Delivery) {
         let named = delivery.r#ref.clone().unwrap();
         let stage = v1::AcknowledgeStage::TakenOver.into();
         self.say(Say::Acknowledge(v1::Acknowledge { stage, deliveries: vec![named.clone()] })).await;

@@ -6,6 +6,7 @@
 
 mod admission;
 mod delivery;
+mod disk;
 mod documents;
 mod erasing;
 mod identity;

@@ -273,7 +273,11 @@ async fn what_an_operator_gets_wrong_is_told_with_the_place_to_look() {
 
     let elsewhere = tempfile::tempdir().unwrap();
     let config = |registry: &str| Config {
-        store: Store { dir: elsewhere.path().join("store"), node_key: elsewhere.path().join("node.key") },
+        store: Store {
+            dir: elsewhere.path().join("store"),
+            node_key: elsewhere.path().join("node.key"),
+            min_free_bytes: 0,
+        },
         first_registry: Some(elsewhere.path().join(registry)),
         ..world.config()
     };

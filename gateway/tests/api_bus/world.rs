@@ -54,6 +54,8 @@ pub(crate) struct World {
     neighbours: CertificateAuthority,
     running: Option<Running>,
     limits: String,
+    /// What must stay free of the disk, from the next start on.
+    pub(crate) min_free_bytes: u64,
 }
 
 struct Running {
@@ -83,7 +85,7 @@ impl World {
         std::fs::write(dir.path().join("clients.pem"), bundle).unwrap();
         let names = [server_name("127.0.0.1").unwrap()];
         ours.issue_server(&names, DAY, now).unwrap().write_to(dir.path(), "gateway").unwrap();
-        let mut world = Self { dir, ours, neighbours, running: None, limits: limits.to_owned() };
+        let mut world = Self { dir, ours, neighbours, running: None, limits: limits.to_owned(), min_free_bytes: 0 };
         world.run().await;
         world
     }
@@ -94,17 +96,23 @@ impl World {
             "name = \"{DOMAIN}\"\n\
              [listen]\nbus = \"127.0.0.1:0\"\nlocal = \"127.0.0.1:0\"\n\
              [tls]\ncertificate = \"gateway.pem\"\nkey = \"gateway.key\"\nclient_bundle = \"clients.pem\"\n\
-             [store]\ndir = \"store\"\nnode_key = \"node.key\"\n\
+             [store]\ndir = \"store\"\nnode_key = \"node.key\"\nmin_free_bytes = {}\n\
              [documents]\ndir = \"documents\"\nmax_bytes = 2000000\n\
              [business_clock]\nkind = \"replay\"\nstart = \"2025-07-14T09:00:00+07:00\"\n\
              [registry]\nfirst = {:?}\n\
              [limits]\n{}\n",
-            registry, self.limits
+            self.min_free_bytes, registry, self.limits
         );
         Config::parse(&text, self.dir.path(), []).unwrap()
     }
 
-    async fn run(&mut self) {
+    /// Its folder.
+    pub(crate) fn folder(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Starts it, on what its folder holds.
+    pub(crate) async fn run(&mut self) {
         let app = App::build(self.config()).await.unwrap();
         let (bus, local) = (app.bus_address().unwrap(), app.local_address().unwrap());
         let (tls, shutdown) = (app.tls(), CancellationToken::new());

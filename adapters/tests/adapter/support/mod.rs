@@ -183,6 +183,13 @@ impl Adapter {
         ended
     }
 
+    /// Waits for it to end by itself.
+    pub async fn ended(mut self) -> Result<(), RunError> {
+        let ended = tokio::time::timeout(PATIENCE, &mut self.running).await.unwrap().unwrap();
+        end(self.runtime.take().unwrap()).await;
+        ended
+    }
+
     /// Asks it to stop, and goes on watching.
     pub fn begin_to_stop(&self) {
         self.stop.cancel();

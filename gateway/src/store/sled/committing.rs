@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::civil::Date;
 use lgsp_domain::numbering::{Counter, Exhausted};
 use lgsp_journal::group::{GroupCommit, Handle, Poisoned, SubmitError};
+use lgsp_journal::room::Room;
 use lgsp_journal::seal::KeyRing;
 use lgsp_journal::{Position, Reader};
 use lgsp_proto::store_v1::Totals;
@@ -41,6 +42,7 @@ pub(super) struct Inner {
     pub(super) claims: Claims,
     pub(super) counters: Counters,
     pub(super) projector: Arc<Projector>,
+    pub(super) room: Room,
 }
 
 impl std::fmt::Debug for Inner {
@@ -113,6 +115,7 @@ impl Projector {
 impl Inner {
     pub(super) async fn commit(&self, commit: Commit) -> Result<(), CommitError> {
         self.check_writable()?;
+        self.check_room(&commit)?;
         let Some(claim) = self.claims.claim(claimed(&commit)) else { return Err(CommitError::Conflict) };
         let (commit, key_id) = match self.check(commit) {
             Ok(Checked::Write(commit, key_id)) => (commit, key_id),
@@ -156,6 +159,16 @@ impl Inner {
 
     pub(super) fn check_writable(&self) -> Result<(), CommitError> {
         if self.reader.is_poisoned() || self.projector.is_broken() { Err(CommitError::ReadOnly) } else { Ok(()) }
+    }
+
+    /// What begins something needs more room than what ends it, or comes before it: an acknowledgement lets go of memory and of
+    /// retries, and without its certificate no gateway starts.
+    fn check_room(&self, commit: &Commit) -> Result<(), CommitError> {
+        let room = match commit {
+            Commit::Acknowledgement(_) | Commit::Certificate { .. } => self.room.for_the_end(),
+            Commit::Admission(_) | Commit::Document(_) | Commit::Registry(_) => self.room.for_more(),
+        };
+        Ok(room?)
     }
 
     /// Whether what the commit builds on still stands.
@@ -313,6 +326,7 @@ impl Inner {
             durable: self.reader.durable().0,
             applied: self.follower.applied().0,
             read_only: self.check_writable().is_err(),
+            shortage: self.room.for_more().err(),
         }
     }
 

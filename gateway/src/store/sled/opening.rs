@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwapOption;
 use lgsp_journal::group::{self, GroupCommit};
+use lgsp_journal::room::Room;
 use lgsp_journal::seal::{KeyRing, NodeKey};
 use lgsp_journal::{Files, Opened, Position, Recovered};
 
@@ -52,6 +53,8 @@ pub struct Limits {
     pub segment_bytes: u64,
     /// Records between two snapshots of the index, at least.
     pub snapshot_every: u64,
+    /// What must stay free of the disk, or nothing new is written; 0 for as much as there is.
+    pub min_free_bytes: u64,
 }
 
 /// Records between two snapshots: half a minute of rebuilding at worst, and a file that is written seldom. A large index is
@@ -61,7 +64,12 @@ const SNAPSHOT_EVERY: u64 = 50_000;
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { queue: 8_192, segment_bytes: lgsp_journal::DEFAULT_SEGMENT_BYTES, snapshot_every: SNAPSHOT_EVERY }
+        Self {
+            queue: 8_192,
+            segment_bytes: lgsp_journal::DEFAULT_SEGMENT_BYTES,
+            snapshot_every: SNAPSHOT_EVERY,
+            min_free_bytes: 0,
+        }
     }
 }
 
@@ -136,6 +144,7 @@ struct Parts<'a> {
     keys: KeyRing,
     dir: &'a Path,
     limits: Limits,
+    room: Room,
 }
 
 impl SledStore {
@@ -146,13 +155,16 @@ impl SledStore {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(options: &Options, progress: impl Fn(Progress)) -> Result<Self, OpenError> {
+        // First of all: on a full disk the rest needs what this gives up.
+        let room = Room::reserve(&options.dir, options.limits.min_free_bytes);
+        let room = room.map_err(|source| FolderError::Io { folder: options.dir.clone(), source })?;
         // The journal's lock keeps every other process out of the whole data folder.
         let journal = data_folder::hold(&options.dir, data_folder::JOURNAL)?;
         let keys = data_folder::hold(&options.dir, data_folder::KEYS)?;
         let snapshots = data_folder::hold(&options.dir, data_folder::SNAPSHOTS)?;
         let node_key = NodeKey::load_or_create(&options.node_key).map_err(|error| OpenError::Keys(error.into()))?;
         let keys = KeyRing::open(keys, &node_key).map_err(|error| OpenError::Keys(error.into()))?;
-        Self::open_parts(Parts { journal, snapshots, keys, dir: &options.dir, limits: options.limits }, &progress)
+        Self::open_parts(Parts { journal, snapshots, keys, dir: &options.dir, limits: options.limits, room }, &progress)
     }
 
     /// Opens a store whose journal, snapshots and keys are on disks of a test's making; the index is in the folder `dir`.
@@ -171,7 +183,8 @@ impl SledStore {
         let keys = KeyRing::open(keys, node_key).map_err(|error| OpenError::Keys(error.into()))?;
         // The snapshots keep to names of their own.
         let snapshots = Arc::clone(&journal);
-        Self::open_parts(Parts { journal, snapshots, keys, dir, limits }, &progress)
+        let room = Room::watch(dir, limits.min_free_bytes);
+        Self::open_parts(Parts { journal, snapshots, keys, dir, limits, room }, &|_| ())
     }
 
     fn open_parts(parts: Parts<'_>, progress: &dyn Fn(Progress)) -> Result<Self, OpenError> {
@@ -201,8 +214,11 @@ impl SledStore {
             claims: Default::default(),
             counters: Default::default(),
             projector,
+            room: parts.room,
         };
         inner.finish_erasures().map_err(|error| OpenError::Keys(error.into()))?;
+        // While there is room, what the next opening may need is set aside.
+        let _ = inner.room.for_more();
         Ok(Self { inner: ArcSwapOption::from_pointee(inner) })
     }
 }
