@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use super::access::Peer;
 use super::clock::machine_now;
 use super::{Engine, commit_failed, read_failed};
-use crate::store::{Acknowledgement, Backlog, Bodies, Commit, InboxPosition, Recorded, Stage, Waiting};
+use crate::store::{Acknowledgement, Backlog, Bodies, Commit, CommitError, InboxPosition, Recorded, Stage, Waiting};
 
 /// How many deliveries of one party are kept in memory; the rest waits in the store. Bounds what a party that does not
 /// fetch can cost.
@@ -554,9 +554,15 @@ impl Session {
         let settling =
             Settling { engine: engine.clone(), inbox: Arc::clone(inbox), stream: self.stream, names, durable: false };
         let work = async move {
-            let committed = engine.inner.store.commit(Commit::Acknowledgement(acknowledgement)).await;
-            committed.map_err(|error| commit_failed(&error))?;
-            Ok(settling.written())
+            match engine.inner.store.commit(Commit::Acknowledgement(acknowledgement)).await {
+                Ok(()) => Ok(settling.written()),
+                Err(error) => {
+                    if matches!(error, CommitError::Unknown) {
+                        settling.leave_held();
+                    }
+                    Err(commit_failed(&error))
+                }
+            }
         };
         self.engine.to_the_end(work)
     }
@@ -613,7 +619,8 @@ impl Drop for Leased<'_> {
     }
 }
 
-/// An acknowledgement being written. However that ends, its deliveries are forgotten or owed again when this is dropped.
+/// An acknowledgement being written. When this is dropped its deliveries are forgotten or owed again, unless nobody knows which
+/// of the two is right ([`Settling::leave_held`]).
 #[must_use]
 struct Settling {
     engine: Engine,
@@ -627,6 +634,12 @@ impl Settling {
     fn written(mut self) -> Self {
         self.durable = true;
         self
+    }
+
+    /// Whether it is durable is not known: this stream may have taken over what it names. Nothing can be written before the
+    /// restart that tells, and until then nobody else gets it.
+    fn leave_held(mut self) {
+        self.names.clear();
     }
 }
 
