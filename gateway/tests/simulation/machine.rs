@@ -10,7 +10,6 @@ use std::time::Duration;
 use lgsp_gateway::engine::access::Peer;
 use lgsp_gateway::engine::inbox::{DeliveryName, Session};
 use lgsp_gateway::store::Stage;
-use lgsp_proto::Reason;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +18,7 @@ use crate::house::HOUSE;
 use crate::node::{Door, Running};
 use crate::request::Request;
 use crate::spool::{Name, Spool};
-use crate::watch::Watch;
+use crate::watch::{Watch, is_last_word};
 
 pub(crate) type Shared<T> = Arc<Mutex<T>>;
 
@@ -188,13 +187,7 @@ async fn call(line: Line, number: u64, request: Request, way: Way) {
     lock(&line.watch).answered(&request, &outcome);
     let Some(back) = way.back else { return };
     sleep(back).await;
-    let is_last_word = match &outcome {
-        Ok(_) => true,
-        Err(refusal) => !matches!(
-            refusal.reason(),
-            Reason::Overloaded | Reason::ReadOnly | Reason::ShuttingDown | Reason::OutcomeUnknown
-        ),
-    };
+    let is_last_word = outcome.map_or_else(|refusal| is_last_word(refusal.reason()), |_| true);
     if is_last_word && !line.is_cut() {
         lock(&line.arrived).push_back(Arrived::Answer(number));
     }

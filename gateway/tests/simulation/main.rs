@@ -23,6 +23,7 @@ mod watch;
 mod world;
 
 use std::env;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -49,7 +50,10 @@ struct Run {
 fn run(seed: u64, steps: u64) -> Run {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let mut world = World::new(seed);
-    runtime.block_on(world.run(steps));
+    // An engine that panics has broken something, and its seed is wanted as much.
+    if catch_unwind(AssertUnwindSafe(|| runtime.block_on(world.run(steps)))).is_err() {
+        lock(&world.watch).violated("SIM-9", "a panic, see above");
+    }
     let watch = std::mem::take(&mut *lock(&world.watch));
     Run { log: watch.log, violation: watch.violation, tally: watch.tally }
 }

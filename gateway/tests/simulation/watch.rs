@@ -62,6 +62,7 @@ pub(crate) struct Watch {
 
 #[derive(Clone, Debug)]
 struct Answer {
+    matter: Matter,
     receipt: Bytes,
     code: String,
     sequence: u32,
@@ -147,6 +148,10 @@ impl Watch {
                 if refusal.reason() == Reason::Internal {
                     self.violated("SIM-9", format!("{} {} met an internal error", name.0, name.1));
                 }
+                let is_answered = self.answers.get(&name).is_some_and(|before| before.matter == request.matter);
+                if is_answered && is_last_word(refusal.reason()) {
+                    self.violated("SIM-2", format!("{} {} was answered, and then refused", name.0, name.1));
+                }
                 return;
             }
         };
@@ -158,7 +163,12 @@ impl Watch {
         self.tally.answered += 1;
         self.tally.repeated += u64::from(admitted.repeated);
         self.note(format!("answered {} {}: {code}/{sequence}", name.0, name.1));
-        let answer = Answer { receipt: admitted.answer.receipt.clone(), code: code.clone(), sequence };
+        let answer = Answer {
+            matter: request.matter.clone(),
+            receipt: admitted.answer.receipt.clone(),
+            code: code.clone(),
+            sequence,
+        };
         if let Some(before) = self.answers.get(&name) {
             if before.receipt != answer.receipt {
                 let what =
@@ -272,7 +282,7 @@ impl Watch {
         let fresh = std::mem::take(&mut self.fresh);
         let names = if all { self.answers.keys().cloned().collect() } else { fresh };
         for (party, key) in names {
-            let Answer { receipt, code, sequence } = self.answers[&(party.clone(), key.clone())].clone();
+            let Answer { receipt, code, sequence, .. } = self.answers[&(party.clone(), key.clone())].clone();
             let what = format!("{party} {key}: {code}/{sequence}");
             let by_key = now(running.store.by_key(&party.parse().unwrap(), &key.parse().unwrap()));
             let code = code.parse().unwrap();
@@ -311,6 +321,11 @@ impl Watch {
     pub(crate) fn answered_keys(&self) -> impl Iterator<Item = &(String, String)> {
         self.answers.keys()
     }
+}
+
+/// Whether a refusal for this reason ends a request: to all others the answer is to send it again.
+pub(crate) fn is_last_word(reason: Reason) -> bool {
+    !matches!(reason, Reason::Overloaded | Reason::ReadOnly | Reason::ShuttingDown | Reason::OutcomeUnknown)
 }
 
 /// What a read of the simulated store answers: it never waits.

@@ -135,11 +135,14 @@ impl<F: Follow> Inner<F> {
     ) -> Result<(), CommitError> {
         let bytes = fact.record(sealed_body).encode_to_vec();
         let (answer, answered) = oneshot::channel();
-        let projector = Arc::clone(&self.projector);
+        let (projector, follower) = (Arc::clone(&self.projector), Arc::clone(&self.follower));
         let done = move |written| {
             let outcome = match written {
                 Ok(_) if projector.is_broken() => Err(CommitError::Unknown),
-                Ok(_) => Ok(()),
+                Ok(position) => {
+                    debug_assert!(follower.visible() >= position, "answered before it can be seen");
+                    Ok(())
+                }
                 Err(Poisoned::OutcomeUnknown) => Err(CommitError::Unknown),
                 Err(Poisoned::NotWritten) => Err(CommitError::ReadOnly),
             };
