@@ -209,7 +209,13 @@ async fn stream(
                 Some(command) = commands.recv() => obey(&line, number, &session, command).await,
                 delivery = session.next() => {
                     let Ok(delivery) = delivery else { return };
-                    lock(&line.watch).delivered(number, &delivery, &line.parties, &running);
+                    let mut watch = lock(&line.watch);
+                    watch.delivered(number, &delivery, &line.parties, &running);
+                    if watch.violation.is_some() {
+                        // An engine that is broken may go on like this for ever.
+                        return;
+                    }
+                    drop(watch);
                     let event = &delivery.recorded.event;
                     let name = (delivery.party.to_string(), event.dossier_code.clone(), event.sequence);
                     if !line.is_cut() {

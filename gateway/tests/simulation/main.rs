@@ -9,6 +9,7 @@
 //! | `watch` | what must not have happened |
 //! | `node` | the gateway: started, killed, started again |
 //! | `machine`, `spool`, `request` | the agencies' side |
+//! | `scenario` | what runs have found, told step by step |
 //! | `house`, `draw` | what all runs share; chance |
 #![cfg(feature = "test-util")]
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
@@ -18,6 +19,7 @@ mod house;
 mod machine;
 mod node;
 mod request;
+mod scenario;
 mod spool;
 mod watch;
 mod world;
