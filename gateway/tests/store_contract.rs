@@ -1,11 +1,14 @@
 //! The embedded engine holds what the port promises, on a real folder.
 #![cfg(feature = "test-util")]
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 
 use lgsp_gateway::store::contract::{self, sample};
-use lgsp_gateway::store::sled::{Limits, Options, SledStore};
+use lgsp_gateway::store::sled::{Limits, Options, SledStore, SteppedStore};
 use lgsp_gateway::store::{Commit, ListQuery, Store};
+use lgsp_journal::seal::NodeKey;
+use lgsp_journal::testing::Disk;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_embedded_engine_holds_the_contract() {
@@ -14,6 +17,27 @@ async fn the_embedded_engine_holds_the_contract() {
         let dir = folder.path().join(name);
         let options = Options { node_key: dir.join("node.key"), dir, limits: Limits::default() };
         Arc::new(SledStore::open(&options, |_| ()).unwrap()) as Arc<dyn Store>
+    };
+    contract::holds(open).await;
+}
+
+/// The engine that simulations run on is the embedded one but for its threads, its disk and its index.
+#[tokio::test]
+async fn the_stepped_engine_holds_the_contract() {
+    let disks = Mutex::new(HashMap::<String, Disk>::new());
+    let key = NodeKey::load_or_create(&tempfile::tempdir().unwrap().path().join("node.key")).unwrap();
+    let open = async |name: &str| {
+        let disk = disks.lock().unwrap().entry(name.to_owned()).or_default().clone();
+        let store = Arc::new(SteppedStore::open(disk.files(), disk.files(), &key, Limits::default()).unwrap());
+        let writing = Arc::downgrade(&store);
+        tokio::spawn(async move {
+            while let Some(store) = writing.upgrade() {
+                store.write_batch();
+                drop(store);
+                tokio::task::yield_now().await;
+            }
+        });
+        store as Arc<dyn Store>
     };
     contract::holds(open).await;
 }

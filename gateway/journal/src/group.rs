@@ -4,6 +4,9 @@
 //! only then answers the callers. So whoever has been answered finds what was applied, and nobody is answered for bytes that a
 //! power cut could take. While one batch is being synced the next one gathers; there is no timer.
 
+#[cfg(any(test, feature = "test-util"))]
+mod by_hand;
+
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
@@ -115,6 +118,8 @@ impl Gauges {
 pub struct GroupCommit<T> {
     handle: Handle<T>,
     thread: Option<JoinHandle<Result<(), AppendError>>>,
+    #[cfg(any(test, feature = "test-util"))]
+    by_hand: by_hand::Turns,
 }
 
 impl<T: AsRef<[u8]> + Send + 'static> GroupCommit<T> {
@@ -123,17 +128,15 @@ impl<T: AsRef<[u8]> + Send + 'static> GroupCommit<T> {
     /// # Errors
     /// The system has no thread to give. The writer is dropped, which loses nothing.
     pub fn start(writer: Writer, limits: Limits, applied: impl Applied<T>) -> io::Result<Self> {
-        let queue = Queue {
-            limits,
-            gauges: Gauges::default(),
-            state: Mutex::new(State { waiting: VecDeque::new(), bytes: 0, forget: None, end: None }),
-            wake: Condvar::new(),
-        };
-        queue.gauges.durable.store(writer.next().previous().0, Ordering::Release);
-        let handle = Handle { queue: Arc::new(queue) };
+        let handle = Handle { queue: Arc::new(Queue::new(limits, &writer)) };
         let queue = Arc::clone(&handle.queue);
         let thread = thread::Builder::new().name("journal".to_owned()).spawn(move || queue.run(writer, applied))?;
-        Ok(Self { handle, thread: Some(thread) })
+        Ok(Self {
+            handle,
+            thread: Some(thread),
+            #[cfg(any(test, feature = "test-util"))]
+            by_hand: by_hand::Turns::default(),
+        })
     }
 }
 
@@ -154,6 +157,8 @@ impl<T> GroupCommit<T> {
 
     fn end(&mut self) -> Result<(), AppendError> {
         self.handle.queue.end(SubmitError::Stopped);
+        #[cfg(any(test, feature = "test-util"))]
+        while self.by_hand.take()? {}
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(closed)) => closed,
             // The hook panicked; the queue was poisoned on the way out.
@@ -251,6 +256,12 @@ struct State<T> {
     end: Option<SubmitError>,
 }
 
+impl<T> State<T> {
+    fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.forget.is_none() && self.end.is_none()
+    }
+}
+
 struct Queue<T> {
     limits: Limits,
     gauges: Gauges,
@@ -266,6 +277,13 @@ enum Turn<T> {
 }
 
 impl<T: AsRef<[u8]>> Queue<T> {
+    fn new(limits: Limits, writer: &Writer) -> Self {
+        let gauges = Gauges::default();
+        gauges.durable.store(writer.next().previous().0, Ordering::Release);
+        let state = State { waiting: VecDeque::new(), bytes: 0, forget: None, end: None };
+        Self { limits, gauges, state: Mutex::new(state), wake: Condvar::new() }
+    }
+
     fn run(&self, mut writer: Writer, mut applied: impl Applied<T>) -> Result<(), AppendError> {
         // However this ends, nobody waits for ever; poisoned unless the end was orderly.
         let ending = Ending(self);
@@ -284,8 +302,8 @@ impl<T: AsRef<[u8]>> Queue<T> {
 
     /// Waits until there is something to do, and takes it.
     fn take_turn(&self) -> Turn<T> {
-        let idle = |state: &mut State<T>| state.waiting.is_empty() && state.forget.is_none() && state.end.is_none();
-        let mut state = self.wake.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
+        let mut state =
+            self.wake.wait_while(self.lock(), |state| state.is_idle()).unwrap_or_else(PoisonError::into_inner);
         if let Some(before) = state.forget.take() {
             return Turn::Forget(before);
         }

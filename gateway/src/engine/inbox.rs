@@ -30,7 +30,9 @@ use tokio::time::Instant;
 use super::access::Peer;
 use super::clock::machine_now;
 use super::{Engine, commit_failed, read_failed};
-use crate::store::{Acknowledgement, Backlog, Bodies, Commit, GivenBackWhy, Holder, Installation, Recorded, Stage};
+use crate::store::{
+    Acknowledgement, Backlog, Bodies, Commit, CommitError, GivenBackWhy, Holder, Installation, Recorded, Stage,
+};
 pub use coming_back::Declined;
 use installations::{InUse, Installations};
 pub use policy::Policy;
@@ -522,8 +524,12 @@ impl Session {
         let work = async move {
             let unparks = engine.unparks(&acknowledgement).await?;
             let party = acknowledgement.party.clone();
-            let committed = engine.inner.store.commit(Commit::Acknowledgement(acknowledgement)).await;
-            committed.map_err(|error| commit_failed(&error))?;
+            if let Err(error) = engine.inner.store.commit(Commit::Acknowledgement(acknowledgement)).await {
+                if matches!(error, CommitError::Unknown) {
+                    settling.leave_held();
+                }
+                return Err(commit_failed(&error));
+            }
             if unparks {
                 engine.inner.inboxes.reload(&party);
             }
@@ -572,7 +578,8 @@ impl Drop for Leased<'_> {
     }
 }
 
-/// An acknowledgement being written. However that ends, its deliveries are forgotten or owed again when this is dropped.
+/// An acknowledgement being written. When this is dropped its deliveries are forgotten or owed again, unless nobody knows which
+/// of the two is right ([`Settling::leave_held`]).
 #[must_use]
 struct Settling {
     engine: Engine,
@@ -588,6 +595,12 @@ impl Settling {
     fn written(mut self) -> Self {
         self.durable = true;
         self
+    }
+
+    /// Whether it is durable is not known: this stream may have taken over what it names. Nothing can be written before the
+    /// restart that tells, and until then nobody else gets it.
+    fn leave_held(mut self) {
+        self.names.clear();
     }
 }
 

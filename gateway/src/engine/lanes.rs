@@ -4,7 +4,7 @@
 //! made on a state that is about to change.
 
 use std::collections::BTreeSet;
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::{BuildHasher as _, DefaultHasher, Hash as _, Hasher as _, RandomState};
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -16,7 +16,8 @@ const LANES: usize = 4096;
 #[derive(Debug)]
 pub struct Lanes {
     lanes: Vec<Arc<Mutex<()>>>,
-    hasher: RandomState,
+    /// Goes into every name's hash, so that nobody can choose names that share the lanes of another.
+    secret: u64,
 }
 
 /// Holds lanes until dropped.
@@ -27,7 +28,12 @@ pub struct Held(#[expect(dead_code, reason = "held for its drop")] Vec<OwnedMute
 impl Lanes {
     /// Free lanes.
     pub fn new() -> Self {
-        Self { lanes: (0..LANES).map(|_| Arc::default()).collect(), hasher: RandomState::new() }
+        Self::with_secret(RandomState::new().hash_one(()))
+    }
+
+    /// Free lanes, the same names on the same ones in every process that knows the secret.
+    pub(super) fn with_secret(secret: u64) -> Self {
+        Self { lanes: (0..LANES).map(|_| Arc::default()).collect(), secret }
     }
 
     /// Waits for the lanes of all `names`.
@@ -43,8 +49,9 @@ impl Lanes {
     }
 
     fn number(&self, lane: Lane<'_>) -> usize {
-        let hash = self.hasher.hash_one(lane);
-        usize::try_from(hash % LANES as u64).expect("smaller than the number of lanes")
+        let mut hasher = DefaultHasher::new();
+        (self.secret, lane).hash(&mut hasher);
+        usize::try_from(hasher.finish() % LANES as u64).expect("smaller than the number of lanes")
     }
 }
 

@@ -86,13 +86,39 @@ impl Engine {
         clock: BusinessClock,
         settings: Settings,
     ) -> Result<Self, StartError> {
+        Self::start_with(store, documents, signer, clock, settings, Lanes::new()).await
+    }
+
+    /// As [`Engine::start`], with nothing left to chance: what shares a lane does so in every run. For simulations.
+    ///
+    /// # Errors
+    /// As [`Engine::start`].
+    #[cfg(feature = "test-util")]
+    pub async fn start_repeatable(
+        store: Arc<dyn Store>,
+        documents: Documents,
+        signer: ReceiptSigner,
+        clock: BusinessClock,
+        settings: Settings,
+    ) -> Result<Self, StartError> {
+        Self::start_with(store, documents, signer, clock, settings, Lanes::with_secret(0)).await
+    }
+
+    async fn start_with(
+        store: Arc<dyn Store>,
+        documents: Documents,
+        signer: ReceiptSigner,
+        clock: BusinessClock,
+        settings: Settings,
+        lanes: Lanes,
+    ) -> Result<Self, StartError> {
         let registry = registry::in_force(store.as_ref()).await?;
         let engine = Self {
             inner: Arc::new(Inner {
                 inboxes: Inboxes::new(settings.deliveries),
                 registry: ArcSwapOption::new(registry.map(Arc::new)),
                 shares: Shares::new(settings.admissions, settings.party_quota),
-                lanes: Lanes::new(),
+                lanes,
                 certificates: SeenCertificates::default(),
                 tasks: TaskTracker::new(),
                 store,

@@ -16,7 +16,7 @@ use lgsp_journal::Position;
 use tracing::{error, warn};
 
 use super::index_folder::{IndexError, IndexFolder, Sled};
-use super::overlay::{Change, Overlay};
+use super::overlay::{Base, Change, Overlay};
 use super::snapshot::Photographer;
 
 /// Operations in one batch, with the mark. Larger batches over scattered keys cost sled gigabytes of memory.
@@ -41,9 +41,66 @@ const CHECKPOINT_EVERY: u64 = 20_000;
 /// How long nothing has to come in before what sled has is made durable.
 const IDLE: Duration = Duration::from_secs(2);
 
+/// What stands between the journal and whoever reads through its index.
+pub(super) trait Follow: Send + Sync + 'static {
+    /// The index below the overlay.
+    type Below: Base + Clone + Send + Sync + 'static;
+
+    /// Whether threads may work beside the caller's. In a simulation none does.
+    const IN_BACKGROUND: bool;
+
+    /// What is on its way.
+    fn overlay(&self) -> &Overlay;
+
+    /// The last record that readers see in full.
+    fn visible(&self) -> Position;
+
+    /// The last record that the index below holds in full.
+    fn applied(&self) -> Position;
+
+    /// Whether following has ended for good.
+    fn has_failed(&self) -> bool;
+
+    /// Makes the changes of the record at `position` visible, and hands them on.
+    fn push(&self, position: Position, steps: Vec<Vec<Change>>);
+
+    /// Brings everything into the index below, durably, and ends.
+    fn finish(&self);
+}
+
+impl Follow for Follower {
+    type Below = Sled;
+
+    const IN_BACKGROUND: bool = true;
+
+    fn overlay(&self) -> &Overlay {
+        Follower::overlay(self)
+    }
+
+    fn visible(&self) -> Position {
+        Follower::visible(self)
+    }
+
+    fn applied(&self) -> Position {
+        Follower::applied(self)
+    }
+
+    fn has_failed(&self) -> bool {
+        Follower::has_failed(self)
+    }
+
+    fn push(&self, position: Position, steps: Vec<Vec<Change>>) {
+        Follower::push(self, position, steps);
+    }
+
+    fn finish(&self) {
+        Follower::finish(self);
+    }
+}
+
 /// Feeds sled. Dropping it without [`Follower::finish`] abandons what waits, as a crash would.
 #[derive(Debug)]
-pub(super) struct Follower {
+pub struct Follower {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }

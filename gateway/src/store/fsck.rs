@@ -7,6 +7,7 @@
 mod books;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use lgsp_domain::apply::Inconsistent;
@@ -188,7 +189,7 @@ pub fn fsck(dir: &Path, node_key: &Path, progress: impl Fn(Progress)) -> Result<
         let what = format!("segment {} is damaged at byte {}", damage.segment, damage.offset);
         report.found(Invariant::Journal, damage.position, what);
     }
-    let mut check = Check { books: Books::default(), memory: Memory::default(), keys, report };
+    let mut check = Check { books: Books::default(), memory: Memory::default(), keys: Arc::new(keys), report };
     let index = check.open_index(dir, &reader);
     let snapshots = snapshots.map(|files| Snapshots::new(files, reader.clone()));
     check.replay(&reader, index.as_ref(), snapshots.as_ref(), &progress);
@@ -197,12 +198,25 @@ pub fn fsck(dir: &Path, node_key: &Path, progress: impl Fn(Progress)) -> Result<
     Ok(report)
 }
 
+/// Checks an open store that stands still: its journal as far as it is durable, and what its readers see.
+#[cfg(feature = "test-util")]
+pub(super) fn check_open(reader: &Reader, keys: &Arc<KeyRing>, index: impl Base) -> Report {
+    let last = reader.durable();
+    let journal = lgsp_journal::Report { last, ..lgsp_journal::Report::default() };
+    let report = Report { journal, ..Report::default() };
+    let mut check = Check { books: Books::default(), memory: Memory::default(), keys: Arc::clone(keys), report };
+    check.replay(reader, Some(&(index, last)), None, &|_| ());
+    let Check { books, memory, mut report, .. } = check;
+    books.close(&memory, &mut report);
+    report
+}
+
 /// A check under way.
 struct Check {
     books: Books,
     /// What the projection makes of the journal.
     memory: Memory,
-    keys: KeyRing,
+    keys: Arc<KeyRing>,
     report: Report,
 }
 
@@ -225,7 +239,7 @@ impl Check {
     fn replay(
         &mut self,
         reader: &Reader,
-        index: Option<&(Sled, Position)>,
+        index: Option<&(impl Base, Position)>,
         snapshots: Option<&Snapshots>,
         progress: &dyn Fn(Progress),
     ) {
@@ -289,7 +303,7 @@ impl Check {
     }
 
     /// Compares the index with what the projection has made so far, which is up to the record the index is at.
-    fn compare(&mut self, index: Option<&(Sled, Position)>) {
+    fn compare(&mut self, index: Option<&(impl Base, Position)>) {
         let Some((index, applied)) = index else { return };
         self.report.compared = Some(applied.0);
         let (mut slice, mut from, mut is_last) = (Entries::new().into_iter(), Vec::new(), false);

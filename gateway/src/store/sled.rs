@@ -14,6 +14,8 @@ mod deliveries;
 mod erasing;
 mod opening;
 mod reading;
+#[cfg(feature = "test-util")]
+mod stepped;
 
 use std::sync::Arc;
 
@@ -28,15 +30,23 @@ use lgsp_proto::types::{DossierCode, PartyId, RequestKey, Sha256Digest};
 
 use super::codec::{Fact, NumbersLeased};
 use super::counters::NotTaken;
+use super::follower::{Follow, Follower};
 use super::*;
 use committing::Inner;
 pub use opening::{Limits, OpenError, Options, Progress};
+#[cfg(feature = "test-util")]
+pub use stepped::SteppedStore;
 
 /// The embedded engine.
+pub type SledStore = Embedded<Follower>;
+
+/// The embedded engine with an index that follows in one way or another: behind the journal in sled, or, in simulations,
+/// in memory only.
 #[derive(Debug)]
-pub struct SledStore {
+#[expect(private_bounds, reason = "no way to follow comes from outside")]
+pub struct Embedded<F: Follow> {
     /// Empty once closed.
-    inner: ArcSwapOption<Inner>,
+    inner: ArcSwapOption<Inner<F>>,
 }
 
 /// The store was closed; nothing was read or written.
@@ -56,17 +66,21 @@ impl From<Closed> for CommitError {
     }
 }
 
-impl SledStore {
-    fn inner(&self) -> Result<Arc<Inner>, Closed> {
+#[expect(private_bounds, reason = "no way to follow comes from outside")]
+impl<F: Follow> Embedded<F> {
+    fn inner(&self) -> Result<Arc<Inner<F>>, Closed> {
         self.inner.load_full().ok_or(Closed)
     }
 
     /// Runs a read that walks many keys or opens bodies where it holds up nobody else.
     async fn walk<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&Inner) -> Result<T, ReadError> + Send + 'static,
+        read: impl FnOnce(&Inner<F>) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, ReadError> {
         let inner = self.inner()?;
+        if !F::IN_BACKGROUND {
+            return read(&inner);
+        }
         let walked = tokio::task::spawn_blocking(move || read(&inner)).await;
         walked.map_err(|error| ReadError::Engine(error.into()))?
     }
@@ -74,7 +88,7 @@ impl SledStore {
 
 // A point read touches a page or two, mostly in memory, and runs where it is called.
 #[async_trait]
-impl Store for SledStore {
+impl<F: Follow> Store for Embedded<F> {
     async fn commit(&self, commit: Commit) -> Result<(), CommitError> {
         self.inner()?.commit(commit).await
     }

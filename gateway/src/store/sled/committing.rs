@@ -23,29 +23,28 @@ use tracing::error;
 use super::super::claims::{Claim, Claims};
 use super::super::codec::{self, Fact};
 use super::super::counters::{Counters, NotTaken};
-use super::super::follower::Follower;
+use super::super::follower::{Follow, Follower};
 use super::super::index::{self, fetch};
 use super::super::keys::{self, Key, Owed};
 use super::super::overlay::{Read, View};
 use super::super::records::key_of;
 use super::super::*;
-use crate::store::index_folder::Sled;
 
 /// The open store.
-pub(super) struct Inner {
+pub(in crate::store) struct Inner<F: Follow = Follower> {
     pub(super) reader: Reader,
     pub(super) keys: Arc<KeyRing>,
-    pub(super) index: Sled,
-    pub(super) follower: Arc<Follower>,
+    pub(super) index: F::Below,
+    pub(super) follower: Arc<F>,
     pub(super) committer: Mutex<Option<GroupCommit<Pending>>>,
     pub(super) journal: Handle<Pending>,
     pub(super) claims: Claims,
     pub(super) counters: Counters,
-    pub(super) projector: Arc<Projector>,
+    pub(super) projector: Arc<Projector<F>>,
     pub(super) room: Room,
 }
 
-impl std::fmt::Debug for Inner {
+impl<F: Follow> std::fmt::Debug for Inner<F> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Inner").field("durable", &self.reader.durable()).finish_non_exhaustive()
     }
@@ -53,7 +52,7 @@ impl std::fmt::Debug for Inner {
 
 /// A record on its way to the journal, with what it means.
 #[derive(Debug)]
-pub(super) struct Pending {
+pub(in crate::store) struct Pending {
     bytes: Vec<u8>,
     fact: Fact,
 }
@@ -65,16 +64,16 @@ impl AsRef<[u8]> for Pending {
 }
 
 /// Turns records that are durable into changes that are visible. Runs on the committer's thread only, and while opening.
-pub(super) struct Projector {
-    index: Sled,
-    follower: Arc<Follower>,
+pub(super) struct Projector<F: Follow = Follower> {
+    index: F::Below,
+    follower: Arc<F>,
     totals: Mutex<Totals>,
     /// A record could not be projected: what is on disk is right, what is shown no longer is.
     broken: AtomicBool,
 }
 
-impl Projector {
-    pub(super) fn new(index: Sled, follower: Arc<Follower>) -> Result<Self, ReadError> {
+impl<F: Follow> Projector<F> {
+    pub(super) fn new(index: F::Below, follower: Arc<F>) -> Result<Self, ReadError> {
         let view = View { overlay: follower.overlay(), base: &index };
         let totals = fetch(&view, &keys::Totals)?.unwrap_or_default();
         Ok(Self { index, follower, totals: Mutex::new(totals), broken: AtomicBool::new(false) })
@@ -112,7 +111,7 @@ impl Projector {
     }
 }
 
-impl Inner {
+impl<F: Follow> Inner<F> {
     pub(super) async fn commit(&self, commit: Commit) -> Result<(), CommitError> {
         self.check_writable()?;
         self.check_room(&commit)?;
@@ -141,11 +140,14 @@ impl Inner {
     ) -> Result<(), CommitError> {
         let bytes = fact.record(sealed_body).encode_to_vec();
         let (answer, answered) = oneshot::channel();
-        let projector = Arc::clone(&self.projector);
+        let (projector, follower) = (Arc::clone(&self.projector), Arc::clone(&self.follower));
         let done = move |written| {
             let outcome = match written {
                 Ok(_) if projector.is_broken() => Err(CommitError::Unknown),
-                Ok(_) => Ok(()),
+                Ok(position) => {
+                    debug_assert!(follower.visible() >= position, "answered before it can be seen");
+                    Ok(())
+                }
                 Err(Poisoned::OutcomeUnknown) => Err(CommitError::Unknown),
                 Err(Poisoned::NotWritten) => Err(CommitError::ReadOnly),
             };
@@ -162,10 +164,14 @@ impl Inner {
     }
 
     /// What begins something needs more room than what ends it, or comes before it: an acknowledgement lets go of memory and of
-    /// retries, and without its certificate no gateway starts.
+    /// retries, so does what is parked, and without its certificate no gateway starts.
     fn check_room(&self, commit: &Commit) -> Result<(), CommitError> {
         let room = match commit {
-            Commit::Acknowledgement(_) | Commit::Certificate { .. } => self.room.for_the_end(),
+            Commit::Acknowledgement(_)
+            | Commit::GivenBack(_)
+            | Commit::Parked(_)
+            | Commit::Handled(_)
+            | Commit::Certificate { .. } => self.room.for_the_end(),
             Commit::Admission(_) | Commit::Document(_) | Commit::Registry(_) => self.room.for_more(),
         };
         Ok(room?)

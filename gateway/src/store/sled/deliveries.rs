@@ -9,6 +9,7 @@ use prost::Message;
 
 use super::super::codec::Unreadable;
 use super::super::codec::deliveries as codec;
+use super::super::follower::Follow;
 use super::super::index::fetch;
 use super::super::keys::{self, Key, Owed};
 use super::super::overlay::Base;
@@ -16,7 +17,7 @@ use super::super::records::{key_of, unreadable};
 use super::super::*;
 use super::committing::Inner;
 
-impl Inner {
+impl<F: Follow> Inner<F> {
     pub(super) fn lane(&self, party: &PartyId, code: &DossierCode) -> Result<Lane, ReadError> {
         let state = fetch(&self.view(), &keys::Lane(party, code))?.unwrap_or_default();
         Ok(Lane {

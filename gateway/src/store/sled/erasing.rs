@@ -9,6 +9,7 @@ use lgsp_proto::types::DossierCode;
 
 use super::super::claims::Claim;
 use super::super::codec::{Fact, Unreadable};
+use super::super::follower::Follow;
 use super::super::index::fetch;
 use super::super::keys::{self, Key as _};
 use super::super::overlay::Base as _;
@@ -19,7 +20,7 @@ use super::committing::{Inner, cannot_read};
 /// Erased dossiers that are looked at together when the store is opened.
 const SLICE: usize = 1_000;
 
-impl Inner {
+impl<F: Follow> Inner<F> {
     pub(super) async fn erase(&self, erasure: Erasure) -> Result<Erased, CommitError> {
         self.check_writable()?;
         let claimed = vec![keys::Dossier(&erasure.code).encode()];

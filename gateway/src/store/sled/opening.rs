@@ -184,7 +184,7 @@ impl SledStore {
         // The snapshots keep to names of their own.
         let snapshots = Arc::clone(&journal);
         let room = Room::watch(dir, limits.min_free_bytes);
-        Self::open_parts(Parts { journal, snapshots, keys, dir, limits, room }, &|_| ())
+        Self::open_parts(Parts { journal, snapshots, keys, dir, limits, room }, &progress)
     }
 
     fn open_parts(parts: Parts<'_>, progress: &dyn Fn(Progress)) -> Result<Self, OpenError> {

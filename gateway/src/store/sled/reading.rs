@@ -17,13 +17,13 @@ use lgsp_proto::types::{BusinessTime, DossierCode, PartyId, RequestKey, Sha256Di
 use prost::Message;
 
 use super::super::codec::{self, Fact, Held, Unreadable};
+use super::super::follower::Follow;
 use super::super::index::{self, fetch};
 use super::super::keys::{self, Key, Listed, Owed};
 use super::super::overlay::{Base, View};
 use super::super::records::{self, unreadable};
 use super::super::*;
 use super::committing::Inner;
-use crate::store::index_folder::Sled;
 
 /// How many dossiers one page looks at before it says where to go on, so that a rare filter does not hold a thread for
 /// minutes.
@@ -35,8 +35,8 @@ const SLICE: usize = 256;
 /// Keys handed out between two looks whether the next block should be made, so that nobody has to wait for that.
 const PREPARE_EVERY: u64 = 64;
 
-impl Inner {
-    pub(super) fn view(&self) -> View<'_, Sled> {
+impl<F: Follow> Inner<F> {
+    pub(super) fn view(&self) -> View<'_, F::Below> {
         View { overlay: self.follower.overlay(), base: &self.index }
     }
 
@@ -225,7 +225,7 @@ impl Inner {
 
     pub(super) fn new_key(&self) -> Result<(u64, DataKey), ReadError> {
         let (KeyId(id), key) = self.keys.next().map_err(|error| ReadError::Engine(error.into()))?;
-        if id % PREPARE_EVERY == 0 {
+        if F::IN_BACKGROUND && id % PREPARE_EVERY == 0 {
             let keys = Arc::clone(&self.keys);
             // If it fails, whoever needs the block makes it, or says why not.
             tokio::task::spawn_blocking(move || keys.prepare());

@@ -1,0 +1,55 @@
+//! What runs have found, told step by step, so that it stays found when the seeds come to mean something else.
+
+use std::time::Duration;
+
+use lgsp_gateway::engine::inbox::DeliveryName;
+use lgsp_gateway::store::Stage;
+use lgsp_journal::testing::{Disk, Fault};
+use lgsp_proto::Reason;
+use tokio::time::{sleep, timeout};
+
+use crate::house::HOUSE;
+use crate::node::{Door, LEASE};
+use crate::request::{Matter, Request};
+
+const MORNING: i64 = 1_752_458_400;
+
+#[tokio::test(start_paused = true)]
+async fn what_may_have_been_taken_over_goes_to_nobody_else_before_a_restart() {
+    let (door, disk) = (Door::default(), Disk::new());
+    door.start(&disk, MORNING).await.unwrap();
+    let running = door.knock().unwrap();
+    let matter = Matter::Submit {
+        procedure: "1.000009".to_owned(),
+        locality: "99002".to_owned(),
+        return_desk: "H99.102".to_owned(),
+        received_at: MORNING,
+        alias: None,
+    };
+    let request = Request { party: "H99.101".to_owned(), key: "key-1".to_owned(), matter };
+    let submitted = tokio::spawn({
+        let engine = running.engine.clone();
+        async move { request.call(&engine, HOUSE.peer("mot-cua")).await }
+    });
+    while !submitted.is_finished() {
+        sleep(Duration::from_millis(1)).await;
+        running.store.write_batch();
+    }
+    submitted.await.unwrap().unwrap();
+
+    let party = "H99.102".parse().unwrap();
+    let open = || running.engine.open_inbox(&HOUSE.peer("mot-cua-binh"), std::slice::from_ref(&party), 1).unwrap();
+    let (first, second) = (open(), open());
+    let delivery = first.next().await.unwrap();
+    let code = delivery.recorded.event.dossier_code.parse().unwrap();
+    let taken_over = vec![DeliveryName { party: party.clone(), code, sequence: 1 }];
+    // The bytes are written, and the sync fails: they may be there after a restart.
+    disk.fail_after(1, Fault::Error);
+    let (acknowledged, ()) = tokio::join!(first.acknowledge(Stage::TakenOver, taken_over), async {
+        sleep(Duration::from_millis(1)).await;
+        running.store.write_batch();
+    });
+    assert_eq!(acknowledged.unwrap_err().reason(), Reason::OutcomeUnknown);
+    drop(first);
+    assert!(timeout(10 * LEASE, second.next()).await.is_err(), "it is perhaps with the first one");
+}
