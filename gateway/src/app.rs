@@ -255,6 +255,7 @@ async fn start_on(store: &Arc<dyn Store>, config: &Config, credentials: &Credent
         lease: config.limits.lease,
         decline_pause: config.limits.decline_pause,
         document_bytes_max: config.documents.max_bytes,
+        leases: config.limits.leases,
     };
     let engine = Engine::start(Arc::clone(store), documents, signer, clock, settings).await?;
     if let (Err(_), Some(dir)) = (engine.registry(), &config.first_registry) {

@@ -229,6 +229,7 @@ mod tests {
             lease: limits.lease,
             decline_pause: limits.decline_pause,
             document_bytes_max: 1,
+            leases: limits.leases,
         };
         Engine::start(store, documents, signer, Clock::System, settings).await.unwrap()
     }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use lgsp_certs::{TlsFiles, TrustDomain};
 use lgsp_domain::decide::TimeBounds;
+use lgsp_domain::numbering::LeaseLimits;
 use lgsp_proto::types::BusinessTime;
 
 use self::raw::{Raw, Section};
@@ -97,6 +98,8 @@ pub struct Limits {
     pub uploads: usize,
     /// How many connections are open at once.
     pub connections: usize,
+    /// How many numbers are leased, and how far ahead.
+    pub leases: LeaseLimits,
 }
 
 impl Default for Limits {
@@ -109,6 +112,7 @@ impl Default for Limits {
             calls: 1024,
             uploads: 64,
             connections: 4096,
+            leases: LeaseLimits::default(),
         }
     }
 }
@@ -202,12 +206,16 @@ impl Config {
                 vec![
                     ("business_ahead_s", seconds(bounds.ahead)),
                     ("business_back_s", seconds(bounds.back)),
+                    ("received_late_s", seconds(bounds.late)),
                     ("lease_s", seconds(self.limits.lease)),
                     ("decline_pause_s", seconds(self.limits.decline_pause)),
                     ("grace_s", seconds(self.limits.grace)),
                     ("calls", integer(self.limits.calls as u64)),
                     ("uploads", integer(self.limits.uploads as u64)),
                     ("connections", integer(self.limits.connections as u64)),
+                    ("lease_days", integer(self.limits.leases.days.into())),
+                    ("lease_block", integer(self.limits.leases.block.into())),
+                    ("lease_hold", integer(self.limits.leases.hold.into())),
                 ],
             ),
         ];
@@ -296,23 +304,28 @@ fn business_clock(section: &mut Section<'_>) -> Option<BusinessClock> {
 }
 
 fn limits(section: &mut Section<'_>) -> Option<Limits> {
-    let Limits { time_bounds, lease, decline_pause, grace, calls, uploads, connections } = Limits::default();
+    let Limits { time_bounds, lease, decline_pause, grace, calls, uploads, connections, leases } = Limits::default();
     let ahead = section.or_default("business_ahead_s", || time_bounds.ahead, seconds);
     let back = section.or_default("business_back_s", || time_bounds.back, seconds);
+    let late = section.or_default("received_late_s", || time_bounds.late, seconds);
     let lease = section.or_default("lease_s", || lease, seconds);
     let decline_pause = section.or_default("decline_pause_s", || decline_pause, seconds);
     let grace = section.or_default("grace_s", || grace, seconds);
     let calls = section.or_default("calls", || calls, count);
     let uploads = section.or_default("uploads", || uploads, count);
     let connections = section.or_default("connections", || connections, count);
+    let days = section.or_default("lease_days", || leases.days, lease_days);
+    let block = section.or_default("lease_block", || leases.block, lease_numbers);
+    let hold = section.or_default("lease_hold", || leases.hold, lease_numbers);
     Some(Limits {
-        time_bounds: TimeBounds { ahead: ahead?, back: back? },
+        time_bounds: TimeBounds { ahead: ahead?, back: back?, late: late? },
         lease: lease?,
         decline_pause: decline_pause?,
         grace: grace?,
         calls: calls?,
         uploads: uploads?,
         connections: connections?,
+        leases: LeaseLimits { days: days?, block: block?, hold: hold? },
     })
 }
 
@@ -339,6 +352,18 @@ fn count(number: u64) -> Result<usize, Wrong> {
     // Semaphores count to about 2^61; nothing sensible comes near a million.
     let count = usize::try_from(at_least_one(number)?).ok().filter(|count| *count <= 1_000_000);
     count.ok_or(("is more than a million", "use a number that this machine can bear"))
+}
+
+/// Further ahead a desk would hold numbers of days on which nobody knows yet which authorities there are.
+fn lease_days(number: u64) -> Result<u32, Wrong> {
+    let days = u32::try_from(number).ok().filter(|days| *days <= 31);
+    days.ok_or(("is more than 31", "lease for as long as a line may be cut, in calendar days"))
+}
+
+/// An authority's day has 99,999 numbers in all.
+fn lease_numbers(number: u64) -> Result<u32, Wrong> {
+    let count = u32::try_from(at_least_one(number)?).ok().filter(|count| *count <= 10_000);
+    count.ok_or(("is more than 10000", "leave numbers to the other desks"))
 }
 
 fn seconds(number: u64) -> Result<Duration, Wrong> {

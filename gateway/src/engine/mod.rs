@@ -2,7 +2,7 @@
 //!
 //! One file per step of a dossier's life: [`access`] (who speaks), [`intake`] (decide and commit), [`inbox`] (deliver
 //! until acknowledged), [`reading`] (how it stands), [`documents`], [`registry`] (the declared registry and its
-//! versions), [`receipt`] (what the gateway signs). [`clock`] and [`lanes`] serve them.
+//! versions), [`numbers`] (leased ahead, or an authority's own), [`receipt`] (what the gateway signs). [`clock`] and [`lanes`] serve them.
 
 pub mod access;
 pub mod clock;
@@ -10,6 +10,7 @@ pub mod documents;
 pub mod inbox;
 pub mod intake;
 pub mod lanes;
+pub mod numbers;
 pub mod reading;
 pub mod receipt;
 pub mod registry;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use lgsp_domain::decide::TimeBounds;
+use lgsp_domain::numbering::LeaseLimits;
 use lgsp_domain::registry::Registry;
 use lgsp_proto::{Reason, Refusal};
 use tokio_util::task::TaskTracker;
@@ -64,6 +66,8 @@ pub struct Settings {
     pub decline_pause: Duration,
     /// The largest document.
     pub document_bytes_max: u64,
+    /// How many numbers are leased, and how far ahead.
+    pub leases: LeaseLimits,
 }
 
 impl Engine {

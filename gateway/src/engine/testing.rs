@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use lgsp_certs::{CertificateAuthority, Credentials, TlsFiles, Usage, VerifiedLeaf, server_name};
 use lgsp_domain::decide::TimeBounds;
+use lgsp_domain::numbering::LeaseLimits;
 use lgsp_proto::types::Sha256Digest;
 use lgsp_proto::v1;
 use rustls::{ClientConnection, ServerConnection};
@@ -54,6 +55,7 @@ impl House {
             lease: Duration::from_secs(60),
             decline_pause: Duration::from_secs(60),
             document_bytes_max: 64 << 20,
+            leases: LeaseLimits::default(),
         };
         let engine = Engine::start(Arc::new(store), documents, signer, clock, settings).await.unwrap();
         engine.apply_first_registry(registry()).await.unwrap();

@@ -8,6 +8,7 @@ mod admission;
 mod delivery;
 mod documents;
 mod identity;
+mod numbers;
 mod operations;
 mod wire;
 mod world;

@@ -13,12 +13,13 @@ use lgsp_domain::deadline::clock::{
 };
 use lgsp_domain::dossier::{AttachedDocument, Dossier, HandOver, Opening, Places};
 use lgsp_domain::event::{Event, Outcome};
+use lgsp_domain::numbering::{LAST_NUMBER, NumberSource, SpoolId};
 use lgsp_domain::transition::{Act, Role};
 use lgsp_proto::types::{BusinessTime, DossierCode, IntakeChannel, PartyId, ReturnChannel, Sha256Digest, Status};
 use lgsp_proto::v1;
 use prost::Message;
 
-use crate::store::{Acknowledgement, Admission, Answer, DocumentMeta, Stage};
+use crate::store::{Acknowledgement, Admission, Answer, BlockWanted, DocumentMeta, Stage, Store};
 
 /// The intake desk.
 pub const DESK: &str = "H57.101";
@@ -103,6 +104,7 @@ pub fn opened(number: u32) -> Event {
             received_at: at(seconds),
             acceptance_due: Some(at(seconds + 28_800)),
             route_rule: "civil-status".to_owned(),
+            number_source: NumberSource::Taken,
         }),
         outcome: Outcome {
             clock: clock(seconds),
@@ -223,6 +225,30 @@ pub fn acknowledgement(party_id: &str, stage: Stage, deliveries: &[(u32, u32)]) 
         system: "so-tu-phap".to_owned(),
         at: machine(9),
     }
+}
+
+/// A block of the authority's numbers of the day, for a spool of `desk`, in the first epoch.
+///
+/// # Panics
+/// The desk is none.
+pub fn block(desk: &str, count: u32) -> BlockWanted {
+    BlockWanted {
+        authority: party(AUTHORITY),
+        day: DAY,
+        desk: party(desk),
+        spool: SpoolId::new([1; 16]),
+        epoch: 1,
+        count,
+        last: LAST_NUMBER,
+    }
+}
+
+/// Whether the number is in a block of `desk`, of the authority's day.
+///
+/// # Panics
+/// The store cannot be read.
+pub async fn leased(store: &dyn Store, desk: &str, epoch: u32, number: u32) -> bool {
+    store.is_leased(&party(AUTHORITY), DAY, &party(desk), epoch, number).await.unwrap()
 }
 
 /// A complete document with this content.

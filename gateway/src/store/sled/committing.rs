@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::civil::Date;
-use lgsp_domain::numbering::{Counter, Exhausted};
+use lgsp_domain::numbering::Counter;
 use lgsp_journal::group::{GroupCommit, Handle, Poisoned, SubmitError};
 use lgsp_journal::seal::KeyRing;
 use lgsp_journal::{Position, Reader};
@@ -21,7 +21,7 @@ use tracing::error;
 
 use super::super::claims::{Claim, Claims};
 use super::super::codec::{self, Fact};
-use super::super::counters::{Counters, NotTaken};
+use super::super::counters::Counters;
 use super::super::follower::Follower;
 use super::super::index::{self, fetch};
 use super::super::keys::{self, Key, Owed};
@@ -242,12 +242,13 @@ impl Inner {
         Ok((id, key.seal(context.as_bytes(), &admission.body)))
     }
 
-    pub(super) fn take_from_counter<T>(
+    /// Does something with the counter of an authority's day; nobody else does at that moment.
+    pub(super) fn of_counter<T>(
         &self,
         authority: &PartyId,
         day: Date,
-        take: impl FnOnce(&mut Counter) -> Result<T, Exhausted>,
-    ) -> Result<T, NotTaken> {
+        take: impl FnOnce(&mut Counter) -> Result<T, NumberError>,
+    ) -> Result<T, NumberError> {
         self.counters.take(authority, day, |authority, day| self.recorded_counter(authority, day), take)
     }
 
