@@ -257,6 +257,7 @@ async fn start_on(store: &Arc<dyn Store>, config: &Config, credentials: &Credent
         document_bytes_max: config.documents.max_bytes,
         admissions: config.limits.admissions,
         party_quota: config.limits.party,
+        leases: config.limits.leases,
     };
     let engine = Engine::start(Arc::clone(store), documents, signer, clock, settings).await?;
     if let (Err(_), Some(dir)) = (engine.registry(), &config.first_registry) {

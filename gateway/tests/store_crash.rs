@@ -12,7 +12,7 @@ use lgsp_gateway::store::contract::sample::{
     self, AUTHORITY, DAY, DESK, PORTAL, acknowledgement, admission, at, code, opened, party, progressed,
 };
 use lgsp_gateway::store::sled::{Limits, Progress, SledStore};
-use lgsp_gateway::store::{Bodies, Commit, CommitError, Stage, Store};
+use lgsp_gateway::store::{BlockWanted, Bodies, Commit, CommitError, Stage, Store};
 use lgsp_journal::seal::NodeKey;
 use lgsp_journal::testing::{Disk, Fault};
 use store_support::{admit, fill, seen};
@@ -66,7 +66,8 @@ async fn live(store: &dyn Store, disk: &Disk) -> Vec<AnsweredAt> {
         store.commit(Commit::Acknowledgement(taken)).await.unwrap();
         note(What::TakenOver(number));
     }
-    let leased = store.lease_numbers(&party("H57.30"), DAY, &party(DESK), 7, sample::machine(1)).await.unwrap();
+    let wanted = BlockWanted { authority: party("H57.30"), ..sample::block(DESK, 7) };
+    let leased = store.lease_numbers(&wanted, sample::machine(1)).await.unwrap();
     note(What::Leased(leased.end - 1));
     answered
 }
@@ -85,7 +86,7 @@ async fn holds(store: &dyn Store, answered: &[AnsweredAt], operations: usize) {
                 assert_eq!(stage, Some(lgsp_gateway::store::DeliveryStage::TakenOver));
             }
             What::Leased(number) => {
-                assert!(store.is_leased(&party("H57.30"), DAY, &party(DESK), number).await.unwrap());
+                assert!(store.is_leased(&party("H57.30"), DAY, &party(DESK), 1, number).await.unwrap());
             }
         }
     }
@@ -182,7 +183,7 @@ async fn a_failed_sync_makes_the_store_read_only_until_it_is_opened_again() {
     assert!(matches!(failed, Err(CommitError::Unknown)), "{failed:?}");
     let refused = admit(&*store, opened(4)).await;
     assert!(matches!(refused, Err(CommitError::ReadOnly)), "{refused:?}");
-    let refused = store.lease_numbers(&party(AUTHORITY), DAY, &party(DESK), 1, sample::machine(1)).await;
+    let refused = store.lease_numbers(&sample::block(DESK, 1), sample::machine(1)).await;
     assert!(refused.is_err());
     assert!(store.figures().read_only);
     // What was answered is still shown, and what was not is not.

@@ -14,8 +14,9 @@ use bytes::Bytes;
 use lgsp_certs::ca::CertificateAuthority;
 use lgsp_certs::sign::{Purpose, SigningKey};
 use lgsp_domain::event::Event;
+use lgsp_domain::numbering::NumberSource;
 use lgsp_gateway::store::contract::sample::{
-    AUTHORITY, DAY, DESK, PORTAL, RETURN_DESK, acknowledgement, admission, at, attached, code, document, handled,
+    AUTHORITY, DESK, PORTAL, RETURN_DESK, acknowledgement, admission, at, attached, block, code, document, handled,
     holder, machine, opened, parked, party, progressed, sha256,
 };
 use lgsp_gateway::store::data_folder::{CannotRead, FolderError};
@@ -100,7 +101,7 @@ async fn sound(dir: &Path) -> Signers {
     };
     acknowledged(Stage::TakenOver, &[(1, 1), (2, 1), (3, 1)]).await.unwrap();
     acknowledged(Stage::HandedOver, &[(1, 1), (4, 1)]).await.unwrap();
-    store.lease_numbers(&party(AUTHORITY), DAY, &party(DESK), 4, machine(1)).await.unwrap();
+    store.lease_numbers(&block(DESK, 4), machine(1)).await.unwrap();
     store.close().await;
     signers
 }
@@ -194,7 +195,7 @@ async fn a_folder_that_was_not_closed_is_sound_as_well() {
     let signers = sound(folder.path()).await;
     {
         let (store, _) = open(folder.path());
-        admit(&*store, signers.sign(opened(9))).await;
+        admit(&*store, signers.sign(opened(11))).await;
     }
     let report = check(folder.path());
     assert!(report.is_sound(), "{:#?}", report.problems);
@@ -214,7 +215,7 @@ async fn a_missing_index_is_not_a_problem_but_is_said() {
 #[tokio::test]
 async fn a_removed_entry_of_the_index_is_found() {
     // One of each tree.
-    for tag in 2u8..=15 {
+    for tag in (2u8..=15).chain([30]) {
         if tag == 14 {
             // There is no registry in this folder.
             continue;
@@ -438,12 +439,80 @@ async fn a_code_given_twice_and_a_number_of_somebody_elses_lease_are_found() {
     assert!(at_the_lease.iter().any(|problem| problem.invariant == Invariant::Number), "{:#?}", report.problems);
 }
 
+/// Dossier `number`, taken in by `desk` under a number that `source` chose.
+fn numbered(number: u32, desk: &str, source: NumberSource) -> Event {
+    let mut event = opened(number);
+    event.by = party(desk);
+    let opening = event.opening.as_mut().unwrap();
+    opening.places.intake_desk = party(desk);
+    opening.number_source = source;
+    event
+}
+
+#[tokio::test]
+async fn whose_number_it_is_follows_from_what_was_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let signers = sound(folder.path()).await;
+    let (store, _) = open(folder.path());
+    // 7 to 10 are leased to the desk. No registry is asked where an authority's own range begins.
+    for event in [
+        numbered(8, DESK, NumberSource::Leased),
+        numbered(9, DESK, NumberSource::Unrecorded),
+        numbered(70_000, AUTHORITY, NumberSource::Own),
+        numbered(60_000, AUTHORITY, NumberSource::Own),
+        numbered(11, RETURN_DESK, NumberSource::Taken),
+    ] {
+        admit(&*store, signers.sign(event)).await;
+    }
+    store.close().await;
+    let report = check(folder.path());
+    assert!(report.is_sound(), "{:#?}", report.problems);
+
+    for (what, number, desk, source) in [
+        ("a leased number was taken", 10, DESK, NumberSource::Taken),
+        ("a leased number was chosen", 10, AUTHORITY, NumberSource::Own),
+        ("a leased number is another desk's", 10, RETURN_DESK, NumberSource::Leased),
+        ("a number was said to be leased", 12, DESK, NumberSource::Leased),
+        ("another desk chose one", 50_000, RETURN_DESK, NumberSource::Own),
+        ("one below the counter was chosen", 5_000, AUTHORITY, NumberSource::Own),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let signers = sound(folder.path()).await;
+        let (store, _) = open(folder.path());
+        admit(&*store, signers.sign(numbered(5_001, DESK, NumberSource::Taken))).await;
+        admit(&*store, signers.sign(numbered(number, desk, source))).await;
+        store.close().await;
+        let report = check(folder.path());
+        assert_eq!(broken(&report), BTreeSet::from([Invariant::Number]), "{what}: {:#?}", report.problems);
+    }
+}
+
+#[tokio::test]
+async fn a_lease_over_a_number_of_the_authoritys_own_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let signers = sound(folder.path()).await;
+    let (store, _) = open(folder.path());
+    admit(&*store, signers.sign(numbered(50, AUTHORITY, NumberSource::Own))).await;
+    store.close().await;
+    let over = store_v1::NumbersLeased {
+        authority: AUTHORITY.to_owned(),
+        day: 20_283,
+        desk: DESK.to_owned(),
+        first: 40,
+        count: 20,
+        ..store_v1::NumbersLeased::default()
+    };
+    forge(folder.path(), &[Record { kind: Some(Kind::NumbersLeased(over)) }]);
+    let report = check(folder.path());
+    assert!(broken(&report).contains(&Invariant::Number), "{:#?}", report.problems);
+}
+
 #[tokio::test]
 async fn a_code_that_is_the_alias_of_another_dossier_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let signers = sound(folder.path()).await;
     let (store, _) = open(folder.path());
-    let mut named = opened(7);
+    let mut named = numbered(7, DESK, NumberSource::Leased);
     named.opening.as_mut().unwrap().aliases = vec![code(11).as_str().parse().unwrap()];
     admit(&*store, signers.sign(named)).await;
     store.close().await;
@@ -453,7 +522,9 @@ async fn a_code_that_is_the_alias_of_another_dossier_is_found() {
         let event = admission.event.as_mut().unwrap();
         event.dossier_code = code(number).to_string();
         event.request_key += &format!("-forged-{number}");
-        admission.opening.as_mut().unwrap().aliases = aliases;
+        let opening = admission.opening.as_mut().unwrap();
+        opening.aliases = aliases;
+        opening.number_source = store_v1::NumberSource::Taken.into();
         reseal_from(folder.path(), &format!("{}/1", code(7)), &mut admission, &signers);
         stated(admission)
     };

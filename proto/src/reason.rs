@@ -227,6 +227,11 @@ reasons! {
         "Dải số trong ngày của cơ quan đã hết.",
         "Take the dossier in tomorrow, and tell the operator.",
         "Tiếp nhận vào ngày hôm sau và báo đơn vị vận hành.";
+    NumbersNotLeasable, "NUMBERS_NOT_LEASABLE", FailedPrecondition,
+        "No numbers are leased for this authority and day.",
+        "Không cấp trước dải số cho cơ quan và ngày này.",
+        "Ask for a day between those in the details, and an authority in force on it.",
+        "Xin dải số cho ngày trong khoảng nêu ở chi tiết và cho cơ quan còn hiệu lực vào ngày đó.";
     DossierNotFound, "DOSSIER_NOT_FOUND", NotFound,
         "There is no such dossier for this party.",
         "Không có hồ sơ này đối với cơ quan.",

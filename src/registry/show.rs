@@ -108,6 +108,7 @@ impl Entity {
                 "desk",
                 "support_point",
                 "calendar",
+                "own_numbers_from",
                 "successor",
                 "valid_from",
                 "valid_to",
@@ -187,6 +188,7 @@ fn party(party: &Party) -> Value {
             "desk": party.desk,
             "support_point": party.support_point,
             "calendar": party.calendar,
+            "own_numbers_from": party.own_numbers_from,
             "successor": text(party.successor.as_ref()),
         }),
     )

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use lgsp_certs::Purpose;
 use lgsp_proto::v1::{
-    Entry, Receipt, RecordRequest, SignedReceipt, Submission, SubmitRequest, SubmitResponse, Warning,
+    Entry, Receipt, RecordRequest, RecordResponse, SignedReceipt, Submission, SubmitRequest, SubmitResponse, Warning,
 };
 use lgsp_proto::{ERROR_DOMAIN, Refusal};
 use prost::Message;
@@ -172,7 +172,8 @@ impl Link {
         let signature = self.signing_key().sign(Purpose::Entry, &body).into();
         let request = self.request(RecordRequest { entry: body.clone(), signature, earlier: None }, trace);
         let answer = self.dossiers().record(request).await.map_err(CallError::from_status)?.into_inner();
-        let answer = SubmitResponse { receipt: answer.receipt, repeated: answer.repeated, warnings: Vec::new() };
+        let RecordResponse { receipt, repeated, warnings } = answer;
+        let answer = SubmitResponse { receipt, repeated, warnings };
         Ok(self.admitted(answer, &entry.request_key, &entry.acting_party, &body)?)
     }
 

@@ -49,11 +49,14 @@ pub enum Warning {
     NoPublishedLimit,
     /// The registry names more subscribers than one event can be delivered to; the last ones were left out.
     SubscribersLeftOut,
+    /// What a desk recorded came in much later: its line was cut, its clock goes behind, or it was dated back.
+    ReceivedLate,
 }
 
 impl Warning {
     /// Every warning.
-    pub const ALL: &'static [Self] = &[Self::ClockAhead, Self::NoPublishedLimit, Self::SubscribersLeftOut];
+    pub const ALL: &'static [Self] =
+        &[Self::ClockAhead, Self::NoPublishedLimit, Self::SubscribersLeftOut, Self::ReceivedLate];
 
     /// The stable word.
     pub const fn as_str(self) -> &'static str {
@@ -61,6 +64,7 @@ impl Warning {
             Self::ClockAhead => "CLOCK_AHEAD",
             Self::NoPublishedLimit => "NO_PUBLISHED_LIMIT",
             Self::SubscribersLeftOut => "SUBSCRIBERS_LEFT_OUT",
+            Self::ReceivedLate => "RECEIVED_LATE",
         }
     }
 
@@ -84,6 +88,10 @@ impl Warning {
                 en: "Too many subscribers are registered; some will not be told of this event.",
                 vi: "Số đơn vị đăng ký nhận bản sao vượt giới hạn; một số đơn vị sẽ không được thông báo.",
             },
+            Self::ReceivedLate => Bilingual {
+                en: "The time given lies well before this came in; the deadline counts from the time given.",
+                vi: "Thời điểm khai báo sớm hơn nhiều so với lúc trục nhận được; thời hạn tính từ thời điểm khai báo.",
+            },
         }
     }
 }
@@ -96,18 +104,24 @@ pub struct TimeBounds {
     /// How far back: how long a desk may have worked without a line. A reception decides the deadline, so an older one is
     /// for the operator to look at.
     pub back: Duration,
+    /// How far back without being flagged: what an adapter needs to forward what it has, and a clerk to type it.
+    pub late: Duration,
 }
 
 impl Default for TimeBounds {
     /// Five minutes ahead; fifteen days back, which is a line cut at the beginning of the longest Tết holidays and mended
-    /// in the week after.
+    /// in the week after. Flagged from an hour on.
     fn default() -> Self {
-        Self { ahead: Duration::from_secs(5 * 60), back: Duration::from_secs(15 * 24 * 3600) }
+        Self {
+            ahead: Duration::from_secs(5 * 60),
+            back: Duration::from_secs(15 * 24 * 3600),
+            late: Duration::from_secs(3600),
+        }
     }
 }
 
 impl TimeBounds {
-    /// Compares a time with the gateway's; one that is ahead within the tolerance is worth a warning.
+    /// Compares a time with the gateway's; one that is ahead within the tolerance, or far behind, is worth a warning.
     fn check(&self, at: BusinessTime, now: BusinessTime, field: &str) -> Result<Option<Warning>, Refusal> {
         let apart = at.duration_since(now);
         if apart.is_positive() && apart.unsigned_abs() > self.ahead {
@@ -121,7 +135,11 @@ impl TimeBounds {
                 .field(field, format!("lies more than {days} days back"))
                 .detail("now", now));
         }
-        Ok(apart.is_positive().then_some(Warning::ClockAhead))
+        Ok(match apart {
+            ahead if ahead.is_positive() => Some(Warning::ClockAhead),
+            behind if behind.unsigned_abs() > self.late => Some(Warning::ReceivedLate),
+            _ => None,
+        })
     }
 }
 

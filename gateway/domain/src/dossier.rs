@@ -8,6 +8,7 @@ use lgsp_proto::types::{
 };
 
 use crate::deadline::Clock;
+use crate::numbering::NumberSource;
 
 /// The four places of a dossier. All routing, authority and statistics follow from these, not from a user's own office.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -87,6 +88,8 @@ pub struct Opening {
     pub acceptance_due: Option<BusinessTime>,
     /// The identifier of the route that won.
     pub route_rule: String,
+    /// Who chose its number.
+    pub number_source: NumberSource,
 }
 
 /// How a dossier stands after its last event.

@@ -229,7 +229,8 @@ mod tests {
     use std::time::SystemTime;
 
     use lgsp_certs::{CertificateAuthority, TlsFiles, Usage, server_name};
-    use lgsp_proto::types::Sha256Digest;
+    use lgsp_domain::numbering::{LAST_NUMBER, SpoolId};
+    use lgsp_proto::types::{PartyId, Sha256Digest};
     use lgsp_proto::v1;
 
     use super::*;
@@ -240,7 +241,7 @@ mod tests {
     use crate::engine::receipt::ReceiptSigner;
     use crate::store::sled::{self, Options, SledStore};
     #[cfg(feature = "test-util")]
-    use crate::store::{CommitError, NumberError};
+    use crate::store::{BlockWanted, CommitError, NumberError};
 
     async fn engine(dir: &Path) -> Engine {
         let options =
@@ -267,6 +268,7 @@ mod tests {
             document_bytes_max: 1,
             admissions: limits.admissions,
             party_quota: limits.party,
+            leases: limits.leases,
         };
         Engine::start(store, documents, signer, Clock::System, settings).await.unwrap()
     }
@@ -300,7 +302,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (disk, keys) = (Disk::new(), Disk::new());
         let node_key = NodeKey::load_or_create(&dir.path().join("node.key")).unwrap();
-        let store = SledStore::open_on(disk.files(), keys.files(), &node_key, dir.path(), sled::Limits::default());
+        let store =
+            SledStore::open_on(disk.files(), keys.files(), &node_key, dir.path(), sled::Limits::default(), |_| ());
         let engine = engine_on(dir.path(), store.unwrap()).await;
         engine.apply_first_registry(registry()).await.unwrap();
         let (_keep, stage) = watch::channel(Stage::Serving(engine.clone()));
@@ -316,16 +319,17 @@ mod tests {
         // The append goes well, the sync behind it does not.
         disk.fail_after(1, Fault::Error);
         let write = async || {
-            engine
-                .store()
-                .lease_numbers(
-                    &"H99.101".parse().unwrap(),
-                    jiff::civil::date(2025, 7, 14),
-                    &"H99.101".parse().unwrap(),
-                    3,
-                    SystemTime::now(),
-                )
-                .await
+            let party: PartyId = "H99.101".parse().unwrap();
+            let wanted = BlockWanted {
+                authority: party.clone(),
+                day: jiff::civil::date(2025, 7, 14),
+                desk: party,
+                spool: SpoolId::new([1; 16]),
+                epoch: 1,
+                count: 3,
+                last: LAST_NUMBER,
+            };
+            engine.store().lease_numbers(&wanted, SystemTime::now()).await
         };
         assert!(matches!(write().await, Err(NumberError::Commit(CommitError::Unknown))));
         assert!(matches!(write().await, Err(NumberError::Commit(CommitError::ReadOnly))));

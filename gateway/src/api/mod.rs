@@ -13,6 +13,7 @@ mod inbox;
 mod layers;
 mod listener;
 pub(crate) mod local;
+mod numbers;
 mod operations;
 mod registry;
 mod wire;
@@ -23,6 +24,7 @@ use axum::Router;
 use lgsp_proto::v1::documents_server::DocumentsServer;
 use lgsp_proto::v1::dossiers_server::DossiersServer;
 use lgsp_proto::v1::inbox_server::InboxServer;
+use lgsp_proto::v1::numbers_server::NumbersServer;
 use lgsp_proto::v1::operations_server::OperationsServer;
 use lgsp_proto::v1::registry_server::RegistryServer;
 use prost::Message as _;
@@ -80,12 +82,14 @@ impl Bus {
         let documents = DocumentsServer::new(documents::Documents { engine: engine.clone() });
         let registry = RegistryServer::new(registry::Registry { engine: engine.clone() });
         let operations = OperationsServer::new(operations::Operations { engine: engine.clone() });
+        let numbers = NumbersServer::new(numbers::Numbers { engine: engine.clone() });
         let inbox = InboxServer::new(inbox::Inbox { engine, stopping });
         let services = Routes::new(dossiers.max_decoding_message_size(MESSAGE_BYTES_MAX))
             .add_service(documents.max_decoding_message_size(CHUNK_BYTES_MAX + CHUNK_FRAME))
             .add_service(registry.max_decoding_message_size(MESSAGE_BYTES_MAX))
             .add_service(operations.max_decoding_message_size(MESSAGE_BYTES_MAX))
             .add_service(inbox.max_decoding_message_size(MESSAGE_BYTES_MAX))
+            .add_service(numbers.max_decoding_message_size(MESSAGE_BYTES_MAX))
             .add_service(health_service)
             .add_service(reflected().build_v1().expect("the descriptors were made by the build"))
             .add_service(reflected().build_v1alpha().expect("the descriptors were made by the build"));

@@ -32,7 +32,9 @@ impl v1::registry_server::Registry for Registry {
         let asking = reading::only_asking(&request.acting_party, &request.actor)?;
         let version = (request.version != 0).then_some(request.version);
         let record = self.engine.read_registry(&peer, &asking.party, version).await?;
-        Ok(Response::new(v1::ReadRegistryResponse { version: Some(record.version), files: record.files }))
+        let is_known = record.version.number == request.known_version;
+        let files = if is_known { Vec::new() } else { record.files };
+        Ok(Response::new(v1::ReadRegistryResponse { version: Some(record.version), files }))
     }
 
     async fn plan(

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use lgsp_certs::{TlsFiles, TrustDomain};
 use lgsp_domain::decide::TimeBounds;
+use lgsp_domain::numbering::LeaseLimits;
 use lgsp_proto::types::BusinessTime;
 
 use self::raw::{Raw, Section};
@@ -105,6 +106,8 @@ pub struct Limits {
     pub party: Quota,
     /// What one system may have and do.
     pub system: SystemLimits,
+    /// How many numbers are leased, and how far ahead.
+    pub leases: LeaseLimits,
 }
 
 /// What one system may have and do. It may act for many parties, so these are wider than a party's.
@@ -132,6 +135,7 @@ impl Default for Limits {
             admissions: 512,
             party: Quota { per_second: 500, at_once: 256 },
             system: SystemLimits { per_second: 5_000, calls: 512, connections: 256, streams: 256 },
+            leases: LeaseLimits::default(),
         }
     }
 }
@@ -236,6 +240,7 @@ impl Config {
                 vec![
                     ("business_ahead_s", seconds(bounds.ahead)),
                     ("business_back_s", seconds(bounds.back)),
+                    ("received_late_s", seconds(bounds.late)),
                     ("lease_s", seconds(self.limits.deliveries.lease)),
                     ("decline_pause_s", seconds(self.limits.deliveries.pause)),
                     ("decline_pause_max_s", seconds(self.limits.deliveries.pause_max)),
@@ -251,6 +256,9 @@ impl Config {
                     ("system_calls", integer(self.limits.system.calls as u64)),
                     ("system_connections", integer(self.limits.system.connections as u64)),
                     ("system_streams", integer(self.limits.system.streams as u64)),
+                    ("lease_days", integer(self.limits.leases.days.into())),
+                    ("lease_block", integer(self.limits.leases.block.into())),
+                    ("lease_hold", integer(self.limits.leases.hold.into())),
                 ],
             ),
         ];
@@ -340,10 +348,11 @@ fn business_clock(section: &mut Section<'_>) -> Option<BusinessClock> {
 }
 
 fn limits(section: &mut Section<'_>) -> Option<Limits> {
-    let Limits { time_bounds, deliveries, grace, calls, uploads, connections, admissions, party, system } =
+    let Limits { time_bounds, deliveries, grace, calls, uploads, connections, admissions, party, system, leases } =
         Limits::default();
     let ahead = section.or_default("business_ahead_s", || time_bounds.ahead, seconds);
     let back = section.or_default("business_back_s", || time_bounds.back, seconds);
+    let late = section.or_default("received_late_s", || time_bounds.late, seconds);
     let lease = section.or_default("lease_s", || deliveries.lease, seconds);
     let pause = section.or_default("decline_pause_s", || deliveries.pause, seconds);
     let pause_max = section.or_default("decline_pause_max_s", || deliveries.pause_max, seconds);
@@ -366,8 +375,11 @@ fn limits(section: &mut Section<'_>) -> Option<Limits> {
         let [calls, connections, streams] = of_system;
         Some(SystemLimits { per_second: per_second?, calls: calls?, connections: connections?, streams: streams? })
     })();
+    let days = section.or_default("lease_days", || leases.days, lease_days);
+    let block = section.or_default("lease_block", || leases.block, lease_numbers);
+    let hold = section.or_default("lease_hold", || leases.hold, lease_numbers);
     Some(Limits {
-        time_bounds: TimeBounds { ahead: ahead?, back: back? },
+        time_bounds: TimeBounds { ahead: ahead?, back: back?, late: late? },
         deliveries: Policy { lease: lease?, pause: pause?, pause_max: pause_max?, attempts: attempts? },
         grace: grace?,
         calls: calls?,
@@ -376,6 +388,7 @@ fn limits(section: &mut Section<'_>) -> Option<Limits> {
         admissions: admissions?,
         party: party?,
         system: system?,
+        leases: LeaseLimits { days: days?, block: block?, hold: hold? },
     })
 }
 
@@ -416,6 +429,18 @@ fn times(number: u64) -> Result<u32, Wrong> {
 
 fn rate(number: u64) -> Result<u32, Wrong> {
     count(number).map(|count| u32::try_from(count).expect("a million at most"))
+}
+
+/// Further ahead a desk would hold numbers of days on which nobody knows yet which authorities there are.
+fn lease_days(number: u64) -> Result<u32, Wrong> {
+    let days = u32::try_from(number).ok().filter(|days| *days <= 31);
+    days.ok_or(("is more than 31", "lease for as long as a line may be cut, in calendar days"))
+}
+
+/// An authority's day has 99,999 numbers in all.
+fn lease_numbers(number: u64) -> Result<u32, Wrong> {
+    let count = u32::try_from(at_least_one(number)?).ok().filter(|count| *count <= 10_000);
+    count.ok_or(("is more than 10000", "leave numbers to the other desks"))
 }
 
 fn seconds(number: u64) -> Result<Duration, Wrong> {

@@ -55,6 +55,9 @@ fn every_problem_is_reported_at_once_with_its_key() {
         kind = "sundial"
         [limits]
         lease_s = -1
+        lease_days = 32
+        lease_block = 0
+        lease_hold = 10001
     "#;
     let problems = parse(bad, &[("LGSP_GATEWAY__A__B__C", "1")]).unwrap_err();
     let mut found = keys(&problems);
@@ -67,6 +70,9 @@ fn every_problem_is_reported_at_once_with_its_key() {
             "colour",
             "documents.max_byte",
             "documents.max_bytes",
+            "limits.lease_block",
+            "limits.lease_days",
+            "limits.lease_hold",
             "limits.lease_s",
             "listen.bus",
             "listen.local",
@@ -109,6 +115,10 @@ fn what_is_printed_parses_back_to_the_same() {
         ("LGSP_GATEWAY__BUSINESS_CLOCK__KIND", "replay"),
         ("LGSP_GATEWAY__BUSINESS_CLOCK__START", "2025-07-14T07:00:00+07:00"),
         ("LGSP_GATEWAY__REGISTRY__FIRST", "registry/hue"),
+        ("LGSP_GATEWAY__LIMITS__LEASE_DAYS", "5"),
+        ("LGSP_GATEWAY__LIMITS__LEASE_BLOCK", "50"),
+        ("LGSP_GATEWAY__LIMITS__LEASE_HOLD", "300"),
+        ("LGSP_GATEWAY__LIMITS__RECEIVED_LATE_S", "1800"),
     ];
     for environment in [&replay[..], &[]] {
         let config = parse(GOOD, environment).unwrap();

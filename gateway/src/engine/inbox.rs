@@ -53,6 +53,8 @@ pub struct Inboxes {
     streams: AtomicU64,
     installations: Installations,
     policy: Policy,
+    /// Where jitter comes from.
+    chance: fn() -> f64,
 }
 
 /// Names a stream within this process.
@@ -130,7 +132,13 @@ impl Inboxes {
     /// No inboxes yet.
     pub fn new(policy: Policy) -> Self {
         let installations = Installations::default();
-        Self { parties: Mutex::default(), streams: AtomicU64::new(0), installations, policy }
+        Self { parties: Mutex::default(), streams: AtomicU64::new(0), installations, policy, chance }
+    }
+
+    /// As [`Inboxes::new`], with nothing left to chance.
+    #[cfg(feature = "test-util")]
+    pub(super) fn repeatable(policy: Policy) -> Self {
+        Self { chance: || 1.0, ..Self::new(policy) }
     }
 
     /// Tells the listeners of `recipients` that something new is durable.
@@ -456,7 +464,7 @@ impl Session {
         let policy = &self.engine.inner.inboxes.policy;
         for inbox in &self.inboxes {
             let mut state = lock(&inbox.state);
-            let Swept { expired, hopeless } = state.sweep(policy, now, jitter());
+            let Swept { expired, hopeless } = state.sweep(policy, now, (self.engine.inner.inboxes.chance)());
             if expired > 0 {
                 tracing::warn!(party.id = %inbox.party, count = expired, "leases expired");
                 state.wake();
@@ -611,7 +619,8 @@ impl Drop for Settling {
 }
 
 /// A fraction at random, for what should not happen at the same moment.
-fn jitter() -> f64 {
+/// Anything from 0 to 1.
+fn chance() -> f64 {
     let mut random = [0; 4];
     // Without randomness there is no jitter, which does no more harm than that.
     if aws_lc_rs::rand::fill(&mut random).is_err() {

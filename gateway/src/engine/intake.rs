@@ -7,9 +7,10 @@ use std::fmt;
 
 use bytes::Bytes;
 use lgsp_certs::Purpose;
-use lgsp_domain::decide::{self, Decision, What};
+use lgsp_domain::decide::{self, Decision, Warning, What};
 use lgsp_domain::dossier::{AttachedDocument, Opening};
-use lgsp_proto::types::{DossierCode, PartyId, RequestKey, Sha256Digest};
+use lgsp_domain::numbering::NumberSource;
+use lgsp_proto::types::{Date, DossierCode, PartyId, RequestKey, Sha256Digest};
 use lgsp_proto::{FieldViolation, Reason, Refusal};
 
 use super::access::{Authorized, Peer};
@@ -103,11 +104,17 @@ impl Engine {
         self.refuse_taken_aliases(&aliases).await?;
         let bounds = &self.inner.settings.time_bounds;
         let admissible = decide::submission(&signed.content, authorized.registry(), self.clock().now(), bounds)?;
-        let code = match signed.content.code.clone() {
-            Some(code) => self.check_leased(&authorized, admissible.authority(), code).await?,
-            None => self.next_code(admissible.authority(), admissible.day()).await?,
+        let (code, source) = match signed.content.code.clone() {
+            Some(code) => {
+                let source = self.check_given(&authorized, admissible.authority(), &code).await?;
+                (code, source)
+            }
+            None => {
+                let last = authorized.registry().last_number_of(admissible.authority());
+                (self.next_code(admissible.authority(), admissible.day(), last).await?, NumberSource::Taken)
+            }
         };
-        let decision = admissible.with_code(code)?;
+        let decision = admissible.numbered_by(source).with_code(code)?;
         self.admit(peer, signed, body_sha256, decision, None).await
     }
 
@@ -170,6 +177,11 @@ impl Engine {
         let Decision { event, warnings, .. } = decision;
         let opening =
             event.opening.as_ref().or(opened).expect("a first event opens the dossier, a later one finds it open");
+        if warnings.contains(&Warning::ReceivedLate) {
+            // The receipt tells the desk, and this the operator.
+            let late_s = self.clock().now().duration_since(event.occurred_at).as_secs();
+            tracing::warn!(dossier.code = %event.code, party.id = %event.by, late_s, "recorded late by the desk's time");
+        }
         let decided = warnings.iter().map(|warning| (warning.as_str().to_owned(), String::new()));
         let warnings = signed.warnings.into_iter().chain(decided).collect();
         let admitted_at = machine_now();
@@ -275,40 +287,19 @@ impl Engine {
         self.lookup(name).await?.ok_or_else(|| Refusal::new(Reason::DossierNotFound))
     }
 
-    async fn next_code(&self, authority: &PartyId, day: jiff::civil::Date) -> Result<DossierCode, Refusal> {
+    async fn next_code(&self, authority: &PartyId, day: Date, last: u32) -> Result<DossierCode, Refusal> {
         let store = &self.inner.store;
         loop {
-            let number = store.take_number(authority, day).await.map_err(|error| number_failed(error, authority))?;
+            let number = store.take_number(authority, day, last).await;
+            let number = number.map_err(|error| number_failed(error, authority))?;
             let code = DossierCode::issue(authority, day, number).map_err(|_| {
                 Refusal::new(Reason::NumbersExhausted).detail("authority", authority).detail("day", day)
             })?;
             // A desk may have named a code of the future as an alias; that number stays unused.
-            if store.by_alias(code.as_str()).await.map_err(read_failed)?.is_none() {
+            if self.lookup(code.as_str()).await?.is_none() {
                 return Ok(code);
             }
         }
-    }
-
-    /// A number the desk already gave out must be one that was leased to it, and not used before.
-    async fn check_leased(
-        &self,
-        authorized: &Authorized,
-        authority: &PartyId,
-        code: DossierCode,
-    ) -> Result<DossierCode, Refusal> {
-        let refusal = || Refusal::new(Reason::CodeNotLeased).detail("authority", authority);
-        if code.party() != authority {
-            return Err(refusal().field("dossier_code", "is not in the competent authority's name"));
-        }
-        let store = &self.inner.store;
-        let leased = store.is_leased(authority, code.date(), authorized.party(), code.number()).await;
-        if !leased.map_err(read_failed)? {
-            return Err(refusal().field("dossier_code", "was not leased to this desk"));
-        }
-        if self.lookup(code.as_str()).await?.is_some() {
-            return Err(refusal().field("dossier_code", "is taken"));
-        }
-        Ok(code)
     }
 }
 
@@ -321,9 +312,10 @@ pub struct RecordedEntry {
     pub entry: decide::Entry,
 }
 
-fn number_failed(error: NumberError, authority: &PartyId) -> Refusal {
+pub(super) fn number_failed(error: NumberError, authority: &PartyId) -> Refusal {
     match error {
-        NumberError::Exhausted => Refusal::new(Reason::NumbersExhausted).detail("authority", authority),
+        NumberError::Exhausted(_) => Refusal::new(Reason::NumbersExhausted).detail("authority", authority),
+        NumberError::Given(_) => Refusal::new(Reason::CodeNotLeased).detail("authority", authority),
         NumberError::Commit(error) => commit_failed(&error),
         NumberError::Read(error) => read_failed(error),
     }
@@ -337,6 +329,8 @@ fn digest(body: &[u8]) -> Sha256Digest {
 
 #[cfg(all(test, feature = "test-util"))]
 mod tests {
+    use lgsp_domain::numbering::LAST_NUMBER;
+
     use crate::engine::testing::{AN, House};
 
     #[tokio::test]
@@ -345,7 +339,7 @@ mod tests {
         let day = jiff::civil::date(2025, 7, 14);
         let squatted = "H99.101-250714-0001".parse().unwrap();
         house.admit(1, |admission| admission.event.opening.as_mut().unwrap().aliases = vec![squatted]).await;
-        let code = house.engine.next_code(&AN.parse().unwrap(), day).await.unwrap();
+        let code = house.engine.next_code(&AN.parse().unwrap(), day, LAST_NUMBER).await.unwrap();
         assert_eq!(code.as_str(), "H99.101-250714-0002");
     }
 }

@@ -72,6 +72,8 @@ pub enum Lane<'a> {
     Document(&'a str, &'a [u8; 32]),
     /// The registry as a whole.
     Registry,
+    /// The numbers that a desk holds.
+    Numbers(&'a str),
 }
 
 #[cfg(test)]

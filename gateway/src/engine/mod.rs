@@ -2,8 +2,8 @@
 //!
 //! One file per step of a dossier's life: [`access`] (who speaks), [`intake`] (decide and commit), [`inbox`] (deliver
 //! until acknowledged), [`parked`] (what waits for a person), [`reading`] (how it stands), [`erasing`], [`documents`],
-//! [`registry`] (the declared registry and its versions), [`receipt`] (what the gateway signs). [`clock`], [`lanes`] and
-//! [`shares`] serve them.
+//! [`registry`] (the declared registry and its versions), [`numbers`] (leased ahead, or an authority's own), [`receipt`] (what
+//! the gateway signs). [`clock`], [`lanes`] and [`shares`] serve them.
 
 pub mod access;
 pub mod clock;
@@ -12,6 +12,7 @@ pub mod erasing;
 pub mod inbox;
 pub mod intake;
 pub mod lanes;
+pub mod numbers;
 pub mod parked;
 pub mod reading;
 pub mod receipt;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use lgsp_domain::decide::TimeBounds;
+use lgsp_domain::numbering::LeaseLimits;
 use lgsp_domain::registry::Registry;
 use lgsp_journal::room::Shortage;
 use lgsp_proto::{Reason, Refusal};
@@ -33,7 +35,7 @@ use tokio_util::task::TaskTracker;
 use crate::engine::access::SeenCertificates;
 use crate::engine::clock::BusinessClock;
 use crate::engine::documents::Documents;
-use crate::engine::inbox::Inboxes;
+use crate::engine::inbox::{Inboxes, Policy};
 use crate::engine::lanes::Lanes;
 use crate::engine::receipt::ReceiptSigner;
 use crate::engine::shares::{Quota, Shares};
@@ -72,6 +74,8 @@ pub struct Settings {
     pub admissions: usize,
     /// What of them one party may take.
     pub party_quota: Quota,
+    /// How many numbers are leased, and how far ahead.
+    pub leases: LeaseLimits,
 }
 
 impl Engine {
@@ -86,7 +90,7 @@ impl Engine {
         clock: BusinessClock,
         settings: Settings,
     ) -> Result<Self, StartError> {
-        Self::start_with(store, documents, signer, clock, settings, Lanes::new()).await
+        Self::start_with(store, documents, signer, clock, settings, Lanes::new(), Inboxes::new).await
     }
 
     /// As [`Engine::start`], with nothing left to chance: what shares a lane does so in every run. For simulations.
@@ -101,7 +105,7 @@ impl Engine {
         clock: BusinessClock,
         settings: Settings,
     ) -> Result<Self, StartError> {
-        Self::start_with(store, documents, signer, clock, settings, Lanes::with_secret(0)).await
+        Self::start_with(store, documents, signer, clock, settings, Lanes::with_secret(0), Inboxes::repeatable).await
     }
 
     async fn start_with(
@@ -111,11 +115,12 @@ impl Engine {
         clock: BusinessClock,
         settings: Settings,
         lanes: Lanes,
+        inboxes: fn(Policy) -> Inboxes,
     ) -> Result<Self, StartError> {
         let registry = registry::in_force(store.as_ref()).await?;
         let engine = Self {
             inner: Arc::new(Inner {
-                inboxes: Inboxes::new(settings.deliveries),
+                inboxes: inboxes(settings.deliveries),
                 registry: ArcSwapOption::new(registry.map(Arc::new)),
                 shares: Shares::new(settings.admissions, settings.party_quota),
                 lanes,

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use lgsp_certs::{CertificateAuthority, Credentials, TlsFiles, Usage, VerifiedLeaf, server_name};
 use lgsp_domain::decide::TimeBounds;
+use lgsp_domain::numbering::LeaseLimits;
 use lgsp_proto::types::{DossierCode, Sha256Digest};
 use lgsp_proto::v1;
 use rustls::{ClientConnection, ServerConnection};
@@ -57,6 +58,7 @@ impl House {
             document_bytes_max: 64 << 20,
             admissions: 16,
             party_quota: Quota { per_second: 1000, at_once: 16 },
+            leases: LeaseLimits::default(),
         };
         let engine = Engine::start(Arc::new(store), documents, signer, clock, settings).await.unwrap();
         engine.apply_first_registry(registry()).await.unwrap();

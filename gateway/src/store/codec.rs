@@ -14,6 +14,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use jiff::civil::Date;
 use lgsp_domain::event::Event;
+use lgsp_domain::numbering::SpoolId;
 use lgsp_domain::transition::{Act, Role};
 use lgsp_proto::store_v1::record::Kind;
 use lgsp_proto::store_v1::{self, Record};
@@ -24,7 +25,7 @@ use super::deliveries::{GivenBack, Handled, Parked};
 use super::{Acknowledgement, Admission, Answer, Commit, DocumentMeta, Erasure, Recorded, RegistryRecord, Stage};
 pub(super) use dossier::{Held, held, state_of};
 use values::{date, parse, parse_some, system_time, timestamp};
-pub(super) use values::{day_number, digest, unix_ms};
+pub(super) use values::{day_number, digest, spool, spool_bytes, unix_ms};
 
 /// The form of the index: its keys, its messages, and what the projection makes of a record. An index of another form is
 /// thrown away and made again from the journal.
@@ -96,6 +97,10 @@ pub struct NumbersLeased {
     pub day: Date,
     /// Who may give them out.
     pub desk: PartyId,
+    /// The spool that gives them out; `None` on a block from before this was kept.
+    pub spool: Option<SpoolId>,
+    /// The epoch in which they are good.
+    pub epoch: u32,
     /// Which.
     pub numbers: Range<u32>,
     /// When, by the machine clock.
@@ -186,8 +191,8 @@ impl Fact {
                 first: lease.numbers.start,
                 count: lease.numbers.end - lease.numbers.start,
                 at_unix_ms: unix_ms(lease.at),
-                spool: Vec::new(),
-                epoch: 0,
+                spool: values::spool_bytes(lease.spool),
+                epoch: lease.epoch,
             }),
             Fact::DossierErased(erasure) => Kind::DossierErased(store_v1::DossierErased {
                 dossier_code: erasure.code.to_string(),
@@ -249,6 +254,9 @@ impl Fact {
                 authority: parse("authority", &stored.authority)?,
                 day: date("day", stored.day)?,
                 desk: parse("desk", &stored.desk)?,
+                spool: values::spool("spool", &stored.spool)?,
+                // Before it was kept there was one epoch only.
+                epoch: stored.epoch.max(1),
                 numbers: stored.first..stored.first.checked_add(stored.count).ok_or(Unreadable("count"))?,
                 at: system_time(stored.at_unix_ms),
             }),

@@ -52,6 +52,9 @@ pub async fn holds(open: impl AsyncFn(&str) -> Arc<dyn Store>) {
     listing::every_filter_filters(&open).await;
     numbers::no_number_is_taken_twice(&open).await;
     numbers::a_lease_is_its_desks_alone_and_survives(&open).await;
+    numbers::a_block_is_good_in_its_epoch_only_and_says_whose_spool_it_is(&open).await;
+    numbers::a_block_counts_what_came_in_and_goes_when_all_has(&open).await;
+    numbers::a_number_of_the_authoritys_own_raises_no_counter_and_is_never_given(&open).await;
     numbers::a_number_that_was_recorded_is_not_taken_again(&open).await;
     numbers::the_day_ends_at_its_last_number(&open).await;
     documents::a_document_is_found_by_its_party_and_digest(&open).await;

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use jiff::civil::Date;
-use lgsp_domain::numbering::{Counter, Exhausted};
+use lgsp_domain::numbering::Counter;
 use lgsp_proto::types::PartyId;
 
 use super::ReadError;
@@ -20,44 +20,42 @@ const KEPT: usize = 4_096;
 #[derive(Debug, Default)]
 pub(super) struct Counters(Mutex<HashMap<(PartyId, Date), Counter>>);
 
-/// No number, because there is none or because the index could not be read.
-#[derive(Debug)]
-pub(super) enum NotTaken {
-    Exhausted,
-    Read(ReadError),
-}
-
 impl Counters {
     /// Takes from the counter of `authority` on `day`, which `recorded` fetches from the index if it is not at hand.
-    pub(super) fn take<T>(
+    pub(super) fn take<T, E>(
         &self,
         authority: &PartyId,
         day: Date,
         recorded: impl Fn(&PartyId, Date) -> Result<Counter, ReadError>,
-        take: impl FnOnce(&mut Counter) -> Result<T, Exhausted>,
-    ) -> Result<T, NotTaken> {
+        take: impl FnOnce(&mut Counter) -> Result<T, E>,
+    ) -> Result<T, E>
+    where
+        E: From<ReadError>,
+    {
         // Nothing panics while it holds the lock; the index is read under it so that two callers cannot both begin.
         let mut counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (authority.clone(), day);
         if !counters.contains_key(&key) {
             if counters.len() >= KEPT {
-                // What the index knows can be fetched again; a counter ahead of it must stay, or a number would be taken twice.
+                // What the index knows can be fetched again; a counter that knows more must stay, or a number would be given twice.
                 counters.retain(|(authority, day), counter| {
-                    recorded(authority, *day).map_or(true, |known| counter.highest() > known.highest())
+                    recorded(authority, *day).map_or(true, |known| *counter != known)
                 });
             }
-            let known = recorded(authority, day).map_err(NotTaken::Read)?;
+            let known = recorded(authority, day)?;
             counters.insert(key.clone(), known);
         }
         let counter = counters.entry(key).or_default();
-        take(counter).map_err(|Exhausted| NotTaken::Exhausted)
+        take(counter)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use jiff::ToSpan;
+    use lgsp_domain::numbering::LAST_NUMBER;
 
+    use super::super::NumberError;
     use super::*;
 
     #[test]
@@ -71,7 +69,11 @@ mod tests {
             counter.saw(u32::from(day.day() % 2 == 0));
             Ok(counter)
         };
-        let take = |day: Date| counters.take(&authority, day, recorded, Counter::take).ok().unwrap();
+        let take = |day: Date| {
+            let taken =
+                counters.take(&authority, day, recorded, |counter| Ok::<_, NumberError>(counter.take(LAST_NUMBER)?));
+            taken.unwrap()
+        };
         let day = |number: usize| first.checked_add((number as i64).days()).unwrap();
         let before: Vec<u32> = (0..KEPT).map(|number| take(day(number))).collect();
         take(day(KEPT));

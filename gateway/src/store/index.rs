@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use lgsp_domain::apply::{Inconsistent, apply};
 use lgsp_domain::dossier::Dossier;
-use lgsp_domain::numbering::{Counter, Lease};
+use lgsp_domain::event::Event;
+use lgsp_domain::numbering::{Block, Counter, DeskBlocks, NumberSource};
 use lgsp_journal::Position;
 use lgsp_proto::store_v1;
 use lgsp_proto::types::{DossierCode, PartyId};
@@ -98,9 +99,7 @@ fn admit(admitted: &Admitted, position: Position, draft: &mut Draft<'_>) -> Resu
         for alias in &opening.aliases {
             draft.put_new(&keys::Alias(alias.as_str()), &named)?;
         }
-        update_numbers(draft, &keys::Numbers(event.code.party(), event.code.date()), |counter| {
-            counter.saw(event.code.number());
-        })?;
+        enter_number(event, opening.number_source, draft)?;
     }
     list(before.as_ref().map(|held| &held.dossier), &after.dossier, draft);
     attach_documents(admitted, draft)?;
@@ -174,9 +173,27 @@ fn erase(code: &DossierCode, position: Position, draft: &mut Draft<'_>) -> Resul
     draft.put_new(&keys::Erased(code), &at(position))
 }
 
+/// Whose number it is was recorded with the dossier; the registry of today is not asked.
+fn enter_number(event: &Event, source: NumberSource, draft: &mut Draft<'_>) -> Result<(), Contradiction> {
+    let (authority, day, number) = (event.code.party(), event.code.date(), event.code.number());
+    update_numbers(draft, &keys::Numbers(authority, day), |counter| match source {
+        NumberSource::Own => counter.saw_own(number),
+        NumberSource::Taken | NumberSource::Leased | NumberSource::Unrecorded => counter.saw(number),
+    })?;
+    if source == NumberSource::Leased {
+        update_blocks(draft, &keys::DeskBlocks { authority, desk: &event.by, day }, |blocks| blocks.used(number))?;
+    }
+    Ok(())
+}
+
 fn lease_numbers(lease: &NumbersLeased, draft: &mut Draft<'_>) -> Result<(), Contradiction> {
-    update_numbers(draft, &keys::Numbers(&lease.authority, lease.day), |counter| {
-        counter.saw_lease(Lease { desk: lease.desk.clone(), numbers: lease.numbers.clone() });
+    let NumbersLeased { authority, day, desk, numbers, .. } = lease;
+    if numbers.is_empty() {
+        return Ok(());
+    }
+    update_numbers(draft, &keys::Numbers(authority, *day), |counter| counter.saw(numbers.end - 1))?;
+    update_blocks(draft, &keys::DeskBlocks { authority, desk, day: *day }, |blocks| {
+        blocks.leased(lease.spool, lease.epoch, numbers.clone());
     })
 }
 
@@ -187,13 +204,30 @@ fn update_numbers(
 ) -> Result<(), Contradiction> {
     let mut counter = counter_at(draft, key)?;
     change(&mut counter);
-    let leases = counter.leases().iter().map(|lease| store_v1::NumberLease {
-        desk: lease.desk.to_string(),
-        first: lease.numbers.start,
-        count: lease.numbers.end - lease.numbers.start,
+    let own_from = counter.own_from().unwrap_or_default();
+    draft.put(key, &store_v1::NumbersState { highest: counter.highest(), own_from });
+    Ok(())
+}
+
+fn update_blocks(
+    draft: &mut Draft<'_>,
+    key: &keys::DeskBlocks<'_>,
+    change: impl FnOnce(&mut DeskBlocks),
+) -> Result<(), Contradiction> {
+    let mut blocks = desk_blocks(draft, key)?;
+    change(&mut blocks);
+    if blocks.as_slice().is_empty() {
+        draft.remove(key);
+        return Ok(());
+    }
+    let leases = blocks.as_slice().iter().map(|block| store_v1::NumberLease {
+        first: block.numbers.start,
+        count: block.numbers.end - block.numbers.start,
+        spool: codec::spool_bytes(block.spool),
+        epoch: block.epoch,
+        used: block.used,
     });
-    let state = store_v1::NumbersState { highest: counter.highest(), leases: leases.collect() };
-    draft.put(key, &state);
+    draft.put(key, &store_v1::DeskBlocks { leases: leases.collect() });
     Ok(())
 }
 
@@ -217,14 +251,22 @@ pub(super) fn counter(index: &dyn Read, authority: &PartyId, day: jiff::civil::D
 
 fn counter_at(index: &dyn Read, key: &keys::Numbers<'_>) -> Result<Counter, ReadError> {
     let state = fetch(index, key)?.unwrap_or_default();
-    let mut counter = Counter::default();
-    counter.saw(state.highest);
-    for lease in state.leases {
-        let desk = lease.desk.parse().map_err(|_| damaged(key, &codec::Unreadable("desk")))?;
-        let end = lease.first.checked_add(lease.count).ok_or_else(|| damaged(key, &codec::Unreadable("count")))?;
-        counter.saw_lease(Lease { desk, numbers: lease.first..end });
-    }
-    Ok(counter)
+    Ok(Counter::at(state.highest, (state.own_from != 0).then_some(state.own_from)))
+}
+
+/// The blocks of one desk that have numbers left, of any epoch.
+///
+/// # Errors
+/// The index could not be read, or what it holds makes no sense.
+pub(super) fn desk_blocks(index: &dyn Read, key: &keys::DeskBlocks<'_>) -> Result<DeskBlocks, ReadError> {
+    let unreadable = |field| damaged(key, &codec::Unreadable(field));
+    let block = |lease: store_v1::NumberLease| {
+        let end = lease.first.checked_add(lease.count).ok_or_else(|| unreadable("count"))?;
+        let spool = codec::spool("spool", &lease.spool).map_err(|error| damaged(key, &error))?;
+        Ok(Block { spool, epoch: lease.epoch, numbers: lease.first..end, used: lease.used })
+    };
+    let leases = fetch(index, key)?.unwrap_or_default().leases;
+    leases.into_iter().map(block).collect::<Result<_, _>>().map(DeskBlocks::of)
 }
 
 /// The message stored under `key`.

@@ -25,6 +25,7 @@
 //! | 21 | [`Lane`] |
 //! | 22 | [`Parked`] |
 //! | 23 | [`Handled`] |
+//! | 30 | [`DeskBlocks`] |
 //! | 40 | [`Erased`] |
 
 use jiff::civil::Date;
@@ -111,6 +112,13 @@ pub(super) struct Backlog<'a>(pub(super) &'a PartyId);
 /// The numbers of an authority's day: `0b authority 00 day(4)`, in days since 1970-01-01.
 pub(super) struct Numbers<'a>(pub(super) &'a PartyId, pub(super) Date);
 
+/// A desk's blocks of an authority's day: `14 authority 00 desk 00 day(4)`, in days since 1970-01-01.
+pub(super) struct DeskBlocks<'a> {
+    pub(super) authority: &'a PartyId,
+    pub(super) desk: &'a PartyId,
+    pub(super) day: Date,
+}
+
 /// A party's newest document with a digest: `0c party 00 sha256(32)`.
 pub(super) struct Content<'a>(pub(super) &'a PartyId, pub(super) &'a Sha256Digest);
 
@@ -146,6 +154,7 @@ mod tag {
     pub(super) const LANE: u8 = 21;
     pub(super) const PARKED: u8 = 22;
     pub(super) const HANDLED: u8 = 23;
+    pub(super) const DESK_BLOCKS: u8 = 30;
     pub(super) const ERASED: u8 = 40;
 }
 
@@ -308,6 +317,16 @@ impl Key for Numbers<'_> {
     }
 }
 
+impl Key for DeskBlocks<'_> {
+    type Value = store_v1::DeskBlocks;
+
+    fn encode(&self) -> Vec<u8> {
+        let day = super::codec::day_number(self.day).to_be_bytes();
+        let parts = [self.authority.as_str().as_bytes(), END, self.desk.as_str().as_bytes(), END, &day];
+        bytes(tag::DESK_BLOCKS, &parts)
+    }
+}
+
 impl Key for Content<'_> {
     type Value = store_v1::DocumentNamed;
 
@@ -404,6 +423,7 @@ pub(super) fn describe(key: &[u8]) -> String {
         tag::LANE => "lane",
         tag::PARKED => "parked",
         tag::HANDLED => "handled",
+        tag::DESK_BLOCKS => "desk_blocks",
         tag::ERASED => "erased",
         _ => "unknown",
     };
@@ -466,6 +486,8 @@ mod tests {
         assert_eq!(taken, b"\x09H57.1\0\0\0\0\0\0\0\0\x03");
         assert_eq!(Backlog(&desk).encode(), b"\x0aH57.1");
         assert_eq!(Numbers(&desk, Date::constant(1970, 1, 3)).encode(), b"\x0bH57.1\0\0\0\0\x02");
+        let blocks = DeskBlocks { authority: &desk, desk: &party("H57.2"), day: Date::constant(1970, 1, 3) };
+        assert_eq!(blocks.encode(), b"\x1eH57.1\0H57.2\0\0\0\0\x02");
         assert_eq!(Content(&desk, &digest).encode(), [b"\x0cH57.1\0", &[7; 32][..]].concat());
         assert_eq!(Document(4).encode(), b"\x0d\0\0\0\0\0\0\0\x04");
         assert_eq!(Registry(5).encode(), b"\x0e\0\0\0\0\0\0\0\x05");

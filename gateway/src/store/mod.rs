@@ -38,6 +38,7 @@ use bytes::Bytes;
 use jiff::civil::Date;
 use lgsp_domain::dossier::Dossier;
 use lgsp_domain::event::Event;
+use lgsp_domain::numbering::{Block, Exhausted, Given, SpoolId};
 use lgsp_journal::room::Shortage;
 use lgsp_journal::seal::DataKey;
 use lgsp_proto::types::{
@@ -97,22 +98,33 @@ pub trait Store: Send + Sync + 'static {
     /// The dossiers that concern a party, newest change first.
     async fn list(&self, query: &ListQuery) -> Result<Page, ReadError>;
 
-    /// Takes the next number of `authority` on `day`. Never the same twice, by any number of callers and processes; a
-    /// number whose commit failed may stay unused.
-    async fn take_number(&self, authority: &PartyId, day: Date) -> Result<u32, NumberError>;
+    /// Takes the next number of `authority` on `day`, at most `last`. Never the same twice, by any number of callers and
+    /// processes, and never one that the authority has chosen itself; a number whose commit failed may stay unused.
+    async fn take_number(&self, authority: &PartyId, day: Date, last: u32) -> Result<u32, NumberError>;
 
-    /// Leases `count` numbers of `authority` on `day` to `desk`, durable when answered.
-    async fn lease_numbers(
+    /// Leaves a number to the authority, which has chosen it itself, so that it is neither taken nor leased from then on, nor
+    /// any above it. It is recorded with the dossier, and kept by this process until then.
+    ///
+    /// # Errors
+    /// [`NumberError::Given`] when it was, or could have been, taken or leased before.
+    async fn leave_number(&self, authority: &PartyId, day: Date, number: u32) -> Result<(), NumberError>;
+
+    /// Leases the next numbers to a desk, durable when answered: as many as are wanted, or as many as there are.
+    async fn lease_numbers(&self, wanted: &BlockWanted, now: SystemTime) -> Result<Range<u32>, NumberError>;
+
+    /// The blocks of `epoch` that were leased to `desk`, whatever its spool, and have numbers that no dossier has come in under.
+    async fn blocks(&self, authority: &PartyId, day: Date, desk: &PartyId, epoch: u32)
+    -> Result<Vec<Block>, ReadError>;
+
+    /// Whether `number` is in one of [`Store::blocks`]. A block of another epoch is void.
+    async fn is_leased(
         &self,
         authority: &PartyId,
         day: Date,
         desk: &PartyId,
-        count: u32,
-        now: SystemTime,
-    ) -> Result<Range<u32>, NumberError>;
-
-    /// Whether `number` of `authority` on `day` was leased to `desk`.
-    async fn is_leased(&self, authority: &PartyId, day: Date, desk: &PartyId, number: u32) -> Result<bool, ReadError>;
+        epoch: u32,
+        number: u32,
+    ) -> Result<bool, ReadError>;
 
     /// Deliveries not yet taken over by `party` and not parked, oldest first, after `after`, at most `limit`.
     async fn waiting(
@@ -189,6 +201,25 @@ pub trait Store: Send + Sync + 'static {
 
     /// Finishes what waits, makes everything durable and lets go of the files. Later calls fail.
     async fn close(&self);
+}
+
+/// A block of numbers to be leased.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct BlockWanted {
+    /// In whose name.
+    pub authority: PartyId,
+    /// On which business day.
+    pub day: Date,
+    /// To whom.
+    pub desk: PartyId,
+    /// The spool that will give them out.
+    pub spool: SpoolId,
+    /// The epoch in which they are good.
+    pub epoch: u32,
+    /// How many; at least 1.
+    pub count: u32,
+    /// The last number that may be leased.
+    pub last: u32,
 }
 
 /// One atomic write.
@@ -552,8 +583,11 @@ pub enum ReadError {
 #[derive(Debug, thiserror::Error)]
 pub enum NumberError {
     /// The authority's numbers of the day are used up.
-    #[error("the numbers of the day are used up")]
-    Exhausted,
+    #[error(transparent)]
+    Exhausted(#[from] Exhausted),
+    /// The number was given out otherwise.
+    #[error(transparent)]
+    Given(#[from] Given),
     /// The lease could not be written.
     #[error(transparent)]
     Commit(#[from] CommitError),

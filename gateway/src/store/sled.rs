@@ -24,12 +24,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::civil::Date;
 use lgsp_domain::dossier::Dossier;
-use lgsp_domain::numbering::Counter;
 use lgsp_journal::seal::DataKey;
 use lgsp_proto::types::{DossierCode, PartyId, RequestKey, Sha256Digest};
 
 use super::codec::{Fact, NumbersLeased};
-use super::counters::NotTaken;
 use super::follower::{Follow, Follower};
 use super::*;
 use committing::Inner;
@@ -137,31 +135,48 @@ impl<F: Follow> Store for Embedded<F> {
         self.walk(move |inner| inner.list(&query)).await
     }
 
-    async fn take_number(&self, authority: &PartyId, day: Date) -> Result<u32, NumberError> {
+    async fn take_number(&self, authority: &PartyId, day: Date, last: u32) -> Result<u32, NumberError> {
         let inner = self.inner().map_err(ReadError::from)?;
-        Ok(inner.take_from_counter(authority, day, Counter::take)?)
+        inner.of_counter(authority, day, |counter| Ok(counter.take(last)?))
     }
 
-    async fn lease_numbers(
-        &self,
-        authority: &PartyId,
-        day: Date,
-        desk: &PartyId,
-        count: u32,
-        now: SystemTime,
-    ) -> Result<Range<u32>, NumberError> {
+    async fn leave_number(&self, authority: &PartyId, day: Date, number: u32) -> Result<(), NumberError> {
+        let inner = self.inner().map_err(ReadError::from)?;
+        inner.of_counter(authority, day, |counter| Ok(counter.leave_to_authority(number)?))
+    }
+
+    async fn lease_numbers(&self, wanted: &BlockWanted, now: SystemTime) -> Result<Range<u32>, NumberError> {
         let inner = self.inner().map_err(ReadError::from)?;
         inner.check_writable()?;
         inner.room.for_more().map_err(CommitError::from)?;
-        let numbers = inner.take_from_counter(authority, day, |counter| counter.lease(desk.clone(), count))?;
-        let lease =
-            NumbersLeased { authority: authority.clone(), day, desk: desk.clone(), numbers: numbers.clone(), at: now };
+        let BlockWanted { authority, day, desk, spool, epoch, count, last } = wanted.clone();
+        let numbers = inner.of_counter(&authority, day, |counter| Ok::<_, NumberError>(counter.lease(count, last)?))?;
+        let spool = Some(spool);
+        let lease = NumbersLeased { authority, day, desk, spool, epoch, numbers: numbers.clone(), at: now };
         inner.write(Fact::NumbersLeased(lease), Vec::new(), None).await?;
         Ok(numbers)
     }
 
-    async fn is_leased(&self, authority: &PartyId, day: Date, desk: &PartyId, number: u32) -> Result<bool, ReadError> {
-        Ok(self.inner()?.recorded_counter(authority, day)?.is_leased_to(desk, number))
+    async fn blocks(
+        &self,
+        authority: &PartyId,
+        day: Date,
+        desk: &PartyId,
+        epoch: u32,
+    ) -> Result<Vec<Block>, ReadError> {
+        let blocks = self.inner()?.desk_blocks(authority, day, desk)?;
+        Ok(blocks.as_slice().iter().filter(|block| block.epoch == epoch).cloned().collect())
+    }
+
+    async fn is_leased(
+        &self,
+        authority: &PartyId,
+        day: Date,
+        desk: &PartyId,
+        epoch: u32,
+        number: u32,
+    ) -> Result<bool, ReadError> {
+        Ok(self.inner()?.desk_blocks(authority, day, desk)?.has(number, epoch))
     }
 
     async fn waiting(
@@ -261,15 +276,6 @@ impl<F: Follow> Store for Embedded<F> {
         let closed = tokio::task::spawn_blocking(move || inner.close()).await;
         if let Err(error) = closed {
             tracing::error!(%error, "closing the store panicked");
-        }
-    }
-}
-
-impl From<NotTaken> for NumberError {
-    fn from(not_taken: NotTaken) -> Self {
-        match not_taken {
-            NotTaken::Exhausted => NumberError::Exhausted,
-            NotTaken::Read(error) => NumberError::Read(error),
         }
     }
 }

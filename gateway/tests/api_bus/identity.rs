@@ -100,6 +100,13 @@ async fn acting_for_a_party_is_asked_of_every_service() {
     let state =
         v1::UploadStateRequest { acting_party: party.clone(), actor: actor.clone(), sha256: vec![0; 32].into() };
     assert_eq!(reason(within(desk.documents().upload_state(state)).await), Reason::ActsForMissing);
+    let lease = v1::LeaseNumbersRequest {
+        acting_party: party.clone(),
+        actor: actor.clone(),
+        spool: vec![1; 16].into(),
+        wanted: vec![v1::NumbersWanted { authority: AN.into(), day: "2025-07-14".into(), more: 0 }],
+    };
+    assert_eq!(reason(within(desk.numbers().lease(lease)).await), Reason::ActsForMissing);
     let backlog = v1::BacklogRequest { parties: vec![AN.into(), party], actor };
     assert_eq!(reason(within(desk.inbox().backlog(backlog)).await), Reason::ActsForMissing);
 }

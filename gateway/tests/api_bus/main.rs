@@ -10,6 +10,7 @@ mod disk;
 mod documents;
 mod erasing;
 mod identity;
+mod numbers;
 mod operations;
 mod wire;
 mod world;

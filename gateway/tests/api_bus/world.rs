@@ -15,6 +15,7 @@ use lgsp_gateway::config::Config;
 use lgsp_proto::v1::documents_client::DocumentsClient;
 use lgsp_proto::v1::dossiers_client::DossiersClient;
 use lgsp_proto::v1::inbox_client::InboxClient;
+use lgsp_proto::v1::numbers_client::NumbersClient;
 use lgsp_proto::v1::operations_client::OperationsClient;
 use lgsp_proto::v1::registry_client::RegistryClient;
 use lgsp_proto::{Reason, Refusal, v1};
@@ -145,10 +146,6 @@ impl World {
 
     fn running(&self) -> &Running {
         self.running.as_ref().expect("the gateway runs")
-    }
-
-    pub(crate) fn folder(&self) -> &Path {
-        self.dir.path()
     }
 
     pub(crate) fn bus(&self) -> SocketAddr {
@@ -291,6 +288,10 @@ impl System {
 
     pub(crate) fn registry(&self) -> RegistryClient<Channel> {
         RegistryClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn numbers(&self) -> NumbersClient<Channel> {
+        NumbersClient::new(self.channel.clone())
     }
 
     fn sign(&self, purpose: Purpose, body: &[u8]) -> Bytes {

@@ -7,9 +7,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use lgsp_gateway::engine::access::Peer;
-use lgsp_gateway::engine::inbox::{DeliveryName, Session};
+use lgsp_gateway::engine::inbox::{Declined, DeliveryName, Opening, Session};
 use lgsp_gateway::store::Stage;
+use lgsp_proto::types::PartyId;
+use lgsp_proto::v1::DeclineKind;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -137,11 +140,11 @@ impl Machine {
     /// Opens a stream, if the gateway can be reached.
     pub(crate) fn open_stream(&mut self, number: u64) -> bool {
         let Some(running) = self.line.door.knock().filter(|_| !self.line.is_cut()) else { return false };
-        let parties: Vec<_> = self.parties.iter().map(|party| party.parse().unwrap()).collect();
-        let Ok(session) = running.engine.open_inbox(&self.line.peer, &parties, 4) else { return false };
+        let parties: Vec<PartyId> = self.parties.iter().map(|party| party.parse().unwrap()).collect();
         let (commands, received) = mpsc::unbounded_channel();
         let ended = CancellationToken::new();
-        tokio::spawn(stream(self.line.clone(), number, running, session, received, ended.clone()));
+        let opening = (parties, self.name);
+        tokio::spawn(stream(self.line.clone(), number, running, opening, received, ended.clone()));
         self.streams.push(Stream { number, commands, ended });
         true
     }
@@ -198,11 +201,15 @@ async fn stream(
     line: Line,
     number: u64,
     running: Running,
-    session: Session,
+    (parties, name): (Vec<PartyId>, &'static str),
     mut commands: mpsc::UnboundedReceiver<Command>,
     ended: CancellationToken,
 ) {
     let serving = async {
+        // The spool is that of the machine, which keeps it whatever becomes of the machine.
+        let spool = Bytes::from_static(name.as_bytes());
+        let opening = Opening { parties: &parties, credit: 4, instance: name, spool };
+        let Ok(session) = running.engine.open_inbox(&line.peer, opening).await else { return };
         loop {
             tokio::select! {
                 biased;
@@ -232,7 +239,7 @@ async fn stream(
         () = serving => {}
     }
     lock(&line.watch).ended(number);
-    drop(session);
+    ended.cancel();
 }
 
 /// Does what the machine said on a stream.
@@ -247,7 +254,9 @@ async fn obey(line: &Line, number: u64, session: &Session, command: Command) {
     };
     match command {
         Command::Decline(name) => {
-            session.decline(&[named(&name)]);
+            // A machine that is busy; nothing is wrong with the delivery.
+            let busy = Declined { kind: DeclineKind::Busy, reason: "SPOOL_FULL".to_owned() };
+            session.decline(&busy, &[named(&name)]).await.unwrap();
             lock(&line.watch).release(number, &name);
         }
         Command::Acknowledge(stage, name) => {

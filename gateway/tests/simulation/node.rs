@@ -4,8 +4,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lgsp_domain::decide::TimeBounds;
+use lgsp_domain::numbering::LeaseLimits;
 use lgsp_gateway::engine::clock::BusinessClock;
 use lgsp_gateway::engine::documents::Documents;
+use lgsp_gateway::engine::inbox::Policy;
+use lgsp_gateway::engine::shares::Quota;
 use lgsp_gateway::engine::{Engine, Settings};
 use lgsp_gateway::store::sled::{Limits, SteppedStore};
 use lgsp_gateway::store::{Commit, Store};
@@ -50,9 +53,16 @@ impl Door {
         let documents = Documents::open(HOUSE.documents()).map_err(|error| error.to_string())?;
         let settings = Settings {
             time_bounds: TimeBounds::default(),
-            lease: LEASE,
-            decline_pause: Duration::from_secs(20),
+            deliveries: Policy {
+                lease: LEASE,
+                pause: Duration::from_secs(20),
+                pause_max: Duration::from_secs(300),
+                attempts: u32::MAX,
+            },
             document_bytes_max: 1 << 20,
+            admissions: 512,
+            party_quota: Quota { per_second: 10_000, at_once: 1_000 },
+            leases: LeaseLimits::default(),
         };
         let clock = BusinessClock::replay(time(now));
         let port: Arc<dyn Store> = Arc::clone(&store) as _;

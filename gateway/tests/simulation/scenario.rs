@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use lgsp_gateway::engine::inbox::DeliveryName;
+use bytes::Bytes;
+use lgsp_gateway::engine::inbox::{DeliveryName, Opening};
 use lgsp_gateway::store::Stage;
 use lgsp_journal::testing::{Disk, Fault};
 use lgsp_proto::Reason;
@@ -38,8 +39,12 @@ async fn what_may_have_been_taken_over_goes_to_nobody_else_before_a_restart() {
     submitted.await.unwrap().unwrap();
 
     let party = "H99.102".parse().unwrap();
-    let open = || running.engine.open_inbox(&HOUSE.peer("mot-cua-binh"), std::slice::from_ref(&party), 1).unwrap();
-    let (first, second) = (open(), open());
+    let open = async |instance: &'static str| {
+        let parties = std::slice::from_ref(&party);
+        let opening = Opening { parties, credit: 1, instance, spool: Bytes::from_static(instance.as_bytes()) };
+        running.engine.open_inbox(&HOUSE.peer("mot-cua-binh"), opening).await.unwrap()
+    };
+    let (first, second) = (open("first").await, open("second").await);
     let delivery = first.next().await.unwrap();
     let code = delivery.recorded.event.dossier_code.parse().unwrap();
     let taken_over = vec![DeliveryName { party: party.clone(), code, sequence: 1 }];

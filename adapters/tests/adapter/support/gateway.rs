@@ -412,7 +412,11 @@ impl Dossiers for Service {
             traceparent: traceparent(&request),
         };
         let answer = self.admit(attempt, body.acting_party, v1::EventKind::Accepted, signed).await?;
-        Ok(Response::new(v1::RecordResponse { receipt: answer.receipt, repeated: answer.repeated }))
+        Ok(Response::new(v1::RecordResponse {
+            receipt: answer.receipt,
+            repeated: answer.repeated,
+            ..v1::RecordResponse::default()
+        }))
     }
 
     async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::GetResponse>, Status> {

@@ -156,7 +156,7 @@ pub fn entry(
             .field("occurred_at", "lies before the dossier's last event")
             .detail("last_event", dossier.updated_at));
     }
-    let clock_ahead = bounds.check(entry.occurred_at, now, "occurred_at")?;
+    let odd_time = bounds.check(entry.occurred_at, now, "occurred_at")?;
 
     let status = target(row.to, dossier);
     let authority = registry.current_of(&dossier.opening.places.competent_authority, on);
@@ -187,7 +187,7 @@ pub fn entry(
         recipients,
         registry_version: registry.version(),
     };
-    Ok(Decision { event, warnings: clock_ahead.into_iter().chain(left_out).collect() })
+    Ok(Decision { event, warnings: odd_time.into_iter().chain(left_out).collect() })
 }
 
 /// The first role of the row that the party holds and has the grant for.

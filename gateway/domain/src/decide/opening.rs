@@ -17,6 +17,7 @@ use crate::deadline::clock::{Clock, ClockError, Terms};
 use crate::deadline::{Limit, acceptance_due};
 use crate::dossier::{AttachedDocument, HandOver, Opening, Places};
 use crate::event::{Event, Outcome};
+use crate::numbering::NumberSource;
 use crate::registry::{NoParty, NoProcedure, NoUnit, Procedure, Registry, Right};
 use crate::routing::{Route, route};
 use crate::transition::{Act, Role};
@@ -104,6 +105,13 @@ impl Admissible {
         self.given_code.as_ref()
     }
 
+    /// The same, with a number that `source` chose. Unless this is said, a number that came with the submission is taken for one
+    /// of a leased block, and any other for one of the gateway's counter.
+    pub fn numbered_by(mut self, source: NumberSource) -> Self {
+        self.opening.number_source = source;
+        self
+    }
+
     /// The decision under this code.
     ///
     /// # Errors
@@ -154,7 +162,7 @@ pub fn submission(
     now: BusinessTime,
     bounds: &TimeBounds,
 ) -> Result<Admissible, Refusal> {
-    let clock_ahead = bounds.check(given.received_at, now, "received_at")?;
+    let odd_time = bounds.check(given.received_at, now, "received_at")?;
     let Checked { procedure, documents } = check(given, registry)?;
     let on = given.received_at.date();
     let Route { authority, rule } = find_route(given, registry, on)?;
@@ -182,6 +190,7 @@ pub fn submission(
         received_at: given.received_at,
         acceptance_due,
         route_rule: rule,
+        number_source: if given.code.is_some() { NumberSource::Leased } else { NumberSource::Taken },
     };
     let (recipients, left_out) = Recipients::of_opening(&opening, &given.acting_party, registry).list();
     let no_limit = (terms.limit == Limit::Unlimited).then_some(Warning::NoPublishedLimit);
@@ -195,7 +204,7 @@ pub fn submission(
         recipients,
         registry_version: registry.version(),
         given_code: given.code.clone(),
-        warnings: [clock_ahead, no_limit, left_out].into_iter().flatten().collect(),
+        warnings: [odd_time, no_limit, left_out].into_iter().flatten().collect(),
     })
 }
 

@@ -11,11 +11,12 @@ use lgsp_proto::types::UnitLevel;
 use super::grant::{Holders, Procedures};
 use super::hours::{DeclaredCalendar, Draft};
 use super::load::{CALENDARS, Declarations, Declared};
-use super::party::{DEFAULT_CALENDAR, PartyPattern};
+use super::party::{DEFAULT_CALENDAR, OWN_NUMBERS_FROM_LEAST, Party, PartyPattern};
 use super::problem::{Fault, Problem, ProblemKind};
 use super::rule::{Authority, Matter};
 use super::source::{Placed, Problems};
 use super::validity::{Successions, Validity};
+use crate::numbering::LAST_NUMBER;
 
 /// Checks the declarations against each other and builds the calendars.
 pub(super) fn check(declared: &Declarations, problems: &Problems) -> BTreeMap<String, DeclaredCalendar> {
@@ -51,7 +52,28 @@ fn parties(declared: &Declarations, problems: &Problems) {
             refers(entry, key, unit, &declared.units, "đơn vị hành chính", "unit", problems);
         }
         refers(entry, "calendar", &party.calendar, &declared.calendars, "lịch làm việc", "calendar", problems);
+        own_numbers(entry, problems);
     }
+}
+
+/// A range of its own leaves the gateway at least the four-digit half of the day, and the authority at least one number. An
+/// organisation that takes nothing in has nothing to number.
+fn own_numbers(entry: &Placed<Party>, problems: &Problems) {
+    let Some(from) = entry.value.own_numbers_from else { return };
+    let fault = if !(OWN_NUMBERS_FROM_LEAST..=LAST_NUMBER).contains(&from) {
+        Fault::new(
+            format!("phải nằm trong khoảng {OWN_NUMBERS_FROM_LEAST} đến {LAST_NUMBER}; các số nhỏ hơn do trục cấp"),
+            format!("must be {OWN_NUMBERS_FROM_LEAST} to {LAST_NUMBER}; the numbers below are the gateway's to give"),
+        )
+    } else if !entry.value.desk {
+        Fault::new(
+            "chỉ dành cho cơ quan có bộ phận một cửa (desk = true)",
+            "is only for a party that takes dossiers in (desk = true)",
+        )
+    } else {
+        return;
+    };
+    problems.add(entry.place.problem("own_numbers_from", ProblemKind::Contradiction, fault));
 }
 
 fn units(declared: &Declarations, problems: &Problems) {

@@ -122,6 +122,7 @@ impl Entity for Party {
                 ("desk", flag(self.desk)),
                 ("support_point", flag(self.support_point)),
                 ("calendar", self.calendar.clone()),
+                ("own_numbers_from", text(self.own_numbers_from)),
                 ("successor", text(self.successor.as_ref())),
             ],
             self.validity,

@@ -38,6 +38,7 @@ pub use unit::Unit;
 pub use validity::Validity;
 
 use crate::calendar::Calendar;
+use crate::numbering::LAST_NUMBER;
 use load::Declarations;
 use party::DEFAULT_CALENDAR;
 use source::Problems;
@@ -171,6 +172,13 @@ impl Registry {
             Validity { from: Some(from), .. } if date < from => Err(NoParty::NotYet { from }),
             _ => Err(NoParty::Gone { successor: self.succeeded_parties.named(id, date).cloned() }),
         }
+    }
+
+    /// The last number of a day that the gateway may give in the name of `authority`: below the range that the authority keeps
+    /// for its own software.
+    pub fn last_number_of(&self, authority: &PartyId) -> u32 {
+        let own = self.parties.get(authority).and_then(|party| party.own_numbers_from);
+        own.map_or(LAST_NUMBER, |from| from.saturating_sub(1).min(LAST_NUMBER))
     }
 
     /// Whoever stands in that party's place on that day: itself, or the last of its successors.

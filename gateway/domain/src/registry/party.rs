@@ -63,6 +63,8 @@ pub struct Party {
     pub support_point: bool,
     /// The identifier of its working calendar.
     pub calendar: String,
+    /// From which number of a day on its own software numbers what it takes in; `None` when it leaves all to the gateway.
+    pub own_numbers_from: Option<u32>,
     /// Who takes over when it ends.
     pub successor: Option<PartyId>,
     /// When it exists.
@@ -71,6 +73,10 @@ pub struct Party {
 
 /// The calendar of a party that names none.
 pub(super) const DEFAULT_CALENDAR: &str = "default";
+
+/// The smallest number at which a range of an authority's own may begin: below it an authority could leave the gateway, and
+/// every other desk, without numbers by a slip of the pen.
+pub(super) const OWN_NUMBERS_FROM_LEAST: u32 = 5_001;
 
 impl Party {
     pub(super) fn read(entry: &Entry<'_>) -> Option<Self> {
@@ -84,6 +90,8 @@ impl Party {
         let desk = entry.flag("desk");
         let support_point = entry.flag("support_point");
         let calendar = entry.optional_text("calendar").unwrap_or_else(|| DEFAULT_CALENDAR.to_owned());
+        let own_numbers_from = entry.has("own_numbers_from").then(|| entry.number("own_numbers_from")).flatten();
+        let own_numbers_from = own_numbers_from.map(|number| u32::try_from(number).unwrap_or(u32::MAX));
         let successor = entry.optional("successor");
         let validity = entry.validity();
         Some(Self {
@@ -96,6 +104,7 @@ impl Party {
             desk,
             support_point,
             calendar,
+            own_numbers_from,
             successor,
             validity,
         })

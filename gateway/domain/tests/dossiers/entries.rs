@@ -1,6 +1,8 @@
 //! How a dossier moves on: who is told, where it comes back to, what the clock does, and what becomes of it when
 //! organisations change.
 
+use std::time::Duration;
+
 use lgsp_domain::deadline::clock::PauseCause;
 use lgsp_domain::decide::{self, Entry, MAX_DOCUMENTS, TimeBounds, Warning, What};
 use lgsp_domain::dossier::HandOver;
@@ -55,6 +57,9 @@ fn time_never_runs_backwards_in_a_dossier_nor_ahead_of_the_gateway() {
     assert_eq!(decided(before, last).unwrap_err().reason(), Reason::TimeTooFarBack);
     assert!(decided(last, last).unwrap().warnings.is_empty(), "the same second is in order");
     assert_eq!(decided(later(last, MINUTE), last).unwrap().warnings, [Warning::ClockAhead]);
+    assert!(decided(last, later(last, 60 * MINUTE)).unwrap().warnings.is_empty());
+    let late = decided(last, later(last, 60 * MINUTE + Duration::from_secs(1))).unwrap();
+    assert_eq!(late.warnings, [Warning::ReceivedLate]);
     assert_eq!(decided(later(last, 6 * MINUTE), last).unwrap_err().reason(), Reason::TimeAhead);
     assert_eq!(decided(last, later(last, 16 * DAY)).unwrap_err().reason(), Reason::TimeTooFarBack);
 }

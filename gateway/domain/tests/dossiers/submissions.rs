@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use lgsp_domain::deadline::clock::PauseCause;
-use lgsp_domain::decide::{self, MAX_DOCUMENTS, MAX_RECIPIENTS, TimeBounds, Warning, What};
+use lgsp_domain::decide::{self, Admissible, MAX_DOCUMENTS, MAX_RECIPIENTS, TimeBounds, Warning, What};
 use lgsp_domain::dossier::HandOver;
+use lgsp_domain::numbering::NumberSource;
 use lgsp_domain::transition::{Act, Role, Target, expected};
 use lgsp_proto::types::{DossierCode, IntakeChannel, Status};
 use lgsp_proto::{Reason, Refusal};
@@ -208,7 +209,7 @@ fn everything_wrong_is_said_at_once_under_the_reason_of_the_first() {
 #[test]
 fn a_reception_too_far_from_now_is_refused_and_one_slightly_ahead_is_flagged() {
     let given = submission(ORDINARY);
-    let bounds = TimeBounds { ahead: 5 * MINUTE, back: 15 * DAY };
+    let bounds = TimeBounds { ahead: 5 * MINUTE, back: 15 * DAY, late: 60 * MINUTE };
     let decided = |now| decide::submission(&given, &registry(), now, &bounds);
     let second = Duration::from_secs(1);
     let moved = |by: i64| given.received_at.checked_add(jiff::SignedDuration::from_secs(by)).unwrap();
@@ -219,6 +220,13 @@ fn a_reception_too_far_from_now_is_refused_and_one_slightly_ahead_is_flagged() {
     let back = decided(later(given.received_at, 15 * DAY + second)).unwrap_err();
     assert_eq!((back.reason(), fields(&back)), (Reason::TimeTooFarBack, vec!["received_at"]));
 
+    let warnings = |now| {
+        let decided = decided(now).unwrap();
+        let code = DossierCode::issue(decided.authority(), decided.day(), 1).unwrap();
+        decided.with_code(code).unwrap().warnings
+    };
+    assert_eq!(warnings(later(given.received_at, 60 * MINUTE)), []);
+    assert_eq!(warnings(later(given.received_at, 60 * MINUTE + second)), [Warning::ReceivedLate]);
     let ahead = decided(moved(-1)).unwrap();
     let code = DossierCode::issue(ahead.authority(), ahead.day(), 1).unwrap();
     assert_eq!(ahead.with_code(code).unwrap().warnings, [Warning::ClockAhead]);
@@ -251,7 +259,14 @@ fn a_code_must_be_of_the_authority_and_the_day_and_be_the_one_given_out() {
     assert_eq!(admissible.desk(), &party(CENTRE));
     let another = admissible.clone().with_code(code("H99.101-250714-0043"));
     assert_eq!(another.unwrap_err().reason(), Reason::CodeNotLeased);
-    assert!(admissible.with_code(code("H99.101-250714-0042")).is_ok());
+    let source = |admissible: Admissible, number| {
+        admissible.with_code(code(number)).unwrap().event.opening.unwrap().number_source
+    };
+    assert_eq!(source(admissible.clone(), "H99.101-250714-0042"), NumberSource::Leased);
+    let own = admissible.numbered_by(NumberSource::Own);
+    assert_eq!(source(own, "H99.101-250714-0042"), NumberSource::Own);
+    let ordinary = decide_submission(&submission(ORDINARY)).unwrap();
+    assert_eq!(source(ordinary, "H99.101-250714-0001"), NumberSource::Taken);
 }
 
 #[test]

@@ -276,7 +276,11 @@ fn some(count: usize) -> Option<NonZeroU32> {
 
 /// The receipt of an entry.
 pub(crate) fn response(admitted: Admitted) -> v1::RecordResponse {
-    v1::RecordResponse { receipt: Some(signed_receipt(admitted.answer)), repeated: admitted.repeated }
+    v1::RecordResponse {
+        warnings: super::warning::of(&admitted.answer),
+        receipt: Some(signed_receipt(admitted.answer)),
+        repeated: admitted.repeated,
+    }
 }
 
 #[cfg(test)]

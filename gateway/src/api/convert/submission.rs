@@ -179,9 +179,8 @@ pub(super) fn components(
 
 /// The receipt and what came with it.
 pub(crate) fn response(admitted: crate::engine::intake::Admitted) -> v1::SubmitResponse {
-    let warnings = admitted.answer.warnings.iter();
     v1::SubmitResponse {
-        warnings: warnings.map(|(reason, field)| super::warning::in_both_languages(reason, field)).collect(),
+        warnings: super::warning::of(&admitted.answer),
         receipt: Some(signed_receipt(admitted.answer)),
         repeated: admitted.repeated,
     }

@@ -4,6 +4,8 @@ use lgsp_domain::decide::Warning;
 use lgsp_proto::types::NumberWarning;
 use lgsp_proto::v1;
 
+use crate::store::Answer;
+
 /// A citizen without a number; right for foreigners and the newborn.
 pub(super) const PERSONAL_NUMBER_MISSING: &str = "PERSONAL_NUMBER_MISSING";
 
@@ -17,6 +19,11 @@ pub(super) const fn word(warning: NumberWarning) -> &'static str {
         NumberWarning::SexDiffers => "SEX_DOES_NOT_MATCH_NUMBER",
         NumberWarning::BirthYearDiffers => "BIRTH_YEAR_DOES_NOT_MATCH_NUMBER",
     }
+}
+
+/// The warnings given with an answer.
+pub(super) fn of(answer: &Answer) -> Vec<v1::Warning> {
+    answer.warnings.iter().map(|(reason, field)| in_both_languages(reason, field)).collect()
 }
 
 /// A recorded warning with its texts; one of another version has only its word.

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::super::clock::machine_now;
 use super::super::{Engine, commit_failed, read_failed};
 use super::state::Hopeless;
-use super::{DeliveryName, Inbox, Session, jitter, lock};
+use super::{DeliveryName, Inbox, Session, lock};
 use crate::store::{Commit, DeliveryStage, GivenBack, GivenBackWhy, Holder, InboxPosition, Installation, Parked};
 
 /// How many deliveries are looked at at a time when what an installation holds is searched for, and go into one record.
@@ -67,7 +67,8 @@ impl Session {
                 self.line.wake.notify_one();
                 return Ok(true);
             }
-            let failures = state.count_failure(&name.code, name.sequence, &policy, (now, jitter()));
+            let failures =
+                state.count_failure(&name.code, name.sequence, &policy, (now, (self.engine.inner.inboxes.chance)()));
             if declined.kind != v1::DeclineKind::Permanent && failures < policy.attempts {
                 state.rest_failed(&name.code);
                 self.line.wake.notify_one();
@@ -107,7 +108,7 @@ impl Session {
         let now = Instant::now();
         let failures = match declined.kind {
             v1::DeclineKind::Busy => 0,
-            _ => lock(&inbox.state).count_failure(code, sequence, &policy, (now, jitter())),
+            _ => lock(&inbox.state).count_failure(code, sequence, &policy, (now, (self.engine.inner.inboxes.chance)())),
         };
         let is_hopeless = declined.kind == v1::DeclineKind::Permanent || failures >= policy.attempts;
         let parked = is_hopeless.then(|| self.parked(declined, name, failures));

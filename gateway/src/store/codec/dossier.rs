@@ -6,8 +6,8 @@ use lgsp_proto::store_v1;
 use lgsp_proto::types::{Alias, BusinessTime, DossierCode, PartyId, Status};
 
 use super::values::{
-    business, business_some, hand_over, hand_over_number, intake_channel, intake_channel_number, parse, parse_some,
-    return_channel, return_channel_number,
+    business, business_some, hand_over, hand_over_number, intake_channel, intake_channel_number, number_source,
+    number_source_number, parse, parse_some, return_channel, return_channel_number,
 };
 use super::{Unreadable, clock, digest, status};
 
@@ -76,7 +76,7 @@ pub(super) fn opening_record(opening: &Opening) -> store_v1::Opening {
         received_at: opening.received_at.unix_seconds(),
         acceptance_due: opening.acceptance_due.map(BusinessTime::unix_seconds),
         route_rule: opening.route_rule.clone(),
-        number_source: store_v1::NumberSource::Unspecified.into(),
+        number_source: number_source_number(opening.number_source),
     }
 }
 
@@ -98,6 +98,7 @@ pub(super) fn opening(stored: &store_v1::Opening) -> Result<Opening, Unreadable>
         received_at: business("received_at", stored.received_at)?,
         acceptance_due: business_some("acceptance_due", stored.acceptance_due)?,
         route_rule: stored.route_rule.clone(),
+        number_source: number_source("number_source", stored.number_source)?,
     })
 }
 

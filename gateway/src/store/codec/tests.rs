@@ -9,6 +9,7 @@ use lgsp_domain::deadline::clock::{
 };
 use lgsp_domain::dossier::{AttachedDocument, Dossier, HandOver, Opening, Places};
 use lgsp_domain::event::Outcome;
+use lgsp_domain::numbering::NumberSource;
 use lgsp_proto::types::{BusinessTime, IntakeChannel, ReturnChannel};
 use prop::option::of;
 use prop::sample::select;
@@ -113,8 +114,11 @@ fn opening() -> impl Strategy<Value = Opening> {
         select(ReturnChannel::ALL.to_vec()),
     );
     let places = (of(party()), party(), party(), party());
-    (what, places, any::<bool>(), time(), of(time())).prop_map(
-        |((aliases, case, intake_channel, return_channel), places, non_territorial, received_at, acceptance_due)| {
+    let sources = vec![NumberSource::Unrecorded, NumberSource::Taken, NumberSource::Leased, NumberSource::Own];
+    let numbered = (any::<bool>(), select(sources));
+    (what, places, numbered, time(), of(time())).prop_map(
+        |((aliases, case, intake_channel, return_channel), places, numbered, received_at, acceptance_due)| {
+            let (non_territorial, number_source) = numbered;
             let (support_point, intake_desk, competent_authority, return_desk) = places;
             Opening {
                 aliases: aliases.iter().map(|alias| alias.parse().unwrap()).collect(),
@@ -128,6 +132,7 @@ fn opening() -> impl Strategy<Value = Opening> {
                 received_at,
                 acceptance_due,
                 route_rule: "a-rule".to_owned(),
+                number_source,
             }
         },
     )
@@ -262,12 +267,15 @@ fn facts() -> impl Strategy<Value = Fact> {
         der,
         system: "a-system".to_owned(),
     });
-    let leased = (party(), 0i32..100_000, party(), 0u32..99_999, 0u32..999, machine_time()).prop_map(
-        |(authority, day, desk, first, count, at)| {
+    let good = (of(any::<[u8; 16]>()), 1u32..9);
+    let leased = (party(), 0i32..100_000, party(), good, 0u32..99_999, 0u32..999, machine_time()).prop_map(
+        |(authority, day, desk, (spool, epoch), first, count, at)| {
             Fact::NumbersLeased(NumbersLeased {
                 authority,
                 day: date("day", day).unwrap(),
                 desk,
+                spool: spool.map(SpoolId::new),
+                epoch,
                 numbers: first..first + count,
                 at,
             })
@@ -352,11 +360,13 @@ fn the_first_form_of_a_record_is_still_read() {
     let Fact::Admitted(admitted) = Fact::read(&record).unwrap() else { panic!("not an admission") };
     assert_eq!(admitted.event.code.as_str(), "H57.20-250714-0001");
     assert_eq!((admitted.event.sequence, admitted.event.act, admitted.event.role), (1, Act::Submit, Role::IntakeDesk));
-    let opening = admitted.event.opening.unwrap();
+    let opening = admitted.event.opening.as_ref().unwrap();
     assert_eq!(opening.places.competent_authority.as_str(), "H57.20");
     assert_eq!(opening.aliases[0].as_str(), "G22-1");
     assert_eq!(admitted.event.outcome.clock.open_pauses().len(), 1);
     assert_eq!(admitted.answer.warnings, [("CLOCK_AHEAD".to_owned(), "received_at".to_owned())]);
     assert_eq!((admitted.key_id, admitted.request_key.as_str()), (7, "key-H57.20-250714-0001-1"));
     assert_eq!(admitted.event.recipients.len(), 3);
+    // Who chose the number was not kept yet.
+    assert_eq!(opening.number_source, NumberSource::Unrecorded);
 }

@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use jiff::civil::{Date, DateTime};
 use lgsp_domain::deadline::clock::PauseCause;
 use lgsp_domain::dossier::HandOver;
+use lgsp_domain::numbering::{NumberSource, SpoolId};
+use lgsp_proto::store_v1;
 use lgsp_proto::types::{BusinessTime, IntakeChannel, ReturnChannel, Sha256Digest};
 use lgsp_proto::v1;
 use prost_types::Timestamp;
@@ -152,6 +154,37 @@ pub(super) fn intake_channel(field: &'static str, number: i32) -> Result<IntakeC
         Ok(v1::IntakeChannel::Postal) => IntakeChannel::Postal,
         Ok(v1::IntakeChannel::Unspecified) | Err(_) => return Err(Unreadable(field)),
     })
+}
+
+pub(super) fn number_source_number(source: NumberSource) -> i32 {
+    let stored = match source {
+        NumberSource::Unrecorded => store_v1::NumberSource::Unspecified,
+        NumberSource::Taken => store_v1::NumberSource::Taken,
+        NumberSource::Leased => store_v1::NumberSource::Leased,
+        NumberSource::Own => store_v1::NumberSource::Own,
+    };
+    stored.into()
+}
+
+pub(super) fn number_source(field: &'static str, number: i32) -> Result<NumberSource, Unreadable> {
+    Ok(match store_v1::NumberSource::try_from(number).map_err(|_| Unreadable(field))? {
+        store_v1::NumberSource::Unspecified => NumberSource::Unrecorded,
+        store_v1::NumberSource::Taken => NumberSource::Taken,
+        store_v1::NumberSource::Leased => NumberSource::Leased,
+        store_v1::NumberSource::Own => NumberSource::Own,
+    })
+}
+
+/// Empty when there is none.
+pub(in super::super) fn spool_bytes(spool: Option<SpoolId>) -> Vec<u8> {
+    spool.map_or_else(Vec::new, |spool| spool.as_bytes().to_vec())
+}
+
+pub(in super::super) fn spool(field: &'static str, bytes: &[u8]) -> Result<Option<SpoolId>, Unreadable> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    bytes.try_into().map(|bytes| Some(SpoolId::new(bytes))).map_err(|_| Unreadable(field))
 }
 
 pub(super) fn return_channel_number(channel: ReturnChannel) -> i32 {

@@ -108,7 +108,7 @@ pub(super) async fn nothing_is_known_of_what_was_never_committed(open: &impl Asy
     assert_eq!(store.registry(Some(1)).await.unwrap(), None);
     assert!(!store.knows_certificate(&sample::sha256(b"x")).await.unwrap());
     assert_eq!(store.certificate(&sample::sha256(b"x")).await.unwrap(), None);
-    assert!(!store.is_leased(&party(AUTHORITY), sample::DAY, &party(DESK), 1).await.unwrap());
+    assert!(!sample::leased(&*store, DESK, 1, 1).await);
     // What one dossier has, another does not.
     admit(&*store, opened(1)).await;
     assert_eq!(store.dossier(&code(2)).await.unwrap(), None);
@@ -153,7 +153,7 @@ pub(super) async fn a_closed_store_refuses(open: &impl AsyncFn(&str) -> Arc<dyn 
     let commit = store.commit(Commit::Admission(Box::new(admission(opened(2))))).await;
     assert!(matches!(commit, Err(CommitError::ReadOnly)), "{commit:?}");
     assert!(store.dossier(&code(1)).await.is_err());
-    assert!(store.take_number(&party(AUTHORITY), sample::DAY).await.is_err());
+    assert!(store.take_number(&party(AUTHORITY), sample::DAY, 9).await.is_err());
     assert!(store.figures().read_only);
     // A second time is once too often, and harmless.
     store.close().await;

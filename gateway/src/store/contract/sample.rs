@@ -13,13 +13,15 @@ use lgsp_domain::deadline::clock::{
 };
 use lgsp_domain::dossier::{AttachedDocument, Dossier, HandOver, Opening, Places};
 use lgsp_domain::event::{Event, Outcome};
+use lgsp_domain::numbering::{LAST_NUMBER, NumberSource, SpoolId};
 use lgsp_domain::transition::{Act, Role};
 use lgsp_proto::types::{BusinessTime, DossierCode, IntakeChannel, PartyId, ReturnChannel, Sha256Digest, Status};
 use lgsp_proto::v1;
 use prost::Message;
 
 use crate::store::{
-    Acknowledgement, Admission, Answer, DocumentMeta, Handled, Holder, Installation, Parked, ParkedAction, Stage,
+    Acknowledgement, Admission, Answer, BlockWanted, DocumentMeta, Handled, Holder, Installation, Parked, ParkedAction,
+    Stage, Store,
 };
 
 /// The intake desk.
@@ -105,6 +107,7 @@ pub fn opened(number: u32) -> Event {
             received_at: at(seconds),
             acceptance_due: Some(at(seconds + 28_800)),
             route_rule: "civil-status".to_owned(),
+            number_source: NumberSource::Taken,
         }),
         outcome: Outcome {
             clock: clock(seconds),
@@ -266,6 +269,30 @@ pub fn handled(party_id: &str, number: u32, sequence: u32, action: ParkedAction)
         at: machine(11),
         why: "the agency has repaired its system".to_owned(),
     }
+}
+
+/// A block of the authority's numbers of the day, for a spool of `desk`, in the first epoch.
+///
+/// # Panics
+/// The desk is none.
+pub fn block(desk: &str, count: u32) -> BlockWanted {
+    BlockWanted {
+        authority: party(AUTHORITY),
+        day: DAY,
+        desk: party(desk),
+        spool: SpoolId::new([1; 16]),
+        epoch: 1,
+        count,
+        last: LAST_NUMBER,
+    }
+}
+
+/// Whether the number is in a block of `desk`, of the authority's day.
+///
+/// # Panics
+/// The store cannot be read.
+pub async fn leased(store: &dyn Store, desk: &str, epoch: u32, number: u32) -> bool {
+    store.is_leased(&party(AUTHORITY), DAY, &party(desk), epoch, number).await.unwrap()
 }
 
 /// A complete document with this content.

@@ -1,11 +1,12 @@
 //! The invariants, kept in books of their own: nothing here knows how the index is made.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use jiff::civil::Date;
 use lgsp_certs::sign::{Purpose, VerifyingKey};
-use lgsp_domain::numbering::Lease;
+use lgsp_domain::event::Event;
+use lgsp_domain::numbering::NumberSource;
 use lgsp_journal::Position;
 use lgsp_journal::seal::{KeyError, KeyId, KeyRing};
 use lgsp_proto::store_v1::Record;
@@ -44,8 +45,11 @@ pub(super) struct Books {
 /// The numbers of one authority's day.
 #[derive(Default)]
 struct Day {
+    /// The highest one taken or leased.
     highest: u32,
-    leases: Vec<Lease>,
+    leases: Vec<NumbersLeased>,
+    /// Those that the authority chose itself.
+    own: BTreeSet<u32>,
 }
 
 impl Books {
@@ -63,6 +67,7 @@ impl Books {
                 report.events += 1;
                 self.enter_event(position, admitted, report);
                 if let Some(Kind::Admission(stored)) = &record.kind {
+                    self.enter_number(position, &admitted.event, stored.first_admitted_at_unix_ms.is_some(), report);
                     self.check_proof(position, admitted, &stored.sealed_body, keys, report);
                 }
             }
@@ -139,16 +144,39 @@ impl Books {
                 report.found(Invariant::Code, position, format!("alias {alias} is given a second time"));
             }
         }
+    }
+
+    /// Checks whose number a new dossier has by what was recorded with it; what the registry says today does not matter. One that
+    /// was `sent_again` after a restore may have a number of a lease that was lost.
+    fn enter_number(&mut self, position: Position, event: &Event, sent_again: bool, report: &mut Report) {
+        let Some(opening) = &event.opening else { return };
+        let desk = &opening.places.intake_desk;
         let day = self.days.entry((event.code.party().clone(), event.code.date())).or_default();
         let number = event.code.number();
-        let leased = day.leases.iter().find(|lease| lease.numbers.contains(&number));
-        if let Some(lease) = leased
-            && lease.desk != opening.places.intake_desk
-        {
-            let what = format!("number {number} was leased to {}, not to {}", lease.desk, opening.places.intake_desk);
-            report.found(Invariant::Number, position, what);
+        let lease = day.leases.iter().find(|lease| lease.numbers.contains(&number));
+        let wrong = match (opening.number_source, lease) {
+            (NumberSource::Leased | NumberSource::Unrecorded, Some(lease)) if lease.desk == *desk => None,
+            (source @ (NumberSource::Taken | NumberSource::Own), Some(lease)) => {
+                Some(format!("number {number} was leased to {}, but its source is said to be {source:?}", lease.desk))
+            }
+            (_, Some(lease)) => Some(format!("number {number} was leased to {}, not to {desk}", lease.desk)),
+            (NumberSource::Leased, None) if !sent_again => Some(format!("number {number} was leased to nobody")),
+            (NumberSource::Own, None) if *desk != opening.places.competent_authority => {
+                Some(format!("number {number} of the authority's own was given by {desk}"))
+            }
+            (NumberSource::Own, None) if number <= day.highest => {
+                Some(format!("number {number} of the authority's own lies below its counter"))
+            }
+            (_, None) => None,
+        };
+        if let Some(wrong) = wrong {
+            report.found(Invariant::Number, position, wrong);
         }
-        day.highest = day.highest.max(number);
+        if opening.number_source == NumberSource::Own {
+            day.own.insert(number);
+        } else {
+            day.highest = day.highest.max(number);
+        }
     }
 
     fn enter_acknowledgement(&mut self, acknowledgement: &Acknowledgement) {
@@ -245,13 +273,18 @@ impl Books {
     fn enter_lease(&mut self, position: Position, lease: &NumbersLeased, report: &mut Report) {
         let day = self.days.entry((lease.authority.clone(), lease.day)).or_default();
         let numbers = &lease.numbers;
-        let overlaps = |other: &Lease| numbers.start < other.numbers.end && other.numbers.start < numbers.end;
+        let overlaps = |other: &NumbersLeased| numbers.start < other.numbers.end && other.numbers.start < numbers.end;
         if let Some(other) = day.leases.iter().find(|other| overlaps(other)) {
             let what = format!("numbers {numbers:?} of {} were leased to {} before", lease.authority, other.desk);
             report.found(Invariant::Number, position, what);
         }
+        if let Some(own) = day.own.range(numbers.clone()).next() {
+            let what =
+                format!("number {own} of {} is leased to {}, but the authority chose it", lease.authority, lease.desk);
+            report.found(Invariant::Number, position, what);
+        }
         day.highest = day.highest.max(numbers.end.saturating_sub(1));
-        day.leases.push(Lease { desk: lease.desk.clone(), numbers: numbers.clone() });
+        day.leases.push(lease.clone());
     }
 
     /// Checks body, receipt and both signatures of an admission against one another.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::civil::Date;
-use lgsp_domain::numbering::{Counter, Exhausted};
+use lgsp_domain::numbering::Counter;
 use lgsp_journal::group::{GroupCommit, Handle, Poisoned, SubmitError};
 use lgsp_journal::room::Room;
 use lgsp_journal::seal::KeyRing;
@@ -22,7 +22,7 @@ use tracing::error;
 
 use super::super::claims::{Claim, Claims};
 use super::super::codec::{self, Fact};
-use super::super::counters::{Counters, NotTaken};
+use super::super::counters::Counters;
 use super::super::follower::{Follow, Follower};
 use super::super::index::{self, fetch};
 use super::super::keys::{self, Key, Owed};
@@ -311,12 +311,13 @@ impl<F: Follow> Inner<F> {
         Ok((id, key.seal(context.as_bytes(), &admission.body)))
     }
 
-    pub(super) fn take_from_counter<T>(
+    /// Does something with the counter of an authority's day; nobody else does at that moment.
+    pub(super) fn of_counter<T>(
         &self,
         authority: &PartyId,
         day: Date,
-        take: impl FnOnce(&mut Counter) -> Result<T, Exhausted>,
-    ) -> Result<T, NotTaken> {
+        take: impl FnOnce(&mut Counter) -> Result<T, NumberError>,
+    ) -> Result<T, NumberError> {
         self.counters.take(authority, day, |authority, day| self.recorded_counter(authority, day), take)
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::civil::Date;
 use lgsp_domain::dossier::Dossier;
-use lgsp_domain::numbering::Counter;
+use lgsp_domain::numbering::{Counter, DeskBlocks};
 use lgsp_journal::Position;
 use lgsp_journal::seal::{DataKey, KeyId};
 use lgsp_proto::store_v1::record::Kind;
@@ -136,6 +136,10 @@ impl<F: Follow> Inner<F> {
 
     pub(super) fn recorded_counter(&self, authority: &PartyId, day: Date) -> Result<Counter, ReadError> {
         index::counter(&self.view(), authority, day)
+    }
+
+    pub(super) fn desk_blocks(&self, authority: &PartyId, day: Date, desk: &PartyId) -> Result<DeskBlocks, ReadError> {
+        index::desk_blocks(&self.view(), &keys::DeskBlocks { authority, desk, day })
     }
 
     pub(super) fn waiting(
