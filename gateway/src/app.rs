@@ -252,8 +252,7 @@ async fn start_on(store: &Arc<dyn Store>, config: &Config, credentials: &Credent
     };
     let settings = Settings {
         time_bounds: config.limits.time_bounds,
-        lease: config.limits.lease,
-        decline_pause: config.limits.decline_pause,
+        deliveries: config.limits.deliveries,
         document_bytes_max: config.documents.max_bytes,
     };
     let engine = Engine::start(Arc::clone(store), documents, signer, clock, settings).await?;

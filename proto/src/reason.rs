@@ -247,6 +247,16 @@ reasons! {
         "Bản tin giao này không nằm trên luồng hiện tại.",
         "Acknowledge only what this stream delivered; it will come again if it is still owed.",
         "Chỉ xác nhận bản tin nhận trên luồng này; nếu còn nợ, trục sẽ giao lại.";
+    InstanceInUse, "INSTANCE_IN_USE", FailedPrecondition,
+        "This installation of the system is connected with another spool.",
+        "Bản cài đặt này của hệ thống đang kết nối với một kho tạm khác.",
+        "Give each installation of the system an instance name of its own; if the other one is gone, try again in a minute.",
+        "Đặt tên riêng (instance) cho từng bản cài đặt của hệ thống; nếu bản kia đã ngừng, thử lại sau một phút.";
+    ParkedNotFound, "PARKED_NOT_FOUND", NotFound,
+        "The dossier is not parked for this party at this delivery.",
+        "Hồ sơ không bị tạm dừng giao cho cơ quan này ở bản tin này.",
+        "List what is parked with `lgsp inbox list`; somebody may have handled it already.",
+        "Xem danh sách bằng `lgsp inbox list`; có thể đã có người xử lý.";
     RegistryInvalid, "REGISTRY_INVALID", InvalidArgument,
         "The registry files have problems; nothing was applied.",
         "Các tệp sổ đăng ký có lỗi; chưa áp dụng gì.",

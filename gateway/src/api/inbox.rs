@@ -11,11 +11,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::convert::{reading, standing};
+use super::convert::{parked, reading, standing};
 use super::{MESSAGE_BYTES_MAX, wire};
 use crate::engine::Engine;
 use crate::engine::access::Peer;
-use crate::engine::inbox::{DeliveryName, Session};
+use crate::engine::inbox::{DeliveryName, Opening, Session};
 use crate::store::Stage;
 
 /// Answers made ahead of what the connection takes: each may be a few megabytes.
@@ -60,6 +60,30 @@ impl v1::inbox_server::Inbox for Inbox {
         }
         Ok(Response::new(answer))
     }
+
+    async fn parked(&self, request: Request<v1::ParkedRequest>) -> Result<Response<v1::ParkedResponse>, Status> {
+        let peer = wire::peer(&request)?;
+        let (asking, query) = parked::query(request.get_ref())?;
+        let page = self.engine.parked(&peer, &asking.party, &query).await?;
+        Ok(Response::new(parked::page(page)))
+    }
+
+    async fn handle_parked(
+        &self,
+        request: Request<v1::HandleParkedRequest>,
+    ) -> Result<Response<v1::HandleParkedResponse>, Status> {
+        let peer = wire::peer(&request)?;
+        let (asking, decision) = parked::decision(request.get_ref())?;
+        let waiting = self.engine.handle_parked(&peer, &asking, decision).await?;
+        Ok(Response::new(v1::HandleParkedResponse { waiting }))
+    }
+
+    async fn release(&self, request: Request<v1::ReleaseRequest>) -> Result<Response<v1::ReleaseResponse>, Status> {
+        let peer = wire::peer(&request)?;
+        let parked::Release { asking, actor, ground, party, installation } = parked::release(request.get_ref())?;
+        let released = self.engine.release(&peer, &asking, (actor, ground), (&party, &installation)).await?;
+        Ok(Response::new(v1::ReleaseResponse { released }))
+    }
 }
 
 /// Serves one stream until the caller closes its side.
@@ -72,8 +96,9 @@ async fn serve(
     let Some(Said::Open(open)) = next(&mut requests).await? else {
         return Err(protocol("the first message opens the stream"));
     };
-    let (parties, credit) = reading::open(&open)?;
-    let session = engine.open_inbox(peer, &parties, credit)?;
+    let reading::Open { parties, credit, instance, spool } = reading::open(&open)?;
+    let opening = Opening { parties: &parties, credit, instance: &instance, spool };
+    let session = engine.open_inbox(peer, opening).await?;
     let parties = session.parties().map(ToString::to_string).collect();
     send(answers, Answer::Opened(v1::Opened { parties, epoch: 1 })).await;
     tokio::select! {
@@ -109,9 +134,11 @@ async fn listen(
             }
             Said::Credit(credit) => session.add_credit(reading::more_credit(&credit)?),
             Said::Decline(decline) => {
-                let names = reading::decline(&decline)?;
-                tracing::info!(count = names.len(), reason = decline.reason, "deliveries declined");
-                session.decline(&names);
+                let (declined, names) = reading::decline(&decline)?;
+                let count = names.len();
+                tracing::info!(count, reason = declined.reason, kind = ?declined.kind, "deliveries declined");
+                session.decline(&declined, &names).await?;
+                send(answers, Answer::Declined(v1::Declined { deliveries: decline.deliveries })).await;
             }
         }
     }

@@ -226,12 +226,8 @@ mod tests {
         let store = Arc::new(SledStore::open(&options, |_| {}).unwrap());
         let documents = Documents::open(dir.join("documents")).unwrap();
         let limits = Limits::default();
-        let settings = Settings {
-            time_bounds: limits.time_bounds,
-            lease: limits.lease,
-            decline_pause: limits.decline_pause,
-            document_bytes_max: 1,
-        };
+        let settings =
+            Settings { time_bounds: limits.time_bounds, deliveries: limits.deliveries, document_bytes_max: 1 };
         Engine::start(store, documents, signer, Clock::System, settings).await.unwrap()
     }
 

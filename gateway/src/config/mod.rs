@@ -16,6 +16,7 @@ use lgsp_domain::decide::TimeBounds;
 use lgsp_proto::types::BusinessTime;
 
 use self::raw::{Raw, Section};
+use crate::engine::inbox::Policy;
 
 /// What begins the name of every environment variable that overrides a key: `LGSP_GATEWAY__LISTEN__BUS` is `listen.bus`.
 pub const ENVIRONMENT_PREFIX: &str = "LGSP_GATEWAY__";
@@ -85,10 +86,8 @@ pub enum BusinessClock {
 pub struct Limits {
     /// How far business time may lie ahead and back.
     pub time_bounds: TimeBounds,
-    /// How long a delivery may be under way before it is delivered again.
-    pub lease: Duration,
-    /// How long a declined delivery rests.
-    pub decline_pause: Duration,
+    /// How long deliveries may be under way, and what happens when they fail.
+    pub deliveries: Policy,
     /// How long calls under way may take to finish when the gateway stops.
     pub grace: Duration,
     /// How many calls are worked on at once.
@@ -103,8 +102,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             time_bounds: TimeBounds::default(),
-            lease: Duration::from_secs(60),
-            decline_pause: Duration::from_secs(5),
+            deliveries: Policy::default(),
             grace: Duration::from_secs(20),
             calls: 1024,
             uploads: 64,
@@ -202,8 +200,10 @@ impl Config {
                 vec![
                     ("business_ahead_s", seconds(bounds.ahead)),
                     ("business_back_s", seconds(bounds.back)),
-                    ("lease_s", seconds(self.limits.lease)),
-                    ("decline_pause_s", seconds(self.limits.decline_pause)),
+                    ("lease_s", seconds(self.limits.deliveries.lease)),
+                    ("decline_pause_s", seconds(self.limits.deliveries.pause)),
+                    ("decline_pause_max_s", seconds(self.limits.deliveries.pause_max)),
+                    ("delivery_attempts", integer(self.limits.deliveries.attempts.into())),
                     ("grace_s", seconds(self.limits.grace)),
                     ("calls", integer(self.limits.calls as u64)),
                     ("uploads", integer(self.limits.uploads as u64)),
@@ -296,19 +296,20 @@ fn business_clock(section: &mut Section<'_>) -> Option<BusinessClock> {
 }
 
 fn limits(section: &mut Section<'_>) -> Option<Limits> {
-    let Limits { time_bounds, lease, decline_pause, grace, calls, uploads, connections } = Limits::default();
+    let Limits { time_bounds, deliveries, grace, calls, uploads, connections } = Limits::default();
     let ahead = section.or_default("business_ahead_s", || time_bounds.ahead, seconds);
     let back = section.or_default("business_back_s", || time_bounds.back, seconds);
-    let lease = section.or_default("lease_s", || lease, seconds);
-    let decline_pause = section.or_default("decline_pause_s", || decline_pause, seconds);
+    let lease = section.or_default("lease_s", || deliveries.lease, seconds);
+    let pause = section.or_default("decline_pause_s", || deliveries.pause, seconds);
+    let pause_max = section.or_default("decline_pause_max_s", || deliveries.pause_max, seconds);
+    let attempts = section.or_default("delivery_attempts", || deliveries.attempts, times);
     let grace = section.or_default("grace_s", || grace, seconds);
     let calls = section.or_default("calls", || calls, count);
     let uploads = section.or_default("uploads", || uploads, count);
     let connections = section.or_default("connections", || connections, count);
     Some(Limits {
         time_bounds: TimeBounds { ahead: ahead?, back: back? },
-        lease: lease?,
-        decline_pause: decline_pause?,
+        deliveries: Policy { lease: lease?, pause: pause?, pause_max: pause_max?, attempts: attempts? },
         grace: grace?,
         calls: calls?,
         uploads: uploads?,
@@ -339,6 +340,11 @@ fn count(number: u64) -> Result<usize, Wrong> {
     // Semaphores count to about 2^61; nothing sensible comes near a million.
     let count = usize::try_from(at_least_one(number)?).ok().filter(|count| *count <= 1_000_000);
     count.ok_or(("is more than a million", "use a number that this machine can bear"))
+}
+
+fn times(number: u64) -> Result<u32, Wrong> {
+    let times = u32::try_from(at_least_one(number)?).ok().filter(|times| *times <= 10_000);
+    times.ok_or(("is more than ten thousand", "use a number after which a person should look"))
 }
 
 fn seconds(number: u64) -> Result<Duration, Wrong> {

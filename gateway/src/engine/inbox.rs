@@ -4,14 +4,23 @@
 //! side; what is under way is *leased* to one stream until it is acknowledged, declined, the lease expires or the stream
 //! ends. Leases are not recorded: after a restart everything unacknowledged is simply owed again.
 //!
+//! A dossier of which an installation has taken something over, and not handed it over yet, goes on to that installation only.
+//! What its disk lost, what it gives back, and what an operator takes from it is owed again; what fails for good or too often
+//! waits, with its dossier, for a person ([`super::parked`]).
+//!
 //! Whoever gives a lease back, the stream that held it gets its credit back: a stream is owed as many deliveries as it has
 //! allowed, whatever the party's other streams do.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+mod coming_back;
+mod installations;
+mod policy;
+mod state;
+
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
+use bytes::Bytes;
 use lgsp_domain::dossier::Dossier;
 use lgsp_proto::types::{DossierCode, PartyId};
 use lgsp_proto::{Reason, Refusal};
@@ -21,9 +30,11 @@ use tokio::time::Instant;
 use super::access::Peer;
 use super::clock::machine_now;
 use super::{Engine, commit_failed, read_failed};
-use crate::store::{
-    Acknowledgement, Backlog, Bodies, Commit, Holder, InboxPosition, Installation, MAIN, Recorded, Stage, Waiting,
-};
+use crate::store::{Acknowledgement, Backlog, Bodies, Commit, GivenBackWhy, Holder, Installation, Recorded, Stage};
+pub use coming_back::Declined;
+use installations::{InUse, Installations};
+pub use policy::Policy;
+use state::{Hold, Queued, State, Swept};
 
 /// How many deliveries of one party are kept in memory; the rest waits in the store. Bounds what a party that does not
 /// fetch can cost.
@@ -38,8 +49,8 @@ const STREAMS_MAX: usize = 64;
 pub struct Inboxes {
     parties: Mutex<HashMap<PartyId, Arc<Inbox>>>,
     streams: AtomicU64,
-    lease: Duration,
-    decline_pause: Duration,
+    installations: Installations,
+    policy: Policy,
 }
 
 /// Names a stream within this process.
@@ -50,6 +61,8 @@ struct StreamId(u64);
 #[derive(Debug, Default)]
 struct Line {
     wake: Notify,
+    /// The system at the other end.
+    system: String,
     /// How many more deliveries may be under way.
     credit: Mutex<u32>,
 }
@@ -70,57 +83,8 @@ struct Inbox {
     state: Mutex<State>,
     /// Held while deliveries are read from the store, so that two streams do not read the same ones.
     refill: tokio::sync::Mutex<()>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    /// Loaded deliveries of each dossier, in order; the first may be under way.
-    queues: HashMap<DossierCode, VecDeque<Queued>>,
-    /// The first delivery of every dossier that has none under way.
-    ready: BTreeMap<InboxPosition, DossierCode>,
-    /// Dossiers whose first delivery is under way, acknowledged or held back.
-    busy: HashMap<DossierCode, Busy>,
-    loaded: usize,
-    loaded_to: Option<InboxPosition>,
-    /// Whether the store may hold more after `loaded_to`.
-    more: bool,
-    listeners: Vec<(StreamId, Arc<Line>)>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Queued {
-    position: InboxPosition,
-    sequence: u32,
-    /// How often it was handed to a stream.
-    attempts: u32,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Busy {
-    hold: Hold,
-    until: Instant,
-}
-
-/// Why nobody else gets a delivery now.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Hold {
-    /// It is under way on this stream.
-    Leased(StreamId),
-    /// This stream has acknowledged it, and that is being written: whatever becomes of the stream, no other one may take it
-    /// over as well.
-    Settling(StreamId),
-    /// It was declined, and rests.
-    Declined,
-}
-
-impl Hold {
-    /// The stream whose credit it uses up.
-    fn stream(self) -> Option<StreamId> {
-        match self {
-            Self::Leased(stream) | Self::Settling(stream) => Some(stream),
-            Self::Declined => None,
-        }
-    }
+    /// Tells that something is written that was being written.
+    written: Notify,
 }
 
 /// A delivery handed to a stream.
@@ -136,6 +100,19 @@ pub struct Delivery {
     pub attempt: u32,
 }
 
+/// How a receiver opens its inbox.
+#[derive(Clone, Debug)]
+pub struct Opening<'a> {
+    /// For whom.
+    pub parties: &'a [PartyId],
+    /// How many deliveries may be under way.
+    pub credit: u32,
+    /// Which of the system's installations it is.
+    pub instance: &'a str,
+    /// Its spool; empty when it keeps nothing between streams.
+    pub spool: Bytes,
+}
+
 /// Names one delivery to one party.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct DeliveryName {
@@ -148,9 +125,10 @@ pub struct DeliveryName {
 }
 
 impl Inboxes {
-    /// No inboxes yet. `lease`: how long a delivery may be under way; `decline_pause`: how long a declined one rests.
-    pub fn new(lease: Duration, decline_pause: Duration) -> Self {
-        Self { parties: Mutex::default(), streams: AtomicU64::new(0), lease, decline_pause }
+    /// No inboxes yet.
+    pub fn new(policy: Policy) -> Self {
+        let installations = Installations::default();
+        Self { parties: Mutex::default(), streams: AtomicU64::new(0), installations, policy }
     }
 
     /// Tells the listeners of `recipients` that something new is durable.
@@ -195,7 +173,39 @@ impl Inboxes {
             state.release(code);
         }
         state.wake();
-        forget_idle(&mut parties, inbox, &state);
+        forget_idle(&mut parties, inbox, &mut state);
+    }
+
+    /// Keeps an installation away while what it has is taken from it.
+    ///
+    /// # Errors
+    /// `INSTANCE_IN_USE` while it is connected.
+    pub(super) fn keep_out(&self, installation: &Installation) -> Result<impl Drop + use<>, Refusal> {
+        self.installations.keep_out(installation)
+    }
+
+    /// Something older than what was read has come back to `party`.
+    pub(super) fn reload(&self, party: &PartyId) {
+        if let Some(inbox) = lock(&self.parties).get(party) {
+            let mut state = lock(&inbox.state);
+            state.reload();
+            state.wake();
+        }
+    }
+
+    /// It is written what becomes of a dossier: parked as a whole, or as the store says.
+    fn decided(&self, inbox: &Inbox, code: &DossierCode, is_parked: bool) {
+        let mut parties = lock(&self.parties);
+        let mut state = lock(&inbox.state);
+        state.decided(code);
+        if is_parked {
+            state.forget(code);
+        } else {
+            state.reload();
+        }
+        state.wake();
+        forget_idle(&mut parties, inbox, &mut state);
+        inbox.written.notify_waiters();
     }
 
     /// Ends the acknowledgement of `names`, given on `stream`: what is `durable` is forgotten, the rest is owed again.
@@ -204,31 +214,41 @@ impl Inboxes {
         let mut state = lock(&inbox.state);
         for name in names {
             if durable {
+                state.look_again(&name.code);
                 state.settle(&name.code, name.sequence);
             } else if state.is_held(Hold::Settling(stream), &name.code, name.sequence) {
                 state.release(&name.code);
             }
         }
         state.wake();
-        forget_idle(&mut parties, inbox, &state);
+        forget_idle(&mut parties, inbox, &mut state);
+        inbox.written.notify_waiters();
     }
 }
 
-/// Lets go of an inbox that is no longer needed. A later one of the same party is not it.
-fn forget_idle(parties: &mut HashMap<PartyId, Arc<Inbox>>, inbox: &Inbox, state: &State) {
+/// Lets go of an inbox that is no longer needed, but for how often something has failed: a receiver that comes and goes must
+/// not get it for ever. A later inbox of the same party is not it.
+fn forget_idle(parties: &mut HashMap<PartyId, Arc<Inbox>>, inbox: &Inbox, state: &mut State) {
     let is_it = parties.get(&inbox.party).is_some_and(|known| std::ptr::eq(Arc::as_ptr(known), inbox));
-    if is_it && state.is_idle() {
+    if !is_it || !state.is_idle() {
+        return;
+    }
+    if state.remembers_failures() {
+        state.reload();
+    } else {
         parties.remove(&inbox.party);
     }
 }
 
 impl Inbox {
     fn new(party: PartyId) -> Self {
-        Self {
-            party,
-            state: Mutex::new(State { more: true, ..State::default() }),
-            refill: tokio::sync::Mutex::default(),
-        }
+        Self { party, state: Mutex::new(State::new()), refill: tokio::sync::Mutex::default(), written: Notify::new() }
+    }
+
+    /// The system at the other end of an open stream.
+    fn system_of(&self, stream: StreamId) -> Option<String> {
+        let state = lock(&self.state);
+        state.listeners.iter().find(|(open, _)| *open == stream).map(|(_, line)| line.system.clone())
     }
 
     /// Reads more deliveries from the store when few are left in memory.
@@ -237,14 +257,14 @@ impl Inbox {
             return Ok(());
         }
         let _one_at_a_time = self.refill.lock().await;
-        let after = {
+        let (after, generation) = {
             let mut state = lock(&self.state);
             if !state.wants_more() {
                 return Ok(());
             }
             // Cleared before reading: what arrives while we read sets it again.
             state.more = false;
-            state.loaded_to
+            (state.loaded_to, state.generation())
         };
         let read = engine.inner.store.waiting(&self.party, after, WINDOW).await;
         let mut state = lock(&self.state);
@@ -252,6 +272,11 @@ impl Inbox {
             state.more = true;
             read_failed(error)
         })?;
+        if state.generation() != generation {
+            // Something has come back or gone meanwhile, so this may not be what is owed any more.
+            state.more = true;
+            return Ok(());
+        }
         state.more |= waiting.len() == WINDOW;
         for delivery in waiting {
             state.load(delivery);
@@ -260,126 +285,15 @@ impl Inbox {
     }
 }
 
-impl State {
-    fn wants_more(&self) -> bool {
-        self.more && self.loaded < WINDOW
-    }
-
-    fn wake(&self) {
-        for (_, line) in &self.listeners {
-            line.wake.notify_one();
-        }
-    }
-
-    /// Whether nothing needs to stay in memory: nobody listens, and everything that is owed is in the store.
-    fn is_idle(&self) -> bool {
-        let is_settling = |busy: &Busy| matches!(busy.hold, Hold::Settling(_));
-        self.listeners.is_empty() && !self.busy.values().any(is_settling)
-    }
-
-    fn load(&mut self, delivery: Waiting) {
-        self.loaded_to = self.loaded_to.max(Some(delivery.position));
-        self.loaded += 1;
-        let Waiting { position, code, sequence } = delivery;
-        let queue = self.queues.entry(code.clone()).or_default();
-        queue.push_back(Queued { position, sequence, attempts: 0 });
-        if queue.len() == 1 {
-            self.ready.insert(position, code);
-        }
-    }
-
-    /// Leases the oldest delivery whose dossier has none under way.
-    fn lease(&mut self, stream: StreamId, until: Instant) -> Option<(DossierCode, Queued)> {
-        let (_, code) = self.ready.pop_first()?;
-        let first = self.queues.get_mut(&code).and_then(VecDeque::front_mut).expect("a ready dossier has a delivery");
-        first.attempts += 1;
-        let first = *first;
-        self.busy.insert(code.clone(), Busy { hold: Hold::Leased(stream), until });
-        Some((code, first))
-    }
-
-    fn is_held(&self, hold: Hold, code: &DossierCode, sequence: u32) -> bool {
-        self.busy.get(code).is_some_and(|busy| busy.hold == hold)
-            && self.first(code).is_some_and(|first| first.sequence == sequence)
-    }
-
-    /// Keeps what `stream` has leased from everybody else while its acknowledgement is written; whether it had it leased.
-    fn begin_settling(&mut self, stream: StreamId, code: &DossierCode, sequence: u32) -> bool {
-        let is_leased = self.is_held(Hold::Leased(stream), code, sequence);
-        if is_leased && let Some(busy) = self.busy.get_mut(code) {
-            busy.hold = Hold::Settling(stream);
-        }
-        is_leased
-    }
-
-    /// Holds a delivery of `stream` back until then.
-    fn decline(&mut self, stream: StreamId, code: &DossierCode, sequence: u32, until: Instant) {
-        if self.is_held(Hold::Leased(stream), code, sequence) {
-            self.free(code);
-            self.busy.insert(code.clone(), Busy { hold: Hold::Declined, until });
-        }
-    }
-
-    /// Ends whatever keeps a dossier's first delivery from everybody else, and gives the credit back that it used up.
-    fn free(&mut self, code: &DossierCode) {
-        let Some(stream) = self.busy.remove(code).and_then(|busy| busy.hold.stream()) else { return };
-        if let Some((_, line)) = self.listeners.iter().find(|(listener, _)| *listener == stream) {
-            line.allow(1);
-        }
-    }
-
-    fn first(&self, code: &DossierCode) -> Option<Queued> {
-        self.queues.get(code).and_then(VecDeque::front).copied()
-    }
-
-    /// Gives a dossier's first delivery back: it is owed again, at its old place.
-    fn release(&mut self, code: &DossierCode) {
-        self.free(code);
-        if let Some(first) = self.first(code) {
-            self.ready.insert(first.position, code.clone());
-        }
-    }
-
-    /// Forgets a delivery that is no longer owed, and makes the dossier's next one ready.
-    fn settle(&mut self, code: &DossierCode, sequence: u32) {
-        let Some(queue) = self.queues.get_mut(code) else { return };
-        let Some(place) = queue.iter().position(|queued| queued.sequence == sequence) else { return };
-        let settled = queue.remove(place).expect("it was found there");
-        self.loaded -= 1;
-        if queue.is_empty() {
-            self.queues.remove(code);
-        }
-        if place == 0 {
-            self.ready.remove(&settled.position);
-            self.release(code);
-        }
-    }
-
-    /// Gives back what was leased or held too long; returns how many leases expired.
-    fn sweep(&mut self, now: Instant) -> usize {
-        let over = self.ending().filter(|(_, busy)| busy.until <= now);
-        let over: Vec<(DossierCode, Hold)> = over.map(|(code, busy)| (code.clone(), busy.hold)).collect();
-        for (code, _) in &over {
-            self.release(code);
-        }
-        over.iter().filter(|(_, hold)| *hold != Hold::Declined).count()
-    }
-
-    fn next_sweep(&self) -> Option<Instant> {
-        self.ending().map(|(_, busy)| busy.until).min()
-    }
-
-    /// What ends by itself; an acknowledgement ends when it is written.
-    fn ending(&self) -> impl Iterator<Item = (&DossierCode, &Busy)> {
-        self.busy.iter().filter(|(_, busy)| !matches!(busy.hold, Hold::Settling(_)))
-    }
-}
-
 /// One open stream of one system, for one or more parties. Dropping it gives back what it holds.
 pub struct Session {
     engine: Engine,
     peer: Peer,
     stream: StreamId,
+    owner: Installation,
+    spool: Bytes,
+    /// Shared with what is being written for this stream.
+    in_use: Arc<InUse>,
     inboxes: Vec<Arc<Inbox>>,
     line: Arc<Line>,
     /// Whose turn it is among the parties, so that a busy one does not starve the others.
@@ -387,25 +301,33 @@ pub struct Session {
 }
 
 impl Engine {
-    /// Opens the inboxes of `parties` for `peer`, with credit for that many deliveries under way.
+    /// Opens the inboxes of some parties for an installation of `peer`. What it had taken over into another spool and not
+    /// handed over is owed again before it gets anything.
     ///
     /// # Errors
-    /// Those of [`Engine::authorize`], for the first party that is at fault; `OVERLOADED` when a party has too many streams.
-    pub fn open_inbox(&self, peer: &Peer, parties: &[PartyId], credit: u32) -> Result<Session, Refusal> {
+    /// Those of [`Engine::authorize`], for the first party that is at fault; `OVERLOADED` when a party has too many streams;
+    /// `INSTANCE_IN_USE` while the installation is connected with another spool; those of a commit.
+    pub async fn open_inbox(&self, peer: &Peer, opening: Opening<'_>) -> Result<Session, Refusal> {
+        let Opening { parties, credit, instance, spool } = opening;
         for party in parties {
             let _ = self.authorize(peer, party)?;
         }
         let inboxes = &self.inner.inboxes;
+        let owner = Installation { system: peer.system().to_owned(), instance: instance.to_owned() };
+        let in_use = Arc::new(inboxes.installations.enter(&owner, &spool)?);
+        if !spool.is_empty() {
+            for party in parties {
+                // A receiver that named no spool keeps what it has.
+                let lost = |holder: &Holder| !holder.spool.is_empty() && holder.spool != spool;
+                self.take_back(party, &owner, lost, &GivenBackWhy::SpoolReplaced).await?;
+            }
+        }
         let stream = StreamId(inboxes.streams.fetch_add(1, Ordering::Relaxed));
-        let line = Arc::new(Line { credit: Mutex::new(credit), ..Line::default() });
-        Ok(Session {
-            inboxes: inboxes.listen(parties, stream, &line)?,
-            engine: self.clone(),
-            peer: peer.clone(),
-            stream,
-            line,
-            turn: AtomicU64::new(0),
-        })
+        let line = Line { credit: Mutex::new(credit), system: owner.system.clone(), ..Line::default() };
+        let line = Arc::new(line);
+        let listening = inboxes.listen(parties, stream, &line)?;
+        let (engine, peer, turn) = (self.clone(), peer.clone(), AtomicU64::new(0));
+        Ok(Session { inboxes: listening, engine, peer, stream, owner, spool, in_use, line, turn })
     }
 
     /// What waits for `party`.
@@ -419,6 +341,20 @@ impl Engine {
         }
         let backlog = self.inner.store.backlog(party).await.map_err(read_failed)?;
         Ok((backlog, self.inner.inboxes.streams_of(party)))
+    }
+
+    /// Whether a dossier flows again when these are handed over, because it was parked for one of them.
+    async fn unparks(&self, acknowledgement: &Acknowledgement) -> Result<bool, Refusal> {
+        if acknowledgement.stage != Stage::HandedOver {
+            return Ok(false);
+        }
+        for (code, sequence) in &acknowledgement.deliveries {
+            let lane = self.inner.store.lane(&acknowledgement.party, code).await.map_err(read_failed)?;
+            if lane.parked == Some(*sequence) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
@@ -452,17 +388,42 @@ impl Session {
         let turn = turn.expect("smaller than the number of inboxes");
         for inbox in self.inboxes.iter().cycle().skip(turn).take(self.inboxes.len()) {
             inbox.refill(&self.engine).await?;
-            let until = Instant::now() + self.engine.inner.inboxes.lease;
-            let Some((code, queued)) = lock(&inbox.state).lease(self.stream, until) else { continue };
-            // Counted before reading, so that the lease and its credit are always one.
-            *lock(&self.line.credit) -= 1;
+            if let Some(delivery) = self.next_of(inbox).await? {
+                return Ok(Some(delivery));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next delivery of one inbox that this stream may have.
+    async fn next_of(&self, inbox: &Arc<Inbox>) -> Result<Option<Delivery>, Refusal> {
+        loop {
+            let until = Instant::now() + self.engine.inner.inboxes.policy.lease;
+            let (code, queued, generation) = {
+                let mut state = lock(&inbox.state);
+                let Some((code, queued)) = state.lease(self.stream, &self.owner, until) else { return Ok(None) };
+                // Counted before reading, so that the lease and its credit are always one.
+                *lock(&self.line.credit) -= 1;
+                (code, queued, state.generation())
+            };
             let lease = Leased { session: self, inbox, code: &code, sequence: queued.sequence, kept: false };
             let _ = self.engine.authorize(&self.peer, &inbox.party)?;
+            let lane = self.engine.inner.store.lane(&inbox.party, &code).await.map_err(read_failed)?;
+            if lane.parked.is_some_and(|from| from <= queued.sequence) {
+                lock(&inbox.state).forget(&code);
+                continue;
+            }
+            if let Some(holder) = lane.holder.filter(|holder| holder.installation != self.owner) {
+                let mut state = lock(&inbox.state);
+                state.put_aside(self.stream, (&code, queued.sequence), holder.installation, generation);
+                // Its holder may be waiting for just this.
+                state.wake();
+                continue;
+            }
             let delivery = self.read(&inbox.party, &code, queued).await?;
             lease.keep();
             return Ok(Some(delivery));
         }
-        Ok(None)
     }
 
     async fn read(&self, party: &PartyId, code: &DossierCode, queued: Queued) -> Result<Delivery, Refusal> {
@@ -490,13 +451,16 @@ impl Session {
 
     fn sweep(&self) {
         let now = Instant::now();
+        let policy = &self.engine.inner.inboxes.policy;
         for inbox in &self.inboxes {
             let mut state = lock(&inbox.state);
-            let expired = state.sweep(now);
+            let Swept { expired, hopeless } = state.sweep(policy, now, jitter());
             if expired > 0 {
                 tracing::warn!(party.id = %inbox.party, count = expired, "leases expired");
                 state.wake();
             }
+            drop(state);
+            self.park_hopeless(inbox, hopeless);
         }
     }
 
@@ -549,33 +513,23 @@ impl Session {
             party: inbox.party.clone(),
             stage,
             deliveries: names.iter().map(|name| (name.code.clone(), name.sequence)).collect(),
-            holder: Holder {
-                installation: Installation { system: self.peer.system().to_owned(), instance: MAIN.into() },
-                spool: bytes::Bytes::new(),
-            },
+            holder: Holder { installation: self.owner.clone(), spool: self.spool.clone() },
             at: machine_now(),
         };
-        let engine = self.engine.clone();
-        let settling =
-            Settling { engine: engine.clone(), inbox: Arc::clone(inbox), stream: self.stream, names, durable: false };
+        let (engine, inbox, stream) = (self.engine.clone(), Arc::clone(inbox), self.stream);
+        let in_use = Arc::clone(&self.in_use);
+        let settling = Settling { engine: engine.clone(), inbox, stream, names, durable: false, _in_use: in_use };
         let work = async move {
+            let unparks = engine.unparks(&acknowledgement).await?;
+            let party = acknowledgement.party.clone();
             let committed = engine.inner.store.commit(Commit::Acknowledgement(acknowledgement)).await;
             committed.map_err(|error| commit_failed(&error))?;
+            if unparks {
+                engine.inner.inboxes.reload(&party);
+            }
             Ok(settling.written())
         };
         self.engine.to_the_end(work)
-    }
-
-    /// Holds back deliveries the receiver cannot take now; they come again after a pause.
-    pub fn decline(&self, names: &[DeliveryName]) {
-        let until = Instant::now() + self.engine.inner.inboxes.decline_pause;
-        for inbox in &self.inboxes {
-            let mut state = lock(&inbox.state);
-            for name in names.iter().filter(|name| name.party == inbox.party) {
-                state.decline(self.stream, &name.code, name.sequence, until);
-            }
-        }
-        self.line.wake.notify_one();
     }
 
     /// Allows that many more deliveries under way.
@@ -626,6 +580,8 @@ struct Settling {
     stream: StreamId,
     names: Vec<DeliveryName>,
     durable: bool,
+    /// Until this is written, nobody comes with another spool.
+    _in_use: Arc<InUse>,
 }
 
 impl Settling {
@@ -639,6 +595,16 @@ impl Drop for Settling {
     fn drop(&mut self) {
         self.engine.inner.inboxes.settled(&self.inbox, self.stream, &self.names, self.durable);
     }
+}
+
+/// A fraction at random, for what should not happen at the same moment.
+fn jitter() -> f64 {
+    let mut random = [0; 4];
+    // Without randomness there is no jitter, which does no more harm than that.
+    if aws_lc_rs::rand::fill(&mut random).is_err() {
+        return 1.0;
+    }
+    f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX)
 }
 
 /// These locks only guard memory that is consistent between any two statements, and no holder panics by design; one

@@ -1,7 +1,7 @@
 //! The loops and use cases around the domain: who may speak, what is decided, what is told to whom.
 //!
 //! One file per step of a dossier's life: [`access`] (who speaks), [`intake`] (decide and commit), [`inbox`] (deliver
-//! until acknowledged), [`reading`] (how it stands), [`documents`], [`registry`] (the declared registry and its
+//! until acknowledged), [`parked`] (what waits for a person), [`reading`] (how it stands), [`documents`], [`registry`] (the declared registry and its
 //! versions), [`receipt`] (what the gateway signs). [`clock`] and [`lanes`] serve them.
 
 pub mod access;
@@ -10,6 +10,7 @@ pub mod documents;
 pub mod inbox;
 pub mod intake;
 pub mod lanes;
+pub mod parked;
 pub mod reading;
 pub mod receipt;
 pub mod registry;
@@ -18,7 +19,6 @@ pub mod registry;
 mod testing;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use lgsp_domain::decide::TimeBounds;
@@ -58,10 +58,8 @@ struct Inner {
 pub struct Settings {
     /// How far business time may lie ahead and back.
     pub time_bounds: TimeBounds,
-    /// How long a delivery may be under way before it is delivered again.
-    pub lease: Duration,
-    /// How long a declined delivery waits before it is delivered again.
-    pub decline_pause: Duration,
+    /// How long deliveries may be under way, and what happens when they fail.
+    pub deliveries: inbox::Policy,
     /// The largest document.
     pub document_bytes_max: u64,
 }
@@ -81,7 +79,7 @@ impl Engine {
         let registry = registry::in_force(store.as_ref()).await?;
         Ok(Self {
             inner: Arc::new(Inner {
-                inboxes: Inboxes::new(settings.lease, settings.decline_pause),
+                inboxes: Inboxes::new(settings.deliveries),
                 registry: ArcSwapOption::new(registry.map(Arc::new)),
                 lanes: Lanes::new(),
                 certificates: SeenCertificates::default(),

@@ -8,13 +8,14 @@ use std::time::{Duration, SystemTime};
 
 use lgsp_certs::{CertificateAuthority, Credentials, TlsFiles, Usage, VerifiedLeaf, server_name};
 use lgsp_domain::decide::TimeBounds;
-use lgsp_proto::types::Sha256Digest;
+use lgsp_proto::types::{DossierCode, Sha256Digest};
 use lgsp_proto::v1;
 use rustls::{ClientConnection, ServerConnection};
 
 use super::access::Peer;
 use super::clock::BusinessClock;
 use super::documents::Documents;
+use super::inbox::Policy;
 use super::receipt::ReceiptSigner;
 use super::{Engine, Settings};
 use crate::store::contract::sample;
@@ -51,8 +52,7 @@ impl House {
         let clock = BusinessClock::replay("2025-07-14T09:00:00+07:00".parse().unwrap());
         let settings = Settings {
             time_bounds: TimeBounds::default(),
-            lease: Duration::from_secs(60),
-            decline_pause: Duration::from_secs(60),
+            deliveries: Policy { pause: Duration::from_secs(60), ..Policy::default() },
             document_bytes_max: 64 << 20,
         };
         let engine = Engine::start(Arc::new(store), documents, signer, clock, settings).await.unwrap();
@@ -100,6 +100,15 @@ impl House {
         let (peer, base) = (self.peer("van-hanh"), self.engine.registry().unwrap().version());
         let actor = "van.hanh.1".parse().unwrap();
         self.engine.apply_registry(&peer, &OPERATOR.parse().unwrap(), &actor, files, base).await.unwrap();
+    }
+
+    /// Commits one more event of a dossier after `change`, as if it had been decided.
+    pub(super) async fn progress(&self, code: &DossierCode, change: impl FnOnce(&mut Admission)) {
+        let dossier = self.engine.inner.store.dossier(code).await.unwrap().unwrap();
+        let later = sample::at(1_000 + i64::from(dossier.sequence));
+        let mut admission = sample::admission(sample::progressed(&dossier, later));
+        change(&mut admission);
+        self.engine.inner.store.commit(Commit::Admission(Box::new(admission))).await.unwrap();
     }
 
     /// Commits the sample dossier `number` after `change`, as if it had been decided.

@@ -5,8 +5,10 @@ use std::collections::HashSet;
 use lgsp_proto::types::{ActorId, Alias, PartyId, Status};
 use lgsp_proto::{Refusal, v1};
 
-use super::{Fields, page};
-use crate::engine::inbox::DeliveryName;
+use bytes::Bytes;
+
+use super::{Fields, page, parked};
+use crate::engine::inbox::{Declined, DeliveryName};
 use crate::engine::reading::Matter;
 use crate::store::{Bodies, Cursor, ListQuery, Stage};
 
@@ -148,15 +150,29 @@ pub(crate) fn matter(request: &v1::ExplainRouteRequest) -> Result<(Asking, Matte
     fields.finish(read)
 }
 
-/// Reads the opening of an inbox stream: for whom, and with how much credit.
+/// How an inbox stream is opened.
+#[derive(Debug)]
+pub(crate) struct Open {
+    pub(crate) parties: Vec<PartyId>,
+    pub(crate) credit: u32,
+    pub(crate) instance: String,
+    pub(crate) spool: Bytes,
+}
+
+/// Reads the opening of an inbox stream: for whom, with how much credit, and into which spool.
 ///
 /// # Errors
 /// `FIELD_INVALID`.
-pub(crate) fn open(request: &v1::OpenInbox) -> Result<(Vec<PartyId>, u32), Refusal> {
+pub(crate) fn open(request: &v1::OpenInbox) -> Result<Open, Refusal> {
     let mut fields = Fields::default();
     let parties = parties(&mut fields, "open.parties", &request.parties);
     let credit = credit(&mut fields, "open.credit", request.credit);
-    let read = parties.zip(credit);
+    let spool = match request.spool.len() {
+        0 | 16 => Some(request.spool.clone()),
+        _ => fields.problem("open.spool", "is not 16 bytes"),
+    };
+    let instance = parked::instance(&mut fields, "open.instance", &request.instance);
+    let read = (|| Some(Open { parties: parties?, credit: credit?, instance: instance?.to_owned(), spool: spool? }))();
     fields.finish(read)
 }
 
@@ -197,15 +213,17 @@ pub(crate) fn acknowledge(request: &v1::Acknowledge) -> Result<(Stage, Vec<Deliv
 ///
 /// # Errors
 /// `FIELD_INVALID`.
-pub(crate) fn decline(request: &v1::Decline) -> Result<Vec<DeliveryName>, Refusal> {
+pub(crate) fn decline(request: &v1::Decline) -> Result<(Declined, Vec<DeliveryName>), Refusal> {
     let mut fields = Fields::default();
     let names = deliveries(&mut fields, "decline.deliveries", &request.deliveries);
-    // It goes into the log as it is, so it must be a word and nothing else.
-    let is_word = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
-    if request.reason.len() > 64 || !request.reason.chars().all(is_word) {
-        fields.problem::<()>("decline.reason", "is not a word of at most 64 of A-Z a-z 0-9 _ - .");
-    }
-    fields.finish(names)
+    let reason = parked::word(&mut fields, "decline.reason", &request.reason);
+    let kind = match v1::DeclineKind::try_from(request.kind) {
+        Ok(v1::DeclineKind::Unspecified) => Some(v1::DeclineKind::Transient),
+        Ok(kind) => Some(kind),
+        Err(_) => fields.problem("decline.kind", "is a value this version does not know"),
+    };
+    let read = (|| Some((Declined { kind: kind?, reason: reason?.to_owned() }, names?)))();
+    fields.finish(read)
 }
 
 fn deliveries(fields: &mut Fields, field: &str, refs: &[v1::DeliveryRef]) -> Option<Vec<DeliveryName>> {
@@ -234,6 +252,11 @@ fn parties(fields: &mut Fields, field: &str, names: &[String]) -> Option<Vec<Par
     if names.is_empty() {
         return fields.problem(field, "names none");
     }
+    some_parties(fields, field, names)
+}
+
+/// Parties, each named once; none at all is for the caller to understand.
+pub(super) fn some_parties(fields: &mut Fields, field: &str, names: &[String]) -> Option<Vec<PartyId>> {
     let mut seen = HashSet::new();
     fields.list(field, names, PARTIES_MAX, |fields, field, name| {
         let party: PartyId = fields.required(field, name)?;
@@ -297,7 +320,7 @@ mod tests {
         let decline = |reason: &str| {
             decline(&v1::Decline { deliveries: vec![named.clone()], reason: reason.into(), ..v1::Decline::default() })
         };
-        assert_eq!(decline("DISK_FULL").unwrap().len(), 1);
+        assert_eq!(decline("DISK_FULL").unwrap().1.len(), 1);
         assert_eq!(paths(&decline("bà Nguyễn Thị A không có mặt").unwrap_err()), ["decline.reason"]);
     }
 }

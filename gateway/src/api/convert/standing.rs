@@ -159,7 +159,7 @@ pub(crate) fn backlog(party: &PartyId, backlog: &Backlog, streams: usize) -> v1:
         taken_over: backlog.taken_over,
         oldest_admitted_at: oldest,
         streams: u32::try_from(streams).unwrap_or(u32::MAX),
-        parked: 0,
+        parked: backlog.parked_dossiers,
     }
 }
 

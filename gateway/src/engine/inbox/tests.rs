@@ -1,7 +1,12 @@
 //! An inbox and its streams.
 
+use std::time::Duration;
+
+use super::state::Hopeless;
 use super::*;
+use crate::engine::parked::{Decision, ParkedQuery};
 use crate::engine::testing::{BINH, House};
+use crate::store::{InboxPosition, MAIN, ParkedAction, Waiting};
 
 const ME: StreamId = StreamId(1);
 const OTHER: StreamId = StreamId(2);
@@ -18,9 +23,26 @@ fn state(deliveries: &[(u64, u32, u32)]) -> State {
     state
 }
 
-fn leased(state: &mut State, stream: StreamId) -> Option<(DossierCode, u32)> {
+fn installation(instance: &str) -> Installation {
+    Installation { system: "mot-cua-binh".into(), instance: instance.into() }
+}
+
+fn leased_by(state: &mut State, stream: StreamId, instance: &str) -> Option<(DossierCode, u32)> {
     let until = Instant::now() + Duration::from_secs(60);
-    state.lease(stream, until).map(|(code, queued)| (code, queued.sequence))
+    state.lease(stream, &installation(instance), until).map(|(code, queued)| (code, queued.sequence))
+}
+
+fn leased(state: &mut State, stream: StreamId) -> Option<(DossierCode, u32)> {
+    leased_by(state, stream, MAIN)
+}
+
+/// Looks at the clock so much later, twice: what has expired rests first, and then flows again.
+fn sweep(state: &mut State, later: u64) -> usize {
+    let policy = Policy::default();
+    let expired = state.sweep(&policy, Instant::now() + Duration::from_secs(later), 1.0).expired;
+    let rested = Instant::now() + Duration::from_secs(later) + policy.pause;
+    assert_eq!(state.sweep(&policy, rested, 1.0), Swept::default());
+    expired
 }
 
 #[tokio::test]
@@ -37,8 +59,7 @@ async fn a_dossiers_next_delivery_waits_for_the_one_before() {
 async fn a_stale_lease_cannot_acknowledge() {
     let mut state = state(&[(1, 1, 1)]);
     let _ = leased(&mut state, ME);
-    let later = Instant::now() + Duration::from_secs(120);
-    assert_eq!(state.sweep(later), 1);
+    assert_eq!(sweep(&mut state, 120), 1);
     assert_eq!(leased(&mut state, OTHER), Some((code(1), 1)));
     assert!(!state.begin_settling(ME, &code(1), 1));
     assert!(state.begin_settling(OTHER, &code(1), 1));
@@ -63,12 +84,12 @@ async fn a_stream_gets_its_credit_back_whoever_ends_its_lease() {
     state.settle(&code(1), 1);
     assert_eq!(*lock(&mine.credit), 1);
     let until = Instant::now() + Duration::from_secs(300);
-    state.decline(ME, &code(2), 1, until);
+    state.rest(ME, &code(2), 1, until);
     assert_eq!(*lock(&mine.credit), 2);
-    assert_eq!(state.sweep(Instant::now() + Duration::from_secs(120)), 1);
+    assert_eq!(sweep(&mut state, 120), 1);
     assert_eq!(*lock(&mine.credit), 3);
     // Declined, it cost nothing any more, and what was given back belongs to nobody.
-    assert_eq!(state.sweep(until), 0);
+    assert_eq!(sweep(&mut state, 300), 0);
     assert_eq!((*lock(&mine.credit), *lock(&others.credit)), (3, 0));
 }
 
@@ -78,7 +99,7 @@ fn listen(inboxes: &Inboxes, party: &PartyId, stream: StreamId) -> Arc<Inbox> {
 
 #[test]
 fn a_party_with_too_many_streams_gets_no_more_and_loses_none() {
-    let inboxes = Inboxes::new(Duration::from_secs(60), Duration::from_secs(60));
+    let inboxes = Inboxes::new(Policy::default());
     let (full, free): (PartyId, PartyId) = ("H57.101".parse().unwrap(), "H57.102".parse().unwrap());
     let streams: Vec<Arc<Inbox>> = (0..64).map(|number| listen(&inboxes, &full, StreamId(number))).collect();
     let both = [free.clone(), full.clone()];
@@ -91,7 +112,7 @@ fn a_party_with_too_many_streams_gets_no_more_and_loses_none() {
 
 #[tokio::test]
 async fn what_is_being_acknowledged_goes_to_nobody_else_until_that_is_written() {
-    let inboxes = Inboxes::new(Duration::from_secs(60), Duration::from_secs(60));
+    let inboxes = Inboxes::new(Policy::default());
     let party: PartyId = "H57.101".parse().unwrap();
     let name = DeliveryName { party: party.clone(), code: code(1), sequence: 1 };
     let waiting = || Waiting { position: InboxPosition(1), code: code(1), sequence: 1 };
@@ -102,7 +123,7 @@ async fn what_is_being_acknowledged_goes_to_nobody_else_until_that_is_written() 
         assert!(lock(&inbox.state).begin_settling(ME, &code(1), 1));
         inboxes.leave(&inbox, ME);
         let next = listen(&inboxes, &party, OTHER);
-        assert_eq!(lock(&next.state).sweep(Instant::now() + Duration::from_secs(120)), 0);
+        assert_eq!(sweep(&mut lock(&next.state), 120), 0);
         assert_eq!(leased(&mut lock(&next.state), OTHER), None, "it is on its way to the disk");
         inboxes.settled(&inbox, ME, std::slice::from_ref(&name), durable);
         let again = leased(&mut lock(&next.state), OTHER);
@@ -114,7 +135,7 @@ async fn what_is_being_acknowledged_goes_to_nobody_else_until_that_is_written() 
 
 #[tokio::test]
 async fn a_late_acknowledgement_lets_go_of_no_later_inbox() {
-    let inboxes = Inboxes::new(Duration::from_secs(60), Duration::from_secs(60));
+    let inboxes = Inboxes::new(Policy::default());
     let party: PartyId = "H57.101".parse().unwrap();
     let name = DeliveryName { party: party.clone(), code: code(1), sequence: 1 };
     // Handing over needs no lease, so nothing keeps the first inbox.
@@ -131,7 +152,7 @@ async fn what_is_given_back_keeps_its_place_and_counts_its_attempts() {
     let _ = leased(&mut state, ME);
     state.release(&code(1));
     let until = Instant::now() + Duration::from_secs(60);
-    let (again, queued) = state.lease(ME, until).unwrap();
+    let (again, queued) = state.lease(ME, &installation(MAIN), until).unwrap();
     assert_eq!((again, queued.attempts), (code(1), 2));
 }
 
@@ -143,7 +164,7 @@ async fn a_stream_gets_and_takes_over_nothing_more_once_its_system_may_not_act_f
         house.admit(number, |admission| admission.event.recipients = vec![binh.clone()]).await;
     }
     let peer = house.peer("mot-cua-binh");
-    let stream = house.engine.open_inbox(&peer, std::slice::from_ref(&binh), 8).unwrap();
+    let stream = open(&house, &peer, &binh, 8, MAIN, b"").await.unwrap();
     let first = stream.next().await.unwrap().recorded.event;
     house.change_registry("systems.toml", "acts_for = [\"H99.102\"]", "acts_for = [\"H99.104\"]").await;
 
@@ -162,8 +183,8 @@ async fn a_stream_that_ends_while_its_acknowledgement_is_written_keeps_nothing_f
         house.admit(number, |admission| admission.event.recipients = vec![binh.clone()]).await;
     }
     let peer = house.peer("mot-cua-binh");
-    let open = || house.engine.open_inbox(&peer, std::slice::from_ref(&binh), 1).unwrap();
-    let (stream, next) = (open(), open());
+    let stream = open(&house, &peer, &binh, 1, MAIN, b"").await.unwrap();
+    let next = open(&house, &peer, &binh, 1, MAIN, b"").await.unwrap();
     let code: DossierCode = stream.next().await.unwrap().recorded.event.dossier_code.parse().unwrap();
     let name = DeliveryName { party: binh.clone(), code: code.clone(), sequence: 1 };
     {
@@ -181,4 +202,276 @@ async fn a_stream_that_ends_while_its_acknowledgement_is_written_keeps_nothing_f
     assert_ne!(other.recorded.event.dossier_code, code.as_str());
     house.engine.stop().await;
     assert!(lock(&next.inboxes[0].state).queues.keys().all(|owed| *owed != code));
+}
+
+async fn open(
+    house: &House,
+    peer: &Peer,
+    party: &PartyId,
+    credit: u32,
+    instance: &str,
+    spool: &'static [u8],
+) -> Result<Session, Refusal> {
+    let opening = Opening { parties: std::slice::from_ref(party), credit, instance, spool: Bytes::from_static(spool) };
+    house.engine.open_inbox(peer, opening).await
+}
+
+/// A house in which dossiers 1 to `count` wait for Bình, and the system that acts for it.
+async fn waiting_for_binh(count: u32) -> (House, Peer, PartyId) {
+    let house = House::open().await;
+    let binh: PartyId = BINH.parse().unwrap();
+    for number in 1..=count {
+        house.admit(number, |admission| admission.event.recipients = vec![binh.clone()]).await;
+    }
+    let peer = house.peer("mot-cua-binh");
+    (house, peer, binh)
+}
+
+impl House {
+    /// Tells Bình of one more event of the dossier.
+    async fn tell_binh_more(&self, number: u32) {
+        let binh: PartyId = BINH.parse().unwrap();
+        let code = crate::store::contract::sample::code(number);
+        self.progress(&code, |admission| admission.event.recipients = vec![binh.clone()]).await;
+        self.engine.inner.inboxes.arrived(&[binh]);
+    }
+}
+
+fn named(delivery: &Delivery) -> (u32, u32) {
+    (delivery.dossier.code.number(), delivery.recorded.event.sequence)
+}
+
+fn name(delivery: &Delivery) -> DeliveryName {
+    let (code, sequence) = (delivery.dossier.code.clone(), delivery.recorded.event.sequence);
+    DeliveryName { party: delivery.party.clone(), code, sequence }
+}
+
+/// The next one, which must be there without anything else having to happen.
+async fn next(stream: &Session) -> Delivery {
+    tokio::time::timeout(Duration::from_secs(20), stream.next()).await.expect("something flows").unwrap()
+}
+
+/// Whether nothing flows, whatever is known by now.
+async fn is_quiet(stream: &Session) -> bool {
+    stream.try_next().await.unwrap().is_none()
+}
+
+async fn take_over(stream: &Session, delivery: &Delivery) {
+    let names = vec![name(delivery)];
+    assert_eq!(stream.acknowledge(Stage::TakenOver, names.clone()).await.unwrap(), names);
+}
+
+fn declined(kind: lgsp_proto::v1::DeclineKind) -> Declined {
+    Declined { kind, reason: "AGENCY_REFUSED".into() }
+}
+
+#[tokio::test]
+async fn a_dossier_stays_with_the_installation_that_took_it_over_until_that_has_handed_it_over() {
+    let (house, peer, binh) = waiting_for_binh(2).await;
+    let one = open(&house, &peer, &binh, 8, "one", b"spool of one....").await.unwrap();
+    let first = next(&one).await;
+    assert_eq!(named(&first), (1, 1));
+    take_over(&one, &first).await;
+    drop(one);
+    house.tell_binh_more(1).await;
+    let two = open(&house, &peer, &binh, 8, "two", b"spool of two....").await.unwrap();
+    // The other dossier is free; this one's next event is not for it.
+    assert_eq!(named(&next(&two).await), (2, 1));
+    assert!(is_quiet(&two).await);
+    let one = open(&house, &peer, &binh, 8, "one", b"spool of one....").await.unwrap();
+    let second = next(&one).await;
+    assert_eq!((named(&second), second.attempt), ((1, 2), 1));
+    drop(one);
+    assert!(is_quiet(&two).await);
+    // Once the agency has what was taken over, whoever is there gets the rest; a hand-over may be told on any stream.
+    two.acknowledge(Stage::HandedOver, vec![name(&first)]).await.unwrap();
+    assert_eq!(named(&next(&two).await), (1, 2));
+}
+
+#[tokio::test]
+async fn a_replaced_spool_gets_everything_that_was_not_handed_over_in_order_and_nothing_else() {
+    let (house, peer, binh) = waiting_for_binh(4).await;
+    house.tell_binh_more(1).await;
+    let old = open(&house, &peer, &binh, 8, MAIN, b"an old spool....").await.unwrap();
+    let elsewhere = open(&house, &peer, &binh, 1, "elsewhere", b"another spool...").await.unwrap();
+    let kept = next(&elsewhere).await;
+    assert_eq!(named(&kept), (1, 1));
+    take_over(&elsewhere, &kept).await;
+    let (a, b, c) = (next(&old).await, next(&old).await, next(&old).await);
+    assert_eq!([named(&a), named(&b), named(&c)], [(2, 1), (3, 1), (4, 1)]);
+    for delivery in [&a, &b, &c] {
+        take_over(&old, delivery).await;
+    }
+    house.tell_binh_more(2).await;
+    let more = next(&old).await;
+    assert_eq!(named(&more), (2, 2));
+    take_over(&old, &more).await;
+    old.acknowledge(Stage::HandedOver, vec![name(&b)]).await.unwrap();
+
+    let refused = open(&house, &peer, &binh, 8, MAIN, b"a new spool.....").await.err().unwrap();
+    assert_eq!(refused.reason(), Reason::InstanceInUse, "the old one is still there");
+    drop(old);
+    let new = open(&house, &peer, &binh, 8, MAIN, b"a new spool.....").await.unwrap();
+    let mut again = Vec::new();
+    for _ in 0..2 {
+        let delivery = next(&new).await;
+        take_over(&new, &delivery).await;
+        again.push(named(&delivery));
+    }
+    let third = next(&new).await;
+    take_over(&new, &third).await;
+    again.push(named(&third));
+    assert_eq!(again, [(2, 1), (2, 2), (4, 1)]);
+    assert!(is_quiet(&new).await);
+    // The same spool again gets nothing again.
+    drop(new);
+    let same = open(&house, &peer, &binh, 8, MAIN, b"a new spool.....").await.unwrap();
+    assert!(is_quiet(&same).await);
+}
+
+#[tokio::test]
+async fn a_delivery_refused_for_good_parks_its_dossier_and_no_other() {
+    let (house, peer, binh) = waiting_for_binh(3).await;
+    house.tell_binh_more(1).await;
+    let stream = open(&house, &peer, &binh, 1, MAIN, b"").await.unwrap();
+    let first = next(&stream).await;
+    stream.decline(&declined(lgsp_proto::v1::DeclineKind::Permanent), &[name(&first)]).await.unwrap();
+    for number in [2, 3] {
+        let delivery = next(&stream).await;
+        assert_eq!(named(&delivery), (number, 1));
+        take_over(&stream, &delivery).await;
+    }
+    assert!(is_quiet(&stream).await);
+    let backlog = house.engine.store().backlog(&binh).await.unwrap();
+    assert_eq!((backlog.waiting, backlog.parked_dossiers, backlog.parked_deliveries), (0, 1, 2));
+
+    let query = ParkedQuery { parties: vec![], dossier: None, limit: 9, after: None };
+    let page = house.engine.parked(&peer, &binh, &query).await.unwrap();
+    let parked = &page.dossiers[0].standing;
+    assert_eq!((parked.parked.reason.as_str(), parked.parked.attempts, parked.waiting), ("AGENCY_REFUSED", 1, 2));
+    // A person has it tried again: the stream that was there all the time gets it, and what follows.
+    let decision = Decision {
+        actor: "clerk.1".parse().unwrap(),
+        party: binh.clone(),
+        code: first.dossier.code.clone(),
+        sequence: 1,
+        action: ParkedAction::Retry,
+        why: "repaired".into(),
+    };
+    assert_eq!(house.engine.handle_parked(&peer, &binh, decision.clone()).await.unwrap(), 2);
+    let twice = house.engine.handle_parked(&peer, &binh, decision).await.unwrap_err();
+    assert_eq!(twice.reason(), Reason::ParkedNotFound);
+    for sequence in [1, 2] {
+        let delivery = next(&stream).await;
+        assert_eq!(named(&delivery), (1, sequence));
+        take_over(&stream, &delivery).await;
+    }
+}
+
+#[tokio::test]
+async fn a_holder_that_gives_a_delivery_back_gives_back_the_later_ones_and_they_are_parked_in_order() {
+    let (house, peer, binh) = waiting_for_binh(2).await;
+    house.tell_binh_more(1).await;
+    let stream = open(&house, &peer, &binh, 8, MAIN, b"a spool.........").await.unwrap();
+    let (first, other) = (next(&stream).await, next(&stream).await);
+    take_over(&stream, &first).await;
+    let second = next(&stream).await;
+    assert_eq!((named(&second), named(&other)), ((1, 2), (2, 1)));
+    take_over(&stream, &second).await;
+    stream.decline(&declined(lgsp_proto::v1::DeclineKind::Permanent), &[name(&first)]).await.unwrap();
+    let backlog = house.engine.store().backlog(&binh).await.unwrap();
+    assert_eq!((backlog.waiting, backlog.taken_over, backlog.parked_deliveries), (1, 0, 2));
+    // Said again, because the answer was lost, it changes nothing.
+    stream.decline(&declined(lgsp_proto::v1::DeclineKind::Permanent), &[name(&first)]).await.unwrap();
+    assert!(is_quiet(&stream).await);
+    take_over(&stream, &other).await;
+    let decision = Decision {
+        actor: "clerk.1".parse().unwrap(),
+        party: binh.clone(),
+        code: first.dossier.code.clone(),
+        sequence: 1,
+        action: ParkedAction::Skip,
+        why: "on paper".into(),
+    };
+    assert_eq!(house.engine.handle_parked(&peer, &binh, decision).await.unwrap(), 1);
+    assert_eq!(named(&next(&stream).await), (1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rests_grow_between_failures_until_the_dossier_is_parked() {
+    let (policy, now) = (Policy { attempts: 4, ..Policy::default() }, Instant::now());
+    let mut state = state(&[(1, 1, 1), (2, 1, 2)]);
+    let mut at = now;
+    for (failures, rest) in [(1, 5), (2, 10), (3, 20)] {
+        let until = at + policy.lease;
+        assert!(state.lease(ME, &installation(MAIN), until).is_some(), "after {failures} failures");
+        assert_eq!(state.sweep(&policy, until, 1.0), Swept { expired: 1, hopeless: vec![] });
+        at = until + Duration::from_secs(rest);
+        assert_eq!(state.next_sweep(), Some(at), "after {failures} failures");
+        let _ = state.sweep(&policy, at - Duration::from_millis(1), 1.0);
+        assert_eq!(leased(&mut state, ME), None);
+        let _ = state.sweep(&policy, at, 1.0);
+    }
+    let until = at + policy.lease;
+    let _ = state.lease(ME, &installation(MAIN), until);
+    let hopeless = Hopeless { code: code(1), sequence: 1, failures: 4, stream: ME };
+    assert_eq!(state.sweep(&policy, until, 1.0), Swept { expired: 1, hopeless: vec![hopeless] });
+    assert_eq!(leased(&mut state, ME), None, "nobody gets it while that is written");
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_only_busy_is_never_the_reason_for_parking() {
+    let policy = Policy { attempts: 1, ..Policy::default() };
+    let mut state = state(&[(1, 1, 1)]);
+    let now = Instant::now();
+    for _ in 0..50 {
+        assert_eq!(leased(&mut state, ME), Some((code(1), 1)));
+        state.rest(ME, &code(1), 1, now);
+        assert_eq!(state.sweep(&policy, now, 1.0), Swept::default());
+    }
+}
+
+#[tokio::test]
+async fn what_others_hold_never_fills_the_window_and_comes_back_unless_it_changed_meanwhile() {
+    let mut state = State::new();
+    for number in 1..=WINDOW as u32 {
+        state.load(Waiting { position: InboxPosition(number.into()), code: code(number), sequence: 2 });
+    }
+    assert!(!state.wants_more());
+    for number in 1..=WINDOW as u32 {
+        assert_eq!(leased(&mut state, ME), Some((code(number), 2)));
+        let generation = state.generation();
+        state.put_aside(ME, (&code(number), 2), installation("other"), generation);
+    }
+    assert!(state.wants_more());
+    assert_eq!(leased(&mut state, ME), None);
+    assert_eq!(
+        leased_by(&mut state, OTHER, "other"),
+        Some((code(1), 2)),
+        "for its holder it is there, the oldest first"
+    );
+    state.look_again(&code(7));
+    assert_eq!(leased(&mut state, ME), Some((code(7), 2)));
+    // What was looked up before something changed is looked up again.
+    let before = state.generation();
+    state.look_again(&code(8));
+    state.put_aside(ME, (&code(7), 2), installation("other"), before);
+    assert_eq!(leased(&mut state, ME), Some((code(7), 2)));
+}
+
+#[tokio::test]
+async fn what_comes_back_is_read_again_in_order_and_what_is_under_way_stays_so() {
+    let mut state = state(&[(5, 1, 2), (6, 2, 1), (7, 3, 1), (8, 3, 2)]);
+    assert_eq!(leased(&mut state, ME), Some((code(1), 2)));
+    state.settle(&code(1), 2);
+    assert_eq!(leased(&mut state, ME), Some((code(2), 1)));
+    state.reload();
+    assert!(state.wants_more() && state.loaded_to.is_none());
+    for (position, number, sequence) in [(4, 1, 1), (5, 1, 2), (6, 2, 1), (7, 3, 1), (8, 3, 2)] {
+        state.load(Waiting { position: InboxPosition(position), code: code(number), sequence });
+    }
+    assert_eq!(leased(&mut state, OTHER), Some((code(1), 1)));
+    assert_eq!(leased(&mut state, OTHER), Some((code(3), 1)));
+    assert_eq!(leased(&mut state, OTHER), None, "the second one is with the first stream");
+    assert!(state.begin_settling(ME, &code(2), 1));
 }
