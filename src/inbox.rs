@@ -20,14 +20,15 @@ use crate::table::Table;
 
 const EXAMPLES: &str = "\
 A dossier is parked for one party when a delivery to it was refused for good, or failed too often. Its later deliveries to that
-party wait with it; everything else flows on.
+party wait with it; everything else flows on. Retry delivers the failed one again, skip counts it as handed over:
+  lgsp inbox retry H57.101-250714-0001 --party H57.101 --why 'the agency has repaired its system' --profile operator.toml
+  lgsp inbox skip H57.101-250714-0001 --party H57.101 --why 'handed over on paper' --profile operator.toml
 
+Examples:
   lgsp inbox list --profile operator.toml
-  lgsp inbox list --party H57.102 --json --profile authority.toml
+  lgsp inbox list --party H57.102 --json --profile desk.toml
   lgsp inbox show H57.101-250714-0001 --profile operator.toml
-  lgsp inbox retry H57.101-250714-0001 --party H57.102 --why 'the agency has repaired its system' --profile operator.toml
-  lgsp inbox skip H57.101-250714-0001 --party H57.102 --why 'handed over on paper' --profile operator.toml
-  lgsp inbox release --party H57.102 --system mot-cua-hue --why DISK_LOST --profile operator.toml";
+  lgsp inbox release --party H57.102 --system mot-cua-hue --instance old --why DISK_LOST --profile operator.toml";
 
 /// What waits for a person: list, show, retry, skip, release.
 #[derive(Args, Debug)]

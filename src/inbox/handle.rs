@@ -28,7 +28,7 @@ pub(super) struct Handle {
     /// The dossier's code, or one of its aliases.
     code: String,
     /// The party it is parked for.
-    #[arg(long, value_name = "PARTY")]
+    #[arg(id = "inbox", long = "party", value_name = "PARTY")]
     party: PartyId,
     /// Why; 1 to 500 characters, kept sealed with the dossier.
     #[arg(long, value_name = "TEXT")]

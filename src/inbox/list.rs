@@ -18,7 +18,7 @@ const PAGE: u32 = 200;
 #[derive(Args, Debug)]
 pub(super) struct List {
     /// Only those parked for this party; all that may be seen if not given. May be given several times.
-    #[arg(long, value_name = "PARTY")]
+    #[arg(id = "inbox", long = "party", value_name = "PARTY")]
     party: Vec<PartyId>,
     /// At most so many.
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
@@ -52,9 +52,7 @@ impl List {
             json!({ "parked": parked.iter().map(super::json_of).collect::<Value>(), "next_page_token": next })
         };
         let none = || lang.pick("Không có hồ sơ nào bị dừng giao\n", "No dossier is parked\n").to_owned();
-        self.output.print(json, || {
-            if parked.is_empty() { none() } else { super::table(&parked, lang).to_string() }
-        })?;
+        self.output.print(json, || if parked.is_empty() { none() } else { super::table(&parked, lang).to_string() })?;
         if !next.is_empty() && !self.output.json {
             eprintln!("{}", lang.pick("Còn nữa: thêm", "There are more: add").to_owned() + " --page-token " + &next);
         }

@@ -18,7 +18,7 @@ use crate::profile::Connection;
 #[derive(Args, Debug)]
 pub(super) struct Release {
     /// Whose deliveries.
-    #[arg(long, value_name = "PARTY")]
+    #[arg(id = "inbox", long = "party", value_name = "PARTY")]
     party: PartyId,
     /// The system that had them, by the name in its certificate.
     #[arg(long, value_name = "SYSTEM")]

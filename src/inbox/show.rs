@@ -19,7 +19,7 @@ pub(super) struct Show {
     /// The dossier's code, or one of its aliases.
     code: String,
     /// Only as far as it concerns this party.
-    #[arg(long, value_name = "PARTY")]
+    #[arg(id = "inbox", long = "party", value_name = "PARTY")]
     party: Vec<PartyId>,
     #[command(flatten)]
     output: Output,

@@ -252,7 +252,7 @@ async fn a_party_that_fetches_can_refuse_a_delivery() {
     // It is not there to be refused, or acknowledged, once more.
     assert_eq!(
         adapter.post("/v1/inbox/refuse", "unused", &refuse("WRONG_AUTHORITY")).await.status,
-        StatusCode::CONFLICT
+        StatusCode::UNPROCESSABLE_ENTITY
     );
 }
 
