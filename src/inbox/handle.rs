@@ -47,7 +47,7 @@ impl Handle {
         let Some(parked) = answer.dossiers.into_iter().next() else {
             let refusal = Refusal::new(Reason::ParkedNotFound).detail("dossier_code", &self.code);
             let refused = CallError::from_status(refusal.detail("party", &self.party).to_status());
-            return Err(Failure::of_call(refused, link.gateway(), None).into());
+            return Err(Failure::of_call(refused, link.gateway(), None));
         };
         let named = parked.r#ref.context("the gateway answered without the delivery's name")?;
         let (kind, done) = match action {
