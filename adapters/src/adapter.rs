@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::serve::ListenerExt as _;
@@ -121,13 +121,15 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
     for (place, url) in webhooks.iter().enumerate() {
         let at_once = config.webhook.at_once;
         let webhook = Webhook::new(url, config.webhook.timeout, at_once.get());
-        let hand_over = Arc::new(HandOver { spool: spool.clone(), place, webhook });
+        let (spool, attempts, blamed) = (spool.clone(), config.webhook.attempts.get(), Mutex::default());
+        let hand_over = Arc::new(HandOver { spool, place, webhook, attempts, blamed });
         parts.spawn(pump::run(hand_over, at_once, exchange.backoff, stopping.clone()));
     }
     let receive = Receive {
         spool: spool.clone(),
         link,
         parties: config.parties.clone(),
+        instance: config.exchange.instance.clone(),
         credit: exchange.credit,
         backoff: exchange.backoff,
     };

@@ -1,7 +1,8 @@
 //! Carries deliveries and outcomes on to the agency's own system by webhook: in order per dossier, dossiers side by side,
 //! again until it says that it has them.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use lgsp_journal::Position;
 use lgsp_proto::v1;
@@ -14,13 +15,17 @@ use crate::problem::Problem;
 use crate::pump::{Verdict, Work};
 use crate::spool::{CallId, DeliveryId, Outcome, Parcel, RecordError, Spool, Stage, Standing};
 use crate::trace::TraceParent;
-use crate::webhook::{NotTaken, Webhook};
+use crate::webhook::{Blame, NotTaken, Webhook};
 
 /// Carries what belongs to one place.
 pub(crate) struct HandOver {
     pub(crate) spool: Arc<Spool>,
     pub(crate) place: usize,
     pub(crate) webhook: Webhook,
+    /// After so many answers that blame a delivery, it goes back to the gateway.
+    pub(crate) attempts: u32,
+    /// How often that was answered, by delivery.
+    pub(crate) blamed: Mutex<HashMap<Position, u32>>,
 }
 
 /// A message about to be posted.
@@ -67,6 +72,11 @@ impl Work for HandOver {
         match posted {
             Ok(()) => Verdict::Done,
             Err(error) => {
+                if let (Parcel::Delivery(position), NotCarried::NotTaken(error)) = (&job.item, &error)
+                    && let Some((reason, permanent)) = self.judge(*position, error)
+                {
+                    return self.give_back(*position, reason, permanent).await;
+                }
                 if job.attempt.is_power_of_two() && job.attempt > 2 {
                     tracing::warn!(lane = %job.lane, job.attempt, %error, "still not handed over");
                 }
@@ -94,8 +104,8 @@ impl HandOver {
     async fn delivery(&self, position: Position, attempt: u32) -> Result<(), NotCarried> {
         let delivery = self.spool.delivery(position)?;
         let id = DeliveryId::from(delivery.r#ref.as_ref().unwrap_or(&v1::DeliveryRef::default()));
-        if !matches!(self.spool.stage(&id), Some(Stage::TakenOver(_))) {
-            // The agency's system has fetched it meanwhile.
+        if self.spool.stage(&id) != Some(Stage::TakenOver(position)) {
+            // The agency's system has fetched it meanwhile, or it has gone back to the gateway.
             return Ok(());
         }
         let event = delivery.event.as_ref().and_then(|recorded| recorded.event.as_ref());
@@ -105,7 +115,39 @@ impl HandOver {
             body: to_json(&DeliveryJson::new(delivery, Some(attempt))),
         };
         self.post(message).await?;
+        self.blamed.lock().unwrap_or_else(PoisonError::into_inner).remove(&position);
         self.spool.handed_over(&id).await.map_err(|_| NotCarried::Broken)
+    }
+
+    /// Whether an answer is reason enough to give the delivery back, and whether for good.
+    fn judge(&self, position: Position, error: &NotTaken) -> Option<(&'static str, bool)> {
+        let mut blamed = self.blamed.lock().unwrap_or_else(PoisonError::into_inner);
+        let judged = match error.blames() {
+            Blame::Line => None,
+            Blame::ThisForGood => Some(("AGENCY_REFUSED", true)),
+            Blame::This => {
+                let times = blamed.entry(position).or_default();
+                *times += 1;
+                (*times >= self.attempts).then_some(("AGENCY_FAILING", false))
+            }
+        };
+        if judged.is_some() {
+            blamed.remove(&position);
+        }
+        judged
+    }
+
+    /// Gives a delivery back to the gateway, and with it the later ones of its dossier: they must not overtake it.
+    async fn give_back(&self, position: Position, reason: &'static str, permanent: bool) -> Verdict {
+        let Ok(delivery) = self.spool.delivery(position) else { return Verdict::Again };
+        let id = DeliveryId::from(&delivery.r#ref.unwrap_or_default());
+        tracing::warn!(
+            party.id = %id.party, dossier.code = %id.dossier, id.sequence, reason, "a delivery goes back to the gateway"
+        );
+        match self.spool.give_back(&id, reason, permanent).await {
+            Ok(()) => Verdict::Done,
+            Err(_) => Verdict::Again,
+        }
     }
 
     async fn outcome(&self, id: &CallId, attempt: u32) -> Result<(), NotCarried> {

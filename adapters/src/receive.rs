@@ -10,7 +10,9 @@ use lgsp_journal::Position;
 use lgsp_proto::types::PartyId;
 use lgsp_proto::v1::inbox_request::Request as Up;
 use lgsp_proto::v1::inbox_response::Response as Down;
-use lgsp_proto::v1::{Acknowledge, AcknowledgeStage, Decline, DeliveryRef, InboxRequest, InboxResponse, OpenInbox};
+use lgsp_proto::v1::{
+    Acknowledge, AcknowledgeStage, Decline, DeclineKind, DeliveryRef, InboxRequest, InboxResponse, OpenInbox,
+};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
@@ -19,7 +21,7 @@ use tonic::{Status, Streaming};
 
 use crate::backoff::Backoff;
 use crate::link::Link;
-use crate::spool::{DeliveryId, Spool, Stage, TakeOverError};
+use crate::spool::{DeliveryId, Returned, Spool, Stage, TakeOverError};
 
 /// The most names in one acknowledgement that the gateway takes.
 const MAX_NAMES: usize = 1024;
@@ -35,6 +37,8 @@ pub(crate) struct Receive {
     pub(crate) spool: Arc<Spool>,
     pub(crate) link: Link,
     pub(crate) parties: Vec<PartyId>,
+    /// Which of the system's installations this is.
+    pub(crate) instance: String,
     /// Deliveries that may be under way at one time.
     pub(crate) credit: u32,
     pub(crate) backoff: Backoff,
@@ -43,9 +47,16 @@ pub(crate) struct Receive {
 /// What became of a delivery that came.
 enum Taken {
     Here(DeliveryRef, AcknowledgeStage),
-    Declined(DeliveryRef, &'static str),
+    Declined(Declined),
     /// There is nothing to tell the gateway.
     Nothing,
+}
+
+/// What is not taken, or goes back.
+struct Declined {
+    name: DeliveryRef,
+    reason: Arc<str>,
+    kind: DeclineKind,
 }
 
 impl Receive {
@@ -78,7 +89,8 @@ impl Receive {
     async fn stream(&self, failures: &mut u32) -> Result<(), Status> {
         let (sender, requests) = mpsc::channel(8);
         let parties = self.parties.iter().map(|party| party.as_str().to_owned()).collect();
-        let open = OpenInbox { parties, credit: self.credit, ..OpenInbox::default() };
+        let spool = self.spool.identity().to_vec().into();
+        let open = OpenInbox { parties, credit: self.credit, spool, instance: self.instance.clone() };
         // There is room: nothing was sent before.
         let _ = sender.send(InboxRequest { request: Some(Up::Open(open)) }).await;
         let request = self.link.stream_request(ReceiverStream::new(requests), None);
@@ -90,6 +102,7 @@ impl Receive {
         loop {
             changes.mark_unchanged();
             outbox.take_handed_over(&self.spool);
+            outbox.take_returned(&self.spool);
             tokio::select! {
                 message = deliveries.message(), if taking.len() < most_under_way(self.credit) => match message? {
                     Some(InboxResponse { response: Some(Down::Delivery(delivery)) }) => {
@@ -116,12 +129,26 @@ impl Receive {
                         }
                     }
                     Some(InboxResponse { response: Some(Down::Opened(_)) }) => *failures = 0,
-                    Some(InboxResponse { response: Some(Down::Declined(_)) | None }) => {}
+                    Some(InboxResponse { response: Some(Down::Declined(declined)) }) => {
+                        for id in declined.deliveries.iter().map(DeliveryId::from) {
+                            let spool = self.spool.clone();
+                            taking.spawn(async move {
+                                let _ = spool.given_back(&id).await;
+                                Taken::Nothing
+                            });
+                        }
+                    }
+                    Some(InboxResponse { response: None }) => {}
                     None => return Ok(()),
                 },
                 Some(taken) = taking.join_next() => match taken {
-                    Ok(Taken::Here(name, stage)) => outbox.push(name, stage),
-                    Ok(Taken::Declined(name, reason)) => outbox.declined.push_back((name, reason)),
+                    Ok(Taken::Here(name, stage)) => {
+                        // It may have gone back meanwhile, and then it must not be acknowledged any more.
+                        if self.spool.stage(&DeliveryId::from(&name)).is_some() {
+                            outbox.push(name, stage);
+                        }
+                    }
+                    Ok(Taken::Declined(declined)) => outbox.declined.push_back(declined),
                     Ok(Taken::Nothing) | Err(_) => {}
                 },
                 room = sender.reserve(), if !outbox.is_empty() => match room {
@@ -150,14 +177,27 @@ fn taken(name: DeliveryRef, stage: Result<Stage, TakeOverError>) -> Taken {
         Ok(Stage::TakenOver(_) | Stage::Reserved) => Taken::Here(name, AcknowledgeStage::TakenOver),
         // It came again after it was handed over: the gateway missed the news.
         Ok(Stage::HandedOver { .. }) => Taken::Here(name, AcknowledgeStage::HandedOver),
-        Err(TakeOverError::Full) => Taken::Declined(name, "SPOOL_FULL"),
-        Err(TakeOverError::Disk(_)) => Taken::Declined(name, "SPOOL_DISK_FULL"),
+        Err(TakeOverError::Full) => declined(name, "SPOOL_FULL", DeclineKind::Busy),
+        Err(TakeOverError::Disk(_)) => declined(name, "SPOOL_DISK_FULL", DeclineKind::Busy),
         Err(TakeOverError::TooLarge) => {
             tracing::error!(dossier.code = name.dossier_code, name.sequence, "a delivery does not fit into the spool");
-            Taken::Declined(name, "TOO_LARGE")
+            declined(name, "TOO_LARGE", DeclineKind::Permanent)
         }
+        // The gateway missed that this one goes back, or sent the next one before it knew.
+        Err(TakeOverError::Returning(returned)) if DeliveryId::from(&name) == returned.id => {
+            Taken::Declined(Declined { name, reason: returned.reason.clone(), kind: kind_of(&returned) })
+        }
+        Err(TakeOverError::Returning(_)) => declined(name, "EARLIER_ONE_RETURNED", DeclineKind::Busy),
         Err(TakeOverError::Nameless | TakeOverError::Broken(_)) => Taken::Nothing,
     }
+}
+
+fn declined(name: DeliveryRef, reason: &str, kind: DeclineKind) -> Taken {
+    Taken::Declined(Declined { name, reason: reason.into(), kind })
+}
+
+fn kind_of(returned: &Returned) -> DeclineKind {
+    if returned.permanent { DeclineKind::Permanent } else { DeclineKind::Transient }
 }
 
 /// What the gateway is to be told.
@@ -165,9 +205,11 @@ fn taken(name: DeliveryRef, stage: Result<Stage, TakeOverError>) -> Taken {
 struct Outbox {
     taken_over: VecDeque<DeliveryRef>,
     handed_over: VecDeque<DeliveryRef>,
-    declined: VecDeque<(DeliveryRef, &'static str)>,
+    declined: VecDeque<Declined>,
     /// Up to which hand-over this stream has been told.
     told: Position,
+    /// Up to which return it has been told.
+    told_returned: Position,
 }
 
 impl Outbox {
@@ -193,6 +235,15 @@ impl Outbox {
         }
     }
 
+    /// Takes what goes back since the last time.
+    fn take_returned(&mut self, spool: &Spool) {
+        for returned in spool.returned(self.told_returned) {
+            self.told_returned = returned.position;
+            let (name, kind) = (DeliveryRef::from(&returned.id), kind_of(&returned));
+            self.declined.push_back(Declined { name, reason: returned.reason, kind });
+        }
+    }
+
     /// The next message. What was taken over goes first: a dossier's next delivery waits for it.
     fn next(&mut self) -> Option<Up> {
         let drain = |names: &mut VecDeque<DeliveryRef>| names.drain(..names.len().min(MAX_NAMES)).collect::<Vec<_>>();
@@ -204,7 +255,7 @@ impl Outbox {
             let stage = AcknowledgeStage::HandedOver as i32;
             return Some(Up::Acknowledge(Acknowledge { stage, deliveries: drain(&mut self.handed_over) }));
         }
-        let (name, reason) = self.declined.pop_front()?;
-        Some(Up::Decline(Decline { deliveries: vec![name], reason: reason.to_owned(), ..Decline::default() }))
+        let Declined { name, reason, kind } = self.declined.pop_front()?;
+        Some(Up::Decline(Decline { deliveries: vec![name], reason: reason.to_string(), kind: kind.into() }))
     }
 }

@@ -55,6 +55,31 @@ pub(crate) enum NotTaken {
     Status(StatusCode),
 }
 
+/// What a failure is about.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Blame {
+    /// The line, the agency's system as a whole, or how it is set up: nothing is wrong with the message.
+    Line,
+    /// This message, as far as we know; it may be taken later.
+    This,
+    /// This message, and it will never be taken as it is.
+    ThisForGood,
+}
+
+impl NotTaken {
+    /// What it is about. Answers of proxies, of logins and of an address that leads nowhere say nothing of the message (RFC
+    /// 9110, section 15; RFC 6585; RFC 8470).
+    pub(crate) fn blames(self) -> Blame {
+        let NotTaken::Status(status) = self else { return Blame::Line };
+        match status.as_u16() {
+            400 | 413 | 415 | 422 => Blame::ThisForGood,
+            401 | 403 | 404 | 405 | 408 | 425 | 429 | 502 | 503 | 504 => Blame::Line,
+            400..=599 => Blame::This,
+            _ => Blame::Line,
+        }
+    }
+}
+
 impl FromStr for WebhookUrl {
     type Err = BadWebhookUrl;
 
@@ -132,6 +157,23 @@ impl Webhook {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_an_answer_about_the_message_is_held_against_it() {
+        let blames = |status| NotTaken::Status(StatusCode::from_u16(status).unwrap()).blames();
+        for status in [400, 413, 415, 422] {
+            assert_eq!(blames(status), Blame::ThisForGood, "{status}");
+        }
+        for status in [301, 401, 403, 404, 405, 408, 425, 429, 502, 503, 504] {
+            assert_eq!(blames(status), Blame::Line, "{status}");
+        }
+        for status in [402, 409, 410, 423, 500, 501, 507] {
+            assert_eq!(blames(status), Blame::This, "{status}");
+        }
+        for error in [NotTaken::Unreachable, NotTaken::BrokenOff, NotTaken::TimedOut] {
+            assert_eq!(error.blames(), Blame::Line);
+        }
+    }
 
     #[test]
     fn a_webhook_is_plain_http_to_some_host() {

@@ -167,6 +167,21 @@ impl Inbox for Limit {
     async fn backlog(&self, _: Request<v1::BacklogRequest>) -> Result<Response<v1::BacklogResponse>, Status> {
         Err(Status::unimplemented("not measured"))
     }
+
+    async fn parked(&self, _: Request<v1::ParkedRequest>) -> Result<Response<v1::ParkedResponse>, Status> {
+        Err(Status::unimplemented("not measured"))
+    }
+
+    async fn handle_parked(
+        &self,
+        _: Request<v1::HandleParkedRequest>,
+    ) -> Result<Response<v1::HandleParkedResponse>, Status> {
+        Err(Status::unimplemented("not measured"))
+    }
+
+    async fn release(&self, _: Request<v1::ReleaseRequest>) -> Result<Response<v1::ReleaseResponse>, Status> {
+        Err(Status::unimplemented("not measured"))
+    }
 }
 
 fn says(answer: Answer) -> v1::InboxResponse {

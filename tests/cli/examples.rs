@@ -57,6 +57,7 @@ fn every_example_of_the_help_texts_does_what_it_says() {
     let lines = examples(&help("dossier"));
     let (offline, online): (Vec<_>, Vec<_>) = lines.iter().partition(|line| line.contains("--data"));
     online.into_iter().for_each(|line| drop(run(line)));
+    examples(&help("inbox")).iter().for_each(|line| drop(run(line)));
 
     assert!(gateway.stop().success());
     offline.into_iter().for_each(|line| drop(run(line)));

@@ -32,6 +32,8 @@ struct Books {
     told: watch::Sender<Vec<Value>>,
     /// Out of order: every webhook gets an error, and nothing is booked.
     down: AtomicBool,
+    /// Every webhook is refused for good, and nothing is booked.
+    refuses: AtomicBool,
 }
 
 impl Agency {
@@ -54,6 +56,11 @@ impl Agency {
     /// Takes the agency's software down, or brings it back.
     pub(crate) fn set_down(&self, down: bool) {
         self.books.down.store(down, Ordering::SeqCst);
+    }
+
+    /// Has the agency's software refuse everything for good, or not any more.
+    pub(crate) fn refuse(&self, refuses: bool) {
+        self.books.refuses.store(refuses, Ordering::SeqCst);
     }
 
     /// One call to the adapter, in the party's name.
@@ -153,6 +160,9 @@ impl Agency {
 async fn take(State(books): State<Arc<Books>>, body: Bytes) -> StatusCode {
     if books.down.load(Ordering::SeqCst) {
         return StatusCode::SERVICE_UNAVAILABLE;
+    }
+    if books.refuses.load(Ordering::SeqCst) {
+        return StatusCode::UNPROCESSABLE_ENTITY;
     }
     let hook = serde_json::from_slice(&body).unwrap();
     books.told.send_modify(|told| told.push(hook));

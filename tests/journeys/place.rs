@@ -115,6 +115,42 @@ impl Place {
         serde_json::from_str(&report).unwrap()
     }
 
+    /// Writes a connection profile, and gives its name.
+    pub(crate) fn profile(&self, name: &str, system: &str, party: &str, gateway: SocketAddr) -> String {
+        let TlsFiles { certificate, key, bundle } = self.certificate(system);
+        let profile = format!(
+            "gateway = \"https://{gateway}\"\ncertificate = {certificate:?}\nkey = {key:?}\nbundle = {bundle:?}\n\
+             party = \"{party}\"\nactor = \"clerk-1\"\n"
+        );
+        self.write(name, &profile);
+        name.to_owned()
+    }
+
+    /// What a command answers in JSON.
+    pub(crate) async fn ask(&self, words: &[&str]) -> Value {
+        let ended = within("a command", self.lgsp(words).output()).await.unwrap();
+        assert!(ended.status.success(), "{words:?}: {}", String::from_utf8_lossy(&ended.stderr));
+        serde_json::from_slice(&ended.stdout).unwrap()
+    }
+
+    /// What a command answers in JSON, unless it is refused.
+    pub(crate) async fn tried(&self, words: &[&str]) -> Option<Value> {
+        let ended = within("a command", self.lgsp(words).output()).await.unwrap();
+        ended.status.success().then(|| serde_json::from_slice(&ended.stdout).unwrap())
+    }
+
+    /// What a command says that must be refused.
+    pub(crate) async fn refused(&self, words: &[&str]) -> String {
+        let ended = within("a command", self.lgsp(words).output()).await.unwrap();
+        assert_eq!(ended.status.code(), Some(3), "{words:?}: {}", String::from_utf8_lossy(&ended.stderr));
+        String::from_utf8(ended.stderr).unwrap()
+    }
+
+    /// The disk of a system's adapter is gone, with all that was on it.
+    pub(crate) fn lose_spool(&self, system: &str) {
+        fs::remove_dir_all(self.path(&format!("spool-{system}"))).unwrap();
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }

@@ -8,7 +8,7 @@ mod raw;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -92,11 +92,16 @@ pub struct Webhook {
     pub timeout: Duration,
     /// Posts to one URL at one time.
     pub at_once: NonZeroUsize,
+    /// After so many answers that blame a delivery, and not the line, it goes back to the gateway.
+    pub attempts: NonZeroU32,
 }
 
 /// What goes to the gateway and comes from it, `[exchange]`.
 #[derive(Clone, Debug)]
 pub struct Exchange {
+    /// Which of the system's installations this is. Each has a spool of its own, so each needs a name of its own; "main" for
+    /// the only one.
+    pub instance: String,
     /// Calls under way at one time.
     pub at_once: NonZeroUsize,
     /// Deliveries under way at one time.
@@ -289,8 +294,12 @@ fn webhook(raw: &mut Raw, acted_for: Option<&[PartyId]>) -> Option<Webhook> {
             (_, Err(error)) => section.problem(&key, error, remedy),
         }
     }
+    let attempts = section.or("attempts", NonZeroU32::new(20).expect("it is not zero"), |number: u64| {
+        let attempts = u32::try_from(number).ok().and_then(NonZeroU32::new);
+        attempts.filter(|attempts| attempts.get() <= 10_000).ok_or("is not between 1 and 10000")
+    });
     raw.finish(section);
-    Some(Webhook { url: url?, parties, timeout: timeout?, at_once: at_once? })
+    Some(Webhook { url: url?, parties, timeout: timeout?, at_once: at_once?, attempts: attempts? })
 }
 
 fn exchange(raw: &mut Raw) -> Option<Exchange> {
@@ -303,8 +312,18 @@ fn exchange(raw: &mut Raw) -> Option<Exchange> {
     });
     let first = section.or("backoff_first_ms", defaults.first, millis);
     let limit = section.or("backoff_limit_ms", defaults.limit, millis);
+    let instance = section.or("instance", "main".to_owned(), |name: String| {
+        let is_word = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+        let is_name = (1..=64).contains(&name.len()) && name.chars().all(is_word);
+        if is_name { Ok(name) } else { Err("is not a name of 1 to 64 of A-Z a-z 0-9 _ - .") }
+    });
     raw.finish(section);
-    Some(Exchange { at_once: at_once?, credit: credit?, backoff: Backoff { first: first?, limit: limit? } })
+    Some(Exchange {
+        at_once: at_once?,
+        credit: credit?,
+        instance: instance?,
+        backoff: Backoff { first: first?, limit: limit? },
+    })
 }
 
 fn parties(texts: Vec<String>) -> Result<Vec<PartyId>, String> {

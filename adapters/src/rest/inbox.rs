@@ -52,6 +52,21 @@ struct DeliveryNameJson {
     sequence: u32,
 }
 
+/// Which deliveries the agency's system will not take, and why.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RefuseJson {
+    deliveries: Vec<DeliveryNameJson>,
+    /// A stable word; no personal data.
+    reason: String,
+}
+
+/// The same again: they go back, durably.
+#[derive(Serialize)]
+struct RefusedJson {
+    refused: Vec<DeliveryNameJson>,
+}
+
 /// The same again: they are marked, durably.
 #[derive(Serialize)]
 struct AcknowledgedJson {
@@ -101,21 +116,8 @@ pub(super) async fn acknowledge(
 ) -> Result<Response, Problem> {
     let party = Caller::party(&api, &headers)?;
     let AckJson { deliveries } = read_json(body).await?;
-    let id = |name: &DeliveryNameJson| DeliveryId {
-        party: party.as_str().into(),
-        dossier: name.dossier_code.as_str().into(),
-        sequence: name.sequence,
-    };
-    // All are looked at before any is marked, so that a refusal means that nothing was.
-    let mut unknown = Refusal::new(Reason::DeliveryUnknown);
-    for (number, name) in deliveries.iter().enumerate() {
-        if !matches!(api.spool.stage(&id(name)), Some(Stage::TakenOver(_) | Stage::HandedOver { .. })) {
-            unknown = unknown.field(format!("deliveries[{number}]"), "is not in this party's inbox");
-        }
-    }
-    if !unknown.violations().is_empty() {
-        return Err(unknown.into());
-    }
+    check_pending(&api, &party, &deliveries, |stage| matches!(stage, Stage::TakenOver(_) | Stage::HandedOver { .. }))?;
+    let id = |name: &DeliveryNameJson| delivery_id(&party, name);
     // Side by side, so that they share syncs.
     let mut marking = JoinSet::new();
     for id in deliveries.iter().map(id) {
@@ -130,4 +132,46 @@ pub(super) async fn acknowledge(
         }
     }
     Ok(json(StatusCode::OK, &AcknowledgedJson { acknowledged: deliveries }))
+}
+
+/// `POST /v1/inbox/refuse`: the agency's system will not take these as they are. They go back to the gateway, with all later
+/// ones of their dossiers, and wait there for a person. Durable when answered.
+pub(super) async fn refuse(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+    let party = Caller::party(&api, &headers)?;
+    let RefuseJson { deliveries, reason } = read_json(body).await?;
+    let is_word = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    if !(1..=64).contains(&reason.len()) || !reason.chars().all(is_word) {
+        let what = "is not a word of 1 to 64 of A-Z a-z 0-9 _ - .";
+        return Err(Refusal::new(Reason::FieldInvalid).field("reason", what).into());
+    }
+    check_pending(&api, &party, &deliveries, |stage| matches!(stage, Stage::TakenOver(_)))?;
+    for id in deliveries.iter().map(|name| delivery_id(&party, name)) {
+        let (spool, reason) = (api.spool.clone(), reason.clone());
+        // To its end, even if the caller goes away: what was begun keeps the dossier's next deliveries out.
+        let returned = tokio::spawn(async move { spool.give_back(&id, &reason, true).await }).await;
+        if !matches!(returned, Ok(Ok(()))) {
+            return Err(Problem::from(Reason::ReadOnly).with_detail("the spool cannot write any more"));
+        }
+    }
+    Ok(json(StatusCode::OK, &RefusedJson { refused: deliveries }))
+}
+
+fn delivery_id(party: &PartyId, name: &DeliveryNameJson) -> DeliveryId {
+    DeliveryId { party: party.as_str().into(), dossier: name.dossier_code.as_str().into(), sequence: name.sequence }
+}
+
+/// All are looked at before anything is done about any, so that a refusal means that nothing was.
+fn check_pending(
+    api: &Api,
+    party: &PartyId,
+    deliveries: &[DeliveryNameJson],
+    is_fine: impl Fn(Stage) -> bool,
+) -> Result<(), Problem> {
+    let mut unknown = Refusal::new(Reason::DeliveryUnknown);
+    for (number, name) in deliveries.iter().enumerate() {
+        if !api.spool.stage(&delivery_id(party, name)).is_some_and(&is_fine) {
+            unknown = unknown.field(format!("deliveries[{number}]"), "is not in this party's inbox");
+        }
+    }
+    if unknown.violations().is_empty() { Ok(()) } else { Err(unknown.into()) }
 }

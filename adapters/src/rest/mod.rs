@@ -81,6 +81,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/v1/route", get(dossiers::route))
         .route("/v1/inbox", get(inbox::fetch))
         .route("/v1/inbox/ack", post(inbox::acknowledge))
+        .route("/v1/inbox/refuse", post(inbox::refuse))
         .route("/status", get(status::status))
         .fallback(async || Problem::from(LocalReason::ResourceNotFound))
         .method_not_allowed_fallback(async || Problem::from(LocalReason::MethodNotAllowed))

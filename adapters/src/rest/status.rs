@@ -74,6 +74,8 @@ struct IncomingJson {
     oldest_seconds: Option<u64>,
     /// Handed over, and the gateway does not know it yet.
     unconfirmed: usize,
+    /// Dossiers of which something goes back to the gateway, and it does not know it yet.
+    returned: usize,
 }
 
 /// `GET /healthz`: 200 while the adapter can keep its promises. A line that is down is no reason to restart it.
@@ -111,6 +113,7 @@ pub(super) async fn status(State(api): State<Arc<Api>>) -> Response {
             not_handed_over: counts.not_handed_over,
             oldest_seconds: counts.oldest_not_handed_over_ms.map(seconds_since),
             unconfirmed: counts.unconfirmed,
+            returned: counts.returned,
         },
         writable: !api.spool.broken().is_cancelled(),
         disk: DiskJson::of(&api),

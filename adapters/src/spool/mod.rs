@@ -37,7 +37,7 @@ pub(crate) use records::call_id;
 use replay::{read, replay, restate};
 use seal::SpoolKey;
 pub use seal::SpoolKeyError;
-pub(crate) use state::{CallId, CallKind, DeliveryId, Parcel, Stage};
+pub(crate) use state::{CallId, CallKind, DeliveryId, Parcel, Returned, Stage};
 use state::{Change, Progress, State};
 
 /// What may be on its way to the disk at one time, in KiB. Whoever comes when that is used up waits.
@@ -136,7 +136,7 @@ pub(crate) enum QueueError {
 }
 
 /// Why a delivery was not taken over. It must not be acknowledged.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum TakeOverError {
     /// Too many deliveries wait for the agency's own system.
     #[error("too many deliveries wait for the agency's own system")]
@@ -150,6 +150,9 @@ pub(crate) enum TakeOverError {
     /// It does not fit into a record.
     #[error("the delivery is longer than a record of the spool")]
     TooLarge,
+    /// It, or an earlier one of its dossier, goes back to the gateway.
+    #[error("the dossier's deliveries go back to the gateway")]
+    Returning(Box<Returned>),
     /// The disk failed.
     #[error(transparent)]
     Broken(#[from] Broken),
@@ -210,6 +213,7 @@ pub(crate) struct Counts {
     pub(crate) not_handed_over: usize,
     pub(crate) oldest_not_handed_over_ms: Option<i64>,
     pub(crate) unconfirmed: usize,
+    pub(crate) returned: usize,
 }
 
 /// See the module.
@@ -552,6 +556,9 @@ impl Spool {
         }
         let is_new = {
             let mut state = self.shared.state();
+            if let Some(returned) = state.returned.get(&(id.party.clone(), id.dossier.clone())) {
+                return Err(TakeOverError::Returning(Box::new(returned.clone())));
+            }
             let is_new = !state.deliveries.contains_key(&id);
             if is_new && state.pending.len() + state.arriving >= self.max_incoming {
                 return Err(TakeOverError::Full);
@@ -650,6 +657,74 @@ impl Spool {
         self.write(Kind::Confirmed(stored::Confirmed { party, dossier_code, sequence: id.sequence })).await.map(drop)
     }
 
+    /// Gives a delivery back to the gateway, with all later ones of its dossier that are here: durable when this returns, and
+    /// told to the gateway until it knows. What is not here any more is not given back.
+    ///
+    /// # Errors
+    /// [`Broken`]; it is handed over, or given back, after the restart.
+    pub(crate) async fn give_back(&self, id: &DeliveryId, reason: &str, permanent: bool) -> Result<(), Broken> {
+        if !self.shared.state().begin_returning(id, &reason.into(), permanent) {
+            return Ok(());
+        }
+        // What was being taken over before this began comes before it in the journal, and so goes back with it.
+        let mut changes = self.changes();
+        loop {
+            changes.mark_unchanged();
+            if !self.shared.state().is_arriving(id) {
+                break;
+            }
+            // The sender lives as long as the spool.
+            let _ = changes.changed().await;
+        }
+        self.write_returned(id, reason, permanent, false).await
+    }
+
+    /// Notes that the gateway knows what was given back: from now on it may be taken over anew.
+    ///
+    /// # Errors
+    /// [`Broken`]; the gateway will be told again, which is safe.
+    pub(crate) async fn given_back(&self, id: &DeliveryId) -> Result<(), Broken> {
+        let known = self.shared.state().returned.get(&(id.party.clone(), id.dossier.clone())).cloned();
+        match known {
+            Some(known) if known.id == *id && known.position != Position::ORIGIN => {
+                self.write_returned(id, &known.reason, known.permanent, true).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn write_returned(
+        &self,
+        id: &DeliveryId,
+        reason: &str,
+        permanent: bool,
+        given_back: bool,
+    ) -> Result<(), Broken> {
+        let record = stored::Returned {
+            party: id.party.to_string(),
+            dossier_code: id.dossier.to_string(),
+            sequence: id.sequence,
+            reason: reason.to_owned(),
+            permanent,
+            given_back,
+            at_unix_ms: now_ms(),
+        };
+        self.write(Kind::Returned(record)).await.map(drop)
+    }
+
+    /// What goes back since `after` and the gateway does not know of, in the order in which it was recorded.
+    pub(crate) fn returned(&self, after: Position) -> Vec<Returned> {
+        let state = self.shared.state();
+        let mut later: Vec<_> = state.returned.values().filter(|returned| returned.position > after).cloned().collect();
+        later.sort_unstable_by_key(|returned| returned.position);
+        later
+    }
+
+    /// The spool's own identity, chosen at random when it was made.
+    pub(crate) fn identity(&self) -> [u8; 16] {
+        self.reader.journal().0
+    }
+
     /// What the operator wants to know.
     pub(crate) fn counts(&self) -> Counts {
         let state = self.shared.state();
@@ -665,6 +740,7 @@ impl Spool {
             not_handed_over: state.pending.len(),
             oldest_not_handed_over_ms: state.pending.first_key_value().map(|(_, pending)| pending.at_ms),
             unconfirmed: state.unconfirmed.len(),
+            returned: state.returned.len(),
         }
     }
 

@@ -59,7 +59,13 @@ pub(crate) fn change(record: &stored::SpoolRecord) -> Result<Change, Unknown> {
             Change::Confirmed { id: delivery_id(&confirmed.party, &confirmed.dossier_code, confirmed.sequence) }
         }
         Kind::Restated(_) => Change::Restated,
-        Kind::Returned(_) | Kind::BlockLeased(_) | Kind::ExceptionHandled(_) | Kind::EpochSeen(_) => {
+        Kind::Returned(returned) => Change::Returned {
+            id: delivery_id(&returned.party, &returned.dossier_code, returned.sequence),
+            reason: returned.reason.as_str().into(),
+            permanent: returned.permanent,
+            given_back: returned.given_back,
+        },
+        Kind::BlockLeased(_) | Kind::ExceptionHandled(_) | Kind::EpochSeen(_) => {
             return Err(Unknown);
         }
     })

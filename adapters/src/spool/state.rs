@@ -66,6 +66,13 @@ pub(crate) enum Change {
     Confirmed {
         id: DeliveryId,
     },
+    /// Given back to the gateway, with all later ones of its dossier that are here; `given_back` when the gateway knows.
+    Returned {
+        id: DeliveryId,
+        reason: Arc<str>,
+        permanent: bool,
+        given_back: bool,
+    },
     /// Only meaningful at the start, where it says how far back to read.
     Restated,
 }
@@ -106,6 +113,16 @@ pub(crate) enum Stage {
     HandedOver { position: Position, at_ms: i64, confirmed: Option<Position> },
 }
 
+/// A delivery that goes back to the gateway. Until that knows, nothing later of the dossier is taken over.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Returned {
+    pub(crate) id: DeliveryId,
+    /// Where that is recorded; [`Position::ORIGIN`] while it is not durable.
+    pub(crate) position: Position,
+    pub(crate) reason: Arc<str>,
+    pub(crate) permanent: bool,
+}
+
 /// A delivery that the agency's own system does not have yet.
 #[derive(Clone, Debug)]
 pub(crate) struct Pending {
@@ -134,6 +151,8 @@ pub(crate) struct State {
     pub(crate) pending: BTreeMap<Position, Pending>,
     /// Being taken over just now.
     pub(crate) arriving: usize,
+    /// What goes back to the gateway, by party and dossier, until the gateway knows.
+    pub(crate) returned: HashMap<(Arc<str>, Arc<str>), Returned>,
     /// Handed over, and the gateway does not know it yet.
     pub(crate) unconfirmed: BTreeMap<Position, DeliveryId>,
     /// To which place things are carried for each party; a party without one fetches.
@@ -227,8 +246,51 @@ impl State {
                 self.unconfirmed.remove(handed_over);
                 confirmed.replace(position).is_none()
             }
+            Change::Returned { id, reason, permanent, given_back: false } => {
+                let of_dossier = (id.party.clone(), id.dossier.clone());
+                if self.returned.get(&of_dossier).is_some_and(|known| known.position != Position::ORIGIN) {
+                    return false;
+                }
+                let goes = |other: &DeliveryId| {
+                    (&other.party, &other.dossier) == (&id.party, &id.dossier) && other.sequence >= id.sequence
+                };
+                let deliveries = &mut self.deliveries;
+                self.pending.retain(|_, pending| {
+                    let goes = goes(&pending.id);
+                    if goes {
+                        deliveries.remove(&pending.id);
+                    }
+                    !goes
+                });
+                let (id, reason) = (id.clone(), reason.clone());
+                self.returned.insert(of_dossier, Returned { id, position, reason, permanent: *permanent });
+                true
+            }
+            Change::Returned { id, given_back: true, .. } => {
+                self.returned.remove(&(id.party.clone(), id.dossier.clone())).is_some()
+            }
             Change::Restated => false,
         }
+    }
+
+    /// Keeps everything later of a dossier from being taken over while a delivery of it is given back. False when it is not
+    /// here to be given back, or that has begun already.
+    pub(crate) fn begin_returning(&mut self, id: &DeliveryId, reason: &Arc<str>, permanent: bool) -> bool {
+        let of_dossier = (id.party.clone(), id.dossier.clone());
+        if !matches!(self.deliveries.get(id), Some(Stage::TakenOver(_))) || self.returned.contains_key(&of_dossier) {
+            return false;
+        }
+        let (id, position, reason) = (id.clone(), Position::ORIGIN, reason.clone());
+        self.returned.insert(of_dossier, Returned { id, position, reason, permanent });
+        true
+    }
+
+    /// Whether a delivery of the dossier is being taken over just now.
+    pub(crate) fn is_arriving(&self, id: &DeliveryId) -> bool {
+        let is = |(other, stage): (&DeliveryId, &Stage)| {
+            *stage == Stage::Reserved && other.party == id.party && other.dossier == id.dossier
+        };
+        self.arriving > 0 && self.deliveries.iter().any(is)
     }
 
     /// Keeps a place for a call that is being made durable.
@@ -273,7 +335,11 @@ impl State {
             }
             Change::Answered { id, .. } => self.carry_outcome(id),
             Change::TakenOver { id, .. } => self.carry_delivery(position, &id.clone()),
-            Change::HandedOver { .. } | Change::Told { .. } | Change::Confirmed { .. } | Change::Restated => {}
+            Change::HandedOver { .. }
+            | Change::Told { .. }
+            | Change::Confirmed { .. }
+            | Change::Returned { .. }
+            | Change::Restated => {}
         }
     }
 
@@ -321,6 +387,7 @@ impl State {
             }
         }
         needed.extend(self.pending.keys());
+        needed.extend(self.returned.values().map(|returned| returned.position));
         for stage in self.deliveries.values() {
             if let Stage::HandedOver { position, confirmed, .. } = stage
                 && !stage.is_forgettable(forget_before_ms)

@@ -390,3 +390,55 @@ async fn what_was_answered_survives_a_power_cut() {
         assert_eq!(spool.pending("H57.101", 10).len(), 1);
     }
 }
+
+fn delivery_named(dossier: &str, sequence: u32) -> DeliveryId {
+    DeliveryId { party: "H57.101".into(), dossier: dossier.into(), sequence }
+}
+
+#[tokio::test]
+async fn what_goes_back_takes_the_later_ones_along_and_is_told_until_the_gateway_knows_over_any_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = delivery_named("D-1", 1);
+    {
+        let spool = open(folder.path());
+        for (dossier, sequence) in [("D-1", 1), ("D-2", 1), ("D-1", 2)] {
+            take_over(&spool, &delivery(dossier, sequence)).await.unwrap();
+        }
+        spool.give_back(&first, "AGENCY_REFUSED", true).await.unwrap();
+    }
+    for restate_after in [100, 0] {
+        let spool = Spool::open(&Options { restate_after, ..options(folder.path()) }).unwrap();
+        let [returned] = &spool.returned(Position::ORIGIN)[..] else { panic!("one goes back") };
+        assert_eq!((&returned.id, &*returned.reason, returned.permanent), (&first, "AGENCY_REFUSED", true));
+        assert_eq!(spool.pending("H57.101", 9).len(), 1, "only the other dossier is left");
+        for sequence in [1, 2, 3] {
+            let refused = take_over(&spool, &delivery("D-1", sequence)).await;
+            assert!(matches!(refused, Err(TakeOverError::Returning(_))), "{refused:?}");
+        }
+    }
+    {
+        let spool = open(folder.path());
+        spool.given_back(&first).await.unwrap();
+    }
+    let spool = open(folder.path());
+    assert_eq!(spool.returned(Position::ORIGIN), []);
+    for sequence in [1, 2] {
+        assert!(matches!(take_over(&spool, &delivery("D-1", sequence)).await, Ok(Stage::TakenOver(_))));
+    }
+    assert_eq!(spool.pending("H57.101", 9).len(), 3);
+}
+
+#[tokio::test]
+async fn what_is_being_taken_over_while_an_earlier_one_goes_back_goes_back_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path());
+    take_over(&spool, &delivery("D-1", 1)).await.unwrap();
+    let (one, two) = (delivery_named("D-1", 1), delivery("D-1", 2));
+    // It has its place in the journal, and nobody waits for its sync yet.
+    let taking = spool.take_over(&two).await.unwrap();
+    let (returned, taken) = tokio::join!(spool.give_back(&one, "AGENCY_REFUSED", true), taking);
+    returned.unwrap();
+    drop(taken);
+    assert_eq!(spool.pending("H57.101", 9), []);
+    assert!(matches!(take_over(&spool, &two).await, Err(TakeOverError::Returning(_))));
+}

@@ -3,8 +3,10 @@
 use http::StatusCode;
 use lgsp_proto::Reason;
 use lgsp_proto::v1::AcknowledgeStage::{HandedOver, TakenOver};
+use lgsp_proto::v1::DeclineKind;
 use serde_json::json;
 
+use crate::support::gateway::Declined;
 use crate::support::{Adapter, Answer, OTHER_PARTY, PARTY, World, until};
 
 fn id(dossier: &str, sequence: u32) -> String {
@@ -52,7 +54,7 @@ async fn one_dossier_that_does_not_get_through_holds_up_no_other_and_keeps_its_o
 async fn an_agency_that_fails_gets_it_again_until_it_takes_it() {
     let world = World::new().await;
     let _adapter = world.pushing_adapter().await;
-    let refusals = [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::BAD_REQUEST, StatusCode::SERVICE_UNAVAILABLE];
+    let refusals = [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::NOT_FOUND, StatusCode::SERVICE_UNAVAILABLE];
     world.agency.answer(&id("A-1", 1), &refusals);
     world.gateway.deliver("A-1", 1);
     world.gateway.deliver("A-1", 2);
@@ -161,14 +163,101 @@ async fn a_full_spool_declines_and_goes_on_when_there_is_room() {
     for dossier in ["A-1", "B-1", "C-1"] {
         world.gateway.deliver(dossier, 1);
     }
-    let declined = until(async || world.gateway.declined().first().cloned()).await;
-    assert_eq!((declined.0.dossier_code.as_str(), declined.1.as_str()), ("C-1", "SPOOL_FULL"));
+    assert_eq!(world.gateway.hears_no(1).await, [declined("C-1/1", "SPOOL_FULL", DeclineKind::Busy)]);
     assert_eq!(world.gateway.hears(TakenOver, 2).await.len(), 2);
 
     let ack = json!({"deliveries": [{"dossier_code": "A-1", "sequence": 1}]});
     adapter.post("/v1/inbox/ack", "unused", &ack).await;
     world.gateway.deliver("C-1", 1);
     assert_eq!(world.gateway.hears(TakenOver, 3).await[2], "C-1/1");
+}
+
+#[tokio::test]
+async fn a_stream_names_the_installation_and_its_spool() {
+    let world = World::new().await;
+    let adapter = Adapter::start(world.config("exchange.instance = \"hue-2\"")).await;
+    let opened = until(async || world.gateway.opened().first().cloned()).await;
+    assert_eq!((opened.instance.as_str(), opened.spool.len()), ("hue-2", 16));
+    adapter.stop().await.unwrap();
+    let _adapter = world.adapter().await;
+    let again = until(async || world.gateway.opened().get(1).cloned()).await;
+    assert_eq!((again.instance.as_str(), again.spool), ("main", opened.spool), "the spool is the same after a restart");
+}
+
+#[tokio::test]
+async fn what_the_agency_refuses_for_good_goes_back_with_all_that_follows_it_and_holds_up_no_other() {
+    let world = World::new().await;
+    let adapter = world.pushing_adapter().await;
+    world.gateway.forget_declines(true);
+    world.agency.hold(&id("A-1", 1));
+    world.agency.answer(&id("A-1", 1), &[StatusCode::UNPROCESSABLE_ENTITY]);
+    for sequence in 1..=2 {
+        world.gateway.deliver("A-1", sequence);
+        world.gateway.deliver("B-1", sequence);
+    }
+    world.gateway.hears(TakenOver, 4).await;
+    world.agency.let_go(&id("A-1", 1));
+    let refused = declined("A-1/1", "AGENCY_REFUSED", DeclineKind::Permanent);
+    assert_eq!(world.gateway.hears_no(1).await, std::slice::from_ref(&refused));
+    assert_eq!(world.agency.takes(2).await, [id("B-1", 1), id("B-1", 2)]);
+    adapter.until(|status| status["incoming"]["returned"] == 1 && status["incoming"]["not_handed_over"] == 0).await;
+    // What comes before the gateway knows is not taken.
+    world.gateway.deliver("A-1", 2);
+    let busy = declined("A-1/2", "EARLIER_ONE_RETURNED", DeclineKind::Busy);
+    assert_eq!(world.gateway.hears_no(2).await[1], busy);
+
+    // The gateway is told until it says that it knows, over a restart too.
+    adapter.stop().await.unwrap();
+    world.gateway.forget_deliveries();
+    world.gateway.forget_declines(false);
+    let adapter = world.pushing_adapter().await;
+    assert_eq!(world.gateway.hears_no(3).await[2], refused);
+    adapter.until(|status| status["incoming"]["returned"] == 0).await;
+    // A person had it tried again: it is taken over anew, in order.
+    world.gateway.deliver("A-1", 1);
+    world.gateway.deliver("A-1", 2);
+    assert_eq!(world.agency.takes(4).await[2..], [id("A-1", 1), id("A-1", 2)]);
+    assert_eq!(world.gateway.declined().len(), 3);
+}
+
+#[tokio::test]
+async fn what_the_agency_fails_over_goes_back_after_so_many_times_and_a_line_that_fails_is_not_counted() {
+    let world = World::new().await;
+    let config = format!("webhook.url = \"http://{}/lgsp\"\nwebhook.attempts = 3", world.agency.address());
+    let _adapter = Adapter::start(world.config(&config)).await;
+    let (line, fails) = (StatusCode::SERVICE_UNAVAILABLE, StatusCode::INTERNAL_SERVER_ERROR);
+    world.agency.answer(&id("A-1", 1), &[line, fails, line, line, fails, line, fails]);
+    world.gateway.deliver("A-1", 1);
+    let failing = declined("A-1/1", "AGENCY_FAILING", DeclineKind::Transient);
+    assert_eq!(world.gateway.hears_no(1).await, [failing]);
+    assert_eq!(world.agency.posted().len(), 7);
+}
+
+#[tokio::test]
+async fn a_party_that_fetches_can_refuse_a_delivery() {
+    let world = World::new().await;
+    let adapter = world.adapter().await;
+    for sequence in 1..=2 {
+        world.gateway.deliver("A-1", sequence);
+    }
+    world.gateway.hears(TakenOver, 2).await;
+    let refuse = |reason: &str| json!({"deliveries": [{"dossier_code": "A-1", "sequence": 1}], "reason": reason});
+    let refused = adapter.post("/v1/inbox/refuse", "unused", &refuse("bà A đã mất")).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let answer = adapter.post("/v1/inbox/refuse", "unused", &refuse("WRONG_AUTHORITY")).await;
+    assert_eq!(answer.json()["refused"], json!([{"dossier_code": "A-1", "sequence": 1}]));
+    let expected = declined("A-1/1", "WRONG_AUTHORITY", DeclineKind::Permanent);
+    assert_eq!(world.gateway.hears_no(1).await, [expected]);
+    adapter.until(|status| status["incoming"]["not_handed_over"] == 0).await;
+    // It is not there to be refused, or acknowledged, once more.
+    assert_eq!(
+        adapter.post("/v1/inbox/refuse", "unused", &refuse("WRONG_AUTHORITY")).await.status,
+        StatusCode::UNPROCESSABLE_ENTITY
+    );
+}
+
+fn declined(name: &str, reason: &str, kind: DeclineKind) -> Declined {
+    Declined { name: name.into(), reason: reason.into(), kind }
 }
 
 #[tokio::test]

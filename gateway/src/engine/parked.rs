@@ -97,8 +97,8 @@ impl Engine {
         let mut parked = parked.map_err(read_failed)?;
         let more = parked.len() > query.limit;
         parked.truncate(query.limit);
-        let mut page = ParkedPage::default();
-        page.next = parked.last().filter(|_| more).map(|last| last.position);
+        let next = parked.last().filter(|_| more).map(|last| last.position);
+        let mut page = ParkedPage { next, ..ParkedPage::default() };
         for standing in parked {
             page.dossiers.push(self.parked_view(standing).await?);
         }
@@ -113,7 +113,7 @@ impl Engine {
             // Whoever was ever told of it.
             None => {
                 let dossier = store.dossier(&code).await.map_err(read_failed)?;
-                dossier.map(|dossier| dossier.informed.iter().cloned().collect()).unwrap_or_default()
+                dossier.map(|dossier| dossier.informed.to_vec()).unwrap_or_default()
             }
         };
         let mut page = ParkedPage::default();

@@ -146,6 +146,7 @@ async fn a_declined_delivery_comes_again_after_a_pause() {
             ..v1::Decline::default()
         }))
         .await;
+    assert!(matches!(inbox.hear().await.unwrap(), Hear::Declined(_)));
     assert_eq!(name(&inbox.delivery().await), (code, 1, 2));
 }
 

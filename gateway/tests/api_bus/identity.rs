@@ -109,4 +109,30 @@ async fn acting_for_a_party_is_asked_of_every_service() {
     assert_eq!(reason(within(desk.numbers().lease(lease)).await), Reason::ActsForMissing);
     let backlog = v1::BacklogRequest { parties: vec![AN.into(), party], actor };
     assert_eq!(reason(within(desk.inbox().backlog(backlog)).await), Reason::ActsForMissing);
+    let (party, actor) = (BINH.to_owned(), "can.bo.1".to_owned());
+    let parked = v1::ParkedRequest {
+        acting_party: AN.into(),
+        actor: actor.clone(),
+        parties: vec![party.clone()],
+        ..v1::ParkedRequest::default()
+    };
+    assert_eq!(reason(within(desk.inbox().parked(parked)).await), Reason::ActsForMissing);
+    let decide = v1::HandleParkedRequest {
+        acting_party: AN.into(),
+        actor: actor.clone(),
+        r#ref: Some(v1::DeliveryRef { party: party.clone(), dossier_code: "H99.101-250714-0001".into(), sequence: 1 }),
+        action: v1::ParkedActionKind::Skip.into(),
+        why: "thử".into(),
+    };
+    assert_eq!(reason(within(desk.inbox().handle_parked(decide)).await), Reason::ActsForMissing);
+    // Taking from an installation what it has is for operators, whoever it acts for.
+    let release = v1::ReleaseRequest {
+        acting_party: AN.into(),
+        actor,
+        party: AN.into(),
+        system: "mot-cua".into(),
+        instance: String::new(),
+        why: "DISK_LOST".into(),
+    };
+    assert_eq!(reason(within(desk.inbox().release(release)).await), Reason::GrantMissing);
 }

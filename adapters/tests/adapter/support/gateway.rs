@@ -71,9 +71,20 @@ struct Books {
     /// What is to be delivered; each index is delivered once a stream, or as often as it stands here.
     deliveries: Vec<v1::Delivery>,
     acknowledged: Vec<(v1::AcknowledgeStage, v1::DeliveryRef)>,
-    declined: Vec<(v1::DeliveryRef, String)>,
+    declined: Vec<Declined>,
+    /// What is declined gets no answer.
+    forgets_declines: bool,
+    opened: Vec<v1::OpenInbox>,
     streams: usize,
     parties: Vec<String>,
+}
+
+/// What an adapter does not take, or gives back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Declined {
+    pub name: String,
+    pub reason: String,
+    pub kind: v1::DeclineKind,
 }
 
 struct Shared {
@@ -241,8 +252,29 @@ impl Gateway {
         until(async || Some(self.acknowledged(stage)).filter(|names| names.len() >= count)).await
     }
 
-    pub fn declined(&self) -> Vec<(v1::DeliveryRef, String)> {
+    /// Everything that was declined, in order.
+    pub fn declined(&self) -> Vec<Declined> {
         self.books().declined.clone()
+    }
+
+    /// Waits until so much was declined.
+    pub async fn hears_no(&self, count: usize) -> Vec<Declined> {
+        until(async || Some(self.declined()).filter(|declined| declined.len() >= count)).await
+    }
+
+    /// Nothing is left to be delivered.
+    pub fn forget_deliveries(&self) {
+        self.books().deliveries.clear();
+    }
+
+    /// From now on the answers to declines get lost, or not any more.
+    pub fn forget_declines(&self, forgets: bool) {
+        self.books().forgets_declines = forgets;
+    }
+
+    /// How the streams were opened.
+    pub fn opened(&self) -> Vec<v1::OpenInbox> {
+        self.books().opened.clone()
     }
 
     pub fn streams(&self) -> usize {
@@ -537,6 +569,7 @@ impl Inbox for Service {
             let mut books = self.0.books();
             books.streams += 1;
             books.parties = open.parties.clone();
+            books.opened.push(open.clone());
         }
         let (sender, answers) = mpsc::channel(64);
         let shared = self.0.clone();
@@ -571,9 +604,22 @@ impl Inbox for Service {
                                 let _ = say(inbox_response::Response::Acknowledged(heard)).await;
                             }
                             inbox_request::Request::Decline(decline) => {
-                                let reason = decline.reason;
-                                let names = decline.deliveries.into_iter().map(|name| (name, reason.clone()));
-                                shared.books().declined.extend(names);
+                                let (reason, kind) = (decline.reason.clone(), decline.kind());
+                                let names = decline.deliveries.iter().map(|name| Declined {
+                                    name: format!("{}/{}", name.dossier_code, name.sequence),
+                                    reason: reason.clone(),
+                                    kind,
+                                });
+                                let forgets = {
+                                    let mut books = shared.books();
+                                    books.declined.extend(names);
+                                    books.forgets_declines
+                                };
+                                shared.changes.send_modify(|number| *number += 1);
+                                if !forgets {
+                                    let heard = v1::Declined { deliveries: decline.deliveries };
+                                    let _ = say(inbox_response::Response::Declined(heard)).await;
+                                }
                             }
                             _ => {}
                         }
@@ -586,6 +632,21 @@ impl Inbox for Service {
 
     async fn backlog(&self, _: Request<v1::BacklogRequest>) -> Result<Response<v1::BacklogResponse>, Status> {
         Ok(Response::new(v1::BacklogResponse::default()))
+    }
+
+    async fn parked(&self, _: Request<v1::ParkedRequest>) -> Result<Response<v1::ParkedResponse>, Status> {
+        Err(Status::unimplemented("no adapter asks for it"))
+    }
+
+    async fn handle_parked(
+        &self,
+        _: Request<v1::HandleParkedRequest>,
+    ) -> Result<Response<v1::HandleParkedResponse>, Status> {
+        Err(Status::unimplemented("no adapter asks for it"))
+    }
+
+    async fn release(&self, _: Request<v1::ReleaseRequest>) -> Result<Response<v1::ReleaseResponse>, Status> {
+        Err(Status::unimplemented("no adapter asks for it"))
     }
 }
 
