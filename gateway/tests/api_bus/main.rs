@@ -8,6 +8,7 @@ mod admission;
 mod delivery;
 mod documents;
 mod erasing;
+mod formats;
 mod identity;
 mod operations;
 mod wire;
