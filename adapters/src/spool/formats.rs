@@ -111,7 +111,7 @@ async fn opens(version: &Path) {
         assert_eq!(spool.outcome(position).unwrap(), admitted());
         let waiting = spool.begin_sending(&call_id(PARTY, "waiting")).unwrap().unwrap();
         assert_eq!(waiting.body, call("waiting").body);
-        assert!(matches!(spool.stage(&id_of(1)), Some(Stage::HandedOver)), "{version:?}");
+        assert!(matches!(spool.stage(&id_of(1)), Some(Stage::HandedOver { .. })), "{version:?}");
         let pending = spool.pending(PARTY, 9);
         assert_eq!(spool.delivery(pending[0]).unwrap(), delivery(2));
         let parts = spool.documents().read(PARTY, &sha256(DOCUMENT), 0).unwrap();
