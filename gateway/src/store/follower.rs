@@ -25,8 +25,8 @@ const BATCH: usize = 64;
 /// Changes that may wait for sled.
 ///
 /// Usually some 10 MB: enough to ride out a checkpoint, little enough to restart from. After a start that had to make the index
-/// again some 100 MB, until that has drained: writing an index takes sled longer than making one takes us, and nobody should
-/// have to wait for it, since everything can be read from here.
+/// again some 100 MB, until that has drained: should sled be slower than the replay, nobody has to wait for it, since
+/// everything can be read from here.
 const ROOM: Room = Room { usually: 50_000, at_first: 500_000 };
 
 #[derive(Clone, Copy, Debug)]

@@ -54,7 +54,7 @@ pub struct Limits {
     pub snapshot_every: u64,
 }
 
-/// Records between two snapshots, at least: they are replayed in about a second, and a small province writes the file a few
+/// Records between two snapshots, at least: few enough to replay at a start, many enough that a province writes the file a few
 /// times a day.
 const SNAPSHOT_EVERY: u64 = 20_000;
 
