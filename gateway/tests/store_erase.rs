@@ -142,6 +142,10 @@ async fn a_key_that_cannot_be_destroyed_leaves_the_outcome_open_and_erasing_agai
     disk.fail_after(2, Fault::Full);
     let failed = store.erase(erasure(1)).await;
     assert!(matches!(failed, Err(CommitError::Unknown)), "{failed:?}");
+    // The decision stands from its record on, even while the key could still seal.
+    let dossier = store.dossier(&code(1)).await.unwrap().unwrap();
+    let refused = admit(&store, progressed(&dossier, at(50))).await;
+    assert!(matches!(refused, Err(CommitError::Erased)), "{refused:?}");
     assert!(store.erase(erasure(1)).await.unwrap().repeated);
     assert!(is_erased(&store, 1).await);
     let unknown = store.erase(erasure(9)).await;

@@ -12,7 +12,7 @@ use lgsp_gateway::store::contract::sample::{AUTHORITY, DESK, PORTAL, acknowledge
 use lgsp_gateway::store::data_folder::FolderError;
 use lgsp_gateway::store::fsck::{Invariant, fsck};
 use lgsp_gateway::store::sled::{Limits, OpenError, Options, Progress, SledStore};
-use lgsp_gateway::store::{Bodies, Commit, Stage, Store};
+use lgsp_gateway::store::{Bodies, Commit, ReadError, Stage, Store};
 use lgsp_journal::seal::{KeyId, KeyRing, NodeKey};
 use lgsp_journal::{Files, RealFiles};
 use store_support::{admit, fill, node_key, open, rebuilt, seen, try_open};
@@ -258,6 +258,41 @@ async fn fsck_finds_a_snapshot_that_says_something_else_than_the_journal() {
     let report = fsck(folder.path(), &node_key(folder.path()), |_| ()).unwrap();
     let found = |what: &str| report.problems.iter().any(|p| p.invariant == Invariant::Index && p.what.contains(what));
     assert!(found("in the snapshot") && found("alias/G22-z"));
+}
+
+#[tokio::test]
+async fn a_journal_of_a_later_version_is_refused_as_such_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path()).await;
+    let segments = folder.path().join("journal");
+    {
+        let files = std::sync::Arc::new(RealFiles::open(&segments).unwrap());
+        let mut journal = lgsp_journal::open(files, lgsp_journal::Options::default()).unwrap();
+        // A record of a kind that is not known here: field 99 of the oneof.
+        journal.writer.append(&[b"\x9a\x06\x00"]).unwrap();
+    }
+    let (opened, _) = try_open(folder.path());
+    let refused = opened.unwrap_err();
+    assert!(matches!(refused, OpenError::Damaged(ReadError::Later { .. })), "{refused:?}");
+    assert!(refused.to_string().contains("written by a later version"), "{refused}");
+    assert!(!folder.path().join("index.damaged-1").exists());
+    let report = fsck(folder.path(), &node_key(folder.path()), |_| ()).unwrap();
+    assert!(report.problems.iter().any(|problem| problem.what.contains("written by a later version")));
+
+    // A segment of a form that is not known here.
+    let mut names: Vec<_> = fs::read_dir(&segments).unwrap().map(|entry| entry.unwrap().path()).collect();
+    names.retain(|name| name.extension().is_some_and(|extension| extension == "seg"));
+    names.sort();
+    let newest = names.last().unwrap();
+    let mut bytes = fs::read(newest).unwrap();
+    bytes[8] = 2;
+    let crc = crc32c::crc32c(&bytes[..60]);
+    bytes[60..64].copy_from_slice(&crc.to_le_bytes());
+    fs::write(newest, bytes).unwrap();
+    let (opened, _) = try_open(folder.path());
+    let refused = opened.unwrap_err();
+    let said = std::error::Error::source(&refused).unwrap().to_string();
+    assert!(matches!(refused, OpenError::Journal(_)) && said.contains("written by a later version"), "{said}");
 }
 
 #[tokio::test]

@@ -5,6 +5,8 @@
 //! they are needed, so memory holds a few hundred bytes for each call and delivery under way.
 
 mod documents;
+#[cfg(test)]
+mod formats;
 mod records;
 mod replay;
 mod seal;
@@ -106,7 +108,7 @@ pub enum RecordError {
     #[error("record {0} was not sealed with this spool's key")]
     Seal(Position),
     /// A later version wrote it.
-    #[error("record {0} is of a kind this program does not know")]
+    #[error("record {0} was written by a later version")]
     Unknown(Position),
 }
 

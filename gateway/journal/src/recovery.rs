@@ -89,7 +89,7 @@ pub enum OpenError {
         segment: u64,
     },
     /// A segment was written in a format this program does not know, most likely by a later one.
-    #[error("segment {segment} has format version {version}, which this program does not know")]
+    #[error("segment {segment} was written by a later version (form {version})")]
     Version {
         /// The segment's number.
         segment: u64,

@@ -135,6 +135,8 @@ enum UploadError {
     Io(#[from] std::io::Error),
     #[error("a stored chunk cannot be opened")]
     Damaged,
+    #[error("the document was written by a later version")]
+    Later,
 }
 
 impl UploadError {
@@ -142,7 +144,7 @@ impl UploadError {
         match self {
             Self::Mismatch => Refusal::new(Reason::DocumentDigestMismatch),
             Self::Offset(offset) => Refusal::new(Reason::DocumentOffsetWrong).detail("offset", offset),
-            Self::Io(_) | Self::Damaged => {
+            Self::Io(_) | Self::Damaged | Self::Later => {
                 tracing::error!(error = &self as &dyn std::error::Error, "an upload failed");
                 Refusal::new(Reason::ReadOnly)
             }

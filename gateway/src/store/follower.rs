@@ -25,8 +25,8 @@ const BATCH: usize = 64;
 /// Changes that may wait for sled.
 ///
 /// Usually some 10 MB: enough to ride out a checkpoint, little enough to restart from. After a start that had to make the index
-/// again some 100 MB, until that has drained: sled takes ten times as long to write an index as it takes to make one, and nobody
-/// should have to wait for it, since everything can be read from here.
+/// again some 100 MB, until that has drained: should sled be slower than the replay, nobody has to wait for it, since
+/// everything can be read from here.
 const ROOM: Room = Room { usually: 50_000, at_first: 500_000 };
 
 #[derive(Clone, Copy, Debug)]
@@ -129,6 +129,8 @@ struct Queue {
     changes: usize,
     /// Changes that may wait now.
     limit: usize,
+    /// Whether the store is open, so that what waits from before that may drain.
+    is_open: bool,
     end: Option<End>,
 }
 
@@ -220,6 +222,11 @@ impl Follower {
             steps.push(Vec::new());
         }
         self.push_steps(steps, Some(position));
+    }
+
+    /// Says that the store is open. From when what waits now has drained, as much may wait as usually.
+    pub(super) fn opened(&self) {
+        self.shared.queue().is_open = true;
     }
 
     /// Hands on a part of a snapshot, as [`Follower::push`] does a record. The last part names the record it was taken at.
@@ -361,7 +368,7 @@ impl Writer {
             taken.extend(queue.steps.pop_front());
         }
         queue.changes -= taken.iter().map(|step| step.changes.len()).sum::<usize>();
-        if queue.changes <= self.shared.room_usually {
+        if queue.is_open && queue.changes <= self.shared.room_usually {
             queue.limit = self.shared.room_usually;
         }
         taken
@@ -493,6 +500,32 @@ mod tests {
         follower.finish();
         drop(follower);
         assert_eq!(open(dir.path()).2, Position(1));
+    }
+
+    #[test]
+    fn more_may_wait_until_what_opening_left_has_drained() {
+        let dir = tempfile::tempdir().unwrap();
+        let (index, folder, applied) = open(dir.path());
+        let room = Room { usually: 50, at_first: 900 };
+        let follower = Follower::start_with(room, index.clone(), folder.clone(), applied, None).unwrap();
+        let shared = Arc::clone(&follower.shared);
+        let writer = Writer { shared, index, folder, durable: Position::ORIGIN, is_whole: true, photographer: None };
+        let mut queue = Queue { limit: room.at_first, ..Queue::default() };
+        let mut after_one = |is_open, waiting: usize| {
+            let steps = (0..waiting).map(|key| Step {
+                number: 1,
+                changes: vec![change(u32::try_from(key).unwrap(), Some(0))],
+                completes: None,
+            });
+            (queue.steps, queue.changes, queue.is_open) = (steps.collect(), waiting, is_open);
+            writer.take(&mut queue);
+            queue.limit
+        };
+        // While the store is being opened little may wait at times, but much more is to come.
+        assert_eq!(after_one(false, 70), 900);
+        assert_eq!(after_one(true, 500), 900);
+        assert_eq!(after_one(true, 70), 50);
+        assert_eq!(after_one(true, 500), 50);
     }
 
     #[test]

@@ -574,6 +574,12 @@ pub enum ReadError {
     /// What is stored does not make sense; `lgsp fsck` locates it.
     #[error("the store is damaged: {0}")]
     Damaged(String),
+    /// A record is of a kind that this program does not know. Nothing is wrong with it; run the version that wrote it.
+    #[error("record {position} was written by a later version")]
+    Later {
+        /// Where it stands.
+        position: u64,
+    },
     /// The engine failed.
     #[error("the store failed")]
     Engine(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -15,6 +15,10 @@ use super::{Bodies, ReadError, Recorded};
 /// It is damaged, or a later version wrote it.
 pub(super) fn decode(position: Position, bytes: &[u8]) -> Result<(Record, Fact), ReadError> {
     let record = Record::decode(bytes).map_err(|_| unreadable(position, Unreadable("record")))?;
+    // Of a kind it does not know, the generated code makes none.
+    if record.kind.is_none() && !bytes.is_empty() {
+        return Err(ReadError::Later { position: position.0 });
+    }
     let fact = Fact::read(&record).map_err(|error| unreadable(position, error))?;
     Ok((record, fact))
 }

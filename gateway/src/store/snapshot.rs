@@ -41,6 +41,11 @@ const SYNC_EVERY: usize = 8 << 20;
 /// changes that fast is better photographed later.
 const BEFORE_MAX: usize = 200_000;
 
+/// Entries that may be written into snapshots for one record. An entry costs about a twentieth of what replaying a record
+/// does. With two to three entries a record a rebuild replays at most about an eighth of what its snapshot stands for; and
+/// what writing them costs stays in proportion to what the records cost.
+const ENTRIES_PER_RECORD: u64 = 16;
+
 /// Bytes that are read at a time.
 const READ_AT_ONCE: usize = 1 << 20;
 
@@ -347,8 +352,8 @@ struct Exposure {
 }
 
 impl Photographer {
-    /// Goes on after the newest snapshot there is. They are taken when more records have come since the last one than `every`,
-    /// and than half the entries it held: so what writing them costs stays in proportion to what the records cost.
+    /// Goes on after the newest snapshot there is. One is due when more records have come since the last than `every`, and than a
+    /// sixteenth of the entries it held: see [`ENTRIES_PER_RECORD`].
     pub(super) fn new(snapshots: Snapshots, every: u64) -> Self {
         let newest = snapshots.positions().ok().and_then(|positions| positions.first().copied());
         let last = newest.and_then(|position| snapshots.look_at(position).ok());
@@ -451,7 +456,7 @@ impl Exposure {
 
 /// When the snapshot after one that was taken at `position` is due.
 fn after(position: Position, every: u64, entries: u64) -> Position {
-    Position(position.0 + every.max(entries / 2))
+    Position(position.0 + every.max(entries / ENTRIES_PER_RECORD))
 }
 
 fn name_of(position: Position) -> String {

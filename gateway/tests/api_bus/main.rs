@@ -9,6 +9,7 @@ mod delivery;
 mod disk;
 mod documents;
 mod erasing;
+mod formats;
 mod identity;
 mod numbers;
 mod operations;

@@ -74,7 +74,11 @@ impl World {
 
     /// A gateway whose configuration has these lines in `[limits]`.
     pub(crate) async fn start_with(limits: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), limits).await
+    }
+
+    /// A gateway in a folder that may have a store and documents already.
+    pub(crate) async fn start_in(dir: tempfile::TempDir, limits: &str) -> Self {
         let now = SystemTime::now();
         let authority = |name: &str, domain: &str| {
             let folder = dir.path().join(name);

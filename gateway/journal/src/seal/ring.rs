@@ -100,6 +100,14 @@ pub enum KeyRingError {
         /// The block's number.
         block: u64,
     },
+    /// The newest block has a form this program does not know.
+    #[error("key block {block} was written by a later version (form {version})")]
+    Version {
+        /// The block's number.
+        block: u64,
+        /// The version it names.
+        version: u32,
+    },
     /// The folder could not be read.
     #[error("the key ring could not be read")]
     Io(#[from] io::Error),
@@ -140,6 +148,10 @@ impl KeyRing {
         }
         if let Some(block) = newest {
             let bytes = read_whole(&*files, &block_name(block), BLOCK as u64)?;
+            // Looked at before the node key, which cannot be tried on a form that is not known.
+            if let Some(version) = Block::later_version(&bytes) {
+                return Err(KeyRingError::Version { block, version });
+            }
             Block::parse(&root, block, bytes).ok_or(KeyRingError::WrongNodeKey { block })?;
         }
         // Counting from 1 leaves the ids below 1,024 unused, zero among them.
@@ -326,6 +338,12 @@ impl Block {
             block.set(slot, &nonce, &secret, &tag);
         }
         block
+    }
+
+    /// The version of a block that is of none this program knows.
+    fn later_version(bytes: &[u8]) -> Option<u32> {
+        let is_block = bytes.len() >= HEAD && bytes[0..8] == MAGIC;
+        is_block.then(|| u32_at(bytes, 8)).filter(|version| *version > VERSION)
     }
 
     /// Reads a block, or says that it is none of this ring.
@@ -573,6 +591,18 @@ mod tests {
         ring(&disk).next().unwrap();
         let other = NodeKey::from_bytes(Zeroizing::new([4; 32]));
         assert!(matches!(KeyRing::open(disk.files(), &other), Err(KeyRingError::WrongNodeKey { block: 1 })));
+    }
+
+    #[test]
+    fn a_block_of_a_later_version_is_told_from_a_damaged_one() {
+        let disk = Disk::new();
+        ring(&disk).next().unwrap();
+        disk.tamper(&block_name(1), |bytes| bytes[8] = 2);
+        let error = KeyRing::open(disk.files(), &node()).unwrap_err();
+        assert!(matches!(error, KeyRingError::Version { block: 1, version: 2 }));
+        assert!(error.to_string().contains("written by a later version"), "{error}");
+        disk.tamper(&block_name(1), |bytes| bytes[8] = 0);
+        assert!(matches!(KeyRing::open(disk.files(), &node()), Err(KeyRingError::WrongNodeKey { .. })));
     }
 
     #[test]

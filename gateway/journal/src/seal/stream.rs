@@ -33,6 +33,7 @@ pub const SEALED_CHUNK: usize = CHUNK + MAX_TAG_LEN;
 /// The length of a [`Header`].
 pub const HEADER: usize = 48;
 
+/// The last byte is the version.
 const MAGIC: [u8; 8] = *b"LGSPDOC1";
 
 /// How long a file with `plain` bytes of content is when sealed.
@@ -58,6 +59,9 @@ pub enum StreamError {
     /// Every chunk but the last has exactly [`CHUNK`] bytes; the last has no more, and has none only in an empty file.
     #[error("a chunk has the wrong length")]
     ChunkLength,
+    /// The file has a form this program does not know.
+    #[error("the sealed file was written by a later version")]
+    Later,
     /// The file has more chunks than can be numbered (256 TiB).
     #[error("the file has too many chunks")]
     TooLong,
@@ -80,9 +84,12 @@ impl Header {
     /// Reads the header of a sealed file.
     ///
     /// # Errors
-    /// `NotAuthentic` if it is none. (A changed header is noticed at the first chunk.)
+    /// `Later` if a later version wrote it, `NotAuthentic` if it is none. (A changed header is noticed at the first chunk.)
     pub fn parse(bytes: &[u8]) -> Result<Self, StreamError> {
         let bytes: [u8; HEADER] = bytes.try_into().map_err(|_| StreamError::NotAuthentic)?;
+        if bytes[..7] == MAGIC[..7] && (MAGIC[7] + 1..=b'9').contains(&bytes[7]) {
+            return Err(StreamError::Later);
+        }
         if bytes[..8] != MAGIC || bytes[47] != 0 {
             return Err(StreamError::NotAuthentic);
         }

@@ -23,6 +23,7 @@ use lgsp_proto::types::{PartyId, Sha256Digest};
 
 use super::{Announced, UploadError};
 
+/// The last byte is the version.
 const MAGIC: &[u8; 8] = b"LGSPDOC1";
 
 /// Magic and key id, before the stream's own head.
@@ -276,8 +277,8 @@ impl Iterator for Whole {
 }
 
 impl From<StreamError> for UploadError {
-    fn from(_: StreamError) -> Self {
-        Self::Damaged
+    fn from(error: StreamError) -> Self {
+        if error == StreamError::Later { Self::Later } else { Self::Damaged }
     }
 }
 
@@ -286,6 +287,10 @@ fn read_head(file: &mut File) -> Result<(u64, Header), UploadError> {
     file.read_exact(&mut head)?;
     let (magic, rest) = head.split_at(MAGIC.len());
     let (key_id, stream) = rest.split_at(8);
+    let (name, version) = magic.split_at(MAGIC.len() - 1);
+    if name == &MAGIC[..MAGIC.len() - 1] && (MAGIC[7] + 1..=b'9').contains(&version[0]) {
+        return Err(UploadError::Later);
+    }
     if magic != MAGIC {
         return Err(UploadError::Damaged);
     }
@@ -394,6 +399,32 @@ mod tests {
                 assert_eq!(folder.read(id, length, offset as u64).unwrap(), content[offset..], "{length} at {offset}");
             }
         }
+    }
+
+    #[test]
+    fn a_document_of_a_later_version_is_told_from_a_damaged_one() {
+        let folder = Folder::new();
+        let content = content(100);
+        let mut partial = folder.partial(&content, 0).unwrap();
+        partial.push(&content).unwrap();
+        let id = partial.key_id();
+        partial.complete().unwrap();
+        let path = whole_path(folder.dir.path(), id);
+        let sound = fs::read(&path).unwrap();
+        // Ours, and the stream's within it.
+        for version_at in [7, PREFACE + 7] {
+            let mut changed = sound.clone();
+            changed[version_at] = b'2';
+            fs::write(&path, &changed).unwrap();
+            let error = folder.read(id, content.len(), 0).unwrap_err();
+            assert!(matches!(error, UploadError::Later), "{error}");
+            assert!(error.to_string().contains("written by a later version"));
+            changed[version_at] = b'0';
+            fs::write(&path, &changed).unwrap();
+            assert!(matches!(folder.read(id, content.len(), 0), Err(UploadError::Damaged)));
+        }
+        fs::write(&path, &sound).unwrap();
+        assert_eq!(folder.read(id, content.len(), 0).unwrap(), content);
     }
 
     #[test]

@@ -282,7 +282,22 @@ fn facts() -> impl Strategy<Value = Fact> {
         },
     );
     let deliveries = prop_oneof![acknowledged, given_back, parked, handled];
-    prop_oneof![3 => admitted_facts(), 3 => deliveries, 1 => stored, 1 => applied, 1 => seen, 1 => leased]
+    let erased = (dossier_code(), prop::collection::vec(any::<u64>(), 0..4), party(), machine_time()).prop_map(
+        |(code, key_ids, party, at)| {
+            Fact::DossierErased(Erasure {
+                code,
+                key_ids,
+                party,
+                actor: "van.hanh.1".parse().unwrap(),
+                system: "a-system".to_owned(),
+                ground: "QD-1/2026".to_owned(),
+                at,
+            })
+        },
+    );
+    prop_oneof![
+        3 => admitted_facts(), 3 => deliveries, 1 => stored, 1 => applied, 1 => seen, 1 => leased, 1 => erased
+    ]
 }
 
 proptest! {

@@ -57,10 +57,9 @@ pub struct Limits {
     pub min_free_bytes: u64,
 }
 
-/// Records between two snapshots: half a minute of rebuilding at worst, and a file that is written seldom. A large index is
-/// photographed when half as many records have come as it has entries, so a rebuild then costs at most about half as much
-/// again as reading its snapshot.
-const SNAPSHOT_EVERY: u64 = 50_000;
+/// Records between two snapshots, at least: few enough to replay at a start, many enough that a province writes the file a few
+/// times a day.
+const SNAPSHOT_EVERY: u64 = 20_000;
 
 impl Default for Limits {
     fn default() -> Self {
@@ -318,6 +317,7 @@ fn caught_up(
         Ok(projector)
     }));
     let projector = replayed.map_err(|_| blame("sled panicked".to_owned()))??;
+    follower.opened();
     Ok((index, Arc::new(projector), follower))
 }
 

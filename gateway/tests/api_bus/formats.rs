@@ -1,0 +1,164 @@
+//! Every form of the stored data that was ever shipped: a later version opens it, checks it, reads it and goes on writing.
+//!
+//! `fixtures/data/vN` holds the folder of a small gateway as version N wrote it: `store/` without its index, `documents/` and the
+//! node's key (a test's own). v0 was written before records were kept of erasures, spools and snapshots. A new version adds a
+//! folder and never touches an old one:
+//!
+//! `LGSP_WRITE_FIXTURE=v2 cargo test -p lgsp-gateway --test api_bus formats`
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use lgsp_gateway::store::contract::sample::acknowledgement;
+use lgsp_gateway::store::fsck::fsck;
+use lgsp_gateway::store::sled::{Limits, Options, Progress, SledStore};
+use lgsp_gateway::store::{Acknowledgement, Commit, DeliveryStage, Stage, Store};
+use lgsp_proto::v1;
+use prost::Message as _;
+
+use super::documents::{content, download, sha256, uploaded, with_document};
+use super::world::*;
+
+/// Dossiers of the story: with a document and accepted; waiting for the commune; refused, and erased from v1 on.
+const ACCEPTED: &str = "H99.102-250714-0001";
+const REFUSED: &str = "H99.102-250714-0003";
+
+fn the_document() -> Bytes {
+    content(3_000)
+}
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/data")
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (from, name) = (entry.path(), entry.file_name());
+        // The index is made from the journal, a lock means nothing by itself.
+        let is_left = name.to_str().is_some_and(|name| name.starts_with("index") || name == "lock");
+        if from.is_dir() && !is_left {
+            copy(&from, &to.join(name));
+        } else if !is_left {
+            let to = to.join(name);
+            std::fs::copy(from, &to).unwrap();
+            // A checkout gives everybody's permissions, with which the node's key would be refused.
+            std::fs::set_permissions(to, Permissions::from_mode(0o600)).unwrap();
+        }
+    }
+}
+
+/// Lives the story, and leaves the folder at `to`.
+async fn write(to: &Path) {
+    assert!(!to.exists(), "a fixture is never written over: {}", to.display());
+    let mut world = World::start().await;
+    let (desk, binh) = (world.system("mot-cua").await, world.system("mot-cua-binh").await);
+    uploaded(&desk, &the_document()).await;
+    assert_eq!(desk.admitted(&with_document("k-1", &the_document())).await, ACCEPTED);
+    binh.record(&entry("k-2", BINH, ACCEPTED, accepted())).await.unwrap();
+    let _ = desk.admitted(&aid_elsewhere("k-3")).await;
+    assert_eq!(desk.admitted(&aid_elsewhere("k-4")).await, REFUSED);
+    let refusing = v1::entry::What::Refused(v1::Refused { reason: "lý do mẫu".into() });
+    binh.record(&entry("k-5", BINH, REFUSED, refusing)).await.unwrap();
+    let operator = world.system("van-hanh").await;
+    let erase = v1::EraseRequest {
+        acting_party: "H99.VH".into(),
+        actor: "van.hanh.1".into(),
+        dossier_code: REFUSED.into(),
+        ground: "QD-1/2026".into(),
+    };
+    within(operator.operations().erase(erase)).await.unwrap();
+    world.stop().await;
+    let (dir, node_key) = (world.folder().join("store"), world.folder().join("node.key"));
+    let options = Options { dir, node_key, limits: Limits { snapshot_every: 1, ..Limits::default() } };
+    let store = SledStore::open(&options, |_| ()).unwrap();
+    let deliveries = vec![(ACCEPTED.parse().unwrap(), 1)];
+    let taken = Acknowledgement { deliveries, ..acknowledgement(BINH, Stage::TakenOver, &[]) };
+    store.commit(Commit::Acknowledgement(taken)).await.unwrap();
+    store
+        .lease_numbers(
+            &BINH.parse().unwrap(),
+            jiff::civil::date(2025, 7, 15),
+            &AN.parse().unwrap(),
+            5,
+            std::time::SystemTime::now(),
+        )
+        .await
+        .unwrap();
+    store.close().await;
+    for part in ["store", "documents"] {
+        copy(&world.folder().join(part), &to.join(part));
+    }
+    std::fs::copy(world.folder().join("node.key"), to.join("node.key")).unwrap();
+}
+
+/// Opens the folder as an operator's new version would, reads what is in it, and goes on.
+async fn opens(version: &Path) {
+    let name = version.file_name().unwrap().to_str().unwrap();
+    let is_first = name == "v0";
+    let folder = tempfile::tempdir().unwrap();
+    copy(version, folder.path());
+    let (dir, node_key) = (folder.path().join("store"), folder.path().join("node.key"));
+    let before = fsck(&dir, &node_key, |_| ()).unwrap();
+    assert!(before.is_sound(), "{name}: {:?}", before.problems);
+    assert_eq!((before.dossiers, before.documents, before.erased_dossiers), (3, 1, u64::from(!is_first)), "{name}");
+
+    let snapshots = std::sync::Mutex::new(0);
+    let told = |progress| match progress {
+        // A snapshot of another form of the index is told to be so, and nothing is lost by it.
+        Progress::SnapshotLoaded { .. } => *snapshots.lock().unwrap() += 1,
+        Progress::SnapshotPassedOver { why, .. } if why.contains("form") => *snapshots.lock().unwrap() += 1,
+        Progress::SnapshotPassedOver { why, .. } => panic!("{name}: {why}"),
+        _ => {}
+    };
+    let options = Options { dir: dir.clone(), node_key: node_key.clone(), limits: Limits::default() };
+    let store = SledStore::open(&options, told).unwrap();
+    assert_eq!(*snapshots.lock().unwrap() > 0, !is_first, "{name}");
+    let (binh, an) = (BINH.parse().unwrap(), AN.parse().unwrap());
+    let stage = |code: &str, sequence| {
+        let (store, code) = (&store, code.parse().unwrap());
+        let binh = &binh;
+        async move { store.delivery_stage(binh, &code, sequence).await.unwrap() }
+    };
+    assert_eq!(stage(ACCEPTED, 1).await, Some(DeliveryStage::TakenOver), "{name}");
+    assert!(matches!(stage(REFUSED, 1).await, Some(DeliveryStage::Waiting(_))), "{name}");
+    let day = jiff::civil::date(2025, 7, 15);
+    assert!(store.is_leased(&binh, day, &an, 5).await.unwrap(), "{name}");
+    assert_eq!(store.take_number(&binh, day).await.unwrap(), 6, "{name}");
+    store.close().await;
+
+    let mut world = World::start_in(folder, "").await;
+    let (desk, commune) = (world.system("mot-cua").await, world.system("mot-cua-binh").await);
+    let view = commune.get(BINH, ACCEPTED, true).await.unwrap();
+    assert_eq!(view.events.len(), 2, "{name}");
+    let submission = with_document("k-1", &the_document());
+    assert_eq!(view.events[0].body, submission.encode_to_vec(), "{name}");
+    let (_, bytes) = download(&commune, BINH, ACCEPTED, sha256(&the_document()), 0).await.unwrap();
+    assert!(bytes == the_document(), "{name}: other bytes");
+    let refused = commune.get(BINH, REFUSED, true).await.unwrap();
+    assert!(refused.events.iter().all(|event| event.erased != is_first), "{name}");
+    assert!(desk.submit(&submission).await.unwrap().repeated, "{name}");
+    assert_eq!(desk.admitted(&aid_elsewhere("k-9")).await, "H99.102-250714-0004", "{name}");
+    commune.record(&entry("k-10", BINH, "H99.102-250714-0002", accepted())).await.unwrap();
+    world.stop().await;
+    let after = fsck(&dir, &node_key, |_| ()).unwrap();
+    assert!(after.is_sound(), "{name}: {:?}", after.problems);
+    assert_eq!(after.events, before.events + 2, "{name}");
+}
+
+#[tokio::test]
+async fn every_form_that_was_ever_stored_opens_checks_and_goes_on() {
+    if let Some(version) = std::env::var_os("LGSP_WRITE_FIXTURE") {
+        write(&fixtures().join(version)).await;
+    }
+    let mut versions: Vec<PathBuf> =
+        std::fs::read_dir(fixtures()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    versions.sort();
+    assert!(versions.len() >= 2, "{versions:?}");
+    for version in versions {
+        Box::pin(opens(&version)).await;
+    }
+}
