@@ -149,6 +149,7 @@ fn effective(config: &Config) -> String {
                 ("keep_outcomes_hours", number(spool.keep_outcomes.as_secs() / 3600)),
                 ("max_document_mib", number(spool.max_document_bytes / MIB)),
                 ("max_documents_mib", number(spool.max_documents_bytes / MIB)),
+                ("min_free_mib", number(spool.min_free_bytes / MIB)),
             ],
         ),
         ("rest", listening),

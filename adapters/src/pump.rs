@@ -118,3 +118,43 @@ async fn sleep_until(due: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    struct Calls(Mutex<Lanes<u8>>);
+
+    impl Work for Calls {
+        type Item = u8;
+
+        fn lanes<R>(&self, with: impl FnOnce(&mut Lanes<u8>) -> R) -> R {
+            with(&mut self.0.lock().unwrap())
+        }
+
+        fn changes(&self) -> watch::Receiver<u64> {
+            watch::channel(0).1
+        }
+
+        async fn perform(&self, _: Job<u8>) -> Verdict {
+            Verdict::Done
+        }
+    }
+
+    #[test]
+    fn when_told_to_come_later_all_calls_wait_that_long() {
+        let calls = Calls(Mutex::default());
+        calls.lanes(|lanes| lanes.push(&"a".into(), 1));
+        calls.lanes(|lanes| lanes.push(&"b".into(), 2));
+        let begun = Instant::now();
+        let job = calls.lanes(|lanes| lanes.take(begun)).unwrap();
+        let wait = Duration::from_secs(5);
+        settle(&calls, &job.lane, 1, Verdict::Later(wait), Backoff::default(), &mut 0, &mut None);
+        let ended = Instant::now();
+        assert_eq!(calls.lanes(|lanes| lanes.take(begun + wait - Duration::from_millis(1))), None);
+        let due = [(); 2].map(|()| calls.lanes(|lanes| lanes.take(ended + wait)).map(|job| job.item));
+        assert_eq!(due, [Some(2), Some(1)]);
+    }
+}

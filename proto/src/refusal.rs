@@ -165,7 +165,7 @@ mod tests {
         let refusal = Refusal::new(Reason::QuotaExceeded).detail(crate::RETRY_AFTER_MS, 250);
         let wait = refusal.to_status().get_details_retry_info().and_then(|info| info.retry_delay);
         assert_eq!((wait, refusal.retry_after()), (Some(Duration::from_millis(250)), wait));
-        assert_eq!(Refusal::new(Reason::Overloaded).to_status().get_details_retry_info(), None);
+        assert!(Refusal::new(Reason::Overloaded).to_status().get_details_retry_info().is_none());
     }
 
     #[test]

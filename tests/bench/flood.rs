@@ -47,6 +47,9 @@ pub(crate) struct Round {
     pub(crate) flooded: Latency,
     /// What became of the flood's calls, per second.
     pub(crate) flood: Flood,
+    /// Calls of the others that were refused with `QUOTA_EXCEEDED` in both runs: it happens when the machine stands still for
+    /// longer than the burst that a party is allowed, and says that the round is worth nothing.
+    pub(crate) others_refused: usize,
 }
 
 /// What became of the flood's calls, per second of the time that counts.
@@ -88,7 +91,12 @@ pub(crate) async fn measure(extent: &Extent, world: &World) -> anyhow::Result<Ve
             flooded = run(extent, world, &prepared, true).await?;
             alone = run(extent, world, &prepared, false).await?;
         }
-        rounds.push(Round { alone: alone.0, flooded: flooded.0, flood: flooded.1 });
+        rounds.push(Round {
+            alone: alone.0,
+            flooded: flooded.0,
+            flood: flooded.1,
+            others_refused: alone.2 + flooded.2,
+        });
     }
     Ok(rounds)
 }
@@ -98,10 +106,15 @@ async fn run(
     world: &World,
     prepared: &Arc<Prepared>,
     flooded: bool,
-) -> anyhow::Result<(Latency, Flood)> {
+) -> anyhow::Result<(Latency, Flood, usize)> {
     let limits = format!("party_per_second = {SHARE}\n");
     let server = Server::start(Kind::Gateway, world, &limits)?;
     let links: Vec<Link> = (0..OTHERS).map(|_| world.link(AUTHORITY, &server.bus)).collect::<Result<_, _>>()?;
+    // Connections are made by a call before the clock starts.
+    for (link, requests) in links.iter().zip(&prepared.others) {
+        let request = requests.first().context("something to send")?.clone();
+        link.dossiers().submit(link.request(request, None)).await.context("the first call is refused")?;
+    }
     let begin = Instant::now() + Duration::from_millis(100);
     let (from, to) = (begin + extent.warm_up, begin + extent.warm_up + extent.time);
     let flood = flooded.then(|| {
@@ -121,19 +134,22 @@ async fn run(
     for (number, link) in links.into_iter().enumerate() {
         callers.spawn(keep_to_share(link, prepared.others[number].clone(), number, begin, from, to));
     }
-    let mut times = Vec::new();
+    let (mut times, mut refused) = (Vec::new(), 0);
     while let Some(caller) = callers.join_next().await {
-        times.extend(caller??);
+        let (more, turned_away) = caller??;
+        times.extend(more);
+        refused += turned_away;
     }
     let latency = Latency::of(times).context("nothing came through in the time that counts")?;
     let flood = match flood {
         Some(told) => told.await.context("the flood panicked")??,
         None => Flood::default(),
     };
-    Ok((latency, flood))
+    Ok((latency, flood, refused))
 }
 
-/// Sends at the share's rate, whatever the answers do; gives the times of what was begun while it counts.
+/// Sends at the share's rate, whatever the answers do; gives the times of what was begun while it counts, and how many were
+/// refused.
 async fn keep_to_share(
     link: Link,
     requests: Requests,
@@ -141,12 +157,12 @@ async fn keep_to_share(
     begin: Instant,
     from: Instant,
     to: Instant,
-) -> anyhow::Result<Vec<Duration>> {
+) -> anyhow::Result<(Vec<Duration>, usize)> {
     let period = Duration::from_secs(1) / SHARE;
     // Not all at the same moment.
     let first = begin + period.mul_f64(number as f64 / OTHERS as f64);
     let mut calls = JoinSet::new();
-    for (sent, request) in requests.iter().enumerate() {
+    for (sent, request) in requests.iter().skip(1).enumerate() {
         let due = first + period * u32::try_from(sent).context("few enough")?;
         if due >= to {
             break;
@@ -156,18 +172,25 @@ async fn keep_to_share(
         calls.spawn(async move {
             let begun = Instant::now();
             let answer = link.dossiers().submit(link.request(request, None)).await;
-            ensure!(!answer.context("a party that keeps to its share is refused")?.into_inner().repeated, "repeated");
-            Ok((begun, begun.elapsed()))
+            let took = begun.elapsed();
+            if let Err(status) = &answer
+                && Refusal::from_status(status).is_some_and(|refusal| refusal.reason() == Reason::QuotaExceeded)
+            {
+                return Ok(None);
+            }
+            ensure!(!answer.context("a dossier was not admitted")?.into_inner().repeated, "a dossier was there before");
+            Ok(Some((begun, took)))
         });
     }
-    let mut times = Vec::new();
+    let (mut times, mut refused) = (Vec::new(), 0);
     while let Some(call) = calls.join_next().await {
-        let (begun, took) = call??;
-        if begun >= from {
-            times.push(took);
+        match call?? {
+            Some((begun, took)) if begun >= from => times.push(took),
+            Some(_) => {}
+            None => refused += 1,
         }
     }
-    Ok(times)
+    Ok((times, refused))
 }
 
 /// Sends ten times the share, by the clock.

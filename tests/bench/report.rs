@@ -55,10 +55,11 @@ impl FloodReport {
             println!("{name:>7} {alone:>12} {flooded:>12}  {ratio}");
         }
         println!(
-            "the flood, a second: {} sent, {} admitted, {} refused with QUOTA_EXCEEDED",
+            "the flood, a second: {} sent, {} admitted, {} refused with QUOTA_EXCEEDED; of the others {} were refused in all",
             whole(self.median(|round| round.flood.sent)),
             whole(self.median(|round| round.flood.admitted)),
             whole(self.median(|round| round.flood.refused)),
+            self.rounds.iter().map(|round| round.others_refused).sum::<usize>(),
         );
     }
 
@@ -72,6 +73,7 @@ impl FloodReport {
             json!({
                 "alone": latency(round.alone),
                 "flooded": latency(round.flooded),
+                "others_refused": round.others_refused,
                 "flood": {
                     "sent_per_second": round.flood.sent,
                     "admitted_per_second": round.flood.admitted,

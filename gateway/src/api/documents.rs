@@ -20,6 +20,10 @@ use crate::store::DocumentMeta;
 /// How long an upload may be silent. A line that is cut without a word must not hold one of the few places.
 const SILENCE: Duration = Duration::from_secs(30);
 
+/// The slowest line that uploads are made for, in bytes a second: a bad telephone. One that sends a byte now and then is never
+/// silent, and would hold a place for ever.
+const SLOWEST: u64 = 8 * 1024;
+
 pub(super) struct Documents {
     pub(super) engine: Engine,
 }
@@ -39,7 +43,10 @@ impl v1::documents_server::Documents for Documents {
         let left = announced.size_bytes - announced.offset;
         match self.engine.begin_upload(&peer, announced).await? {
             Upload::Already(meta) => Ok(uploaded(&meta, true)),
-            Upload::Open(session) => Ok(uploaded(&receive(session, left, &mut messages).await?, false)),
+            Upload::Open(session) => {
+                let received = at_a_bearable_rate(left, receive(session, left, &mut messages)).await?;
+                Ok(uploaded(&received, false))
+            }
         }
     }
 
@@ -67,6 +74,13 @@ impl v1::documents_server::Documents for Documents {
         });
         Ok(Response::new(Box::pin(tokio_stream::once(head).chain(chunks))))
     }
+}
+
+/// Gives up on what takes longer than `bytes` take on the slowest line, and some more. What was whole is kept for a resume.
+async fn at_a_bearable_rate<T>(bytes: u64, work: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+    let time = 2 * SILENCE + Duration::from_secs(bytes / SLOWEST);
+    let slow = |_| protocol("an upload brings 8 KiB a second, or goes on later");
+    tokio::time::timeout(time, work).await.map_err(slow)?
 }
 
 /// Takes chunks until the caller has sent all, which is `left` bytes; an error drops the session, which keeps what is whole.
@@ -115,4 +129,25 @@ fn part(part: Part) -> Result<v1::DownloadResponse, Status> {
 
 fn protocol(rule: &str) -> Status {
     Refusal::new(Reason::StreamProtocol).detail("rule", rule).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use lgsp_proto::{Reason, Refusal};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trickle_does_not_hold_its_place_for_ever() {
+        let begun = tokio::time::Instant::now();
+        let trickle = async {
+            // Never silent, and never through.
+            loop {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        };
+        let ended = at_a_bearable_rate::<()>(1 << 20, trickle).await.unwrap_err();
+        assert_eq!(Refusal::from_status(&ended).unwrap().reason(), Reason::StreamProtocol);
+        assert_eq!(begun.elapsed().as_secs(), 60 + 128);
+    }
 }

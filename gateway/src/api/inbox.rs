@@ -3,6 +3,8 @@
 //! Both directions go on side by side, so that a synced acknowledgement never holds up the next delivery. The first thing
 //! that goes wrong ends the stream with its reason; what was under way on it is then owed again.
 
+use std::time::Duration;
+
 use lgsp_proto::v1::inbox_request::Request as Said;
 use lgsp_proto::v1::inbox_response::Response as Answer;
 use lgsp_proto::{Reason, Refusal, v1};
@@ -16,14 +18,20 @@ use super::{MESSAGE_BYTES_MAX, wire};
 use crate::engine::Engine;
 use crate::engine::access::Peer;
 use crate::engine::inbox::{DeliveryName, Opening, Session};
+use crate::engine::shares::Tally;
 use crate::store::Stage;
 
 /// Answers made ahead of what the connection takes: each may be a few megabytes.
 const ANSWERS_AHEAD: usize = 4;
 
+/// How long an open stream may take to say for whom. Until then nothing else bounds it.
+const FIRST_WORD: Duration = Duration::from_secs(30);
+
 pub(super) struct Inbox {
     pub(super) engine: Engine,
     pub(super) stopping: CancellationToken,
+    /// The streams each system has open.
+    pub(super) streams: Tally<String>,
 }
 
 type Answers = mpsc::Sender<Result<v1::InboxResponse, Status>>;
@@ -34,17 +42,21 @@ impl v1::inbox_server::Inbox for Inbox {
 
     async fn open(&self, request: Request<Streaming<v1::InboxRequest>>) -> Result<Response<Self::OpenStream>, Status> {
         let peer = wire::peer(&request)?;
+        let system = peer.system().to_owned();
+        let counted = self.streams.count(&system).map_err(|refusal| refusal.detail("system", system))?;
         let (answers, stream) = mpsc::channel(ANSWERS_AHEAD);
         let (engine, stopping) = (self.engine.clone(), self.stopping.clone());
         // Ends when either side is done; a panic drops `answers`, which ends the stream without a reason.
         tokio::spawn(async move {
+            let _counted = counted;
             let end = tokio::select! {
                 end = serve(&engine, &peer, request.into_inner(), &answers) => end,
                 () = stopping.cancelled() => Err(Refusal::new(Reason::ShuttingDown).into()),
                 () = answers.closed() => return,
             };
             if let Err(status) = end {
-                let _ = answers.send(Err(status)).await;
+                // A caller that does not read is not waited for.
+                let _ = answers.send_timeout(Err(status), FIRST_WORD).await;
             }
         });
         Ok(Response::new(ReceiverStream::new(stream)))
@@ -93,7 +105,8 @@ async fn serve(
     mut requests: Streaming<v1::InboxRequest>,
     answers: &Answers,
 ) -> Result<(), Status> {
-    let Some(Said::Open(open)) = next(&mut requests).await? else {
+    let first = tokio::time::timeout(FIRST_WORD, next(&mut requests)).await;
+    let Some(Said::Open(open)) = first.map_err(|_| protocol("the first message comes within 30 seconds"))?? else {
         return Err(protocol("the first message opens the stream"));
     };
     let reading::Open { parties, credit, instance, spool } = reading::open(&open)?;

@@ -40,6 +40,7 @@ pub(crate) use self::health::Health;
 pub use self::listener::SharedTls;
 use crate::config;
 use crate::engine::Engine;
+use crate::engine::shares::Tally;
 
 /// The longest message. Answers a sender that would fill our memory; the 64 KiB below what gRPC libraries take by default
 /// leave room for the envelope that a delivery puts around a body of this length.
@@ -83,7 +84,7 @@ impl Bus {
         let registry = RegistryServer::new(registry::Registry { engine: engine.clone() });
         let operations = OperationsServer::new(operations::Operations { engine: engine.clone() });
         let numbers = NumbersServer::new(numbers::Numbers { engine: engine.clone() });
-        let inbox = InboxServer::new(inbox::Inbox { engine, stopping });
+        let inbox = InboxServer::new(inbox::Inbox { engine, stopping, streams: Tally::new(limits.system.streams) });
         let services = Routes::new(dossiers.max_decoding_message_size(MESSAGE_BYTES_MAX))
             .add_service(documents.max_decoding_message_size(CHUNK_BYTES_MAX + CHUNK_FRAME))
             .add_service(registry.max_decoding_message_size(MESSAGE_BYTES_MAX))

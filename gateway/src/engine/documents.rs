@@ -10,6 +10,7 @@ mod file;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use lgsp_journal::room::Room;
@@ -18,16 +19,28 @@ use lgsp_proto::types::{ActorId, MediaType, PartyId, Sha256Digest};
 use lgsp_proto::{Reason, Refusal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use self::file::{Partial, Whole};
 use super::access::{Authorized, Peer};
 use super::clock::machine_now;
 use super::lanes::{Held, Lane};
+use super::shares::{Counted, Tally};
 use super::{Engine, commit_failed, disk_full, read_failed};
 use crate::store::{Commit, DocumentMeta};
 
-/// How many uploads and downloads may be under way at once; each costs a thread that waits on the disk and a few chunks.
+/// How many uploads may be under way at once, and how many downloads; each costs a thread that waits on the disk and a few
+/// chunks.
 const STREAMS_MAX: usize = 64;
+
+/// How many of them may be one party's.
+const STREAMS_OF_PARTY: usize = STREAMS_MAX / 4;
+
+/// How long a download waits for its reader to take a chunk. One that has stopped reading must not keep a thread.
+const READER_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long whoever asks for the state of an upload waits for the one before to let go of the file.
+const WRITER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How many received messages may wait for the disk.
 const QUEUE: usize = 4;
@@ -36,8 +49,34 @@ const QUEUE: usize = 4;
 #[derive(Clone, Debug)]
 pub struct Documents {
     dir: PathBuf,
-    streams: Arc<Semaphore>,
+    uploads: Streams,
+    downloads: Streams,
     room: Arc<Room>,
+}
+
+/// Streams of one kind: so many in all, so many of one party.
+#[derive(Clone, Debug)]
+struct Streams {
+    all: Arc<Semaphore>,
+    of_party: Arc<Tally<PartyId>>,
+}
+
+/// The place of one stream.
+struct Place {
+    _place: OwnedSemaphorePermit,
+    _counted: Counted<PartyId>,
+}
+
+impl Streams {
+    fn new() -> Self {
+        Self { all: Arc::new(Semaphore::new(STREAMS_MAX)), of_party: Arc::new(Tally::new(STREAMS_OF_PARTY)) }
+    }
+
+    fn place(&self, party: &PartyId) -> Result<Place, Refusal> {
+        let counted = self.of_party.count(party).map_err(|refusal| refusal.detail("party", party))?;
+        let place = Arc::clone(&self.all).try_acquire_owned().map_err(|_| Refusal::new(Reason::Overloaded))?;
+        Ok(Place { _place: place, _counted: counted })
+    }
 }
 
 impl Documents {
@@ -48,7 +87,7 @@ impl Documents {
     pub fn open(dir: PathBuf) -> std::io::Result<Self> {
         file::prepare(&dir, machine_now())?;
         let room = Arc::new(Room::watch(&dir, 0));
-        Ok(Self { dir, streams: Arc::new(Semaphore::new(STREAMS_MAX)), room })
+        Ok(Self { dir, uploads: Streams::new(), downloads: Streams::new(), room })
     }
 
     /// Takes nothing in when less than `bytes` of the folder's disk are free.
@@ -66,10 +105,6 @@ impl Documents {
     pub(super) async fn remove(&self, ids: Vec<u64>) -> Result<(), Refusal> {
         let dir = self.dir.clone();
         blocking(move || Ok(ids.iter().try_for_each(|id| Whole::remove(&dir, *id))?)).await
-    }
-
-    fn permit(&self) -> Result<OwnedSemaphorePermit, Refusal> {
-        Arc::clone(&self.streams).try_acquire_owned().map_err(|_| Refusal::new(Reason::Overloaded))
     }
 }
 
@@ -167,6 +202,10 @@ impl Engine {
         if let Some(free) = self.free_document(party, sha256).await? {
             return Ok(UploadState { offset: free.size_bytes, complete: true });
         }
+        // What a broken line left may still be on its way to the disk: asked too soon, it would be less than there is. An upload
+        // that goes on meanwhile is not waited for.
+        let name = party.to_string();
+        let _let_go = timeout(WRITER_PATIENCE, self.inner.lanes.hold([Lane::Document(&name, sha256.as_bytes())])).await;
         let (dir, party, sha256) = (self.inner.documents.dir.clone(), party.clone(), *sha256);
         let offset = blocking(move || Ok(Partial::durable_bytes(&dir, &party, &sha256)?)).await?;
         Ok(UploadState { offset, complete: false })
@@ -183,7 +222,7 @@ impl Engine {
             return Err(Refusal::new(Reason::DocumentTooLarge).detail("max_bytes", max));
         }
         self.inner.documents.room.for_more().map_err(|shortage| disk_full(&shortage))?;
-        let permit = self.inner.documents.permit()?;
+        let permit = self.inner.documents.uploads.place(&announced.party)?;
         let party = announced.party.to_string();
         let lane = self.inner.lanes.hold([Lane::Document(&party, announced.sha256.as_bytes())]).await;
         if let Some(free) = self.free_document(&announced.party, &announced.sha256).await? {
@@ -225,17 +264,18 @@ impl Engine {
         let meta = self.document_of(&authorized, dossier, sha256).await?;
         let key = self.inner.store.key(meta.key_id).await.map_err(read_failed)?;
         let key = key.ok_or_else(|| Refusal::new(Reason::ContentErased))?;
-        let permit = self.inner.documents.permit()?;
+        let permit = self.inner.documents.downloads.place(party)?;
         let dir = self.inner.documents.dir.clone();
         let (id, size) = (meta.id, meta.size_bytes);
         let whole = blocking(move || Whole::open(&dir, id, size, key, offset)).await?;
         let (sender, chunks) = mpsc::channel(QUEUE);
+        let handle = tokio::runtime::Handle::current();
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
             for chunk in whole {
                 let failed = chunk.is_err();
-                let sent = sender.blocking_send(chunk.map_err(UploadError::refusal));
-                if sent.is_err() || failed {
+                let sending = timeout(READER_PATIENCE, sender.send(chunk.map_err(UploadError::refusal)));
+                if !matches!(handle.block_on(sending), Ok(Ok(()))) || failed {
                     return;
                 }
             }
@@ -389,5 +429,44 @@ mod tests {
         };
         after.write(content.slice(durable..)).await.unwrap();
         assert_eq!(after.finish().await.unwrap().size_bytes, content.len() as u64);
+    }
+
+    #[tokio::test]
+    async fn one_party_takes_a_part_of_the_streams_and_uploads_none_of_the_downloads() {
+        let (one, other) = ("H99.101".parse().unwrap(), "H99.102".parse().unwrap());
+        let house = House::open().await;
+        let documents = &house.engine.inner.documents;
+        let held: Vec<Place> = (0..STREAMS_OF_PARTY).map(|_| documents.uploads.place(&one).unwrap()).collect();
+        let reason = |place: Result<Place, Refusal>| place.err().map(|refusal| refusal.reason());
+        assert_eq!(reason(documents.uploads.place(&one)), Some(Reason::QuotaExceeded));
+        assert_eq!(reason(documents.uploads.place(&other)), None);
+        assert_eq!(reason(documents.downloads.place(&one)), None);
+        drop(held);
+        assert_eq!(reason(documents.uploads.place(&one)), None);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_state_of_an_upload_is_told_when_what_came_is_on_the_disk() {
+        let house = House::open().await;
+        let (peer, party) = (house.peer("mot-cua"), AN.parse().unwrap());
+        let content = Bytes::from(vec![7; 9 << 20]);
+        let sha256 = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &content);
+        let sha256 = Sha256Digest::try_from(sha256.as_ref()).unwrap();
+        let announced = Announced {
+            party: AN.parse().unwrap(),
+            actor: "can.bo.1".parse().unwrap(),
+            sha256,
+            size_bytes: content.len() as u64,
+            media_type: "application/pdf".parse().unwrap(),
+            offset: 0,
+        };
+        let Upload::Open(mut upload) = house.engine.begin_upload(&peer, announced).await.unwrap() else {
+            panic!("nothing was uploaded yet")
+        };
+        upload.write(content.slice(..8 << 20)).await.unwrap();
+        drop(upload);
+        let state = house.engine.upload_state(&peer, &party, &sha256).await.unwrap();
+        // All that came but the last chunk, which waits for what follows it.
+        assert_eq!(state.offset, (8 << 20) - (64 << 10));
     }
 }

@@ -22,7 +22,7 @@ use super::snapshot::Photographer;
 /// Operations in one batch, with the mark. Larger batches over scattered keys cost sled gigabytes of memory.
 const BATCH: usize = 64;
 
-/// Changes that may wait for sled.
+/// Changes that may wait for sled; a large one counts as many: see [`weight`].
 ///
 /// Usually some 10 MB: enough to ride out a checkpoint, little enough to restart from. After a start that had to make the index
 /// again some 100 MB, until that has drained: should sled be slower than the replay, nobody has to wait for it, since
@@ -33,6 +33,16 @@ const ROOM: Room = Room { usually: 50_000, at_first: 500_000 };
 struct Room {
     usually: usize,
     at_first: usize,
+}
+
+/// What a change of ordinary size has, in bytes.
+const ORDINARY: usize = 256;
+
+/// What changes count for among those that may wait: one each, and more where they are large, so that the memory is bounded and
+/// not the number only.
+fn weight(changes: &[Change]) -> usize {
+    let bytes = |change: &Change| change.key.len() + change.value.as_ref().map_or(0, Bytes::len);
+    changes.iter().map(|change| 1 + bytes(change) / ORDINARY).sum()
 }
 
 /// Records between two checkpoints: what a start after a power cut has to replay, in a second or so.
@@ -248,7 +258,7 @@ impl Follower {
         queue.last_step += steps.len() as u64;
         let last = queue.last_step;
         for (number, changes) in (first..).zip(steps) {
-            queue.changes += changes.len();
+            queue.changes += weight(&changes);
             queue.steps.push_back(Step { number, changes, completes: position.filter(|_| number == last) });
         }
         shared.work.notify_one();
@@ -367,7 +377,7 @@ impl Writer {
             keys.extend(step.changes.iter().map(|change| change.key.clone()));
             taken.extend(queue.steps.pop_front());
         }
-        queue.changes -= taken.iter().map(|step| step.changes.len()).sum::<usize>();
+        queue.changes -= taken.iter().map(|step| weight(&step.changes)).sum::<usize>();
         if queue.is_open && queue.changes <= self.shared.room_usually {
             queue.limit = self.shared.room_usually;
         }
@@ -489,6 +499,12 @@ mod tests {
         let (index, _, applied) = open(dir.path());
         assert_eq!(applied, Position(1_000));
         assert_eq!(index.range(&[3], &[4], 20_000).unwrap().len(), 10_002);
+    }
+
+    #[test]
+    fn what_is_large_counts_as_many() {
+        let large = Change { value: Some(Bytes::from(vec![0; 100 * ORDINARY])), ..change(0, None) };
+        assert_eq!((weight(&[change(0, None)]), weight(&[large, change(1, Some(1))])), (1, 102));
     }
 
     #[test]

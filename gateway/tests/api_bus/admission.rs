@@ -184,3 +184,26 @@ async fn a_route_is_explained_and_so_is_that_there_is_none() {
     let none = explain("1.000006").await;
     assert_eq!((none.competent_authority.as_str(), none.no_route.unwrap().reason.as_str()), ("", "NO_ROUTE"));
 }
+
+#[tokio::test]
+async fn a_party_that_floods_is_told_when_to_come_again_and_the_others_are_admitted() {
+    let world = World::start_with("party_per_second = 1").await;
+    let (desk, binh) = (world.system("mot-cua").await, world.system("mot-cua-binh").await);
+    let mut refused = None;
+    for number in 0..20 {
+        if let Err(status) = desk.submit(&aid(&format!("k-{number}"))).await {
+            refused = Some((number, status));
+            break;
+        }
+    }
+    let (number, status) = refused.expect("twenty in a moment are more than one a second");
+    let refused = refusal(Err::<(), _>(status));
+    assert_eq!((refused.reason(), &*refused.details()["party"]), (Reason::QuotaExceeded, AN));
+    let wait = refused.retry_after().unwrap();
+    assert!(wait.as_secs() <= 1, "{wait:?}");
+    let other = v1::Submission { acting_party: BINH.into(), ..aid_elsewhere("k-other") };
+    binh.admitted(&other).await;
+    // Nothing was processed, so the same key is free; and what was admitted before is answered once its turn comes.
+    tokio::time::sleep(wait).await;
+    desk.admitted(&aid(&format!("k-{number}"))).await;
+}

@@ -194,3 +194,72 @@ async fn a_stream_is_told_that_the_gateway_stops() {
     assert_eq!(reason(inbox.hear().await), Reason::ShuttingDown);
     world.ended().await.unwrap();
 }
+
+/// A submission whose delivery is some 900 KB.
+fn bulky(key: &str) -> v1::Submission {
+    v1::Submission { form: vec![b'.'; 900_000].into(), ..aid_elsewhere(key) }
+}
+
+#[tokio::test]
+async fn a_stream_that_does_not_read_keeps_little_to_itself_and_the_others_go_on() {
+    const DELIVERIES: usize = 24;
+    /// What the gateway makes ahead for a stream, and what the connection holds on the way.
+    const AHEAD: usize = 8;
+    let world = World::start().await;
+    let (desk, binh) = (world.system("mot-cua").await, world.system("mot-cua-binh").await);
+    let mut stuck = Inbox::open(&binh, &[BINH], 1024).await;
+    for number in 0..DELIVERIES {
+        desk.admitted(&bulky(&format!("k-{number}"))).await;
+    }
+    // Its own connection, as a second machine of the agency has.
+    let beside = world.system("mot-cua-binh").await;
+    let mut inbox = Inbox::open(&beside, &[BINH], 1).await;
+    for _ in 0..DELIVERIES - AHEAD {
+        let delivery = inbox.delivery().await;
+        inbox.take_over(&delivery).await;
+    }
+    // Another party is not concerned at all, nor is admission.
+    let of_an = beside.admitted(&v1::Submission { acting_party: BINH.into(), ..aid("k-an") }).await;
+    let mut inbox_of_an = Inbox::open(&desk, &[AN], 1).await;
+    assert_eq!(name(&inbox_of_an.delivery().await).0, of_an);
+    // Once it reads, what it holds is there.
+    let late = stuck.delivery().await;
+    assert!(!late.event.unwrap().body.is_empty());
+}
+
+#[tokio::test]
+async fn a_stream_that_never_acknowledges_holds_its_credit_and_no_more() {
+    let world = World::start().await;
+    let (desk, binh) = (world.system("mot-cua").await, world.system("mot-cua-binh").await);
+    let mut lazy = Inbox::open(&binh, &[BINH], 3).await;
+    let mut codes = Vec::new();
+    for number in 0..8 {
+        codes.push(desk.admitted(&aid_elsewhere(&format!("k-{number}"))).await);
+    }
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(name(&lazy.delivery().await).0);
+    }
+    let mut inbox = Inbox::open(&world.system("mot-cua-binh").await, &[BINH], 1).await;
+    let mut others = Vec::new();
+    for _ in 0..5 {
+        let delivery = inbox.delivery().await;
+        inbox.take_over(&delivery).await;
+        others.push(name(&delivery).0);
+    }
+    held.append(&mut others);
+    held.sort_unstable();
+    assert_eq!(held, codes);
+}
+
+#[tokio::test]
+async fn a_system_with_too_many_streams_is_told_so_and_another_is_not() {
+    let world = World::start_with("system_streams = 2").await;
+    let binh = world.system("mot-cua-binh").await;
+    let held = [Inbox::open(&binh, &[BINH], 1).await, Inbox::open(&binh, &[BINH], 1).await];
+    let (_say, said) = mpsc::channel::<v1::InboxRequest>(1);
+    let refused = within(binh.inbox().open(ReceiverStream::new(said))).await.map(drop);
+    assert_eq!(reason(refused), Reason::QuotaExceeded);
+    let _other = Inbox::open(&world.system("mot-cua").await, &[AN], 1).await;
+    drop(held);
+}
