@@ -180,6 +180,7 @@ impl Engine {
             traceparent: signed.traceparent,
             admitted_at,
             answer: answer.clone(),
+            first_admitted_at: None,
         };
         let committed = self.inner.store.commit(Commit::Admission(Box::new(admission))).await;
         committed.map_err(|error| commit_failed(&error))?;

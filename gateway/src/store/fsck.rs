@@ -256,6 +256,7 @@ impl Check {
                     Contradiction::Event(_) => Invariant::Sequence,
                     Contradiction::Again(_) => Invariant::Key,
                     Contradiction::OtherKey(_) => Invariant::Body,
+                    Contradiction::Epoch(_) => Invariant::Number,
                     Contradiction::Read(_) => Invariant::Index,
                 };
                 self.report.found(invariant, position, contradiction.to_string());

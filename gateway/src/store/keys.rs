@@ -21,6 +21,7 @@
 //! | 13 | [`Document`] |
 //! | 14 | [`Registry`] |
 //! | 15 | [`Certificate`] |
+//! | 24 | [`Epoch`] |
 
 use jiff::civil::Date;
 use lgsp_proto::store_v1;
@@ -98,6 +99,9 @@ pub(super) struct Registry(pub(super) u64);
 /// A certificate: `0f sha256(32)`.
 pub(super) struct Certificate<'a>(pub(super) &'a Sha256Digest);
 
+/// The epoch of the books: `18`.
+pub(super) struct Epoch;
+
 mod tag {
     pub(super) const APPLIED: u8 = 1;
     pub(super) const TOTALS: u8 = 2;
@@ -114,6 +118,7 @@ mod tag {
     pub(super) const DOCUMENT: u8 = 13;
     pub(super) const REGISTRY: u8 = 14;
     pub(super) const CERTIFICATE: u8 = 15;
+    pub(super) const EPOCH: u8 = 24;
 }
 
 impl Key for Applied {
@@ -232,6 +237,18 @@ impl Key for Numbers<'_> {
     }
 }
 
+impl Numbers<'_> {
+    /// The bytes that the keys of all days of all authorities begin with.
+    pub(super) fn first() -> Vec<u8> {
+        vec![tag::NUMBERS]
+    }
+
+    /// The day in any key of the tree, in days since 1970-01-01.
+    pub(super) fn day_of(key: &[u8]) -> Option<i32> {
+        key.last_chunk::<4>().map(|day| i32::from_be_bytes(*day))
+    }
+}
+
 impl Key for Content<'_> {
     type Value = store_v1::DocumentNamed;
 
@@ -253,6 +270,14 @@ impl Key for Registry {
 
     fn encode(&self) -> Vec<u8> {
         bytes(tag::REGISTRY, &[&self.0.to_be_bytes()])
+    }
+}
+
+impl Key for Epoch {
+    type Value = store_v1::EpochState;
+
+    fn encode(&self) -> Vec<u8> {
+        vec![tag::EPOCH]
     }
 }
 
@@ -304,6 +329,7 @@ pub(super) fn describe(key: &[u8]) -> String {
         tag::DOCUMENT => "document",
         tag::REGISTRY => "registry",
         tag::CERTIFICATE => "certificate",
+        tag::EPOCH => "epoch",
         _ => "unknown",
     };
     let readable = rest.iter().flat_map(|byte| std::ascii::escape_default(*byte)).map(char::from);
@@ -369,6 +395,7 @@ mod tests {
         assert_eq!(Document(4).encode(), b"\x0d\0\0\0\0\0\0\0\x04");
         assert_eq!(Registry(5).encode(), b"\x0e\0\0\0\0\0\0\0\x05");
         assert_eq!(Certificate(&digest).encode(), [b"\x0f", &[7; 32][..]].concat());
+        assert_eq!(Epoch.encode(), b"\x18");
     }
 
     #[test]

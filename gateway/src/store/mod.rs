@@ -42,7 +42,7 @@ use lgsp_proto::types::{
 };
 use lgsp_proto::v1;
 
-pub use codec::{Admitted, Fact, NumbersLeased, Unreadable};
+pub use codec::{Admitted, EpochStarted, Fact, NumbersLeased, Unreadable};
 
 /// What the bus remembers, and how it asks for it.
 ///
@@ -94,6 +94,9 @@ pub trait Store: Send + Sync + 'static {
     /// Whether `number` of `authority` on `day` was leased to `desk`.
     async fn is_leased(&self, authority: &PartyId, day: Date, desk: &PartyId, number: u32) -> Result<bool, ReadError>;
 
+    /// The epoch of the books: 1, and one more for every time they were restored from a backup.
+    async fn epoch(&self) -> Result<u32, ReadError>;
+
     /// Deliveries not yet taken over by `party`, oldest first, after `after`, at most `limit`.
     async fn waiting(
         &self,
@@ -128,6 +131,9 @@ pub trait Store: Send + Sync + 'static {
     /// A certificate on record (DER).
     async fn certificate(&self, digest: &Sha256Digest) -> Result<Option<Bytes>, ReadError>;
 
+    /// The system that a certificate on record names; the gateway's own are recorded under [`OWN_NAME`].
+    async fn certificate_holder(&self, digest: &Sha256Digest) -> Result<Option<String>, ReadError>;
+
     /// A fresh data key for a document, durable before it is handed out; its identifier goes into [`DocumentMeta`].
     async fn new_key(&self) -> Result<(u64, DataKey), ReadError>;
 
@@ -140,6 +146,9 @@ pub trait Store: Send + Sync + 'static {
     /// Finishes what waits, makes everything durable and lets go of the files. Later calls fail.
     async fn close(&self);
 }
+
+/// Under which name the gateway's own certificates are on record. No system is called so: it is no name of one.
+pub const OWN_NAME: &str = "(gateway)";
 
 /// One atomic write.
 #[derive(Clone, Debug)]
@@ -161,6 +170,8 @@ pub enum Commit {
         /// The system it names.
         system: String,
     },
+    /// The books were restored and begin a new epoch. Its number must follow the one in force.
+    Epoch(EpochStarted),
 }
 
 /// An event with its proof and its answer.
@@ -186,6 +197,8 @@ pub struct Admission {
     pub admitted_at: SystemTime,
     /// What the caller is answered.
     pub answer: Answer,
+    /// When it was first admitted, if it comes back after a restore with the receipt it got then.
+    pub first_admitted_at: Option<SystemTime>,
 }
 
 impl fmt::Debug for Admission {

@@ -132,7 +132,14 @@ impl Store for SledStore {
     }
 
     async fn is_leased(&self, authority: &PartyId, day: Date, desk: &PartyId, number: u32) -> Result<bool, ReadError> {
-        Ok(self.inner()?.recorded_counter(authority, day)?.is_leased_to(desk, number))
+        let inner = self.inner()?;
+        // Whatever was leased in an earlier epoch lies among the numbers lost with it, or on days before them.
+        let is_void = inner.epoch()? > 1 && number <= inner.lost_upto(day)?.max(1);
+        Ok(!is_void && inner.recorded_counter(authority, day)?.is_leased_to(desk, number))
+    }
+
+    async fn epoch(&self) -> Result<u32, ReadError> {
+        self.inner()?.epoch()
     }
 
     async fn waiting(
@@ -175,6 +182,10 @@ impl Store for SledStore {
 
     async fn certificate(&self, digest: &Sha256Digest) -> Result<Option<Bytes>, ReadError> {
         self.inner()?.certificate(digest)
+    }
+
+    async fn certificate_holder(&self, digest: &Sha256Digest) -> Result<Option<String>, ReadError> {
+        self.inner()?.certificate_holder(digest)
     }
 
     async fn new_key(&self) -> Result<(u64, DataKey), ReadError> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use aws_lc_rs::digest::{SHA256, digest};
 use jiff::civil::Date;
 use lgsp_certs::sign::{Purpose, VerifyingKey};
-use lgsp_domain::numbering::Lease;
+use lgsp_domain::numbering::{Lease, NumberZone};
 use lgsp_journal::Position;
 use lgsp_journal::seal::{KeyError, KeyId, KeyRing};
 use lgsp_proto::store_v1::Record;
@@ -34,6 +34,8 @@ pub(super) struct Books {
     /// What has been told to whom and not been handed over.
     owed: BTreeMap<(PartyId, Position), Owed>,
     days: HashMap<(PartyId, Date), Day>,
+    /// The numbers that were lost with every epoch before this one.
+    lost: Vec<NumberZone>,
     documents: HashSet<u64>,
     certificates: HashMap<Sha256Digest, Option<VerifyingKey>>,
 }
@@ -80,6 +82,15 @@ impl Books {
                 self.certificates.insert(*named, key.ok());
             }
             Fact::NumbersLeased(lease) => self.enter_lease(position, lease, report),
+            Fact::EpochStarted(started) => {
+                if started.number as usize != self.lost.len() + 2 {
+                    let what = format!("epoch {} does not follow epoch {}", started.number, self.lost.len() + 1);
+                    report.found(Invariant::Number, position, what);
+                }
+                self.lost.push(started.lost.clone());
+                // A block of an earlier epoch is nobody's any more.
+                self.days.values_mut().for_each(|day| day.leases.clear());
+            }
         }
     }
 
@@ -128,6 +139,11 @@ impl Books {
             report.found(Invariant::Number, position, what);
         }
         day.highest = day.highest.max(number);
+        let floor = lost_upto(&self.lost, event.code.date());
+        if number <= floor && admitted.first_admitted_at.is_none() {
+            let what = format!("number {number} is given out anew, though one up to {floor} may have been lost");
+            report.found(Invariant::Number, position, what);
+        }
     }
 
     fn enter_acknowledgement(&mut self, acknowledgement: &Acknowledgement) {
@@ -148,6 +164,14 @@ impl Books {
     fn enter_lease(&mut self, position: Position, lease: &NumbersLeased, report: &mut Report) {
         let day = self.days.entry((lease.authority.clone(), lease.day)).or_default();
         let numbers = &lease.numbers;
+        let floor = lost_upto(&self.lost, lease.day);
+        if numbers.start <= floor {
+            let what = format!(
+                "numbers {numbers:?} of {} are leased, though one up to {floor} may have been lost",
+                lease.authority
+            );
+            report.found(Invariant::Number, position, what);
+        }
         let overlaps = |other: &Lease| numbers.start < other.numbers.end && other.numbers.start < numbers.end;
         if let Some(other) = day.leases.iter().find(|other| overlaps(other)) {
             let what = format!("numbers {numbers:?} of {} were leased to {} before", lease.authority, other.desk);
@@ -280,4 +304,9 @@ impl Books {
             report.found(Invariant::Delivery, None, what);
         }
     }
+}
+
+/// The highest number of a day that may have been given out and lost.
+fn lost_upto(lost: &[NumberZone], day: Date) -> u32 {
+    lost.iter().map(|zone| zone.floor(day)).max().unwrap_or(0)
 }

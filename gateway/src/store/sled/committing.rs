@@ -197,6 +197,7 @@ impl Inner {
                 }
                 true
             }
+            Commit::Epoch(started) => started.number == index::epoch(&view)?.number + 1,
         };
         Ok(if stands { Checked::Write(commit, key_id) } else { Checked::Conflict })
     }
@@ -301,6 +302,7 @@ fn claimed(commit: &Commit) -> Vec<Vec<u8>> {
         }
         Commit::Document(meta) => vec![keys::Document(meta.id).encode()],
         Commit::Registry(_) => vec![keys::Totals.encode()],
+        Commit::Epoch(_) => vec![keys::Epoch.encode()],
         // Said twice, these change nothing the second time.
         Commit::Acknowledgement(_) | Commit::Certificate { .. } => Vec::new(),
     }

@@ -138,6 +138,14 @@ impl Inner {
         index::counter(&self.view(), authority, day)
     }
 
+    pub(super) fn epoch(&self) -> Result<u32, ReadError> {
+        Ok(index::epoch(&self.view())?.number)
+    }
+
+    pub(super) fn lost_upto(&self, day: Date) -> Result<u32, ReadError> {
+        index::lost_upto(&self.view(), day)
+    }
+
     pub(super) fn waiting(
         &self,
         party: &PartyId,
@@ -214,6 +222,14 @@ impl Inner {
         let Some(at) = fetch(&self.view(), &keys::Certificate(digest))? else { return Ok(None) };
         match self.fact(Position(at.position))? {
             Fact::CertificateSeen { der, .. } => Ok(Some(der)),
+            _ => Err(unreadable(Position(at.position), Unreadable("certificate_seen"))),
+        }
+    }
+
+    pub(super) fn certificate_holder(&self, digest: &Sha256Digest) -> Result<Option<String>, ReadError> {
+        let Some(at) = fetch(&self.view(), &keys::Certificate(digest))? else { return Ok(None) };
+        match self.fact(Position(at.position))? {
+            Fact::CertificateSeen { system, .. } => Ok(Some(system)),
             _ => Err(unreadable(Position(at.position), Unreadable("certificate_seen"))),
         }
     }
