@@ -15,9 +15,11 @@
 //! | `writer`, `reader` | appending with one sync, reading with checks |
 //! | [`group`] | many callers, one sync |
 //! | [`verify()`] | reading everything, for `fsck` |
+//! | [`copy`] | what can be copied of a journal that another process writes |
 //! | [`seal`] | data keys, their destruction, sealed streams |
 //! | `testing` | a disk that records, fails and loses power (feature `test-util`) |
 
+pub mod copy;
 pub mod files;
 mod frame;
 pub mod group;

@@ -59,6 +59,11 @@ impl SledStore {
         self.inner.load_full().ok_or(Closed)
     }
 
+    /// The highest number that is known to have been, or may have been, given out on any of `days`, of any authority.
+    pub(crate) fn highest_number(&self, days: &std::ops::RangeInclusive<Date>) -> Result<u32, ReadError> {
+        self.inner()?.highest_number(days)
+    }
+
     /// Runs a read that walks many keys or opens bodies where it holds up nobody else.
     async fn walk<T: Send + 'static>(
         &self,

@@ -89,6 +89,12 @@ pub enum OpenError {
     /// The data folder cannot be used, or another process has it.
     #[error(transparent)]
     Folder(#[from] FolderError),
+    /// A restore into the folder was begun and did not come to its end.
+    #[error("{} is being restored: run `lgsp restore` again to its end, and see its file RESTORING", dir.display())]
+    Restoring {
+        /// The data folder.
+        dir: PathBuf,
+    },
     /// There is no thread to be had.
     #[error("no thread could be started")]
     Thread(#[source] io::Error),
@@ -113,6 +119,17 @@ impl SledStore {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(options: &Options, progress: impl Fn(Progress)) -> Result<Self, OpenError> {
+        if options.dir.join(crate::backup::MARKER).exists() {
+            return Err(OpenError::Restoring { dir: options.dir.clone() });
+        }
+        Self::open_marked(options, progress)
+    }
+
+    /// As [`SledStore::open`], for the restore that has marked the folder.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub(crate) fn open_marked(options: &Options, progress: impl Fn(Progress)) -> Result<Self, OpenError> {
         // The journal's lock keeps every other process out of the whole data folder.
         let journal = data_folder::hold(&options.dir, data_folder::JOURNAL)?;
         let keys = data_folder::hold(&options.dir, data_folder::KEYS)?;
