@@ -2,11 +2,12 @@
 //!
 //! One file per step of a dossier's life: [`access`] (who speaks), [`intake`] (decide and commit), [`inbox`] (deliver
 //! until acknowledged), [`reading`] (how it stands), [`documents`], [`registry`] (the declared registry and its
-//! versions), [`receipt`] (what the gateway signs). [`clock`] and [`lanes`] serve them.
+//! versions), [`receipt`] (what the gateway signs), `earlier` (what comes back after a restore). [`clock`] and [`lanes`] serve them.
 
 pub mod access;
 pub mod clock;
 pub mod documents;
+mod earlier;
 pub mod inbox;
 pub mod intake;
 pub mod lanes;
@@ -101,6 +102,14 @@ impl Engine {
     /// `REGISTRY_MISSING` before the first one is applied.
     pub fn registry(&self) -> Result<Arc<Registry>, Refusal> {
         self.inner.registry.load_full().ok_or_else(|| Refusal::new(Reason::RegistryMissing))
+    }
+
+    /// The epoch of the books; see [`Store::epoch`].
+    ///
+    /// # Errors
+    /// `INTERNAL` when the store cannot be read.
+    pub async fn epoch(&self) -> Result<u32, Refusal> {
+        self.inner.store.epoch().await.map_err(read_failed)
     }
 
     /// The business clock.
