@@ -123,11 +123,11 @@ fn restored_text(restored: &Restored, lang: Lang) -> String {
     }
     let list = systems.iter().map(|system| format!("  {system}\n")).collect::<String>();
     let next = lang.pick(
-        "Việc tiếp theo: khởi động trục, rồi để các bộ chuyển tiếp nối lại; chúng tự gửi lại những gì đã có biên nhận sau bản sao lưu.\nCác hệ thống đã từng gửi:\n",
+        "Việc tiếp theo: khởi động trục, rồi để các bộ kết nối nối lại; chúng tự gửi lại những gì đã có biên nhận sau bản sao lưu.\nCác hệ thống đã từng gửi:\n",
         "Next: start the gateway and let the adapters connect; by themselves they send again what they have receipts for.\nSystems that have sent something:\n",
     );
     let last = lang.pick(
-        "Hệ thống không dùng bộ chuyển tiếp phải tự gửi lại, cùng khoá và kèm biên nhận cũ (trường `earlier`).\n",
+        "Hệ thống không dùng bộ kết nối phải tự gửi lại, cùng khoá và kèm biên nhận cũ (trường `earlier`).\n",
         "A system without an adapter must send again by itself, with the same key and its earlier receipt (field `earlier`).\n",
     );
     format!("{table}{begun}{next}{list}{last}")

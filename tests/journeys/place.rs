@@ -106,6 +106,27 @@ impl Place {
         Link::new(&Address { gateway, server_name: None, tls, timings: Timings::default() }).unwrap()
     }
 
+    /// From now on the gateway listens where it listens now.
+    pub(crate) fn keep_address(&self, gateway: &Gateway) {
+        let config = fs::read_to_string(self.path("gateway.toml")).unwrap();
+        self.write("gateway.toml", &config.replace("bus = \"127.0.0.1:0\"", &format!("bus = \"{}\"", gateway.bus)));
+    }
+
+    /// What a power surge leaves of the gateway's disk.
+    pub(crate) fn lose_the_gateways_disk(&self) {
+        for folder in ["data", "documents"] {
+            fs::remove_dir_all(self.path(folder)).unwrap();
+        }
+    }
+
+    /// Runs a command in this folder and gives what it says, as JSON.
+    pub(crate) async fn run(&self, words: &[&str]) -> Value {
+        let ended = within(words[0], self.lgsp(words).arg("--json").output()).await.unwrap();
+        let said = String::from_utf8_lossy(&ended.stdout);
+        assert!(ended.status.success(), "{}: {said}{}", ended.status, String::from_utf8_lossy(&ended.stderr));
+        serde_json::from_str(&said).unwrap()
+    }
+
     /// Checks the books of the gateway, which must not be running, and gives the report.
     pub(crate) async fn fsck(&self) -> Value {
         let mut command = self.lgsp(&["fsck", "data", "--node-key", "node.key", "--json"]);
