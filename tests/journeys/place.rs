@@ -57,9 +57,8 @@ impl Place {
         let dir = tempfile::tempdir().unwrap();
         let domain: TrustDomain = "bus.test".parse().unwrap();
         let ca = CertificateAuthority::create(&dir.path().join("ca"), &domain, SystemTime::now()).unwrap();
-        let issued = ca.issue_server(&[server_name("127.0.0.1").unwrap()], DAY, SystemTime::now()).unwrap();
-        issued.write_to(&dir.path().join("tls"), "gateway").unwrap();
         let place = Self { dir, ca };
+        place.issue_the_gateways_certificate();
         place.write(
             "gateway.toml",
             &format!(
@@ -73,6 +72,16 @@ impl Place {
             ),
         );
         place
+    }
+
+    /// A fresh key and certificate for the gateway, for its next start.
+    pub(crate) fn issue_the_gateways_certificate(&self) {
+        let issued = self.ca.issue_server(&[server_name("127.0.0.1").unwrap()], DAY, SystemTime::now()).unwrap();
+        for ending in ["pem", "key"] {
+            // There is none the first time.
+            let _ = fs::remove_file(self.path("tls").join(format!("gateway.{ending}")));
+        }
+        issued.write_to(&self.path("tls"), "gateway").unwrap();
     }
 
     /// Starts the gateway, on the same folder each time and on any port.

@@ -4,11 +4,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
+use lgsp_adapters::link::{Admitted, Link};
+use lgsp_certs::Purpose;
+use lgsp_proto::v1::entry::What;
+use lgsp_proto::{Reason, v1};
+use prost::Message as _;
 use serde_json::{Value, json};
 
 use crate::agency::Agency;
 use crate::place::Place;
-use crate::support::MORNING;
+use crate::support::{self, MORNING, at, fresh_key, record, refused, submit};
 use crate::until;
 
 const DESK: &str = "H99.102";
@@ -98,6 +104,102 @@ async fn after_a_restore_every_receipt_ever_given_out_is_in_effect_once_under_it
     gateway.stop().await;
     let books = place.fsck().await;
     assert_eq!((&books["dossiers"], &books["events"]), (&json!(16), &json!(expected)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_brings_back_exactly_the_place_it_names_or_nothing() {
+    let place = Place::new();
+    let gateway = place.gateway().await;
+    let desk = place.link("mot-cua-binh", gateway.bus);
+    let others = place.link("mot-cua", gateway.bus);
+    let first = submit(&desk, &support::submission()).await.unwrap();
+    let _ = place.run(&["backup", "--config", "gateway.toml", "--to", "backup"]).await;
+    // After the backup: a dossier, and two entries about it; and one about the dossier that is in the backup.
+    let opened = Bytes::from(support::submission().encode_to_vec());
+    let lost = desk.submit(opened.clone(), None).await.unwrap();
+    let code = lost.receipt.dossier_code.clone();
+    let accepted = entry(&code, What::Accepted(v1::Accepted::default()));
+    let started = entry(&code, What::ProcessingStarted(v1::ProcessingStarted::default()));
+    let accepted_receipt = others.record(accepted.clone(), None).await.unwrap();
+    let started_receipt = others.record(started.clone(), None).await.unwrap();
+    let of_first = entry(&first.receipt.dossier_code, What::Accepted(v1::Accepted::default()));
+    let of_first_receipt = others.record(of_first.clone(), None).await.unwrap();
+
+    gateway.kill().await;
+    place.lose_the_gateways_disk();
+    // The gateway has another key by now; receipts of the old one still count, because its certificate is on record.
+    place.issue_the_gateways_certificate();
+    let restore = ["restore", "--from", "backup", "--config", "gateway.toml", "--actor", "van.hanh.1"];
+    let _ = place.run(&restore).await;
+    let gateway = place.gateway().await;
+    let desk = place.link("mot-cua-binh", gateway.bus);
+    let others = place.link("mot-cua", gateway.bus);
+
+    // What builds on something that is not back has to wait.
+    let too_early = others.record_again(started.clone(), None, Some(started_receipt.signed.clone())).await;
+    refused(too_early, Reason::EarlierEventsMissing);
+    // A receipt of another request, one that was changed, and one that a system signed itself bring nothing back.
+    let foreign = desk.submit_again(opened.clone(), None, Some(first.signed.clone())).await;
+    refused(foreign, Reason::EarlierReceiptInvalid);
+    for forged in [forged(&lost, |_| ()), forged_by(&lost, &desk)] {
+        refused(desk.submit_again(opened.clone(), None, Some(forged)).await, Reason::EarlierReceiptInvalid);
+    }
+
+    let back = desk.submit_again(opened.clone(), None, Some(lost.signed.clone())).await.unwrap();
+    assert_eq!((&back.signed, back.repeated), (&lost.signed, false), "the very receipt it had");
+    let again = desk.submit_again(opened.clone(), None, Some(lost.signed.clone())).await.unwrap();
+    assert_eq!((&again.signed, again.repeated), (&lost.signed, true));
+    // Known by now, it is answered whatever it brings.
+    assert!(desk.submit_again(opened, None, Some(first.signed.clone())).await.unwrap().repeated);
+    let too_early = others.record_again(started.clone(), None, Some(started_receipt.signed.clone())).await;
+    refused(too_early, Reason::EarlierEventsMissing);
+    for (body, receipt) in [(accepted, accepted_receipt), (started, started_receipt)] {
+        let back = others.record_again(body, None, Some(receipt.signed.clone())).await.unwrap();
+        assert_eq!(back.signed, receipt.signed);
+    }
+
+    // Somebody was faster: the place is taken, and nothing is written.
+    let code = &first.receipt.dossier_code;
+    let other = v1::Entry::decode(entry(code, What::Accepted(v1::Accepted::default()))).unwrap();
+    record(&others, &other).await.unwrap();
+    refused(others.record_again(of_first, None, Some(of_first_receipt.signed)).await, Reason::EpochConflict);
+    // What is new gets a number that cannot have been given out.
+    let fresh = submit(&desk, &support::submission()).await.unwrap();
+    assert!(fresh.receipt.dossier_code.ends_with("-10001"), "{}", fresh.receipt.dossier_code);
+    assert_eq!(gateway.figure("events").await, 6);
+
+    gateway.stop().await;
+    place.fsck().await;
+}
+
+/// An entry of the commune's, as bytes to be signed.
+fn entry(code: &str, what: What) -> Bytes {
+    let entry = v1::Entry {
+        request_key: fresh_key(),
+        acting_party: "H99.101".into(),
+        actor: "clerk-an-1".into(),
+        dossier_code: code.to_owned(),
+        occurred_at: Some(at(MORNING)),
+        what: Some(what),
+        ..v1::Entry::default()
+    };
+    entry.encode_to_vec().into()
+}
+
+/// A receipt that names another code, under the signature of the old one.
+fn forged(given: &Admitted, sign: impl Fn(&mut v1::SignedReceipt)) -> v1::SignedReceipt {
+    let receipt = v1::Receipt { dossier_code: "H99.101-250714-7777".into(), ..given.receipt.clone() };
+    let mut signed = v1::SignedReceipt { receipt: receipt.encode_to_vec().into(), ..given.signed.clone() };
+    sign(&mut signed);
+    signed
+}
+
+/// The same, signed by a system that is known to the gateway.
+fn forged_by(given: &Admitted, system: &Link) -> v1::SignedReceipt {
+    forged(given, |signed| {
+        signed.signature = system.signing_key().sign(Purpose::Receipt, &signed.receipt).into();
+        signed.certificate_sha256 = Bytes::copy_from_slice(system.certificate().as_bytes());
+    })
 }
 
 /// Hands dossiers in, and has the authority accept each.

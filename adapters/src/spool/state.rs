@@ -376,7 +376,13 @@ impl State {
                     self.outgoing.push(&lane, id.clone());
                 }
             }
-            Change::Answered { id, .. } => self.carry_outcome(id),
+            Change::Answered { id, .. } => {
+                let told =
+                    self.calls.get(id).map(|call| matches!(call.progress, Progress::Answered { told: Some(_), .. }));
+                if told == Some(false) {
+                    self.carry_outcome(id);
+                }
+            }
             Change::TakenOver { id, .. } => self.carry_delivery(position, &id.clone()),
             Change::EpochSeen { .. } => {
                 let mut lanes: Vec<(Arc<str>, Vec<CallId>)> = Vec::new();
