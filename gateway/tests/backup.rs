@@ -1,4 +1,6 @@
 //! Backups and restores of a data folder, as a program uses them.
+#![cfg(feature = "test-util")]
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::cell::{Cell, RefCell};
 use std::fs;

@@ -76,7 +76,7 @@ mod tests {
         let (source, copy) = (from.files(), Disk::new());
         let files = copy.files();
         let Copyable { last, sealed, newest, .. } = copyable(&*source).unwrap();
-        let mut write = |name: &str, file: &dyn ReadFile, length: u64| {
+        let write = |name: &str, file: &dyn ReadFile, length: u64| {
             let mut bytes = vec![0; length as usize];
             assert_eq!(file.read_at(0, &mut bytes).unwrap(), bytes.len());
             files.create(name).unwrap().append(&bytes).unwrap();

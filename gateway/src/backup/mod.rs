@@ -115,7 +115,7 @@ fn make_folder(folder: &Path) -> io::Result<()> {
     let around = folder.parent().unwrap_or(Path::new(""));
     make_folder(around)?;
     match fs::create_dir(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => sync_folder(around),
     }
 }
