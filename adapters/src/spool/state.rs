@@ -385,13 +385,10 @@ impl State {
             }
             Change::TakenOver { id, .. } => self.carry_delivery(position, &id.clone()),
             Change::EpochSeen { .. } => {
-                let mut lanes: Vec<(Arc<str>, Vec<CallId>)> = Vec::new();
+                let mut lanes: HashMap<Arc<str>, Vec<CallId>> = HashMap::new();
                 for id in std::mem::take(&mut self.not_in_lanes) {
                     let Some(lane) = self.calls.get(&id).map(|call| outgoing_lane(&id, call)) else { continue };
-                    match lanes.iter_mut().find(|(other, _)| *other == lane) {
-                        Some((_, ids)) => ids.push(id),
-                        None => lanes.push((lane, vec![id])),
-                    }
+                    lanes.entry(lane).or_default().push(id);
                 }
                 for (lane, ids) in lanes {
                     self.outgoing.put_first(&lane, ids);
