@@ -3,6 +3,7 @@
 //! A file per subcommand, thin: the work is in the packages. Errors become exit codes here and nowhere else.
 
 mod adapter;
+mod backup;
 mod certs;
 mod demo;
 mod dossier;
@@ -16,6 +17,7 @@ mod node;
 mod output;
 mod profile;
 mod registry;
+mod restore;
 mod table;
 
 use std::process::ExitCode;
@@ -59,6 +61,8 @@ enum Command {
     Dossier(dossier::Command),
     Inbox(inbox::Command),
     Fsck(fsck::Command),
+    Backup(backup::Command),
+    Restore(restore::Command),
     /// The stand-in for an agency's own software in the demo.
     #[command(hide = true)]
     DemoAgency(demo::agency::Args),
@@ -76,6 +80,8 @@ fn main() -> ExitCode {
         Command::Dossier(command) => command.run(lang),
         Command::Inbox(command) => command.run(lang),
         Command::Fsck(command) => command.run(lang),
+        Command::Backup(command) => command.run(lang),
+        Command::Restore(command) => command.run(lang),
         Command::DemoAgency(args) => demo::agency::run(args),
     };
     done.unwrap_or_else(|error| ended_badly(&error, lang))

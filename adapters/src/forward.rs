@@ -54,6 +54,7 @@ impl Work for Forward {
                 return Verdict::Again;
             }
         };
+        let epoch = self.spool.epoch();
         let outcome = match self.send(&call, job.attempt).await {
             Ok(admitted) => Outcome::Admitted(v1::SubmitResponse {
                 receipt: Some(admitted.signed),
@@ -61,6 +62,10 @@ impl Work for Forward {
                 warnings: admitted.warnings,
             }),
             Err(NotYet::Call(CallError::Refused(refused))) => {
+                if self.may_be_premature(&call, epoch, &refused) {
+                    self.spool.not_sent(&id, "the gateway was restored, and not everything is back yet");
+                    return Verdict::Again;
+                }
                 tracing::info!(party.id = %id.party, %refused, "the gateway refused a call");
                 Outcome::Refused(status_bytes(&refused))
             }
@@ -74,10 +79,23 @@ impl Work for Forward {
 }
 
 impl Forward {
+    /// Whether a refusal may only come from a restore: the gateway's books are behind ours for a while, and what was recorded
+    /// before must come back first. Until the inbox has told in which epoch the gateway is, nobody knows.
+    fn may_be_premature(&self, call: &QueuedCall, epoch: u32, refused: &Refused) -> bool {
+        if !self.spool.is_epoch_certain() || self.spool.epoch() != epoch {
+            return true;
+        }
+        let not_found = refused.refusal().is_some_and(|refusal| refusal.reason() == Reason::DossierNotFound);
+        let named =
+            || v1::Entry::decode(call.body.clone()).is_ok_and(|entry| self.spool.may_come_back(&entry.dossier_code));
+        not_found && call.kind == CallKind::Record && named()
+    }
+
     async fn send(&self, call: &QueuedCall, attempt: u32) -> Result<Admitted, NotYet> {
         // An earlier attempt may have been admitted without our hearing of it. Then its documents belong to the dossier, and
         // bringing them once more would be for nothing.
-        if attempt == 1 {
+        // The same holds for what was admitted before a restore.
+        if attempt == 1 && call.earlier.is_none() {
             self.bring_documents(call).await?;
         }
         match self.call(call).await {
@@ -92,8 +110,12 @@ impl Forward {
 
     async fn call(&self, call: &QueuedCall) -> Result<Admitted, CallError> {
         match call.kind {
-            CallKind::Submit => self.link.submit(call.body.clone(), call.trace.as_ref()).await,
-            CallKind::Record => self.link.record(call.body.clone(), call.trace.as_ref()).await,
+            CallKind::Submit => {
+                self.link.submit_again(call.body.clone(), call.trace.as_ref(), call.earlier.clone()).await
+            }
+            CallKind::Record => {
+                self.link.record_again(call.body.clone(), call.trace.as_ref(), call.earlier.clone()).await
+            }
         }
     }
 

@@ -105,12 +105,12 @@ impl HandOver {
         let delivery = self.spool.delivery(position)?;
         let id = DeliveryId::from(delivery.r#ref.as_ref().unwrap_or(&v1::DeliveryRef::default()));
         if self.spool.stage(&id) != Some(Stage::TakenOver(position)) {
-            // The agency's system has fetched it meanwhile, or it has gone back to the gateway.
+            // The agency's system has fetched it meanwhile, it has gone back to the gateway, or another event took its place.
             return Ok(());
         }
         let event = delivery.event.as_ref().and_then(|recorded| recorded.event.as_ref());
         let message = Message {
-            id: format!("{}/{}/{}", id.party, id.dossier, id.sequence),
+            id: self.spool.delivery_name(&id),
             trace: event.and_then(|event| TraceParent::parse(&event.traceparent)),
             body: to_json(&DeliveryJson::new(delivery, Some(attempt))),
         };

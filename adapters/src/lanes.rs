@@ -21,6 +21,10 @@ struct Lane<T> {
     items: VecDeque<T>,
     /// How often the head was tried in vain.
     failures: u32,
+    /// Whether the head was given out and nobody has said yet what became of it.
+    taken: bool,
+    /// How many items were put before a head that was given out: it goes behind them if it fails.
+    overtaken: usize,
 }
 
 /// The head of a lane, to be done now. The lane waits until it is told what became of it.
@@ -30,6 +34,12 @@ pub(crate) struct Job<T> {
     pub(crate) item: T,
     /// 1 at the first try.
     pub(crate) attempt: u32,
+}
+
+impl<T> Lane<T> {
+    fn of(items: VecDeque<T>) -> Self {
+        Self { items, failures: 0, taken: false, overtaken: 0 }
+    }
 }
 
 impl<T> Default for Lanes<T> {
@@ -44,9 +54,32 @@ impl<T: Clone> Lanes<T> {
         match self.lanes.get_mut(lane) {
             Some(existing) => existing.items.push_back(item),
             None => {
-                self.lanes.insert(lane.clone(), Lane { items: VecDeque::from([item]), failures: 0 });
+                self.lanes.insert(lane.clone(), Lane::of([item].into()));
                 self.ready.push_back(lane.clone());
             }
+        }
+    }
+
+    /// Puts items at the beginning of a lane, in this order. A head that was given out stays what it is until it is told what
+    /// became of it; if it failed, they go before it.
+    pub(crate) fn put_first(&mut self, lane: &Arc<str>, items: Vec<T>) {
+        let count = items.len();
+        let entry = match self.lanes.get_mut(lane) {
+            Some(entry) => entry,
+            None => {
+                self.lanes.insert(lane.clone(), Lane::of(items.into()));
+                self.ready.push_back(lane.clone());
+                return;
+            }
+        };
+        let at = usize::from(entry.taken);
+        for (offset, item) in items.into_iter().enumerate() {
+            entry.items.insert(at + offset, item);
+        }
+        if entry.taken {
+            entry.overtaken += count;
+        } else {
+            entry.failures = 0;
         }
     }
 
@@ -61,16 +94,17 @@ impl<T: Clone> Lanes<T> {
             self.ready.extend(self.delayed.pop_first().map(|(_, lane)| lane));
         }
         let lane = self.ready.pop_front()?;
-        let Lane { items, failures } = self.lanes.get(&lane)?;
-        let item = items.front()?.clone();
-        Some(Job { attempt: failures + 1, item, lane })
+        let entry = self.lanes.get_mut(&lane)?;
+        let item = entry.items.front()?.clone();
+        entry.taken = true;
+        Some(Job { attempt: entry.failures + 1, item, lane })
     }
 
     /// The head of the lane is done; the next one may follow.
     pub(crate) fn done(&mut self, lane: &Arc<str>) {
         let Some(entry) = self.lanes.get_mut(lane) else { return };
         entry.items.pop_front();
-        entry.failures = 0;
+        (entry.failures, entry.taken, entry.overtaken) = (0, false, 0);
         if entry.items.is_empty() {
             self.lanes.remove(lane);
         } else {
@@ -82,6 +116,14 @@ impl<T: Clone> Lanes<T> {
     pub(crate) fn retry(&mut self, lane: &Arc<str>, due: Instant) {
         if let Some(entry) = self.lanes.get_mut(lane) {
             entry.failures = entry.failures.saturating_add(1);
+            entry.taken = false;
+            if entry.overtaken > 0
+                && let Some(head) = entry.items.pop_front()
+            {
+                let behind = std::mem::take(&mut entry.overtaken);
+                entry.items.insert(behind, head);
+                entry.failures = 0;
+            }
             self.delayed.insert((due, lane.clone()));
         }
     }
@@ -143,6 +185,34 @@ mod tests {
         assert_eq!(lanes.take(later), Some(Job { lane: lane("a"), item: 1, attempt: 2 }));
         lanes.done(&lane("a"));
         assert_eq!(lanes.take(later).map(|job| (job.item, job.attempt)), Some((2, 1)));
+    }
+
+    #[test]
+    fn what_is_put_first_goes_before_all_that_waits_and_a_head_under_way_goes_behind_it_only_if_it_fails() {
+        let (now, mut lanes) = (Instant::now(), Lanes::default());
+        let done = |lanes: &mut Lanes<i32>| {
+            let job = lanes.take(now).unwrap();
+            lanes.done(&job.lane);
+            job.item
+        };
+        lanes.push(&lane("a"), 9);
+        lanes.put_first(&lane("a"), vec![1, 2]);
+        lanes.put_first(&lane("b"), vec![3]);
+        assert_eq!([done(&mut lanes), done(&mut lanes)], [1, 3]);
+        assert_eq!([done(&mut lanes), done(&mut lanes)], [2, 9]);
+
+        lanes.push(&lane("a"), 9);
+        assert_eq!(lanes.take(now).unwrap().item, 9);
+        lanes.put_first(&lane("a"), vec![1, 2]);
+        lanes.retry(&lane("a"), now);
+        assert_eq!([done(&mut lanes), done(&mut lanes), done(&mut lanes)], [1, 2, 9]);
+
+        lanes.push(&lane("a"), 9);
+        lanes.take(now).unwrap();
+        lanes.put_first(&lane("a"), vec![1]);
+        lanes.done(&lane("a"));
+        assert_eq!(done(&mut lanes), 1);
+        assert_eq!(lanes.take(now), None);
     }
 
     #[test]

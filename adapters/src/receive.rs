@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use lgsp_journal::Position;
+use lgsp_proto::Refusal;
 use lgsp_proto::types::PartyId;
 use lgsp_proto::v1::inbox_request::Request as Up;
 use lgsp_proto::v1::inbox_response::Response as Down;
@@ -68,6 +69,9 @@ impl Receive {
                 () = stop.cancelled() => return,
                 ended = self.stream(&mut failures) => ended,
             };
+            // The next one may be to a gateway that was restored; if it does not let us in at all, we shall never know.
+            let shut_out = ended.as_ref().err().and_then(Refusal::from_status);
+            self.spool.set_epoch_certain(shut_out.is_some_and(|refusal| !refusal.reason().is_transient()));
             failures += 1;
             let status = ended.err();
             // A gateway that restarts closes its streams; that is worth a line only if it goes on.
@@ -128,7 +132,13 @@ impl Receive {
                             }
                         }
                     }
-                    Some(InboxResponse { response: Some(Down::Opened(_)) }) => *failures = 0,
+                    Some(InboxResponse { response: Some(Down::Opened(opened)) }) => {
+                        *failures = 0;
+                        // Durable before anything of this stream is taken over.
+                        if self.spool.epoch_seen(opened.epoch).await.is_err() {
+                            return Ok(());
+                        }
+                    }
                     Some(InboxResponse { response: Some(Down::Declined(declined)) }) => {
                         for id in declined.deliveries.iter().map(DeliveryId::from) {
                             let spool = self.spool.clone();

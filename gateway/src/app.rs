@@ -30,10 +30,7 @@ use crate::engine::documents::Documents;
 use crate::engine::receipt::ReceiptSigner;
 use crate::engine::{Engine, Settings, StartError as EngineError};
 use crate::store::sled::{Limits, OpenError, Options, Progress, SledStore};
-use crate::store::{Commit, CommitError, ReadError, Store};
-
-/// The name under which the gateway's own certificate is on record; no system may be called so.
-const OWN_NAME: &str = "gateway";
+use crate::store::{Commit, CommitError, OWN_NAME, ReadError, Store};
 
 /// A gateway that has its sockets and its certificate, and nothing else yet.
 pub struct App {

@@ -11,18 +11,21 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use jiff::civil::Date;
 use lgsp_certs::ca::CertificateAuthority;
 use lgsp_certs::sign::{Purpose, SigningKey};
 use lgsp_domain::event::Event;
-use lgsp_domain::numbering::NumberSource;
+use lgsp_domain::numbering::{NumberSource, NumberZone};
 use lgsp_gateway::store::contract::sample::{
-    AUTHORITY, DESK, PORTAL, RETURN_DESK, acknowledgement, admission, at, attached, block, code, document, handled,
-    holder, machine, opened, parked, party, progressed, sha256,
+    AUTHORITY, DAY, DESK, PORTAL, RETURN_DESK, acknowledgement, admission, at, attached, block, code, document,
+    handled, holder, machine, opened, parked, party, progressed, sha256,
 };
 use lgsp_gateway::store::data_folder::{CannotRead, FolderError};
 use lgsp_gateway::store::fsck::{Invariant, Report, fsck};
 use lgsp_gateway::store::read_only::ReadOnly;
-use lgsp_gateway::store::{Admission, Commit, Fact, GivenBack, GivenBackWhy, ParkedAction, Stage, Store};
+use lgsp_gateway::store::{
+    Admission, BlockWanted, Commit, EpochStarted, Fact, GivenBack, GivenBackWhy, ParkedAction, Stage, Store,
+};
 use lgsp_journal::seal::{KeyId, KeyRing, NodeKey};
 use lgsp_journal::{Files, RealFiles};
 use lgsp_proto::store_v1::record::Kind;
@@ -590,4 +593,71 @@ async fn a_stopped_folder_can_be_read_without_a_gateway() {
     assert_eq!((by_code.dossier.sequence, by_code.events.len()), (2, 2));
     assert_eq!(by_code.events[1].body, Some(lgsp_gateway::store::contract::sample::body(&code(3), 2)));
     assert!(stopped.history("G22-99").unwrap().is_none());
+}
+
+/// The books are restored: numbers up to 10,000 may have been given out and lost.
+async fn new_epoch(store: &dyn Store) {
+    let started = EpochStarted {
+        number: 2,
+        backup: [7; 16],
+        backup_taken_at: machine(1),
+        actor: "operator-1".parse().unwrap(),
+        at: machine(2),
+        lost: NumberZone { days: DAY..=DAY, from: 10_001 },
+    };
+    store.commit(Commit::Epoch(started)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn restored_books_are_sound_as_long_as_nothing_is_given_out_that_may_have_been_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let signers = sound(dir.path()).await;
+    let (store, _) = open(dir.path());
+    new_epoch(&*store).await;
+    // Back with its receipt, under a number of a block that is void by now; and a new one.
+    let mut back = signers.sign(opened(8));
+    back.first_admitted_at = Some(machine(1));
+    admit(&*store, back).await;
+    admit(&*store, signers.sign(opened(10_001))).await;
+    store.lease_numbers(&BlockWanted { epoch: 2, ..block(DESK, 4) }, machine(3)).await.unwrap();
+    store.close().await;
+    let report = check(dir.path());
+    assert!(report.is_sound(), "{:?}", report.problems);
+
+    // A number that may be on somebody's paper.
+    let (store, _) = open(dir.path());
+    admit(&*store, signers.sign(opened(9))).await;
+    store.close().await;
+    let report = check(dir.path());
+    assert_eq!(broken(&report), BTreeSet::from([Invariant::Number]), "{:?}", report.problems);
+    assert!(report.problems[0].what.starts_with("number 9 is given out anew"), "{:?}", report.problems);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_epoch_or_a_block_that_does_not_follow_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    sound(dir.path()).await;
+    let (store, _) = open(dir.path());
+    new_epoch(&*store).await;
+    store.close().await;
+    let epoch =
+        store_v1::EpochStarted { number: 4, backup: vec![1; 16], actor: "operator-1".into(), ..Default::default() };
+    let block = store_v1::NumbersLeased {
+        authority: AUTHORITY.into(),
+        day: (DAY - Date::constant(1970, 1, 1)).get_days(),
+        desk: DESK.into(),
+        first: 9_000,
+        count: 5,
+        ..Default::default()
+    };
+    forge(dir.path(), &[Record { kind: Some(Kind::NumbersLeased(block)) }]);
+    let report = check(dir.path());
+    assert_eq!(broken(&report), BTreeSet::from([Invariant::Number]), "{:?}", report.problems);
+    forge(dir.path(), &[Record { kind: Some(Kind::EpochStarted(epoch)) }]);
+    let report = check(dir.path());
+    assert!(
+        report.problems.iter().any(|problem| problem.what.contains("epoch 4 does not follow")),
+        "{:?}",
+        report.problems
+    );
 }

@@ -222,6 +222,21 @@ reasons! {
         "Mã này đã thuộc hồ sơ khác.",
         "Check the alias; if it is the same matter, record an entry on that dossier.",
         "Kiểm tra mã; nếu cùng một việc, hãy ghi nhận vào hồ sơ đó.";
+    EarlierReceiptInvalid, "EARLIER_RECEIPT_INVALID", InvalidArgument,
+        "The earlier receipt was not given by this gateway for this very request.",
+        "Biên nhận trước đây không phải do trục này cấp cho đúng yêu cầu này.",
+        "Send the receipt exactly as it was given, with the same bytes and key; without one, leave the field out.",
+        "Gửi đúng biên nhận đã được cấp, cùng nội dung và khoá cũ; nếu không có thì để trống trường này.";
+    EarlierEventsMissing, "EARLIER_EVENTS_MISSING", Unavailable,
+        "The gateway was restored, and earlier events of this dossier are not back yet; nothing was processed.",
+        "Trục vừa được khôi phục, các sự kiện trước của hồ sơ chưa được gửi lại; yêu cầu chưa được xử lý.",
+        "Send again later with the same key and receipt; they come back from the spools of those who recorded them.",
+        "Gửi lại sau với cùng khoá và biên nhận; các sự kiện đó sẽ được nơi đã ghi nhận gửi lại.";
+    EpochConflict, "EPOCH_CONFLICT", FailedPrecondition,
+        "The gateway was restored, and something else has taken the place that the earlier receipt names.",
+        "Trục vừa được khôi phục, và vị trí nêu trong biên nhận trước đây đã có nội dung khác.",
+        "Look at the dossier as it stands now and record what is still true as a new request; tell the operator.",
+        "Xem lại hồ sơ hiện tại và ghi nhận điều còn đúng bằng yêu cầu mới; báo đơn vị vận hành.";
     NumbersExhausted, "NUMBERS_EXHAUSTED", ResourceExhausted,
         "The authority's numbers of the day are used up.",
         "Dải số trong ngày của cơ quan đã hết.",
@@ -353,6 +368,7 @@ impl Reason {
                 | Self::OutcomeUnknown
                 | Self::ShuttingDown
                 | Self::Internal
+                | Self::EarlierEventsMissing
         )
     }
 }

@@ -80,7 +80,7 @@ impl Agency {
     }
 
     /// Uploads a document, and gives what a submission or an entry names it by.
-    pub(crate) async fn upload(&self, content: &'static str) -> Value {
+    pub(crate) async fn upload(&self, content: impl Into<Bytes>) -> Value {
         let headers = [("content-type", "application/pdf")];
         self.call(Method::POST, "/v1/documents?file_name=giay-to.pdf", &headers, content).await.json(201)
     }
@@ -105,7 +105,8 @@ impl Agency {
         assert_eq!(outcome["type"], "request.admitted", "{outcome}");
     }
 
-    async fn post(&self, path: &str, key: &str, body: &Value) -> Value {
+    /// Hands something to the adapter under a key; it answers 202.
+    pub(crate) async fn post(&self, path: &str, key: &str, body: &Value) -> Value {
         self.call(Method::POST, path, &[("idempotency-key", key)], body.to_string()).await.json(202)
     }
 
@@ -139,6 +140,11 @@ impl Agency {
         let mut told = self.books.told.subscribe();
         let told = within("a webhook", told.wait_for(|told| told.iter().any(&wanted))).await.unwrap();
         told.iter().find(|hook| wanted(hook)).unwrap().clone()
+    }
+
+    /// Everything it was told, in order.
+    pub(crate) fn told_so_far(&self) -> Vec<Value> {
+        self.books.told.borrow().clone()
     }
 
     /// Everything it was told, in order: what happened to which dossier with which number, and whether that was told to it as

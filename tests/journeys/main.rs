@@ -3,6 +3,7 @@
 //!
 //! - [`dossier_life`]: a dossier from the desk that takes it in to the desk that hands it back.
 //! - [`gateway_killed`]: the gateway dies under load, again and again; what was answered holds.
+//! - [`restored`]: the gateway's disk is lost, a backup restored; what the agencies have receipts for comes back.
 //! - [`adapter_killed`]: the adapter dies between its 202 and the gateway's answer; the effect is had once.
 //! - [`parked`]: a refused delivery waits for a person; a lost disk's deliveries come again.
 #![expect(clippy::unwrap_used, reason = "tests")]
@@ -19,6 +20,7 @@ mod adapter_killed;
 mod dossier_life;
 mod gateway_killed;
 mod parked;
+mod restored;
 
 use std::future::Future;
 use std::time::Duration;

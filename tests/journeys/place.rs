@@ -57,9 +57,8 @@ impl Place {
         let dir = tempfile::tempdir().unwrap();
         let domain: TrustDomain = "bus.test".parse().unwrap();
         let ca = CertificateAuthority::create(&dir.path().join("ca"), &domain, SystemTime::now()).unwrap();
-        let issued = ca.issue_server(&[server_name("127.0.0.1").unwrap()], DAY, SystemTime::now()).unwrap();
-        issued.write_to(&dir.path().join("tls"), "gateway").unwrap();
         let place = Self { dir, ca };
+        place.issue_the_gateways_certificate();
         place.write(
             "gateway.toml",
             &format!(
@@ -73,6 +72,16 @@ impl Place {
             ),
         );
         place
+    }
+
+    /// A fresh key and certificate for the gateway, for its next start.
+    pub(crate) fn issue_the_gateways_certificate(&self) {
+        let issued = self.ca.issue_server(&[server_name("127.0.0.1").unwrap()], DAY, SystemTime::now()).unwrap();
+        for ending in ["pem", "key"] {
+            // There is none the first time.
+            let _ = fs::remove_file(self.path("tls").join(format!("gateway.{ending}")));
+        }
+        issued.write_to(&self.path("tls"), "gateway").unwrap();
     }
 
     /// Starts the gateway, on the same folder each time and on any port.
@@ -104,6 +113,27 @@ impl Place {
         let tls = self.certificate(system);
         let gateway = format!("https://{gateway}").parse().unwrap();
         Link::new(&Address { gateway, server_name: None, tls, timings: Timings::default() }).unwrap()
+    }
+
+    /// From now on the gateway listens where it listens now.
+    pub(crate) fn keep_address(&self, gateway: &Gateway) {
+        let config = fs::read_to_string(self.path("gateway.toml")).unwrap();
+        self.write("gateway.toml", &config.replace("bus = \"127.0.0.1:0\"", &format!("bus = \"{}\"", gateway.bus)));
+    }
+
+    /// What a power surge leaves of the gateway's disk.
+    pub(crate) fn lose_the_gateways_disk(&self) {
+        for folder in ["data", "documents"] {
+            fs::remove_dir_all(self.path(folder)).unwrap();
+        }
+    }
+
+    /// Runs a command in this folder and gives what it says, as JSON.
+    pub(crate) async fn run(&self, words: &[&str]) -> Value {
+        let ended = within(words[0], self.lgsp(words).arg("--json").output()).await.unwrap();
+        let said = String::from_utf8_lossy(&ended.stdout);
+        assert!(ended.status.success(), "{}: {said}{}", ended.status, String::from_utf8_lossy(&ended.stderr));
+        serde_json::from_str(&said).unwrap()
     }
 
     /// Checks the books of the gateway, which must not be running, and gives the report.

@@ -156,9 +156,22 @@ impl Link {
     /// # Errors
     /// See [`CallError`]: unless it [is final](CallError::is_final), send the very same bytes again.
     pub async fn submit(&self, body: Bytes, trace: Option<&TraceParent>) -> Result<Admitted, CallError> {
+        self.submit_again(body, trace, None).await
+    }
+
+    /// As [`Link::submit`], with the receipt it got before the gateway's books were restored.
+    ///
+    /// # Errors
+    /// As for [`Link::submit`].
+    pub async fn submit_again(
+        &self,
+        body: Bytes,
+        trace: Option<&TraceParent>,
+        earlier: Option<SignedReceipt>,
+    ) -> Result<Admitted, CallError> {
         let submission = Submission::decode(body.clone())?;
         let signature = self.signing_key().sign(Purpose::Submission, &body).into();
-        let request = self.request(SubmitRequest { submission: body.clone(), signature, earlier: None }, trace);
+        let request = self.request(SubmitRequest { submission: body.clone(), signature, earlier }, trace);
         let answer = self.dossiers().submit(request).await.map_err(CallError::from_status)?.into_inner();
         Ok(self.admitted(answer, &submission.request_key, &submission.acting_party, &body)?)
     }
@@ -168,9 +181,22 @@ impl Link {
     /// # Errors
     /// As for [`Link::submit`].
     pub async fn record(&self, body: Bytes, trace: Option<&TraceParent>) -> Result<Admitted, CallError> {
+        self.record_again(body, trace, None).await
+    }
+
+    /// As [`Link::record`], with the receipt it got before the gateway's books were restored.
+    ///
+    /// # Errors
+    /// As for [`Link::submit`].
+    pub async fn record_again(
+        &self,
+        body: Bytes,
+        trace: Option<&TraceParent>,
+        earlier: Option<SignedReceipt>,
+    ) -> Result<Admitted, CallError> {
         let entry = Entry::decode(body.clone())?;
         let signature = self.signing_key().sign(Purpose::Entry, &body).into();
-        let request = self.request(RecordRequest { entry: body.clone(), signature, earlier: None }, trace);
+        let request = self.request(RecordRequest { entry: body.clone(), signature, earlier }, trace);
         let answer = self.dossiers().record(request).await.map_err(CallError::from_status)?.into_inner();
         let RecordResponse { receipt, repeated, warnings } = answer;
         let answer = SubmitResponse { receipt, repeated, warnings };

@@ -1,9 +1,10 @@
-//! Documents that the agency's system has uploaded, kept sealed until the gateway has decided the call that names them.
+//! Documents that the agency's system has uploaded, kept sealed until the gateway has decided the call that names them; those of
+//! what was admitted stay as long as there is room, because a gateway that is restored may ask for them again.
 //!
 //! A file is one party's document, named by its content: `<party>.<sha256>`. It gets that name when all of it is synced, so
 //! the folder is its own index. Reading and writing happen on threads that may block.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -39,6 +40,8 @@ pub(crate) struct Documents {
 /// What there is, by file name, and how many bytes in all.
 struct Index {
     files: HashMap<String, Kept>,
+    /// What nobody waits for, the oldest first: kept as long as there is room. A name here may be in use again.
+    spare: VecDeque<String>,
     bytes: u64,
     limit: u64,
 }
@@ -85,7 +88,7 @@ pub(crate) struct Upload {
 impl Documents {
     pub(super) fn open(folder: PathBuf, key: SpoolKey, limit: u64, disk: Arc<Room>) -> io::Result<Self> {
         fs::create_dir_all(&folder)?;
-        let mut index = Index { files: HashMap::new(), bytes: 0, limit };
+        let mut index = Index { files: HashMap::new(), spare: VecDeque::new(), bytes: 0, limit };
         for entry in fs::read_dir(&folder)? {
             let entry = entry?;
             let Ok(name) = entry.file_name().into_string() else { continue };
@@ -147,6 +150,17 @@ impl Documents {
         if kept.uploads == 0 && !named { self.remove(&mut index, &name) } else { Ok(()) }
     }
 
+    /// As [`Documents::release`], but what nobody waits for any more stays until the room is needed, or it expires.
+    pub(crate) fn retire(&self, party: &str, sha256: &[u8; 32], named: bool) {
+        let name = file_name(party, sha256);
+        let mut index = lock(&self.index);
+        let Some(kept) = index.files.get_mut(&name) else { return };
+        kept.uploads = kept.uploads.saturating_sub(1);
+        if kept.uploads == 0 && !named {
+            index.spare.push_back(name);
+        }
+    }
+
     /// Removes what has lain here longer than `after` and is not `needed`.
     pub(crate) fn expire(&self, after: Duration, needed: impl Fn(&str, &[u8; 32]) -> bool) {
         let names: Vec<_> = lock(&self.index).files.keys().cloned().collect();
@@ -200,6 +214,18 @@ impl Index {
         kept.uploads += 1;
     }
 
+    /// Makes room for `bytes`, as far as there is something to spare.
+    fn make_room(&mut self, folder: &Path, bytes: u64) {
+        while self.bytes + bytes > self.limit
+            && let Some(name) = self.spare.pop_front()
+        {
+            let is_spare = self.files.get(&name).is_some_and(|kept| kept.uploads == 0);
+            if is_spare && fs::remove_file(folder.join(&name)).is_ok() {
+                self.remove(&name);
+            }
+        }
+    }
+
     fn remove(&mut self, name: &str) {
         self.bytes -= self.files.remove(name).map_or(0, |kept| kept.size);
     }
@@ -245,6 +271,9 @@ impl Drop for Unfinished<'_> {
 impl Unfinished<'_> {
     fn count(&mut self, bytes: u64) -> Result<(), PutError> {
         let mut index = lock(self.index);
+        if let Some(folder) = self.path.parent() {
+            index.make_room(folder, bytes);
+        }
         if index.bytes + bytes > index.limit {
             return Err(PutError::Full);
         }
@@ -458,6 +487,27 @@ mod tests {
         assert!(holds(), "a call still names it");
         documents.release("H57.101", &stored.sha256, false).unwrap();
         assert!(!holds());
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_stays_until_the_room_is_needed() {
+        let folder = tempfile::tempdir().unwrap();
+        let documents = open(folder.path());
+        let third = LIMIT as usize / 3;
+        let mut stored = Vec::new();
+        for content in 1..=2 {
+            let one = put(&documents, &vec![content; third], LIMIT).await.unwrap();
+            documents.retire("H57.101", &one.sha256, false);
+            stored.push(one);
+        }
+        let holds = |number: usize| documents.holds("H57.101", &stored[number].sha256);
+        assert!(holds(0) && holds(1));
+        let needed = put(&documents, &vec![3; third], LIMIT).await.unwrap();
+        assert!(!holds(0), "the oldest goes first");
+        // Uploaded again, it is waited for again.
+        put(&documents, &vec![2; third], LIMIT).await.unwrap();
+        assert!(matches!(put(&documents, &vec![4; 2 * third], LIMIT).await, Err(PutError::Full)));
+        assert!(holds(1) && documents.holds("H57.101", &needed.sha256));
     }
 
     #[tokio::test]

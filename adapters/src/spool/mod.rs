@@ -17,6 +17,7 @@ use std::future::Future;
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -177,6 +178,8 @@ pub(crate) struct QueuedCall {
     pub(crate) kind: CallKind,
     pub(crate) body: Bytes,
     pub(crate) trace: Option<TraceParent>,
+    /// The receipt it got before the gateway's books were restored.
+    pub(crate) earlier: Option<v1::SignedReceipt>,
 }
 
 /// The gateway's final answer to a call.
@@ -232,6 +235,8 @@ pub(crate) struct Spool {
     max_incoming: usize,
     keep_outcomes: Duration,
     broken: CancellationToken,
+    /// Whether the epoch is known to be that of the gateway we speak with now.
+    epoch_is_certain: AtomicBool,
 }
 
 /// What the committer's thread and the callers share.
@@ -316,6 +321,10 @@ impl Spool {
         {
             tracing::warn!(%error, "old segments of the spool could not be removed");
         }
+        // Documents of what was admitted go first when room is needed, the oldest first.
+        for (party, sha256) in state.admitted_documents() {
+            documents.retire(&party, &sha256, state.names_document(&party, &sha256));
+        }
         state.enqueue_all();
 
         let shared = Arc::new(Shared { state: Mutex::new(state), changes: watch::Sender::new(0) });
@@ -343,6 +352,7 @@ impl Spool {
             max_incoming: options.max_incoming.get(),
             keep_outcomes: options.keep_outcomes,
             broken: CancellationToken::new(),
+            epoch_is_certain: AtomicBool::new(false),
         })
     }
 
@@ -461,22 +471,27 @@ impl Spool {
     /// # Errors
     /// See [`RecordError`]. `Ok(None)` when it is not waiting.
     pub(crate) fn begin_sending(&self, id: &CallId) -> Result<Option<QueuedCall>, RecordError> {
-        let position = {
+        let (position, earlier) = {
             let mut state = self.shared.state();
             let Some(call) = state.calls.get_mut(id) else { return Ok(None) };
-            let Progress::Waiting { sending, attempts, .. } = &mut call.progress else { return Ok(None) };
+            let Progress::Waiting { sending, attempts, earlier, .. } = &mut call.progress else { return Ok(None) };
             *sending = true;
             *attempts = attempts.saturating_add(1);
-            call.position
+            (call.position, *earlier)
         };
         self.shared.changed();
+        let earlier = match earlier.map(|earlier| self.outcome(earlier.position)).transpose()? {
+            Some(Outcome::Admitted(answer)) => answer.receipt,
+            Some(Outcome::Refused(_)) | None => None,
+        };
         let Some(Kind::Queued(queued)) = self.read(position)?.kind else { return Err(RecordError::Unknown(position)) };
         let kind = match queued.call() {
             stored::CallKind::Submit => CallKind::Submit,
             stored::CallKind::Record => CallKind::Record,
             stored::CallKind::Unspecified => return Err(RecordError::Unknown(position)),
         };
-        Ok(Some(QueuedCall { kind, trace: TraceParent::parse(&queued.traceparent), body: queued.body.into() }))
+        let (trace, body) = (TraceParent::parse(&queued.traceparent), queued.body.into());
+        Ok(Some(QueuedCall { kind, trace, body, earlier }))
     }
 
     /// Notes that sending came to nothing for now. Kept in memory only: it is for whoever asks.
@@ -497,6 +512,7 @@ impl Spool {
     /// # Errors
     /// [`Broken`]; the call will be sent again after the restart, which is safe.
     pub(crate) async fn answered(&self, id: &CallId, outcome: &Outcome) -> Result<(), Broken> {
+        let admitted = matches!(outcome, Outcome::Admitted(_));
         let outcome = match outcome {
             Outcome::Admitted(response) => stored::answered::Outcome::Admitted(response.encode_to_vec()),
             Outcome::Refused(status) => stored::answered::Outcome::Refused(status.to_vec()),
@@ -508,16 +524,19 @@ impl Spool {
             answered_at_unix_ms: now_ms(),
         }))
         .await?;
-        self.release_documents(id);
+        self.release_documents(id, admitted);
         Ok(())
     }
 
-    /// The gateway has decided a call, so of the documents it names it has what it wants.
-    fn release_documents(&self, id: &CallId) {
+    /// The gateway has decided a call, so of the documents it names it has what it wants. Those of an admitted one are kept as
+    /// long as there is room: a gateway that is restored may have lost them.
+    fn release_documents(&self, id: &CallId, admitted: bool) {
         let documents = self.shared.state().calls.get(id).map(|call| call.documents.clone()).unwrap_or_default();
         for sha256 in documents.iter() {
             let named = self.shared.state().names_document(&id.party, sha256);
-            if let Err(error) = self.documents.release(&id.party, sha256, named) {
+            if admitted {
+                self.documents.retire(&id.party, sha256, named);
+            } else if let Err(error) = self.documents.release(&id.party, sha256, named) {
                 tracing::warn!(party.id = %id.party, %error, "a document stays in the spool until it expires");
             }
         }
@@ -541,6 +560,45 @@ impl Spool {
         }
     }
 
+    /// Notes the epoch of the gateway we speak with: durable when this returns. If it has grown, whatever was admitted before is
+    /// sent again, before anything new about the same dossier.
+    ///
+    /// # Errors
+    /// [`Broken`]; it will be noted after the restart.
+    pub(crate) async fn epoch_seen(&self, epoch: u32) -> Result<(), Broken> {
+        let known = self.epoch();
+        if epoch > known {
+            self.write(Kind::EpochSeen(stored::EpochSeen { epoch })).await?;
+            if known != 0 {
+                let again = self.shared.state().again;
+                tracing::warn!(epoch, again, "the gateway was restored; what it had admitted is sent again");
+            }
+        }
+        self.epoch_is_certain.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// The gateway's epoch; 0 while it is not known.
+    pub(crate) fn epoch(&self) -> u32 {
+        self.shared.state().epoch
+    }
+
+    /// Notes whether the epoch known is that of the gateway we speak with.
+    pub(crate) fn set_epoch_certain(&self, certain: bool) {
+        self.epoch_is_certain.store(certain, Ordering::Release);
+    }
+
+    /// Whether the gateway we speak with may have been restored without our knowing.
+    pub(crate) fn is_epoch_certain(&self) -> bool {
+        self.epoch_is_certain.load(Ordering::Acquire)
+    }
+
+    /// Whether a dossier was known here in an epoch before this one, so that the gateway may be waiting for it to come back.
+    pub(crate) fn may_come_back(&self, dossier: &str) -> bool {
+        let state = self.shared.state();
+        state.epoch > 1 && state.knows_dossier(dossier)
+    }
+
     // What the gateway delivers.
 
     /// Takes deliveries over in the order of the calls. A delivery is durable, and may be acknowledged as the stage says, when
@@ -556,17 +614,21 @@ impl Spool {
         if delivery.encoded_len() > MAX_RECORD_BYTES - RECORD_OVERHEAD {
             return Err(TakeOverError::TooLarge);
         }
+        let fingerprint = records::fingerprint(delivery.event.as_ref());
         let is_new = {
             let mut state = self.shared.state();
             if let Some(returned) = state.returned.get(&(id.party.clone(), id.dossier.clone())) {
                 return Err(TakeOverError::Returning(Box::new(returned.clone())));
             }
-            let is_new = !state.deliveries.contains_key(&id);
+            let is_known = state.deliveries.contains_key(&id);
+            let is_new = !is_known || state.is_another(&id, fingerprint);
             if is_new && state.pending.len() + state.arriving >= self.max_incoming {
                 return Err(TakeOverError::Full);
             }
             if is_new {
                 self.disk.for_more()?;
+            }
+            if !is_known {
                 state.reserve_delivery(&id);
             }
             is_new
@@ -626,6 +688,12 @@ impl Spool {
         self.shared.state().deliveries.get(id).copied()
     }
 
+    /// What a delivery is called towards the agency's own system. An event that took the place of another one, because the
+    /// gateway's books were restored, has a name of its own.
+    pub(crate) fn delivery_name(&self, id: &DeliveryId) -> String {
+        format!("{}/{}/{}{}", id.party, id.dossier, id.sequence, self.shared.state().suffix(id))
+    }
+
     /// Notes that the agency's own system has a delivery: durable when this returns.
     ///
     /// # Errors
@@ -636,6 +704,7 @@ impl Spool {
             dossier_code: id.dossier.to_string(),
             sequence: id.sequence,
             handed_over_at_unix_ms: now_ms(),
+            fingerprint: self.shared.state().fingerprint(id),
         };
         self.write(Kind::HandedOver(record)).await.map(drop)
     }
@@ -735,7 +804,7 @@ impl Spool {
             state.calls.values().filter(|call| is(&call.progress)).count()
         };
         Counts {
-            waiting: state.unanswered,
+            waiting: state.unanswered + state.again,
             oldest_waiting_ms: state.oldest_unanswered_ms(),
             admitted: answered(true),
             refused: answered(false),
@@ -842,8 +911,14 @@ impl Drop for DeliveryReservation {
 fn view(call: &state::Call) -> Option<CallView> {
     let (standing, attempts, last_error) = match &call.progress {
         Progress::Reserved => return None,
-        Progress::Waiting { sending: false, attempts, last_error } => (Standing::Queued, *attempts, last_error.clone()),
-        Progress::Waiting { sending: true, attempts, last_error } => (Standing::Sending, *attempts, last_error.clone()),
+        // It was admitted and is sent again all the same; whoever asks is told what holds.
+        Progress::Waiting { earlier: Some(earlier), .. } => (Standing::Answered(earlier.position), 0, None),
+        Progress::Waiting { sending: false, attempts, last_error, .. } => {
+            (Standing::Queued, *attempts, last_error.clone())
+        }
+        Progress::Waiting { sending: true, attempts, last_error, .. } => {
+            (Standing::Sending, *attempts, last_error.clone())
+        }
         Progress::Answered { position, .. } => (Standing::Answered(*position), 0, None),
     };
     Some(CallView { standing, attempts, last_error, queued_at_ms: call.at_ms })

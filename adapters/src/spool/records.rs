@@ -48,11 +48,16 @@ pub(crate) fn change(record: &stored::SpoolRecord) -> Result<Change, Unknown> {
         Kind::TakenOver(taken_over) => {
             let delivery = v1::Delivery::decode(&taken_over.delivery[..]).map_err(|_| Unknown)?;
             let reference = delivery.r#ref.ok_or(Unknown)?;
-            Change::TakenOver { id: DeliveryId::from(&reference), at_ms: taken_over.taken_over_at_unix_ms }
+            Change::TakenOver {
+                id: DeliveryId::from(&reference),
+                at_ms: taken_over.taken_over_at_unix_ms,
+                fingerprint: fingerprint(delivery.event.as_ref()),
+            }
         }
         Kind::HandedOver(handed_over) => Change::HandedOver {
             id: delivery_id(&handed_over.party, &handed_over.dossier_code, handed_over.sequence),
             at_ms: handed_over.handed_over_at_unix_ms,
+            fingerprint: handed_over.fingerprint,
         },
         Kind::Told(told) => Change::Told { id: call_id(&told.acting_party, &told.request_key) },
         Kind::Confirmed(confirmed) => {
@@ -65,10 +70,15 @@ pub(crate) fn change(record: &stored::SpoolRecord) -> Result<Change, Unknown> {
             permanent: returned.permanent,
             given_back: returned.given_back,
         },
-        Kind::BlockLeased(_) | Kind::ExceptionHandled(_) | Kind::EpochSeen(_) => {
-            return Err(Unknown);
-        }
+        Kind::EpochSeen(seen) => Change::EpochSeen { epoch: seen.epoch },
+        Kind::BlockLeased(_) | Kind::ExceptionHandled(_) => return Err(Unknown),
     })
+}
+
+/// Tells an event from another one of the same name: the beginning of its body's digest; 0 when it has none.
+pub(crate) fn fingerprint(event: Option<&v1::RecordedEvent>) -> u64 {
+    let event = event.and_then(|recorded| recorded.event.as_ref());
+    event.and_then(|event| event.body_sha256.first_chunk::<8>()).map_or(0, |first| u64::from_be_bytes(*first))
 }
 
 /// The code of the dossier that was admitted.

@@ -55,10 +55,12 @@ pub(crate) enum Change {
     TakenOver {
         id: DeliveryId,
         at_ms: i64,
+        fingerprint: u64,
     },
     HandedOver {
         id: DeliveryId,
         at_ms: i64,
+        fingerprint: u64,
     },
     Told {
         id: CallId,
@@ -75,6 +77,10 @@ pub(crate) enum Change {
     },
     /// Only meaningful at the start, where it says how far back to read.
     Restated,
+    /// The gateway's books are in this epoch.
+    EpochSeen {
+        epoch: u32,
+    },
 }
 
 /// A call and how far it has come.
@@ -97,9 +103,32 @@ pub(crate) enum Progress {
     /// Being made durable; nothing was promised yet.
     Reserved,
     /// To be sent, or being sent.
-    Waiting { sending: bool, attempts: u32, last_error: Option<Box<str>> },
+    Waiting {
+        sending: bool,
+        attempts: u32,
+        last_error: Option<Box<str>>,
+        /// Set when it was admitted in an earlier epoch and is sent again.
+        earlier: Option<Earlier>,
+    },
     /// The gateway has answered for good.
     Answered { position: Position, admitted: bool, at_ms: i64, told: Option<Position> },
+}
+
+/// The answer that a call got before the gateway's books were restored.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Earlier {
+    /// Where it is kept.
+    pub(crate) position: Position,
+    pub(crate) told: Option<Position>,
+}
+
+/// Which event stands, or stood, under a delivery's name.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// 0 when that was not kept.
+    fingerprint: u64,
+    /// Whether another event stood under the name before.
+    renamed: bool,
 }
 
 /// How far a delivery has come.
@@ -145,6 +174,15 @@ pub(crate) struct State {
     pub(crate) calls: HashMap<CallId, Call>,
     /// Calls without an answer, reserved ones included.
     pub(crate) unanswered: usize,
+    /// Calls that have an answer of an earlier epoch and are sent again.
+    pub(crate) again: usize,
+    /// Those of them that are in no lane yet, in the order in which they were admitted.
+    not_in_lanes: Vec<CallId>,
+    /// The gateway's epoch; 0 while it is not known.
+    pub(crate) epoch: u32,
+    /// Where its epochs are noted: a replay needs all of them, to know what was answered in which.
+    epochs: Vec<Position>,
+    events: HashMap<DeliveryId, Known>,
     pub(crate) outgoing: Lanes<CallId>,
     pub(crate) deliveries: HashMap<DeliveryId, Stage>,
     /// Taken over and not handed over, in the order of arrival.
@@ -193,7 +231,7 @@ impl State {
                     at_ms: *at_ms,
                     dossier: dossier.clone(),
                     documents: documents.clone(),
-                    progress: Progress::Waiting { sending: false, attempts: 0, last_error: None },
+                    progress: Progress::Waiting { sending: false, attempts: 0, last_error: None, earlier: None },
                     position,
                 };
                 self.calls.insert(id.clone(), call);
@@ -201,14 +239,28 @@ impl State {
             }
             Change::Answered { id, admitted, dossier, at_ms } => {
                 let Some(call) = self.calls.get_mut(id).filter(|call| call.is_waiting()) else { return false };
-                call.progress = Progress::Answered { position, admitted: *admitted, at_ms: *at_ms, told: None };
+                let earlier = match &call.progress {
+                    Progress::Waiting { earlier, .. } => *earlier,
+                    Progress::Reserved | Progress::Answered { .. } => None,
+                };
+                // Told once that it was admitted, the agency's system hears of it again only if that is no longer so.
+                let told = earlier.filter(|_| *admitted).and_then(|earlier| earlier.told);
+                call.progress = Progress::Answered { position, admitted: *admitted, at_ms: *at_ms, told };
                 call.dossier = dossier.clone().or(call.dossier.take());
-                self.unanswered -= 1;
+                match earlier {
+                    Some(_) => self.again -= 1,
+                    None => self.unanswered -= 1,
+                }
                 true
             }
-            Change::TakenOver { id, at_ms } => {
+            Change::TakenOver { id, at_ms, fingerprint } => {
+                let another = self.is_another(id, *fingerprint);
                 match self.deliveries.get(id) {
-                    Some(Stage::TakenOver(_)) => return false,
+                    Some(Stage::TakenOver(_)) if !another => return false,
+                    // The books were restored, and this is what now stands under that name: the other event never happened.
+                    Some(Stage::TakenOver(before)) => {
+                        self.pending.remove(before);
+                    }
                     // Forgotten here, and served once more all the same, by a gateway that was restored.
                     Some(Stage::HandedOver { position, .. }) => {
                         self.unconfirmed.remove(position);
@@ -216,11 +268,14 @@ impl State {
                     Some(Stage::Reserved) => self.arriving -= 1,
                     None => {}
                 }
+                let renamed = another || self.events.get(id).is_some_and(|known| known.renamed);
+                self.events.insert(id.clone(), Known { fingerprint: *fingerprint, renamed });
                 self.deliveries.insert(id.clone(), Stage::TakenOver(position));
                 self.pending.insert(position, Pending { id: id.clone(), at_ms: *at_ms });
                 true
             }
-            Change::HandedOver { id, at_ms } => {
+            Change::HandedOver { id, at_ms, fingerprint } => {
+                self.events.entry(id.clone()).or_insert(Known { fingerprint: *fingerprint, renamed: false });
                 match self.deliveries.get(id) {
                     Some(Stage::HandedOver { .. }) => return false,
                     Some(Stage::TakenOver(taken_over)) => {
@@ -232,12 +287,12 @@ impl State {
                 self.unconfirmed.insert(position, id.clone());
                 true
             }
-            Change::Told { id } => {
-                let Some(Call { progress: Progress::Answered { told, .. }, .. }) = self.calls.get_mut(id) else {
-                    return false;
-                };
-                told.replace(position).is_none()
-            }
+            Change::Told { id } => match self.calls.get_mut(id).map(|call| &mut call.progress) {
+                Some(
+                    Progress::Answered { told, .. } | Progress::Waiting { earlier: Some(Earlier { told, .. }), .. },
+                ) => told.replace(position).is_none(),
+                _ => false,
+            },
             Change::Confirmed { id } => {
                 let Some(Stage::HandedOver { position: handed_over, confirmed, .. }) = self.deliveries.get_mut(id)
                 else {
@@ -270,6 +325,17 @@ impl State {
                 self.returned.remove(&(id.party.clone(), id.dossier.clone())).is_some()
             }
             Change::Restated => false,
+            Change::EpochSeen { epoch } => {
+                if *epoch <= self.epoch {
+                    return false;
+                }
+                self.epochs.push(position);
+                // The first one seen says nothing about what was before it.
+                if std::mem::replace(&mut self.epoch, *epoch) != 0 {
+                    self.send_again();
+                }
+                true
+            }
         }
     }
 
@@ -291,6 +357,45 @@ impl State {
             *stage == Stage::Reserved && other.party == id.party && other.dossier == id.dossier
         };
         self.arriving > 0 && self.deliveries.iter().any(is)
+    }
+
+    /// Whatever was admitted is to be sent again: the gateway may have lost it.
+    fn send_again(&mut self) {
+        let mut again = Vec::new();
+        for (id, call) in &mut self.calls {
+            if let Progress::Answered { position, admitted: true, told, .. } = call.progress {
+                let earlier = Some(Earlier { position, told });
+                call.progress = Progress::Waiting { sending: false, attempts: 0, last_error: None, earlier };
+                again.push((position, id.clone()));
+            }
+        }
+        self.again += again.len();
+        again.sort_unstable_by_key(|(position, _)| *position);
+        self.not_in_lanes.extend(again.into_iter().map(|(_, id)| id));
+    }
+
+    /// Whether another event than the one known stands under a delivery's name.
+    pub(crate) fn is_another(&self, id: &DeliveryId, fingerprint: u64) -> bool {
+        self.events.get(id).is_some_and(|known| known.fingerprint != 0 && known.fingerprint != fingerprint)
+    }
+
+    /// Which event stands under a delivery's name; 0 when that is not known.
+    pub(crate) fn fingerprint(&self, id: &DeliveryId) -> u64 {
+        self.events.get(id).map_or(0, |known| known.fingerprint)
+    }
+
+    /// What tells a delivery from another one of its name; empty as long as there was none.
+    pub(crate) fn suffix(&self, id: &DeliveryId) -> String {
+        match self.events.get(id) {
+            Some(Known { fingerprint, renamed: true }) => format!("~{fingerprint:016x}"),
+            _ => String::new(),
+        }
+    }
+
+    /// Whether something about a dossier was delivered here, or admitted from here.
+    pub(crate) fn knows_dossier(&self, dossier: &str) -> bool {
+        self.deliveries.keys().any(|id| &*id.dossier == dossier)
+            || self.calls.values().any(|call| call.was_admitted() && call.dossier.as_deref() == Some(dossier))
     }
 
     /// Keeps a place for a call that is being made durable.
@@ -333,8 +438,24 @@ impl State {
                     self.outgoing.push(&lane, id.clone());
                 }
             }
-            Change::Answered { id, .. } => self.carry_outcome(id),
+            Change::Answered { id, .. } => {
+                let told =
+                    self.calls.get(id).map(|call| matches!(call.progress, Progress::Answered { told: Some(_), .. }));
+                if told == Some(false) {
+                    self.carry_outcome(id);
+                }
+            }
             Change::TakenOver { id, .. } => self.carry_delivery(position, &id.clone()),
+            Change::EpochSeen { .. } => {
+                let mut lanes: HashMap<Arc<str>, Vec<CallId>> = HashMap::new();
+                for id in std::mem::take(&mut self.not_in_lanes) {
+                    let Some(lane) = self.calls.get(&id).map(|call| outgoing_lane(&id, call)) else { continue };
+                    lanes.entry(lane).or_default().push(id);
+                }
+                for (lane, ids) in lanes {
+                    self.outgoing.put_first(&lane, ids);
+                }
+            }
             Change::HandedOver { .. }
             | Change::Told { .. }
             | Change::Confirmed { .. }
@@ -346,7 +467,12 @@ impl State {
     /// Fills the lanes after the start with all that is unfinished, in the order in which it came.
     pub(crate) fn enqueue_all(&mut self) {
         let mut waiting: Vec<_> = self.calls.iter().filter(|(_, call)| call.is_waiting()).collect();
-        waiting.sort_unstable_by_key(|(_, call)| call.position);
+        // What is sent again goes before all that is new, in the order in which it was admitted.
+        waiting.sort_unstable_by_key(|(_, call)| match &call.progress {
+            Progress::Waiting { earlier: Some(earlier), .. } => (0, earlier.position),
+            _ => (1, call.position),
+        });
+        self.not_in_lanes.clear();
         for (id, call) in waiting {
             self.outgoing.push(&outgoing_lane(id, call), id.clone());
         }
@@ -367,6 +493,19 @@ impl State {
         }
     }
 
+    /// The documents of what was admitted, in the order of the answers.
+    pub(crate) fn admitted_documents(&self) -> Vec<(Arc<str>, [u8; 32])> {
+        let mut admitted: Vec<_> = self.calls.iter().filter(|(_, call)| call.was_admitted()).collect();
+        admitted.sort_unstable_by_key(|(_, call)| match &call.progress {
+            Progress::Answered { position, .. } => *position,
+            _ => call.position,
+        });
+        let named = |(id, call): (&CallId, &Call)| {
+            call.documents.iter().map(|sha256| (id.party.clone(), *sha256)).collect::<Vec<_>>()
+        };
+        admitted.into_iter().flat_map(named).collect()
+    }
+
     /// Whether a call without an answer names this document of its party.
     pub(crate) fn names_document(&self, party: &str, sha256: &[u8; 32]) -> bool {
         let mut waiting = self.calls.iter().filter(|(id, call)| call.is_waiting() && &*id.party == party);
@@ -381,11 +520,16 @@ impl State {
                 continue;
             }
             needed.push(call.position);
-            if let Progress::Answered { position, told, .. } = call.progress {
-                needed.push(position);
-                needed.extend(told);
+            match &call.progress {
+                Progress::Answered { position, told, .. }
+                | Progress::Waiting { earlier: Some(Earlier { position, told }), .. } => {
+                    needed.push(*position);
+                    needed.extend(told);
+                }
+                Progress::Reserved | Progress::Waiting { earlier: None, .. } => {}
             }
         }
+        needed.extend(&self.epochs);
         needed.extend(self.pending.keys());
         needed.extend(self.returned.values().map(|returned| returned.position));
         for stage in self.deliveries.values() {
@@ -406,6 +550,7 @@ impl State {
         self.calls.retain(|id, call| !is_forgettable(&pushed, id, call, before_ms));
         self.pushed = pushed;
         self.deliveries.retain(|_, stage| !stage.is_forgettable(before_ms));
+        self.events.retain(|id, _| self.deliveries.contains_key(id));
     }
 
     /// When the oldest call without an answer was queued.
@@ -434,6 +579,11 @@ impl State {
 }
 
 impl Call {
+    /// Whether the gateway has admitted it, in this epoch or in an earlier one.
+    fn was_admitted(&self) -> bool {
+        matches!(self.progress, Progress::Answered { admitted: true, .. } | Progress::Waiting { earlier: Some(_), .. })
+    }
+
     pub(crate) fn is_waiting(&self) -> bool {
         matches!(self.progress, Progress::Waiting { .. })
     }
@@ -459,6 +609,8 @@ fn is_forgettable(pushed: &HashMap<Box<str>, usize>, id: &CallId, call: &Call, b
 fn outgoing_lane(id: &CallId, call: &Call) -> Arc<str> {
     match (&call.kind, &call.dossier) {
         (CallKind::Record, Some(dossier)) => dossier.clone(),
+        // What is said about it again waits for it.
+        (CallKind::Submit, Some(code)) if call.was_admitted() => code.clone(),
         _ => format!("{}/{}", id.party, id.key).into(),
     }
 }

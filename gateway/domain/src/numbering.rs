@@ -5,7 +5,9 @@
 //! its intakes keeps a range that the counter never enters. Numbers may be left unused; none is used twice
 //! (TT 03/2025/TT-VPCP and the practice since QĐ 20/2020: the code is issued in the competent authority's name).
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
+
+use lgsp_proto::types::Date;
 
 /// The largest number of a day: the code's last part has four digits and widens to five.
 pub const LAST_NUMBER: u32 = 99_999;
@@ -54,6 +56,43 @@ pub struct Counter {
     highest: u32,
     /// The lowest number that the authority chose itself.
     own_from: Option<u32>,
+}
+
+/// Days on which numbers were given out that the books no longer know: they were restored from a backup.
+///
+/// What was given out between the backup and the loss cannot be known, so on these days the gateway's own numbers go on
+/// beyond it. Codes that come back with a receipt keep theirs, wherever they lie.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NumberZone {
+    /// The days concerned.
+    pub days: RangeInclusive<Date>,
+    /// The first number that may be given out on them.
+    pub from: u32,
+}
+
+impl NumberZone {
+    /// The highest number of `day` that is not to be given out any more; 0 when the day is not concerned.
+    pub fn floor(&self, day: Date) -> u32 {
+        if self.days.contains(&day) { self.from.saturating_sub(1) } else { 0 }
+    }
+
+    /// Where numbers go on above `known`, the highest one that the books know on the days concerned: at the next block of
+    /// [`NumberZone::BLOCK`], so that a restored day can be told by looking, and at least [`NumberZone::ROOM`] beyond it.
+    ///
+    /// # Errors
+    /// [`Exhausted`] when no such block is left below [`LAST_NUMBER`].
+    pub fn beyond(known: u32) -> Result<u32, Exhausted> {
+        let block = known.saturating_add(Self::ROOM) / Self::BLOCK + 1;
+        let from = block.saturating_mul(Self::BLOCK).saturating_add(1);
+        if from <= LAST_NUMBER { Ok(from) } else { Err(Exhausted) }
+    }
+
+    /// How long the blocks are.
+    pub const BLOCK: u32 = 10_000;
+
+    /// How many numbers of one authority's day may have been given out and lost, at least: more than any authority takes in on
+    /// a day, and than its desks lease ahead.
+    pub const ROOM: u32 = 5_000;
 }
 
 /// There is no number left that may be given.
@@ -250,6 +289,19 @@ mod tests {
         assert_eq!(counter.lease(1, LAST_NUMBER), Err(Exhausted));
         assert_eq!(counter.take(u32::MAX), Err(Exhausted));
         assert_eq!(counter.highest(), LAST_NUMBER);
+    }
+
+    #[test]
+    fn a_restored_day_goes_on_in_a_later_block_with_room_for_what_was_lost() {
+        for (known, from) in
+            [(0, 10_001), (37, 10_001), (4_999, 10_001), (5_000, 20_001), (9_999, 20_001), (10_001, 20_001)]
+        {
+            assert_eq!(NumberZone::beyond(known), Ok(from), "above {known}");
+        }
+        assert_eq!(NumberZone::beyond(LAST_NUMBER), Err(Exhausted));
+        let day = |day| Date::constant(2025, 7, day);
+        let zone = NumberZone { days: day(14)..=day(17), from: 10_001 };
+        assert_eq!([13, 14, 17, 18].map(|of| zone.floor(day(of))), [0, 10_000, 10_000, 0]);
     }
 
     #[test]

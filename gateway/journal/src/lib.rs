@@ -16,9 +16,11 @@
 //! | [`group`] | many callers, one sync |
 //! | [`room`] | how full the disk is, and stopping before it is |
 //! | [`verify()`] | reading everything, for `fsck` |
+//! | [`copy`] | what can be copied of a journal that another process writes |
 //! | [`seal`] | data keys, their destruction, sealed streams |
 //! | `testing` | a disk that records, fails and loses power (feature `test-util`) |
 
+pub mod copy;
 pub mod files;
 mod frame;
 pub mod group;

@@ -266,7 +266,7 @@ fn sealed_index(files: &dyn Files, number: u64, header: &SegmentHeader, next: Po
 }
 
 /// Tells damage from a torn tail in the newest segment; answers the last position known durable.
-fn judge(number: u64, header: &SegmentHeader, found: &Scan) -> Result<Position, OpenError> {
+pub(crate) fn judge(number: u64, header: &SegmentHeader, found: &Scan) -> Result<Position, OpenError> {
     let durable = found.durable.max(header.durable);
     if durable >= found.end {
         return Err(OpenError::corrupt(number, first_flaw(found)));

@@ -48,9 +48,16 @@ pub(crate) struct Source {
 
 impl Source {
     pub(crate) fn open(files: &dyn Files, number: u64) -> io::Result<Self> {
-        let file = files.open(&segment_name(number))?;
+        Self::of(files.open(&segment_name(number))?)
+    }
+
+    pub(crate) fn of(file: Box<dyn ReadFile>) -> io::Result<Self> {
         let length = file.length()?;
         Ok(Self { file, length, buffer: Vec::new(), start: 0 })
+    }
+
+    pub(crate) fn into_file(self) -> Box<dyn ReadFile> {
+        self.file
     }
 
     pub(crate) fn length(&self) -> u64 {

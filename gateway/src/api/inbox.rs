@@ -113,7 +113,8 @@ async fn serve(
     let opening = Opening { parties: &parties, credit, instance: &instance, spool };
     let session = engine.open_inbox(peer, opening).await?;
     let parties = session.parties().map(ToString::to_string).collect();
-    send(answers, Answer::Opened(v1::Opened { parties, epoch: 1 })).await;
+    let epoch = engine.epoch().await?;
+    send(answers, Answer::Opened(v1::Opened { parties, epoch })).await;
     tokio::select! {
         end = deliver(engine, &session, answers) => end,
         end = listen(&session, &mut requests, answers) => end,

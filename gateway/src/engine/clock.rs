@@ -33,6 +33,15 @@ impl BusinessClock {
         BusinessTime::from_unix_seconds(seconds).expect("a machine's clock and a set clock are within the calendar")
     }
 
+    /// What this clock showed, as far as is known, when something that occurred at `occurred_at` was admitted at `admitted_at`:
+    /// it runs with the machine's, except in a replay, of which nobody knows where it stood.
+    pub fn at_admission(&self, admitted_at: SystemTime, occurred_at: BusinessTime) -> BusinessTime {
+        match self {
+            Self::System => BusinessTime::from_unix_seconds(unix_seconds(admitted_at)).unwrap_or(occurred_at),
+            Self::Replay(_) => occurred_at,
+        }
+    }
+
     /// Moves a replay's clock on to `to`; it never goes back. Returns whether this clock can be set at all.
     pub fn advance(&self, to: BusinessTime) -> bool {
         match self {

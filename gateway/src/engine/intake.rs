@@ -10,11 +10,12 @@ use lgsp_certs::Purpose;
 use lgsp_domain::decide::{self, Decision, Warning, What};
 use lgsp_domain::dossier::{AttachedDocument, Opening};
 use lgsp_domain::numbering::NumberSource;
-use lgsp_proto::types::{Date, DossierCode, PartyId, RequestKey, Sha256Digest};
-use lgsp_proto::{FieldViolation, Reason, Refusal};
+use lgsp_proto::types::{BusinessTime, Date, DossierCode, PartyId, RequestKey, Sha256Digest};
+use lgsp_proto::{FieldViolation, Reason, Refusal, v1};
 
 use super::access::{Authorized, Peer};
 use super::clock::machine_now;
+use super::earlier::Earlier;
 use super::lanes::Lane;
 use super::{Engine, commit_failed, read_failed};
 use crate::store::{Admission, Answer, Answered, Commit, NumberError};
@@ -36,6 +37,8 @@ pub struct Signed<T> {
     pub warnings: Vec<(String, String)>,
     /// W3C traceparent of the call.
     pub traceparent: Option<String>,
+    /// The receipt it was given before the books were restored, if it is sent again after that.
+    pub earlier: Option<v1::SignedReceipt>,
 }
 
 impl<T: fmt::Debug> fmt::Debug for Signed<T> {
@@ -87,7 +90,8 @@ impl Engine {
 
         let party = authorized.party().to_string();
         let aliases: Vec<String> = signed.content.aliases.iter().map(ToString::to_string).collect();
-        let given = signed.content.code.as_ref().map(ToString::to_string);
+        let mut given: Vec<String> = signed.content.code.iter().map(ToString::to_string).collect();
+        given.extend(signed.earlier.as_ref().and_then(Earlier::claimed_code).filter(|code| !given.contains(code)));
         let mut lanes = vec![Lane::Key(&party, signed.request_key.as_str())];
         lanes.extend(aliases.iter().map(|alias| Lane::Dossier(alias)));
         lanes.extend(given.iter().map(|code| Lane::Dossier(code)));
@@ -100,22 +104,36 @@ impl Engine {
             return Ok(repeat);
         }
         self.check_room()?;
+        let key = &signed.request_key;
+        let earlier = self.earlier(signed.earlier.as_ref(), authorized.party(), key, &body_sha256).await?;
+        if let Some(earlier) = &earlier
+            && self.lookup(earlier.code.as_str()).await?.is_some()
+        {
+            return Err(earlier.conflict("another dossier has this code"));
+        }
         signed.content.documents = self.attach(&authorized, &signed.documents, None).await?;
         self.refuse_taken_aliases(&aliases).await?;
         let bounds = &self.inner.settings.time_bounds;
-        let admissible = decide::submission(&signed.content, authorized.registry(), self.clock().now(), bounds)?;
-        let (code, source) = match signed.content.code.clone() {
-            Some(code) => {
-                let source = self.check_given(&authorized, admissible.authority(), &code).await?;
+        let now = self.decided_at(earlier.as_ref(), signed.content.received_at);
+        let admissible = decide::submission(&signed.content, authorized.registry(), now, bounds)?;
+        let (authority, last) = (admissible.authority(), authorized.registry().last_number_of(admissible.authority()));
+        let (code, source) = match (&earlier, signed.content.code.clone()) {
+            // The code of a receipt is out in the world: this one or none. Whether a block it is from still counts, is no question.
+            (Some(earlier), _) if earlier.code.party() != authority => {
+                return Err(earlier.conflict("is of an authority that is not competent any more"));
+            }
+            (Some(earlier), given) => {
+                let is_own = given.is_some() && earlier.code.number() > last;
+                (earlier.code.clone(), if is_own { NumberSource::Own } else { NumberSource::Taken })
+            }
+            (None, Some(code)) => {
+                let source = self.check_given(&authorized, authority, &code).await?;
                 (code, source)
             }
-            None => {
-                let last = authorized.registry().last_number_of(admissible.authority());
-                (self.next_code(admissible.authority(), admissible.day(), last).await?, NumberSource::Taken)
-            }
+            (None, None) => (self.next_code(authority, admissible.day(), last).await?, NumberSource::Taken),
         };
         let decision = admissible.numbered_by(source).with_code(code)?;
-        self.admit(peer, signed, body_sha256, decision, None).await
+        self.admit(peer, signed, body_sha256, decision, None, earlier).await
     }
 
     /// Admits an entry about an existing dossier. Durable when it returns `Ok`.
@@ -134,17 +152,23 @@ impl Engine {
         peer.check_signature(Purpose::Entry, &signed.body, &signed.signature)?;
         self.remember_certificate(peer).await?;
 
-        let code = self.resolve(&signed.content.dossier).await?;
         let party = authorized.party().to_string();
+        let body_sha256 = digest(&signed.body);
+        let key = &signed.request_key;
+        // What is wrong with it only matters if the request is not known: a repeat is answered as ever.
+        let earlier = self.earlier(signed.earlier.as_ref(), authorized.party(), key, &body_sha256).await;
+        let Some(code) = self.lookup(&signed.content.dossier).await? else {
+            return Err(earlier?.map_or(Reason::DossierNotFound.into(), |earlier| earlier.missing()));
+        };
         let (named, key) = (code.to_string(), signed.request_key.clone());
         let mut lanes = vec![Lane::Key(&party, key.as_str()), Lane::Dossier(&named)];
         lanes.extend(signed.documents.iter().map(|document| Lane::Document(&party, document.sha256.as_bytes())));
         let _held = self.inner.lanes.hold(lanes).await;
 
-        let body_sha256 = digest(&signed.body);
         if let Some(repeat) = self.repeat(authorized.party(), &signed.request_key, &body_sha256).await? {
             return Ok(repeat);
         }
+        let earlier = earlier?;
         let dossier = self.inner.store.dossier(&code).await.map_err(read_failed)?;
         let dossier = dossier.ok_or_else(|| Refusal::new(Reason::DossierNotFound))?;
         if !authorized.may_know(&dossier) {
@@ -152,6 +176,9 @@ impl Engine {
         }
         if self.inner.store.erasure(&code).await.map_err(read_failed)?.is_some() {
             return Err(Refusal::new(Reason::ContentErased));
+        }
+        if let Some(earlier) = &earlier {
+            earlier.fits(&dossier)?;
         }
         let attached = self.attach(&authorized, &signed.documents, Some(&code)).await?;
         match &mut signed.content.entry.what {
@@ -161,8 +188,17 @@ impl Engine {
         }
         let bounds = &self.inner.settings.time_bounds;
         let entry = &signed.content.entry;
-        let decision = decide::entry(&dossier, entry, authorized.registry(), self.clock().now(), bounds)?;
-        self.admit(peer, signed, body_sha256, decision, Some(&dossier.opening)).await
+        let now = self.decided_at(earlier.as_ref(), entry.occurred_at);
+        let decision = decide::entry(&dossier, entry, authorized.registry(), now, bounds)?;
+        self.admit(peer, signed, body_sha256, decision, Some(&dossier.opening), earlier).await
+    }
+
+    /// The time that the bounds are measured from: now, or when it was first admitted.
+    fn decided_at(&self, earlier: Option<&Earlier>, occurred_at: BusinessTime) -> BusinessTime {
+        match earlier {
+            Some(earlier) => self.clock().at_admission(earlier.admitted_at, occurred_at),
+            None => self.clock().now(),
+        }
     }
 
     /// The last steps of every admission: receipt, commit, inboxes.
@@ -173,7 +209,12 @@ impl Engine {
         body_sha256: Sha256Digest,
         decision: Decision,
         opened: Option<&Opening>,
+        earlier: Option<Earlier>,
     ) -> Result<Admitted, Refusal> {
+        let decision = match &earlier {
+            Some(earlier) => earlier.confirm(decision)?,
+            None => decision,
+        };
         let Decision { event, warnings, .. } = decision;
         let opening =
             event.opening.as_ref().or(opened).expect("a first event opens the dossier, a later one finds it open");
@@ -188,6 +229,7 @@ impl Engine {
         let key = &signed.request_key;
         let signer = &self.inner.signer;
         let answer = signer.answer(&event, opening, key, &body_sha256, admitted_at, warnings);
+        let answer = earlier.as_ref().map_or_else(|| answer.clone(), |earlier| earlier.answer(answer.clone()));
         let recipients = event.recipients.clone();
         let admission = Admission {
             event,
@@ -200,6 +242,7 @@ impl Engine {
             traceparent: signed.traceparent,
             admitted_at,
             answer: answer.clone(),
+            first_admitted_at: earlier.map(|earlier| earlier.admitted_at),
         };
         let committed = self.inner.store.commit(Commit::Admission(Box::new(admission))).await;
         committed.map_err(|error| commit_failed(&error))?;
@@ -295,7 +338,8 @@ impl Engine {
             let code = DossierCode::issue(authority, day, number).map_err(|_| {
                 Refusal::new(Reason::NumbersExhausted).detail("authority", authority).detail("day", day)
             })?;
-            // A desk may have named a code of the future as an alias; that number stays unused.
+            // A desk may have named a code of the future as an alias, or have brought it back after a restore; that number stays
+            // unused.
             if self.lookup(code.as_str()).await?.is_none() {
                 return Ok(code);
             }

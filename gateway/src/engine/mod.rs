@@ -3,11 +3,12 @@
 //! One file per step of a dossier's life: [`access`] (who speaks), [`intake`] (decide and commit), [`inbox`] (deliver
 //! until acknowledged), [`parked`] (what waits for a person), [`reading`] (how it stands), [`erasing`], [`documents`],
 //! [`registry`] (the declared registry and its versions), [`numbers`] (leased ahead, or an authority's own), [`receipt`] (what
-//! the gateway signs). [`clock`], [`lanes`] and [`shares`] serve them.
+//! the gateway signs), `earlier` (what comes back after a restore). [`clock`], [`lanes`] and [`shares`] serve them.
 
 pub mod access;
 pub mod clock;
 pub mod documents;
+mod earlier;
 pub mod erasing;
 pub mod inbox;
 pub mod intake;
@@ -143,6 +144,14 @@ impl Engine {
     /// `REGISTRY_MISSING` before the first one is applied.
     pub fn registry(&self) -> Result<Arc<Registry>, Refusal> {
         self.inner.registry.load_full().ok_or_else(|| Refusal::new(Reason::RegistryMissing))
+    }
+
+    /// The epoch of the books; see [`Store::epoch`].
+    ///
+    /// # Errors
+    /// `INTERNAL` when the store cannot be read.
+    pub async fn epoch(&self) -> Result<u32, Refusal> {
+        self.inner.store.epoch().await.map_err(read_failed)
     }
 
     /// The business clock.

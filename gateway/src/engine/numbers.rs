@@ -18,9 +18,6 @@ use super::lanes::Lane;
 use super::{Engine, read_failed};
 use crate::store::{BlockWanted, NumberError};
 
-/// The epoch before the first restore. Blocks of another epoch are void.
-pub const EPOCH_FIRST: u32 = 1;
-
 /// Of an authority's numbers of a day this part is never leased, so that hoards leave something for whoever is on line.
 const NEVER_LEASED: u32 = 10;
 
@@ -77,10 +74,11 @@ impl Engine {
         self.refuse_unleasable(&authorized, &wanted)?;
         // What the desk holds is looked at and added to by one call at a time.
         let _held = self.inner.lanes.hold([Lane::Numbers(desk.as_str())]).await;
+        let epoch = self.inner.store.epoch().await.map_err(read_failed)?;
 
         let mut leases = JoinSet::new();
         for Wanted { authority, day, more } in wanted.iter().filter(|one| one.more > 0) {
-            let held = self.blocks_of(authority, *day, &desk).await?;
+            let held = self.blocks_of(authority, *day, &desk, epoch).await?;
             let count = self.inner.settings.leases.grantable(&held, spool, *more);
             if count == 0 {
                 continue;
@@ -91,7 +89,7 @@ impl Engine {
                 day: *day,
                 desk: desk.clone(),
                 spool,
-                epoch: EPOCH_FIRST,
+                epoch,
                 count,
                 last: last - last / NEVER_LEASED,
             };
@@ -110,15 +108,21 @@ impl Engine {
 
         let mut blocks = Vec::new();
         for Wanted { authority, day, .. } in wanted {
-            let held = self.blocks_of(&authority, day, &desk).await?;
+            let held = self.blocks_of(&authority, day, &desk, epoch).await?;
             let of_spool = held.into_iter().filter(|block| block.spool == Some(spool));
             blocks.extend(of_spool.map(|block| (authority.clone(), day, block)));
         }
-        Ok(Holding { blocks, epoch: EPOCH_FIRST, now })
+        Ok(Holding { blocks, epoch, now })
     }
 
-    async fn blocks_of(&self, authority: &PartyId, day: Date, desk: &PartyId) -> Result<Vec<Block>, Refusal> {
-        self.inner.store.blocks(authority, day, desk, EPOCH_FIRST).await.map_err(read_failed)
+    async fn blocks_of(
+        &self,
+        authority: &PartyId,
+        day: Date,
+        desk: &PartyId,
+        epoch: u32,
+    ) -> Result<Vec<Block>, Refusal> {
+        self.inner.store.blocks(authority, day, desk, epoch).await.map_err(read_failed)
     }
 
     /// Every authority and day at fault, at once. A day that is over may still be asked for, not leased for.
@@ -154,15 +158,16 @@ impl Engine {
         authority: &PartyId,
         code: &DossierCode,
     ) -> Result<NumberSource, Refusal> {
+        let epoch = self.inner.store.epoch().await.map_err(read_failed)?;
         let refused = |problem: &str| {
             let refusal = Refusal::new(Reason::CodeNotLeased).field("dossier_code", problem);
-            Err(refusal.detail("authority", authority).detail("epoch", EPOCH_FIRST))
+            Err(refusal.detail("authority", authority).detail("epoch", epoch))
         };
         if code.party() != authority {
             return refused("is not in the competent authority's name");
         }
         let (store, desk, day, number) = (&self.inner.store, authorized.party(), code.date(), code.number());
-        let leased = store.is_leased(authority, day, desk, EPOCH_FIRST, number).await.map_err(read_failed)?;
+        let leased = store.is_leased(authority, day, desk, epoch, number).await.map_err(read_failed)?;
         let is_own = number > authorized.registry().last_number_of(authority);
         if !(leased || is_own && desk == authority) {
             return refused(if is_own {

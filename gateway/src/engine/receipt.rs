@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use jiff::civil;
-use lgsp_certs::{Purpose, SigningKey};
+use lgsp_certs::{Purpose, SigningKey, VerifyingKey};
 use lgsp_domain::dossier::Opening;
 use lgsp_domain::event::Event;
 use lgsp_proto::types::{BusinessTime, RequestKey, Sha256Digest};
@@ -27,6 +27,11 @@ impl ReceiptSigner {
     /// A signer for the gateway `gateway`, whose certificate has the digest `certificate`.
     pub fn new(key: Arc<SigningKey>, certificate: Sha256Digest, gateway: String) -> Self {
         Self { key, certificate, gateway }
+    }
+
+    /// The certificate that this signer's signatures verify against, by its digest, and its key.
+    pub fn certificate(&self) -> (Sha256Digest, VerifyingKey) {
+        (self.certificate, self.key.verifying_key())
     }
 
     /// Writes and signs the receipt of `event`. The caller hands it out only once the event is durable.

@@ -14,11 +14,11 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use jiff::civil::Date;
 use lgsp_domain::event::Event;
-use lgsp_domain::numbering::SpoolId;
+use lgsp_domain::numbering::{NumberZone, SpoolId};
 use lgsp_domain::transition::{Act, Role};
 use lgsp_proto::store_v1::record::Kind;
 use lgsp_proto::store_v1::{self, Record};
-use lgsp_proto::types::{PartyId, RequestKey, Sha256Digest, Status};
+use lgsp_proto::types::{ActorId, PartyId, RequestKey, Sha256Digest, Status};
 use lgsp_proto::v1;
 
 use super::deliveries::{GivenBack, Handled, Parked};
@@ -61,6 +61,8 @@ pub enum Fact {
     DossierParked(Parked),
     /// What a person did about that. Its `why` is always empty here: it stays sealed in the record.
     ParkedHandled(Handled),
+    /// The books were restored from a backup.
+    EpochStarted(EpochStarted),
 }
 
 /// An admitted event with its proof and its answer; the body stays in the record.
@@ -86,6 +88,25 @@ pub struct Admitted {
     pub answer: Answer,
     /// The data key that seals the body.
     pub key_id: u64,
+    /// When it was first admitted, if it came back after a restore.
+    pub first_admitted_at: Option<SystemTime>,
+}
+
+/// The books were restored from a backup and begin a new epoch.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct EpochStarted {
+    /// Its number; the first epoch is 1 and was never started.
+    pub number: u32,
+    /// The backup's identity.
+    pub backup: [u8; 16],
+    /// When the backup was taken, by the machine clock.
+    pub backup_taken_at: SystemTime,
+    /// Who restored it.
+    pub actor: ActorId,
+    /// When, by the machine clock.
+    pub at: SystemTime,
+    /// The numbers that may have been given out and are not known any more.
+    pub lost: NumberZone,
 }
 
 /// A block of an authority's numbers of one day, leased to a desk.
@@ -123,7 +144,7 @@ impl Fact {
         match commit {
             Commit::Admission(admission) => {
                 let Admission { event, request_key, body: _, body_sha256, signature, certificate, .. } = *admission;
-                let Admission { system, traceparent, admitted_at, answer, .. } = *admission;
+                let Admission { system, traceparent, admitted_at, answer, first_admitted_at, .. } = *admission;
                 Fact::Admitted(Box::new(Admitted {
                     event,
                     request_key,
@@ -135,6 +156,7 @@ impl Fact {
                     admitted_at,
                     answer,
                     key_id,
+                    first_admitted_at,
                 }))
             }
             Commit::Acknowledgement(acknowledgement) => Fact::Acknowledged(acknowledgement),
@@ -144,6 +166,7 @@ impl Fact {
             Commit::GivenBack(given_back) => Fact::GivenBack(given_back),
             Commit::Parked(parked) => Fact::DossierParked(parked),
             Commit::Handled(handled) => Fact::ParkedHandled(Handled { why: String::new(), ..handled }),
+            Commit::Epoch(started) => Fact::EpochStarted(started),
         }
     }
 
@@ -206,6 +229,16 @@ impl Fact {
             Fact::GivenBack(given_back) => Kind::GivenBack(deliveries::given_back_record(given_back)),
             Fact::DossierParked(parked) => Kind::DossierParked(deliveries::parked_record(parked)),
             Fact::ParkedHandled(handled) => Kind::ParkedHandled(deliveries::handled_record(handled, sealed)),
+            Fact::EpochStarted(started) => Kind::EpochStarted(store_v1::EpochStarted {
+                number: started.number,
+                backup: started.backup.to_vec(),
+                backup_taken_at_unix_ms: unix_ms(started.backup_taken_at),
+                actor: started.actor.to_string(),
+                at_unix_ms: unix_ms(started.at),
+                numbers_from_day: day_number(*started.lost.days.start()),
+                numbers_to_day: day_number(*started.lost.days.end()),
+                numbers_from: started.lost.from,
+            }),
         };
         Record { kind: Some(kind) }
     }
@@ -272,9 +305,22 @@ impl Fact {
             Kind::GivenBack(stored) => Fact::GivenBack(deliveries::given_back(stored)?),
             Kind::DossierParked(stored) => Fact::DossierParked(deliveries::parked(stored)?),
             Kind::ParkedHandled(stored) => Fact::ParkedHandled(deliveries::handled(stored)?),
-            Kind::EpochStarted(_) | Kind::DossiersArchived(_) => return Err(Unreadable("kind")),
+            Kind::EpochStarted(stored) => Fact::EpochStarted(EpochStarted {
+                number: stored.number,
+                backup: stored.backup.as_slice().try_into().map_err(|_| Unreadable("backup"))?,
+                backup_taken_at: system_time(stored.backup_taken_at_unix_ms),
+                actor: parse("actor", &stored.actor)?,
+                at: system_time(stored.at_unix_ms),
+                lost: lost_numbers(stored.numbers_from_day, stored.numbers_to_day, stored.numbers_from)?,
+            }),
+            Kind::DossiersArchived(_) => return Err(Unreadable("kind")),
         })
     }
+}
+
+/// The numbers that were lost with an epoch.
+pub(super) fn lost_numbers(from_day: i32, to_day: i32, from: u32) -> Result<NumberZone, Unreadable> {
+    Ok(NumberZone { days: date("numbers_from_day", from_day)?..=date("numbers_to_day", to_day)?, from })
 }
 
 fn admission_record(admitted: &Admitted, sealed_body: Vec<u8>) -> store_v1::Admission {
@@ -298,7 +344,7 @@ fn admission_record(admitted: &Admitted, sealed_body: Vec<u8>) -> store_v1::Admi
             .iter()
             .map(|(reason, field)| store_v1::StoredWarning { reason: reason.clone(), field: field.clone() })
             .collect(),
-        first_admitted_at_unix_ms: None,
+        first_admitted_at_unix_ms: admitted.first_admitted_at.map(unix_ms),
     }
 }
 
@@ -354,6 +400,7 @@ fn admitted(stored: &store_v1::Admission) -> Result<Admitted, Unreadable> {
         admitted_at: SystemTime::try_from(admitted_at).map_err(|_| Unreadable("admitted_at"))?,
         answer: answer(stored)?,
         key_id: stored.key_id,
+        first_admitted_at: stored.first_admitted_at_unix_ms.map(system_time),
     })
 }
 

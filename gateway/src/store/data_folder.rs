@@ -10,10 +10,10 @@ use lgsp_journal::seal::{KeyRing, KeyRingError, NodeKey, NodeKeyError};
 use lgsp_journal::{Files, Reader, RealFiles};
 
 /// The journal's part of a data folder. Who holds it holds the whole folder.
-pub(super) const JOURNAL: &str = "journal";
+pub(crate) const JOURNAL: &str = "journal";
 
 /// The data keys' part of a data folder.
-pub(super) const KEYS: &str = "keys";
+pub(crate) const KEYS: &str = "keys";
 
 /// The snapshots' part of a data folder. All of it may be lost: it is made again in time.
 pub(super) const SNAPSHOTS: &str = "snapshots";

@@ -295,6 +295,7 @@ impl Check {
                     Contradiction::Again(_) => Invariant::Key,
                     Contradiction::OtherKey(_) | Contradiction::Erased(_) => Invariant::Body,
                     Contradiction::Nothing(_) => Invariant::Sequence,
+                    Contradiction::Epoch(_) => Invariant::Number,
                     Contradiction::Read(_) => Invariant::Index,
                 };
                 self.report.found(invariant, position, contradiction.to_string());

@@ -18,7 +18,7 @@ use lgsp_proto::store_v1;
 use lgsp_proto::types::{DossierCode, PartyId};
 use prost::Message;
 
-use super::codec::{self, Admitted, Fact, Held, NumbersLeased, unix_ms};
+use super::codec::{self, Admitted, EpochStarted, Fact, Held, NumbersLeased, day_number, unix_ms};
 use super::keys::{self, Key};
 use super::overlay::{Change, Read};
 use super::{DocumentMeta, ReadError};
@@ -41,6 +41,9 @@ pub(super) enum Contradiction {
     /// An event of a dossier that was erased before.
     #[error("{0} was erased before")]
     Erased(DossierCode),
+    /// An epoch does not follow the one before it.
+    #[error("epoch {0} does not follow the one before it")]
+    Epoch(u32),
     /// What the record builds on could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -76,6 +79,7 @@ pub(super) fn project(fact: &Fact, position: Position, index: &dyn Read) -> Resu
         Fact::GivenBack(given_back) => deliveries::give_back(given_back, &mut draft)?,
         Fact::DossierParked(parked) => deliveries::park(parked, position, &mut draft)?,
         Fact::ParkedHandled(handled) => deliveries::handle(handled, position, &mut draft)?,
+        Fact::EpochStarted(started) => start_epoch(started, &mut draft)?,
     }
     draft.finish_step();
     Ok(draft.steps)
@@ -197,6 +201,21 @@ fn lease_numbers(lease: &NumbersLeased, draft: &mut Draft<'_>) -> Result<(), Con
     })
 }
 
+fn start_epoch(started: &EpochStarted, draft: &mut Draft<'_>) -> Result<(), Contradiction> {
+    let mut state = epoch(draft)?;
+    if started.number != state.number + 1 {
+        return Err(Contradiction::Epoch(started.number));
+    }
+    state.number = started.number;
+    state.lost.push(store_v1::LostNumbers {
+        from_day: day_number(*started.lost.days.start()),
+        to_day: day_number(*started.lost.days.end()),
+        numbers_from: started.lost.from,
+    });
+    draft.put(&keys::Epoch, &state);
+    Ok(())
+}
+
 fn update_numbers(
     draft: &mut Draft<'_>,
     key: &keys::Numbers<'_>,
@@ -249,9 +268,32 @@ pub(super) fn counter(index: &dyn Read, authority: &PartyId, day: jiff::civil::D
     counter_at(index, &keys::Numbers(authority, day))
 }
 
+/// The epoch of the books, and the numbers lost with those before it.
+///
+/// # Errors
+/// The index could not be read, or what it holds makes no sense.
+pub(super) fn epoch(index: &(impl Read + ?Sized)) -> Result<store_v1::EpochState, ReadError> {
+    let first = || store_v1::EpochState { number: 1, lost: Vec::new() };
+    Ok(fetch(index, &keys::Epoch)?.unwrap_or_else(first))
+}
+
+/// The highest number of `day` that was, or may have been, given out in an earlier epoch; 0 when there is none.
+///
+/// # Errors
+/// The index could not be read, or what it holds makes no sense.
+pub(super) fn lost_upto(index: &dyn Read, day: jiff::civil::Date) -> Result<u32, ReadError> {
+    let zone = |lost: &store_v1::LostNumbers| codec::lost_numbers(lost.from_day, lost.to_day, lost.numbers_from);
+    let mut floor = 0;
+    for lost in epoch(index)?.lost {
+        floor = floor.max(zone(&lost).map_err(|error| damaged(&keys::Epoch, &error))?.floor(day));
+    }
+    Ok(floor)
+}
+
 fn counter_at(index: &dyn Read, key: &keys::Numbers<'_>) -> Result<Counter, ReadError> {
     let state = fetch(index, key)?.unwrap_or_default();
-    Ok(Counter::at(state.highest, (state.own_from != 0).then_some(state.own_from)))
+    let highest = state.highest.max(lost_upto(index, key.1)?);
+    Ok(Counter::at(highest, (state.own_from != 0).then_some(state.own_from)))
 }
 
 /// The blocks of one desk that have numbers left, of any epoch.

@@ -25,6 +25,7 @@
 //! | 21 | [`Lane`] |
 //! | 22 | [`Parked`] |
 //! | 23 | [`Handled`] |
+//! | 24 | [`Epoch`] |
 //! | 30 | [`DeskBlocks`] |
 //! | 40 | [`Erased`] |
 
@@ -134,6 +135,9 @@ pub(super) struct Certificate<'a>(pub(super) &'a Sha256Digest);
 /// Where a dossier's erasure was recorded: `28 code`.
 pub(super) struct Erased<'a>(pub(super) &'a DossierCode);
 
+/// The epoch of the books: `18`.
+pub(super) struct Epoch;
+
 mod tag {
     pub(super) const APPLIED: u8 = 1;
     pub(super) const TOTALS: u8 = 2;
@@ -154,6 +158,7 @@ mod tag {
     pub(super) const LANE: u8 = 21;
     pub(super) const PARKED: u8 = 22;
     pub(super) const HANDLED: u8 = 23;
+    pub(super) const EPOCH: u8 = 24;
     pub(super) const DESK_BLOCKS: u8 = 30;
     pub(super) const ERASED: u8 = 40;
 }
@@ -327,6 +332,18 @@ impl Key for DeskBlocks<'_> {
     }
 }
 
+impl Numbers<'_> {
+    /// The bytes that the keys of all days of all authorities begin with.
+    pub(super) fn first() -> Vec<u8> {
+        vec![tag::NUMBERS]
+    }
+
+    /// The day in any key of the tree, in days since 1970-01-01.
+    pub(super) fn day_of(key: &[u8]) -> Option<i32> {
+        key.last_chunk::<4>().map(|day| i32::from_be_bytes(*day))
+    }
+}
+
 impl Key for Content<'_> {
     type Value = store_v1::DocumentNamed;
 
@@ -348,6 +365,14 @@ impl Key for Registry {
 
     fn encode(&self) -> Vec<u8> {
         bytes(tag::REGISTRY, &[&self.0.to_be_bytes()])
+    }
+}
+
+impl Key for Epoch {
+    type Value = store_v1::EpochState;
+
+    fn encode(&self) -> Vec<u8> {
+        vec![tag::EPOCH]
     }
 }
 
@@ -423,6 +448,7 @@ pub(super) fn describe(key: &[u8]) -> String {
         tag::LANE => "lane",
         tag::PARKED => "parked",
         tag::HANDLED => "handled",
+        tag::EPOCH => "epoch",
         tag::DESK_BLOCKS => "desk_blocks",
         tag::ERASED => "erased",
         _ => "unknown",
@@ -500,6 +526,7 @@ mod tests {
         assert_eq!(Parked { party: None, position: 6 }.encode(), b"\x16\0\0\0\0\0\0\0\0\x06");
         let handled = Handled { party: &desk, code: &dossier, position: 7 }.encode();
         assert_eq!(handled, b"\x17H57.1\0H57-250714-0001\0\0\0\0\0\0\0\0\x07");
+        assert_eq!(Epoch.encode(), b"\x18");
     }
 
     #[test]

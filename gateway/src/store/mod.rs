@@ -46,7 +46,7 @@ use lgsp_proto::types::{
 };
 use lgsp_proto::v1;
 
-pub use codec::{Admitted, Fact, NumbersLeased, Unreadable};
+pub use codec::{Admitted, EpochStarted, Fact, NumbersLeased, Unreadable};
 pub use deliveries::{
     GivenBack, GivenBackWhy, Handled, Holder, Installation, Lane, MAIN, Parked, ParkedAction, ParkedStanding, TakenOver,
 };
@@ -126,6 +126,9 @@ pub trait Store: Send + Sync + 'static {
         number: u32,
     ) -> Result<bool, ReadError>;
 
+    /// The epoch of the books: 1, and one more for every time they were restored from a backup.
+    async fn epoch(&self) -> Result<u32, ReadError>;
+
     /// Deliveries not yet taken over by `party` and not parked, oldest first, after `after`, at most `limit`.
     async fn waiting(
         &self,
@@ -190,6 +193,9 @@ pub trait Store: Send + Sync + 'static {
     /// A certificate on record (DER).
     async fn certificate(&self, digest: &Sha256Digest) -> Result<Option<Bytes>, ReadError>;
 
+    /// The system that a certificate on record names; the gateway's own are recorded under [`OWN_NAME`].
+    async fn certificate_holder(&self, digest: &Sha256Digest) -> Result<Option<String>, ReadError>;
+
     /// A fresh data key for a document, durable before it is handed out; its identifier goes into [`DocumentMeta`].
     async fn new_key(&self) -> Result<(u64, DataKey), ReadError>;
 
@@ -221,6 +227,8 @@ pub struct BlockWanted {
     /// The last number that may be leased.
     pub last: u32,
 }
+/// Under which name the gateway's own certificates are on record. No system is called so: it is no name of one.
+pub const OWN_NAME: &str = "(gateway)";
 
 /// One atomic write.
 #[derive(Clone, Debug)]
@@ -249,6 +257,8 @@ pub enum Commit {
     Parked(Parked),
     /// Something done about a parked dossier. A [`CommitError::Conflict`] when that delivery is not what it is parked for.
     Handled(Handled),
+    /// The books were restored and begin a new epoch. Its number must follow the one in force.
+    Epoch(EpochStarted),
 }
 
 /// That a dossier's content is erased: who decided so, and by which ground.
@@ -302,6 +312,8 @@ pub struct Admission {
     pub admitted_at: SystemTime,
     /// What the caller is answered.
     pub answer: Answer,
+    /// When it was first admitted, if it comes back after a restore with the receipt it got then.
+    pub first_admitted_at: Option<SystemTime>,
 }
 
 impl fmt::Debug for Admission {

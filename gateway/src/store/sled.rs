@@ -70,6 +70,11 @@ impl<F: Follow> Embedded<F> {
         self.inner.load_full().ok_or(Closed)
     }
 
+    /// The highest number that is known to have been, or may have been, given out on any of `days`, of any authority.
+    pub(crate) fn highest_number(&self, days: &std::ops::RangeInclusive<Date>) -> Result<u32, ReadError> {
+        self.inner()?.highest_number(days)
+    }
+
     /// Runs a read that walks many keys or opens bodies where it holds up nobody else.
     async fn walk<T: Send + 'static>(
         &self,
@@ -179,6 +184,10 @@ impl<F: Follow> Store for Embedded<F> {
         Ok(self.inner()?.desk_blocks(authority, day, desk)?.has(number, epoch))
     }
 
+    async fn epoch(&self) -> Result<u32, ReadError> {
+        self.inner()?.epoch()
+    }
+
     async fn waiting(
         &self,
         party: &PartyId,
@@ -256,6 +265,10 @@ impl<F: Follow> Store for Embedded<F> {
 
     async fn certificate(&self, digest: &Sha256Digest) -> Result<Option<Bytes>, ReadError> {
         self.inner()?.certificate(digest)
+    }
+
+    async fn certificate_holder(&self, digest: &Sha256Digest) -> Result<Option<String>, ReadError> {
+        self.inner()?.certificate_holder(digest)
     }
 
     async fn new_key(&self) -> Result<(u64, DataKey), ReadError> {

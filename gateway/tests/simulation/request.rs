@@ -100,6 +100,7 @@ impl Request {
             documents: Vec::new(),
             warnings: Vec::new(),
             traceparent: None,
+            earlier: None,
         }
     }
 }

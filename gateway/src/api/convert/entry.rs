@@ -37,13 +37,13 @@ pub(crate) fn signed(
     request: v1::RecordRequest,
     traceparent: Option<String>,
 ) -> Result<Signed<RecordedEntry>, Refusal> {
-    let v1::RecordRequest { entry: body, signature, .. } = request;
+    let v1::RecordRequest { entry: body, signature, earlier } = request;
     let message = v1::Entry::decode(body.clone())
         .map_err(|_| Refusal::new(Reason::Malformed).field("entry", "is not an lgsp.v1.Entry"))?;
     let mut fields = Fields::default();
     let read = read(&mut fields, &message);
     let (content, request_key, documents) = fields.finish(read)?;
-    Ok(Signed { content, body, signature, request_key, documents, warnings: Vec::new(), traceparent })
+    Ok(Signed { content, body, signature, request_key, documents, warnings: Vec::new(), traceparent, earlier })
 }
 
 fn read(fields: &mut Fields, message: &v1::Entry) -> Option<(RecordedEntry, RequestKey, Vec<NamedDocument>)> {

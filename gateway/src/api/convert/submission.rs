@@ -27,13 +27,13 @@ const FORM_BYTES_MAX: usize = 1 << 20;
 /// # Errors
 /// `MALFORMED`, `FIELD_INVALID` with every problem.
 pub(crate) fn signed(request: v1::SubmitRequest, traceparent: Option<String>) -> Result<Signed<Submission>, Refusal> {
-    let v1::SubmitRequest { submission: body, signature, .. } = request;
+    let v1::SubmitRequest { submission: body, signature, earlier } = request;
     let message = v1::Submission::decode(body.clone())
         .map_err(|_| Refusal::new(Reason::Malformed).field("submission", "is not an lgsp.v1.Submission"))?;
     let mut fields = Fields::default();
     let read = read(&mut fields, &message);
     let Read { content, request_key, documents, warnings } = fields.finish(read)?;
-    Ok(Signed { content, body, signature, request_key, documents, warnings, traceparent })
+    Ok(Signed { content, body, signature, request_key, documents, warnings, traceparent, earlier })
 }
 
 struct Read {

@@ -184,6 +184,7 @@ fn admitted_facts() -> impl Strategy<Value = Fact> {
     (event(), proof, answer).prop_map(|(event, proof, (receipt, signed, certified, warnings))| {
         let (body_sha256, signature, certificate, traceparent, admitted_at, key_id) = proof;
         Fact::Admitted(Box::new(Admitted {
+            first_admitted_at: Some(UNIX_EPOCH + Duration::from_millis(1_752_458_400_321)),
             event,
             request_key: "a-key".parse().unwrap(),
             body_sha256,

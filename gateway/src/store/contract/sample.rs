@@ -188,6 +188,7 @@ pub fn admission(event: Event) -> Admission {
         ..v1::Receipt::default()
     };
     Admission {
+        first_admitted_at: None,
         request_key: key(&event.code, event.sequence).parse().unwrap(),
         body_sha256: sha256(&body),
         body,

@@ -6,7 +6,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use jiff::civil::Date;
 use lgsp_certs::sign::{Purpose, VerifyingKey};
 use lgsp_domain::event::Event;
-use lgsp_domain::numbering::NumberSource;
+use lgsp_domain::numbering::{NumberSource, NumberZone};
 use lgsp_journal::Position;
 use lgsp_journal::seal::{KeyError, KeyId, KeyRing};
 use lgsp_proto::store_v1::Record;
@@ -37,6 +37,8 @@ pub(super) struct Books {
     /// From which event on a dossier is parked for a party.
     parked: BTreeMap<(PartyId, DossierCode), u32>,
     days: HashMap<(PartyId, Date), Day>,
+    /// The numbers that were lost with every epoch before this one.
+    lost: Vec<NumberZone>,
     documents: HashSet<u64>,
     erased: HashSet<DossierCode>,
     certificates: HashMap<Sha256Digest, Option<VerifyingKey>>,
@@ -102,6 +104,15 @@ impl Books {
             Fact::GivenBack(given_back) => self.enter_given_back(position, given_back, report),
             Fact::DossierParked(parked) => self.enter_parked(position, parked, report),
             Fact::ParkedHandled(handled) => self.enter_handled(position, handled, report),
+            Fact::EpochStarted(started) => {
+                if started.number as usize != self.lost.len() + 2 {
+                    let what = format!("epoch {} does not follow epoch {}", started.number, self.lost.len() + 1);
+                    report.found(Invariant::Number, position, what);
+                }
+                self.lost.push(started.lost.clone());
+                // A block of an earlier epoch is nobody's any more.
+                self.days.values_mut().for_each(|day| day.leases.clear());
+            }
         }
     }
 
@@ -176,6 +187,11 @@ impl Books {
             day.own.insert(number);
         } else {
             day.highest = day.highest.max(number);
+        }
+        let floor = lost_upto(&self.lost, event.code.date());
+        if number <= floor && !sent_again && opening.number_source != NumberSource::Own {
+            let what = format!("number {number} is given out anew, though one up to {floor} may have been lost");
+            report.found(Invariant::Number, position, what);
         }
     }
 
@@ -273,6 +289,14 @@ impl Books {
     fn enter_lease(&mut self, position: Position, lease: &NumbersLeased, report: &mut Report) {
         let day = self.days.entry((lease.authority.clone(), lease.day)).or_default();
         let numbers = &lease.numbers;
+        let floor = lost_upto(&self.lost, lease.day);
+        if numbers.start <= floor {
+            let what = format!(
+                "numbers {numbers:?} of {} are leased, though one up to {floor} may have been lost",
+                lease.authority
+            );
+            report.found(Invariant::Number, position, what);
+        }
         let overlaps = |other: &NumbersLeased| numbers.start < other.numbers.end && other.numbers.start < numbers.end;
         if let Some(other) = day.leases.iter().find(|other| overlaps(other)) {
             let what = format!("numbers {numbers:?} of {} were leased to {} before", lease.authority, other.desk);
@@ -416,4 +440,9 @@ impl Books {
             report.found(Invariant::Delivery, None, what);
         }
     }
+}
+
+/// The highest number of a day that may have been given out and lost.
+fn lost_upto(lost: &[NumberZone], day: Date) -> u32 {
+    lost.iter().map(|zone| zone.floor(day)).max().unwrap_or(0)
 }

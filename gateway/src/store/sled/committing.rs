@@ -164,13 +164,15 @@ impl<F: Follow> Inner<F> {
     }
 
     /// What begins something needs more room than what ends it, or comes before it: an acknowledgement lets go of memory and of
-    /// retries, so does what is parked, and without its certificate no gateway starts.
+    /// retries, so does what is parked, and without its certificate no gateway starts, nor a
+    /// restored one without its epoch.
     fn check_room(&self, commit: &Commit) -> Result<(), CommitError> {
         let room = match commit {
             Commit::Acknowledgement(_)
             | Commit::GivenBack(_)
             | Commit::Parked(_)
             | Commit::Handled(_)
+            | Commit::Epoch(_)
             | Commit::Certificate { .. } => self.room.for_the_end(),
             Commit::Admission(_) | Commit::Document(_) | Commit::Registry(_) => self.room.for_more(),
         };
@@ -241,6 +243,7 @@ impl<F: Follow> Inner<F> {
                 }
                 true
             }
+            Commit::Epoch(started) => started.number == index::epoch(&view)?.number + 1,
         };
         Ok(if stands { Checked::Write(commit, key_id) } else { Checked::Conflict })
     }
@@ -378,6 +381,7 @@ fn claimed(commit: &Commit) -> Vec<Vec<u8>> {
         // Of two that decide about a parked dossier, only one may be begun.
         Commit::Parked(parked) => vec![keys::Lane(&parked.party, &parked.code).encode()],
         Commit::Handled(handled) => vec![keys::Lane(&handled.party, &handled.code).encode()],
+        Commit::Epoch(_) => vec![keys::Epoch.encode()],
         // Said twice, these change nothing the second time.
         Commit::Acknowledgement(_) | Commit::GivenBack(_) | Commit::Certificate { .. } => Vec::new(),
     }

@@ -128,6 +128,12 @@ pub enum OpenError {
     /// The data folder cannot be used, or another process has it.
     #[error(transparent)]
     Folder(#[from] FolderError),
+    /// A restore into the folder was begun and did not come to its end.
+    #[error("{} is being restored: run `lgsp restore` again to its end, and see its file RESTORING", dir.display())]
+    Restoring {
+        /// The data folder.
+        dir: PathBuf,
+    },
     /// There is no thread to be had.
     #[error("no thread could be started")]
     Thread(#[source] io::Error),
@@ -154,6 +160,17 @@ impl SledStore {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(options: &Options, progress: impl Fn(Progress)) -> Result<Self, OpenError> {
+        if options.dir.join(crate::backup::MARKER).exists() {
+            return Err(OpenError::Restoring { dir: options.dir.clone() });
+        }
+        Self::open_marked(options, progress)
+    }
+
+    /// As [`SledStore::open`], for the restore that has marked the folder.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub(crate) fn open_marked(options: &Options, progress: impl Fn(Progress)) -> Result<Self, OpenError> {
         // First of all: on a full disk the rest needs what this gives up.
         let room = Room::reserve(&options.dir, options.limits.min_free_bytes);
         let room = room.map_err(|source| FolderError::Io { folder: options.dir.clone(), source })?;

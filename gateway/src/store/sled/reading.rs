@@ -3,6 +3,7 @@
 //! Every read goes through the overlay first. A record that the index names and the journal does not have, or that is not of
 //! the kind the index says, is damage and is said so; nothing is guessed.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -142,6 +143,38 @@ impl<F: Follow> Inner<F> {
         index::desk_blocks(&self.view(), &keys::DeskBlocks { authority, desk, day })
     }
 
+    pub(super) fn epoch(&self) -> Result<u32, ReadError> {
+        Ok(index::epoch(&self.view())?.number)
+    }
+
+    pub(super) fn highest_number(&self, days: &RangeInclusive<Date>) -> Result<u32, ReadError> {
+        let (view, first) = (self.view(), keys::Numbers::first());
+        let numbers = codec::day_number(*days.start())..=codec::day_number(*days.end());
+        let mut highest = 0;
+        for lost in index::epoch(&view)?.lost {
+            if lost.from_day <= *numbers.end() && *numbers.start() <= lost.to_day {
+                highest = highest.max(lost.numbers_from.saturating_sub(1));
+            }
+        }
+        let (mut from, to) = (first.clone(), keys::behind(&first));
+        loop {
+            let slice = view.range(&from, &to, SLICE)?;
+            let is_last = slice.len() < SLICE;
+            for (key, value) in slice {
+                if keys::Numbers::day_of(&key).is_some_and(|day| numbers.contains(&day)) {
+                    let state = store_v1::NumbersState::decode(value).map_err(|_| {
+                        ReadError::Damaged(format!("{}: `numbers` cannot be read", keys::describe(&key)))
+                    })?;
+                    highest = highest.max(state.highest);
+                }
+                from = keys::after(key.to_vec());
+            }
+            if is_last {
+                return Ok(highest);
+            }
+        }
+    }
+
     pub(super) fn waiting(
         &self,
         party: &PartyId,
@@ -223,6 +256,14 @@ impl<F: Follow> Inner<F> {
         let Some(at) = fetch(&self.view(), &keys::Certificate(digest))? else { return Ok(None) };
         match self.fact(Position(at.position))? {
             Fact::CertificateSeen { der, .. } => Ok(Some(der)),
+            _ => Err(unreadable(Position(at.position), Unreadable("certificate_seen"))),
+        }
+    }
+
+    pub(super) fn certificate_holder(&self, digest: &Sha256Digest) -> Result<Option<String>, ReadError> {
+        let Some(at) = fetch(&self.view(), &keys::Certificate(digest))? else { return Ok(None) };
+        match self.fact(Position(at.position))? {
+            Fact::CertificateSeen { system, .. } => Ok(Some(system)),
             _ => Err(unreadable(Position(at.position), Unreadable("certificate_seen"))),
         }
     }

@@ -1,0 +1,134 @@
+//! `lgsp restore`: makes a gateway's folders from a backup, as a new epoch of its books.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use clap::Args;
+use lgsp_gateway::backup::{Ordered, RestoreError, Restored, restore};
+use lgsp_gateway::config::Config;
+use lgsp_proto::types::ActorId;
+use serde_json::{Value, json};
+
+use crate::backup::{Watch, manifest_json, manifest_table};
+use crate::failure::{Failure, NO_ANSWER, REFUSED, because};
+use crate::lang::Lang;
+use crate::node::environment;
+use crate::output::Output;
+
+const EXAMPLES: &str = "\
+Examples:
+  lgsp restore --from /mnt/backup/lgsp --config gateway.toml --actor van.hanh.1
+
+Restores into empty folders only, whole or not at all: until it has come to its end no gateway starts on them, and it can be run
+again. The node's key must be where the configuration says, or in the backup.
+
+What was admitted after the backup is not in it. The restored books begin a new epoch, and the adapters send again what they have
+receipts for: each dossier gets the code it had. Numbers that may have been given out meanwhile are not given out again, and
+numbers leased to desks before are void.
+
+Ends with 0 when the gateway may be started, 3 when the restored books have problems, 4 when nothing was restored.";
+
+/// Restore a gateway from a backup.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Command {
+    /// The folder of the backup.
+    #[arg(long, value_name = "DIR")]
+    from: PathBuf,
+    /// Configuration file of the gateway to be restored.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Who restores, for the record.
+    #[arg(long, value_name = "NAME")]
+    actor: ActorId,
+    /// Where the numbers of the days concerned go on, when it is known that more were given out than the books show.
+    #[arg(long, value_name = "N")]
+    numbers_from: Option<u32>,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Command {
+    pub(crate) fn run(self, lang: Lang) -> anyhow::Result<ExitCode> {
+        let Self { from, config, actor, numbers_from, output } = self;
+        let config = Config::load(&config, environment()).map_err(|problems| Failure::usage(problems.to_string()))?;
+        let watch = Watch::new(lang);
+        let ordered = Ordered { from, actor, numbers_from, now: SystemTime::now() };
+        let restored = restore(&ordered, &config, &|progress| watch.tell(progress));
+        watch.end();
+        match restored {
+            Ok(restored) => {
+                output.print(|| restored_json(&restored), || restored_text(&restored, lang))?;
+                Ok(if restored.report.is_sound() { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) })
+            }
+            Err(
+                error @ (RestoreError::NotEmpty { .. }
+                | RestoreError::NoNodeKey { .. }
+                | RestoreError::NoNumbers { .. }),
+            ) => Err(Failure::usage(because(&error) + what_to_do(&error, lang))),
+            Err(error) => {
+                eprintln!("{}: {}", lang.pick("Chưa khôi phục được", "Nothing was restored"), because(&error));
+                Ok(ExitCode::from(NO_ANSWER))
+            }
+        }
+    }
+}
+
+fn what_to_do(error: &RestoreError, lang: Lang) -> &'static str {
+    match error {
+        RestoreError::NotEmpty { .. } => lang.pick(
+            "\n  Chuyển thư mục đi nơi khác; khôi phục không ghi đè lên gì cả.",
+            "\n  Move the folder away; a restore overwrites nothing.",
+        ),
+        RestoreError::NoNodeKey { .. } => lang.pick(
+            "\n  Đặt bản lưu của khoá vào đó (store.node_key).",
+            "\n  Put the copy of the key there (store.node_key).",
+        ),
+        _ => {
+            lang.pick("\n  Nêu --numbers-from lớn hơn số đã biết.", "\n  Give a --numbers-from above the number known.")
+        }
+    }
+}
+
+fn restored_json(restored: &Restored) -> Value {
+    let Restored { manifest, epoch, systems, report } = restored;
+    json!({
+        "backup": manifest_json(manifest),
+        "epoch": epoch.number,
+        "numbers_from": epoch.lost.from,
+        "numbers_from_day": epoch.lost.days.start().to_string(),
+        "numbers_to_day": epoch.lost.days.end().to_string(),
+        "systems": systems,
+        "sound": report.is_sound(),
+        "problems": report.problems.len() as u64 + report.more,
+    })
+}
+
+fn restored_text(restored: &Restored, lang: Lang) -> String {
+    let Restored { manifest, epoch, systems, report } = restored;
+    let table = manifest_table(manifest, lang);
+    let (number, from, days) = (epoch.number, epoch.lost.from, &epoch.lost.days);
+    let begun = lang.pick(
+        format!("Sổ bắt đầu kỷ nguyên {number}. Từ {} đến {} số hồ sơ đi tiếp từ {from}; các khối số đã cấp trước đây vô hiệu.\n", days.start(), days.end()),
+        format!("The books begin epoch {number}. From {} to {} numbers go on from {from}; blocks leased before are void.\n", days.start(), days.end()),
+    );
+    if !report.is_sound() {
+        let count = report.problems.len() as u64 + report.more;
+        let problems = lang.pick(
+            format!("Sổ có {count} lỗi: chạy `lgsp fsck` để xem. Trục chưa khởi động được; nếu chấp nhận, xoá tệp RESTORING trong thư mục dữ liệu.\n"),
+            format!("The books have {count} problem(s): see `lgsp fsck`. No gateway starts on them; to accept them remove the file RESTORING from the data folder.\n"),
+        );
+        return format!("{table}{begun}{problems}");
+    }
+    let list = systems.iter().map(|system| format!("  {system}\n")).collect::<String>();
+    let next = lang.pick(
+        "Việc tiếp theo: khởi động trục, rồi để các bộ kết nối nối lại; chúng tự gửi lại những gì đã có biên nhận sau bản sao lưu.\nCác hệ thống đã từng gửi:\n",
+        "Next: start the gateway and let the adapters connect; by themselves they send again what they have receipts for.\nSystems that have sent something:\n",
+    );
+    let last = lang.pick(
+        "Hệ thống không dùng bộ kết nối phải tự gửi lại, cùng khoá và kèm biên nhận cũ (trường `earlier`).\n",
+        "A system without an adapter must send again by itself, with the same key and its earlier receipt (field `earlier`).\n",
+    );
+    format!("{table}{begun}{next}{list}{last}")
+}
