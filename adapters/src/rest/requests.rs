@@ -141,7 +141,7 @@ async fn queue(
 ) -> Result<Response, Problem> {
     let trace = caller.trace;
     let id = call_id(caller.party.as_str(), key.as_str());
-    let call = NewCall { id, kind, dossier, body: body.into(), trace: trace.clone() };
+    let call = NewCall { id, kind, dossier, body: body.into(), trace: trace.clone(), offline: None };
     let view = api.spool.queue(call).await.map_err(not_queued)?;
     let location = format!("/v1/requests/{}", utf8_percent_encode(key.as_str(), NON_ALPHANUMERIC));
     let state = match view {

@@ -32,6 +32,7 @@ fn call(key: &str, body: &str) -> NewCall {
         dossier: None,
         body: Bytes::copy_from_slice(body.as_bytes()),
         trace: TraceParent::begin(),
+        offline: None,
     }
 }
 
