@@ -152,7 +152,8 @@ impl Numbers {
     /// Whether this spool gives out that number itself, or has done so; then nobody else may.
     pub(crate) fn holds(&self, code: &DossierCode) -> bool {
         let day = day_number(code.date());
-        let of_day = self.blocks.iter().filter(|(place, _)| place.day == day && &*place.authority == code.party().as_str());
+        let of_day =
+            self.blocks.iter().filter(|(place, _)| place.day == day && &*place.authority == code.party().as_str());
         of_day.flat_map(|(_, blocks)| blocks).any(|block| block.holds(code.number()))
     }
 

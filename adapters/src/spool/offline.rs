@@ -175,8 +175,8 @@ impl Spool {
         self.shared.state().numbers.take(desk.as_str(), authority.as_str(), day)
     }
 
-    /// Gives out a provisional number, unique for this spool, the desk and the day. It cannot be taken for a code: a code has
-    /// no letters before its party, and two hyphens. The four digits in the middle are of this spool, so that a desk that had to
+    /// Gives out a provisional number, unique for this spool, the desk and the day. It cannot be taken for a code, which
+    /// has two hyphens and begins with its authority. The four hexadecimal digits in the middle are of this spool, so that a desk that had to
     /// begin a new one gives out other numbers.
     pub(crate) fn take_provisional(&self, desk: &PartyId, day: Date) -> String {
         let number = self.shared.state().numbers.take_provisional(desk.as_str(), day);
@@ -215,7 +215,9 @@ impl Spool {
         }
         let mut new = 0;
         for block in blocks {
-            let Some(day) = block.day.parse::<Date>().ok().filter(|_| block.count > 0 && block.first > 0) else { continue };
+            let Some(day) = block.day.parse::<Date>().ok().filter(|_| block.count > 0 && block.first > 0) else {
+                continue;
+            };
             let leased = stored::BlockLeased {
                 desk: desk.to_string(),
                 authority: block.authority.clone(),
@@ -238,7 +240,8 @@ impl Spool {
     pub(crate) fn recent_authorities(&self, desk: &PartyId) -> Vec<Arc<str>> {
         let state = self.shared.state();
         let mut counts: HashMap<&Arc<str>, usize> = HashMap::new();
-        let of_desk = state.calls.iter().filter(|(id, call)| &*id.party == desk.as_str() && call.kind == CallKind::Submit);
+        let of_desk =
+            state.calls.iter().filter(|(id, call)| &*id.party == desk.as_str() && call.kind == CallKind::Submit);
         for authority in of_desk.filter_map(|(_, call)| call.authority.as_ref()) {
             *counts.entry(authority).or_default() += 1;
         }
@@ -298,9 +301,7 @@ impl Spool {
             let state = self.shared.state();
             let later = state.exceptions.range(Position(after).next()..).map(|(_, id)| id);
             let of_party = later.filter(|id| &*id.party == party.as_str());
-            let wanted = |id: &&CallId| {
-                state.calls.get(*id).is_some_and(|call| with_handled || call.handled.is_none())
-            };
+            let wanted = |id: &&CallId| state.calls.get(*id).is_some_and(|call| with_handled || call.handled.is_none());
             of_party.filter(wanted).take(limit).cloned().collect()
         };
         let read = ids.iter().map(|id| self.exception(id));
@@ -318,7 +319,9 @@ impl Spool {
             let Progress::Answered { position, .. } = call.progress else { return Ok(None) };
             (call.position, position, call.handled.map(|handled| handled.position))
         };
-        let Some(Kind::Queued(queued)) = self.read(queued_at)?.kind else { return Err(RecordError::Unknown(queued_at)) };
+        let Some(Kind::Queued(queued)) = self.read(queued_at)?.kind else {
+            return Err(RecordError::Unknown(queued_at));
+        };
         let Some(Kind::Answered(answered)) = self.read(answered_at)?.kind else {
             return Err(RecordError::Unknown(answered_at));
         };
