@@ -5,6 +5,7 @@
 mod adapter;
 mod certs;
 mod demo;
+mod desk;
 mod dossier;
 mod failure;
 mod fsck;
@@ -56,6 +57,7 @@ enum Command {
     Certs(certs::Command),
     Registry(registry::Command),
     Dossier(dossier::Command),
+    Desk(desk::Command),
     Fsck(fsck::Command),
     /// The stand-in for an agency's own software in the demo.
     #[command(hide = true)]
@@ -72,6 +74,7 @@ fn main() -> ExitCode {
         Command::Certs(command) => command.run(lang),
         Command::Registry(command) => command.run(lang),
         Command::Dossier(command) => command.run(lang),
+        Command::Desk(command) => command.run(lang),
         Command::Fsck(command) => command.run(lang),
         Command::DemoAgency(args) => demo::agency::run(args),
     };

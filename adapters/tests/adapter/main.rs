@@ -6,4 +6,5 @@ mod calls;
 mod deliveries;
 mod interface;
 mod link;
+mod offline;
 mod support;
