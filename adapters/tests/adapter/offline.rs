@@ -226,7 +226,8 @@ async fn what_the_gateway_would_refuse_is_refused_here_with_the_same_words() {
     ] {
         let refused = adapter.post("/v1/dossiers", "k1", &json).await;
         let problem = refused.json();
-        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{problem}");
+        let expected = if reason == "GRANT_MISSING" { StatusCode::FORBIDDEN } else { StatusCode::UNPROCESSABLE_ENTITY };
+        assert_eq!(refused.status, expected, "{problem}");
         assert_eq!(problem["reason"], reason);
         assert_eq!(problem["fields"][0]["field"], field, "{problem}");
     }
