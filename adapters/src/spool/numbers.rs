@@ -83,11 +83,26 @@ impl Numbers {
         true
     }
 
-    /// Whether that block is on record.
-    pub(crate) fn knows(&self, leased: &BlockLeased) -> bool {
-        let place = Place { desk: (&*leased.desk).into(), authority: (&*leased.authority).into(), day: leased.day };
-        let same = |block: &Block| block.first == leased.first && block.epoch == leased.epoch;
-        self.blocks.get(&place).is_some_and(|blocks| blocks.iter().any(same))
+    /// What of a block is not on record yet, as blocks. The gateway may tell several that go on from one another as one, and
+    /// leave out what has come in: numbers are compared, not blocks.
+    pub(crate) fn news_of(&self, told: &BlockLeased) -> Vec<BlockLeased> {
+        let place = Place { desk: (&*told.desk).into(), authority: (&*told.authority).into(), day: told.day };
+        let known = self.blocks.get(&place).map(Vec::as_slice).unwrap_or_default();
+        let mut known: Vec<_> = known.iter().filter(|block| block.epoch == told.epoch).collect();
+        known.sort_unstable_by_key(|block| block.first);
+        let part = |first: u32, end: u32| BlockLeased { first, count: end - first, next: first, ..told.clone() };
+        let (mut from, end) = (told.first, told.first.saturating_add(told.count));
+        let mut news = Vec::new();
+        for block in known {
+            if block.first > from && from < end {
+                news.push(part(from, block.first.min(end)));
+            }
+            from = from.max(block.end());
+        }
+        if from < end {
+            news.push(part(from, end));
+        }
+        news
     }
 
     /// Takes note of an epoch: what was leased in earlier ones is void.
@@ -253,6 +268,25 @@ mod tests {
         assert!(restarted.holds(&"H57.12-250714-0005".parse().unwrap()));
         assert!(!restarted.holds(&"H57.12-250714-0004".parse().unwrap()));
         assert!(!restarted.holds(&"H57.12-250715-0005".parse().unwrap()));
+    }
+
+    #[test]
+    fn of_what_the_gateway_tells_only_new_numbers_count() {
+        let mut numbers = Numbers::default();
+        let news = |numbers: &Numbers, told: BlockLeased| -> Vec<_> {
+            numbers.news_of(&told).iter().map(|block| (block.first, block.count, block.next)).collect()
+        };
+        assert_eq!(news(&numbers, block(5, 3, 1)), [(5, 3, 5)]);
+        numbers.leased(&block(5, 3, 1));
+        numbers.leased(&block(20, 2, 1));
+        take(&mut numbers);
+        assert_eq!(news(&numbers, block(5, 3, 1)), []);
+        // Told as one with what follows, or without what has come in, or around what is known.
+        assert_eq!(news(&numbers, block(5, 6, 1)), [(8, 3, 8)]);
+        assert_eq!(news(&numbers, block(6, 2, 1)), []);
+        assert_eq!(news(&numbers, block(6, 20, 1)), [(8, 12, 8), (22, 4, 22)]);
+        assert_eq!(news(&numbers, block(1, 3, 1)), [(1, 3, 1)]);
+        assert_eq!(news(&numbers, block(5, 3, 2)), [(5, 3, 5)]);
     }
 
     #[test]

@@ -227,11 +227,14 @@ impl Spool {
                 epoch,
                 next: block.first,
             };
-            if block.authority.is_empty() || self.shared.state().numbers.knows(&leased) {
+            if block.authority.is_empty() {
                 continue;
             }
-            self.write(Kind::BlockLeased(leased)).await?;
-            new += 1;
+            let news = self.shared.state().numbers.news_of(&leased);
+            for part in news {
+                self.write(Kind::BlockLeased(part)).await?;
+                new += 1;
+            }
         }
         Ok(new)
     }

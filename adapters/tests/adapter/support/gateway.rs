@@ -679,7 +679,12 @@ impl Numbers for Service {
                 *highest += wanted.more;
                 let (authority, day) = counter;
                 let block = v1::NumberBlock { authority, day, first, count: wanted.more };
-                books.blocks.entry(place.clone()).or_default().push(block);
+                let blocks = books.blocks.entry(place.clone()).or_default();
+                // As the real one: what goes on from the last is one with it.
+                match blocks.last_mut().filter(|last| last.first + last.count == first) {
+                    Some(last) => last.count += wanted.more,
+                    None => blocks.push(block),
+                }
             }
             blocks.extend(books.blocks.get(&place).cloned().unwrap_or_default());
         }
