@@ -128,6 +128,16 @@ impl Keeper {
         let days =
             (0..=i64::from(self.desk.config.days_ahead)).filter_map(|ahead| today.checked_add(ahead.days()).ok());
         let authorities = self.authorities(desk, registry, today);
+        if let Some(any) = authorities.first()
+            && (self.desk.skew_ms().is_none() || !self.desk.knows_the_day())
+        {
+            // Nothing is asked for but the time: on another day than the gateway's there is nothing to lease.
+            let asking = NumbersWanted { authority: any.to_string(), day: today.to_string(), more: 0 };
+            self.lease(desk, vec![asking]).await?;
+        }
+        if !self.desk.knows_the_day() {
+            return Ok(());
+        }
         let wish = |(day, authority): (Date, &PartyId)| {
             let left = self.spool.numbers_left(desk, authority, day);
             let more = if left < self.desk.config.block { self.desk.config.block } else { 0 };

@@ -34,6 +34,9 @@ const CLOCK_SKEWED_TEXT: Bilingual = Bilingual {
     vi: "Đồng hồ của máy này lệch so với trục quá mức cho phép; chỉnh lại đồng hồ và kiểm tra thời điểm tiếp nhận.",
 };
 
+/// Beyond this the two clocks mean different days: codes would carry the wrong one.
+const ANOTHER_DAY_MS: u64 = 12 * 3600 * 1000;
+
 /// Everything a desk needs to work without a line.
 pub(crate) struct Desk {
     pub(crate) config: config::Offline,
@@ -57,6 +60,12 @@ impl Desk {
     /// Whether the clocks are known to differ by more than the tolerance.
     pub(crate) fn is_skewed(&self) -> bool {
         self.skew_ms().is_some_and(|skew| u128::from(skew.unsigned_abs()) > self.config.skew_tolerance.as_millis())
+    }
+
+    /// Whether this machine's clock may decide what day it is. One that is half a day off, or a gateway that replays another
+    /// year, leaves the decision to the gateway.
+    pub(crate) fn knows_the_day(&self) -> bool {
+        self.skew_ms().is_none_or(|skew| skew.unsigned_abs() <= ANOTHER_DAY_MS)
     }
 
     /// Keeps a comparison of the clocks. The crossing of the tolerance is worth a line in the log, staying there is not.

@@ -421,6 +421,18 @@ async fn a_clock_that_differs_is_flagged_where_it_matters() {
 }
 
 #[tokio::test]
+async fn a_desk_whose_clock_shows_another_day_leaves_the_code_to_the_gateway() {
+    let world = world().await;
+    world.gateway.set_clock_ahead(-13 * 3600);
+    let adapter = world.adapter().await;
+    let status = adapter.until(|status| status["offline"]["clock"]["exceeded"] == true).await;
+    assert_eq!(status["offline"]["numbers"], json!([]));
+    cut(&world, &adapter).await;
+    let told = adapter.post("/v1/dossiers", "k1", &dossier()).await.json();
+    assert!(told["code_pending"] == true && told["offline"].is_null(), "{told}");
+}
+
+#[tokio::test]
 async fn a_caller_who_wants_the_gateways_word_waits_for_it() {
     let world = world().await;
     let adapter = without_a_line(&world).await;

@@ -670,6 +670,7 @@ impl Numbers for Service {
         assert_eq!(request.spool.len(), 16);
         let mut books = self.0.books();
         let mut blocks = Vec::new();
+        let adds = request.wanted.iter().any(|wanted| wanted.more > 0);
         for wanted in request.wanted {
             let counter = (wanted.authority.clone(), wanted.day.clone());
             let place = (request.acting_party.clone(), request.spool.clone(), wanted.authority, wanted.day);
@@ -688,7 +689,7 @@ impl Numbers for Service {
             }
             blocks.extend(books.blocks.get(&place).cloned().unwrap_or_default());
         }
-        if books.lose_leases > 0 {
+        if adds && books.lose_leases > 0 {
             books.lose_leases -= 1;
             return Err(Status::unavailable("somebody in between"));
         }
