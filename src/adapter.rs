@@ -78,7 +78,9 @@ impl Command {
         };
         let (ended, told) = tokio::join!(Box::pin(lgsp_adapters::run(config, shutdown, ready)), told);
         ended.map_err(|error| match &error {
-            RunError::Link(_) | RunError::Token { .. } | RunError::Listen { .. } => Failure::usage(because(&error)),
+            RunError::Link(_) | RunError::Copy { .. } | RunError::Token { .. } | RunError::Listen { .. } => {
+                Failure::usage(because(&error))
+            }
             RunError::Spool(_) | RunError::SpoolBroken | RunError::PartEnded => error.into(),
         })?;
         Ok(told?)
@@ -100,7 +102,7 @@ fn effective(config: &Config) -> String {
     let number = |number: u64| Value::from(i64::try_from(number).unwrap_or(i64::MAX));
     let count = |count: usize| number(count as u64);
     let millis = |duration: Duration| number(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
-    let Config { address, parties, spool, rest, webhook, exchange, stop_grace } = config;
+    let Config { address, parties, spool, rest, webhook, exchange, offline, stop_grace } = config;
     let timings = &address.timings;
     let optional = |key, value: Option<Value>| value.map(|value| (key, value));
 
@@ -161,6 +163,19 @@ fn effective(config: &Config) -> String {
                 ("credit", number(exchange.credit.into())),
                 ("backoff_first_ms", millis(exchange.backoff.first)),
                 ("backoff_limit_ms", millis(exchange.backoff.limit)),
+            ],
+        ),
+        (
+            "offline",
+            vec![
+                ("enabled", Value::from(offline.enabled)),
+                ("block", number(offline.block.into())),
+                ("days_ahead", number(offline.days_ahead.into())),
+                ("authorities", Value::Array(offline.authorities.iter().map(|one| one.to_string().into()).collect())),
+                ("refresh_seconds", number(offline.refresh.as_secs())),
+                ("skew_tolerance_seconds", number(offline.skew_tolerance.as_secs())),
+                ("ahead_seconds", number(offline.ahead.as_secs())),
+                ("back_days", number(offline.back.as_secs() / (24 * 3600))),
             ],
         ),
     ];

@@ -6,6 +6,7 @@ mod adapter;
 mod backup;
 mod certs;
 mod demo;
+mod desk;
 mod dossier;
 mod failure;
 mod fsck;
@@ -60,6 +61,7 @@ enum Command {
     Registry(registry::Command),
     Dossier(dossier::Command),
     Inbox(inbox::Command),
+    Desk(desk::Command),
     Fsck(fsck::Command),
     Backup(backup::Command),
     Restore(restore::Command),
@@ -79,6 +81,7 @@ fn main() -> ExitCode {
         Command::Registry(command) => command.run(lang),
         Command::Dossier(command) => command.run(lang),
         Command::Inbox(command) => command.run(lang),
+        Command::Desk(command) => command.run(lang),
         Command::Fsck(command) => command.run(lang),
         Command::Backup(command) => command.run(lang),
         Command::Restore(command) => command.run(lang),

@@ -20,6 +20,7 @@ use crate::config::{Config, WebhookUrl};
 use crate::forward::Forward;
 use crate::handover::HandOver;
 use crate::link::{ConnectError, Link};
+use crate::offline::{Copy, Desk, Keeper};
 use crate::pump;
 use crate::receive::Receive;
 use crate::rest::{self, Api};
@@ -51,6 +52,15 @@ pub enum RunError {
     /// The spool cannot be opened.
     #[error(transparent)]
     Spool(#[from] spool::OpenError),
+    /// The folder of the registry's copy.
+    #[error("the registry's copy cannot be kept in {}", folder.display())]
+    Copy {
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: io::Error,
+    },
     /// The token file.
     #[error("the token file {} cannot be used", file.display())]
     Token {
@@ -97,6 +107,12 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
     };
     let opening = tokio::task::spawn_blocking(move || Spool::open(&options));
     let spool = Arc::new(opening.await.map_err(|_| RunError::PartEnded)??);
+    let folder = config.spool.folder.join("registry");
+    let copied = folder.clone();
+    let opening = tokio::task::spawn_blocking(move || Copy::open(copied));
+    let copy = opening.await.map_err(|_| RunError::PartEnded)?;
+    let copy = copy.map_err(|source| RunError::Copy { folder, source })?;
+    let desk = Arc::new(Desk::new(config.offline.clone(), copy));
     let address = config.rest.listen;
     let listener = TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
     let bound = listener.local_addr().map_err(|source| RunError::Listen { address, source })?;
@@ -107,6 +123,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
     let api = Arc::new(Api {
         spool: spool.clone(),
         link: link.clone(),
+        desk: desk.clone(),
         parties: config.parties.clone(),
         max_document_bytes: config.spool.max_document_bytes,
         token,
@@ -124,6 +141,16 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
         let (spool, attempts, blamed) = (spool.clone(), config.webhook.attempts.get(), Mutex::default());
         let hand_over = Arc::new(HandOver { spool, place, webhook, attempts, blamed });
         parts.spawn(pump::run(hand_over, at_once, exchange.backoff, stopping.clone()));
+    }
+    if config.offline.enabled {
+        let keeper = Keeper {
+            desk,
+            spool: spool.clone(),
+            link: link.clone(),
+            parties: config.parties.clone(),
+            backoff: exchange.backoff,
+        };
+        parts.spawn(keeper.run(stopping.clone()));
     }
     let receive = Receive {
         spool: spool.clone(),

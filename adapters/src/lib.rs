@@ -8,6 +8,7 @@
 //! | [`link`] | the way to the gateway: mutual TLS, signing, receipts; used by the command line too |
 //! | `spool` | the durable queue both ways, and documents on their way |
 //! | `forward`, `receive`, `handover` | the three loops: calls out, deliveries in, deliveries and outcomes on to the agency |
+//! | `offline` | the desk without a line: the registry's copy, numbers leased ahead, deciding here |
 //! | `rest` | the local interface of the agency's own system |
 //! | [`json`], `problem` | what that system reads and writes; the command line's `--json` writes the same |
 //! | [`config`], [`adapter`] | the configuration, and putting everything together |
@@ -22,6 +23,7 @@ mod handover;
 pub mod json;
 mod lanes;
 pub mod link;
+mod offline;
 mod problem;
 mod pump;
 mod receive;

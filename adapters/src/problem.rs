@@ -25,6 +25,10 @@ pub(crate) enum LocalReason {
     MethodNotAllowed,
     /// A request key that is not known here, or not any more.
     RequestNotFound,
+    /// No refused intake with a number under this key.
+    ExceptionNotFound,
+    /// The exception was worked off before, in other words.
+    ExceptionHandled,
     /// The gateway does not answer, and the question cannot wait in the spool.
     GatewayUnreachable,
     /// The spool's disk is nearly full.
@@ -72,6 +76,8 @@ impl LocalReason {
             Self::ResourceNotFound => "RESOURCE_NOT_FOUND",
             Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
             Self::RequestNotFound => "REQUEST_NOT_FOUND",
+            Self::ExceptionNotFound => "EXCEPTION_NOT_FOUND",
+            Self::ExceptionHandled => "EXCEPTION_HANDLED",
             Self::GatewayUnreachable => "GATEWAY_UNREACHABLE",
             Self::SpoolDiskFull => "SPOOL_DISK_FULL",
         }
@@ -80,7 +86,8 @@ impl LocalReason {
     const fn status(self) -> StatusCode {
         match self {
             Self::TokenInvalid => StatusCode::UNAUTHORIZED,
-            Self::ResourceNotFound | Self::RequestNotFound => StatusCode::NOT_FOUND,
+            Self::ResourceNotFound | Self::RequestNotFound | Self::ExceptionNotFound => StatusCode::NOT_FOUND,
+            Self::ExceptionHandled => StatusCode::CONFLICT,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::GatewayUnreachable => StatusCode::SERVICE_UNAVAILABLE,
             Self::SpoolDiskFull => StatusCode::INSUFFICIENT_STORAGE,
@@ -113,6 +120,18 @@ impl LocalReason {
                 "Không có yêu cầu nào của cơ quan mang khoá này, hoặc đã hết thời gian lưu.",
                 "Check key and party; sending the same request again with the same key is safe.",
                 "Kiểm tra khoá và cơ quan; gửi lại đúng yêu cầu với cùng khoá là an toàn.",
+            ],
+            Self::ExceptionNotFound => [
+                "No dossier that was taken in without a line and refused later has this key.",
+                "Không có hồ sơ tiếp nhận khi mất kết nối và bị từ chối sau đó mang khoá này.",
+                "See GET /v1/exceptions; check key and party.",
+                "Xem GET /v1/exceptions; kiểm tra khoá và cơ quan.",
+            ],
+            Self::ExceptionHandled => [
+                "The exception was worked off before, with another note.",
+                "Trường hợp này đã được xử lý trước đó với nội dung khác.",
+                "See GET /v1/exceptions?handled=true for what was noted; nothing was changed.",
+                "Xem GET /v1/exceptions?handled=true để biết nội dung đã ghi; không có gì thay đổi.",
             ],
             Self::GatewayUnreachable => [
                 "The gateway does not answer just now.",
@@ -335,9 +354,16 @@ mod tests {
     #[test]
     fn local_words_are_no_words_of_the_bus() {
         use LocalReason::*;
-        for reason in
-            [TokenInvalid, ResourceNotFound, MethodNotAllowed, RequestNotFound, GatewayUnreachable, SpoolDiskFull]
-        {
+        for reason in [
+            TokenInvalid,
+            ResourceNotFound,
+            MethodNotAllowed,
+            RequestNotFound,
+            ExceptionNotFound,
+            ExceptionHandled,
+            GatewayUnreachable,
+            SpoolDiskFull,
+        ] {
             assert_eq!(Reason::parse(reason.word()), None);
             let [title, message_vi, en, vi] = reason.texts();
             assert!(title.is_ascii() && en.is_ascii() && !message_vi.is_ascii() && !vi.is_ascii());

@@ -16,14 +16,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The client. Clones share their connections.
 #[derive(Clone)]
-pub(super) struct Client {
+pub(crate) struct Client {
     pool: Pool<HttpConnector, Full<Bytes>>,
     base: String,
 }
 
 impl Client {
     /// A client of the server at `address`.
-    pub(super) fn new(address: &str) -> Self {
+    pub(crate) fn new(address: &str) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         Self { pool: Pool::builder(TokioExecutor::new()).build(connector), base: format!("http://{address}") }
@@ -33,7 +33,7 @@ impl Client {
     ///
     /// # Errors
     /// There was none: the outcome is unknown.
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &self,
         method: Method,
         path: &str,
@@ -56,7 +56,7 @@ impl Client {
     ///
     /// # Errors
     /// There was no answer, or none that says what was asked for.
-    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         let (status, body) = self.send(Method::GET, path, HeaderMap::new(), Bytes::new()).await?;
         if !status.is_success() {
             bail!("{}{path} answered {status}: {}", self.base, String::from_utf8_lossy(&body));

@@ -11,7 +11,7 @@ mod bus;
 mod city;
 mod figures;
 mod folder;
-mod http;
+pub(crate) mod http;
 mod outcome;
 mod processes;
 mod progress;

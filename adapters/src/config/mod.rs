@@ -47,6 +47,8 @@ pub struct Config {
     pub webhook: Webhook,
     /// What goes to the gateway and comes from it.
     pub exchange: Exchange,
+    /// Work without a line.
+    pub offline: Offline,
     /// How long what is under way may take when the adapter stops.
     pub stop_grace: Duration,
 }
@@ -108,6 +110,27 @@ pub struct Exchange {
     pub credit: u32,
     /// How long to wait before trying again, everywhere.
     pub backoff: Backoff,
+}
+
+/// Work without a line, `[offline]`. Nothing of it concerns a party that may not take dossiers in.
+#[derive(Clone, Debug)]
+pub struct Offline {
+    /// Whether dossiers are validated and numbered here while the line is down. Otherwise they wait in the spool without a code.
+    pub enabled: bool,
+    /// Unused numbers to have at least, for each desk, authority and day.
+    pub block: u32,
+    /// For how many days after today.
+    pub days_ahead: u32,
+    /// Authorities to have numbers of beside the desk itself and those it sends to.
+    pub authorities: Vec<PartyId>,
+    /// How often registry and numbers are looked after, beside at every connect.
+    pub refresh: Duration,
+    /// By how much the clock may differ from the gateway's before that is flagged.
+    pub skew_tolerance: Duration,
+    /// How far ahead of this machine's clock a reception may lie.
+    pub ahead: Duration,
+    /// How far back it may lie.
+    pub back: Duration,
 }
 
 /// One problem of a configuration.
@@ -189,6 +212,7 @@ impl Config {
         let rest = rest(&mut raw, base);
         let webhook = webhook(&mut raw, parties.as_deref());
         let exchange = exchange(&mut raw);
+        let offline = offline(&mut raw);
         let problems = raw.problems();
         let config = || {
             let tls = TlsFiles { certificate: certificate?, key: key?, bundle: bundle? };
@@ -200,6 +224,7 @@ impl Config {
                 rest: rest?,
                 webhook: webhook?,
                 exchange: exchange?,
+                offline: offline?,
                 stop_grace: stop_grace?,
             })
         };
@@ -326,6 +351,47 @@ fn exchange(raw: &mut Raw) -> Option<Exchange> {
     })
 }
 
+fn offline(raw: &mut Raw) -> Option<Offline> {
+    let mut section = raw.section("offline");
+    // Text too, because environment variables are text.
+    let enabled = section.or("enabled", true, |value: toml::Value| match (value.as_bool(), value.as_str()) {
+        (Some(enabled), _) => Ok(enabled),
+        (_, Some("true")) => Ok(true),
+        (_, Some("false")) => Ok(false),
+        _ => Err("is neither true nor false"),
+    });
+    let block = section.or("block", 50, |number: u64| within(number, 1, 1000));
+    let days_ahead = section.or("days_ahead", 3, |number: u64| within(number, 0, 7));
+    let authorities = section.or("authorities", Vec::new(), |texts: Vec<String>| match &texts[..] {
+        [] => Ok(Vec::new()),
+        _ => parties(texts),
+    });
+    let refresh = section.or("refresh_seconds", Duration::from_secs(300), seconds);
+    let skew_tolerance = section.or("skew_tolerance_seconds", Duration::from_secs(120), seconds);
+    let ahead = section.or("ahead_seconds", Duration::from_secs(300), seconds);
+    let back = section.or("back_days", Duration::from_secs(15 * DAY), |number: u64| {
+        within(number, 1, 30).map(|days| Duration::from_secs(u64::from(days) * DAY))
+    });
+    raw.finish(section);
+    Some(Offline {
+        enabled: enabled?,
+        block: block?,
+        days_ahead: days_ahead?,
+        authorities: authorities?,
+        refresh: refresh?,
+        skew_tolerance: skew_tolerance?,
+        ahead: ahead?,
+        back: back?,
+    })
+}
+
+const DAY: u64 = 24 * 3600;
+
+fn within(number: u64, least: u32, most: u32) -> Result<u32, String> {
+    let number = u32::try_from(number).ok().filter(|number| (least..=most).contains(number));
+    number.ok_or_else(|| format!("is not between {least} and {most}"))
+}
+
 fn parties(texts: Vec<String>) -> Result<Vec<PartyId>, String> {
     if texts.is_empty() || texts.len() > MAX_PARTIES {
         return Err(format!("names {} parties; 1 to {MAX_PARTIES} are allowed", texts.len()));
@@ -413,7 +479,7 @@ mod tests {
             spelled_out.push('\n');
         }
         assert_eq!(format!("{:?}", parse(&spelled_out, &[]).unwrap()), format!("{shown:?}"));
-        assert_eq!(keys, 19);
+        assert_eq!(keys, 27);
     }
 
     #[test]

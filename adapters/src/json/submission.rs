@@ -40,7 +40,9 @@ pub(crate) struct SubmissionJson {
     pub(crate) return_desk: Option<String>,
     /// `direct`, `post` or `online`. Compulsory.
     pub(crate) return_channel: Option<String>,
-    /// When the desk received it. Compulsory: it decides the deadline, and a repeated request must say the same.
+    /// When the desk received it; left out, when the adapter takes it in. It decides the deadline. A repeated request says the
+    /// same, or leaves it out again.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) received_at: Option<String>,
     /// Papers and data items.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -97,7 +99,7 @@ pub(crate) struct ApplicantJson {
 }
 
 impl SubmissionJson {
-    /// The submission to be signed.
+    /// The submission to be signed; without a time of reception where none was given.
     ///
     /// # Errors
     /// A refusal that names every malformed field.
@@ -149,7 +151,7 @@ impl SubmissionJson {
                 let channel = f.required::<ReturnChannel>("return_channel", self.return_channel.as_deref());
                 channel.map_or(0, |channel| return_number(channel) as i32)
             },
-            received_at: f.time("received_at", self.received_at.as_deref()),
+            received_at: f.optional_time("received_at", self.received_at.as_deref()),
             components: each("components", self.components, f, |component, path, f| component.into_proto(path, f)),
             summary: bounded::<1000>(f, "summary", self.summary),
             form: form(self.form, self.form_base64, f),

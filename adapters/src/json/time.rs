@@ -4,7 +4,7 @@ use jiff::tz::{Offset, TimeZone};
 use prost_types::Timestamp;
 
 /// Prints a moment, with milliseconds where there are any: a business time has none, a machine's has.
-pub(super) fn print(time: &Timestamp) -> Option<String> {
+pub(crate) fn print(time: &Timestamp) -> Option<String> {
     let moment = jiff::Timestamp::new(time.seconds, time.nanos).ok()?;
     let local = moment.to_zoned(TimeZone::fixed(Offset::constant(7)));
     let form = if time.nanos == 0 { "%Y-%m-%dT%H:%M:%S%:z" } else { "%Y-%m-%dT%H:%M:%S.%3f%:z" };

@@ -84,6 +84,12 @@ impl Peers {
         self.connectivity.subscribe()
     }
 
+    /// Takes note of a call that was answered, or was not.
+    pub(super) fn answered(&self, answered: bool) {
+        let down = !answered;
+        self.connectivity.send_if_modified(|state| std::mem::replace(&mut state.down, down) != down);
+    }
+
     fn arrived(&self, leaf: &VerifiedLeaf) {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         if keys.len() < MAX_PEERS {
@@ -101,7 +107,10 @@ impl Peers {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         *open -= 1;
         if *open == 0 {
-            self.connectivity.send_modify(|state| state.connected_since = None);
+            self.connectivity.send_modify(|state| {
+                state.connected_since = None;
+                state.down = true;
+            });
         }
     }
 }

@@ -7,6 +7,7 @@ mod address;
 mod calls;
 mod connector;
 mod documents;
+mod watched;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -17,14 +18,16 @@ use lgsp_proto::types::{ActorId, PartyId};
 use lgsp_proto::v1::documents_client::DocumentsClient;
 use lgsp_proto::v1::dossiers_client::DossiersClient;
 use lgsp_proto::v1::inbox_client::InboxClient;
+use lgsp_proto::v1::numbers_client::NumbersClient;
 use lgsp_proto::v1::operations_client::OperationsClient;
 use lgsp_proto::v1::registry_client::RegistryClient;
 use tokio::sync::watch;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 
 pub use address::{Address, BadGatewayUrl, GatewayUrl, Timings};
 pub use calls::{Admitted, CallError, Proof, ReceiptProblem, Refused};
 pub use documents::{DocumentUpload, UploadError};
+pub use watched::Watched;
 
 use crate::trace::TraceParent;
 use connector::{Connector, Peers};
@@ -69,7 +72,7 @@ pub fn connect(profile: &Profile) -> Result<Link, ConnectError> {
 /// once, it is the caller who waits and repeats.
 #[derive(Clone)]
 pub struct Link {
-    channel: Channel,
+    channel: Watched,
     shared: Arc<Shared>,
 }
 
@@ -88,6 +91,9 @@ pub struct Connectivity {
     pub connected_since: Option<SystemTime>,
     /// How many connections were made in this link's life.
     pub connections: u64,
+    /// Whether the last call was not answered, or the last connection ended, and nothing was answered since. Not before the
+    /// first call: until then nobody knows.
+    pub down: bool,
 }
 
 impl Link {
@@ -119,6 +125,7 @@ impl Link {
             .keep_alive_timeout(timings.keep_alive_timeout)
             .keep_alive_while_idle(true)
             .connect_with_connector_lazy(connector);
+        let channel = Watched::new(channel, peers.clone());
         let shared = Shared {
             gateway: address.gateway.clone(),
             timings,
@@ -130,28 +137,38 @@ impl Link {
     }
 
     /// The service of dossiers. For writing, [`Link::submit`] and [`Link::record`] sign and check.
-    pub fn dossiers(&self) -> DossiersClient<Channel> {
+    pub fn dossiers(&self) -> DossiersClient<Watched> {
         DossiersClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// The service of deliveries.
-    pub fn inbox(&self) -> InboxClient<Channel> {
+    pub fn inbox(&self) -> InboxClient<Watched> {
         InboxClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// The service of documents. [`Link::upload`] resumes.
-    pub fn documents(&self) -> DocumentsClient<Channel> {
+    pub fn documents(&self) -> DocumentsClient<Watched> {
         DocumentsClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// What operators do to the books.
-    pub fn operations(&self) -> OperationsClient<Channel> {
+    pub fn operations(&self) -> OperationsClient<Watched> {
         OperationsClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// The registry's service.
-    pub fn registry(&self) -> RegistryClient<Channel> {
+    pub fn registry(&self) -> RegistryClient<Watched> {
         RegistryClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    /// The service of numbers.
+    pub fn numbers(&self) -> NumbersClient<Watched> {
+        NumbersClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    /// Whether nobody answers at the other end, as far as is known; see [`Connectivity::down`].
+    pub fn is_down(&self) -> bool {
+        self.shared.peers.connectivity().borrow().down
     }
 
     /// The gateway this link goes to.

@@ -8,18 +8,71 @@ use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use lgsp_proto::types::{PartyId, ProcedureCode, Status};
 use lgsp_proto::v1::{ExplainRouteRequest, Filter, GetRequest, ListRequest};
+use prost_types::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::caller::Caller;
+use super::requests::unreadable;
 use super::{Api, bad_request, json};
-use crate::json::{BodyJson, DossierJson, EventJson, Fields, RouteJson};
+use crate::json::{BodyJson, DossierJson, EventJson, Fields, RouteJson, print_time};
 use crate::problem::Problem;
+use crate::spool::OfflineFound;
 
 /// One dossier with its events.
 #[derive(Serialize)]
 struct DossierWithEventsJson {
     dossier: Option<DossierJson>,
     events: Vec<RecordedEventJson>,
+}
+
+/// A dossier that was taken in without a line and waits to be forwarded.
+#[derive(Serialize)]
+struct QueuedDossierJson {
+    dossier: QueuedJson,
+    /// None yet: the gateway has not admitted it.
+    events: [(); 0],
+}
+
+#[derive(Serialize)]
+struct QueuedJson {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provisional_number: Option<String>,
+    /// Always `queued`.
+    status: &'static str,
+    offline: bool,
+    request_key: String,
+    procedure_code: String,
+    locality: String,
+    intake_desk: String,
+    competent_authority: String,
+    received_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    due_at: Option<String>,
+    registry_version: u64,
+}
+
+impl QueuedDossierJson {
+    fn new(found: OfflineFound) -> Self {
+        let OfflineFound { request_key, submission, intake } = found;
+        let said = |text: String| Some(text).filter(|text| !text.is_empty());
+        let dossier = QueuedJson {
+            code: said(intake.dossier_code),
+            provisional_number: said(intake.provisional_number),
+            status: "queued",
+            offline: true,
+            request_key: request_key.to_string(),
+            procedure_code: submission.procedure_code,
+            locality: submission.locality,
+            intake_desk: submission.acting_party,
+            competent_authority: intake.competent_authority,
+            received_at: submission.received_at.as_ref().and_then(print_time),
+            due_at: intake.due_at.and_then(|seconds| print_time(&Timestamp { seconds, nanos: 0 })),
+            registry_version: intake.registry_version,
+        };
+        Self { dossier, events: [] }
+    }
 }
 
 /// An event, with what was said when that was asked for.
@@ -98,6 +151,11 @@ pub(super) async fn show(
     let Path(code) = code.map_err(bad_request)?;
     let Query(ShowQuery { bodies, after }) = query.map_err(bad_request)?;
     let caller = Caller::read(&api, &headers)?;
+    // What was taken in here without a line and is not with the gateway yet, only this machine knows.
+    let queued = api.spool.offline_by_name(&caller.party, &code).map_err(|error| unreadable(&error))?;
+    if let Some(found) = queued {
+        return Ok(json(StatusCode::OK, &QueuedDossierJson::new(found)));
+    }
     let request = GetRequest {
         acting_party: caller.party.as_str().to_owned(),
         actor: caller.actor.as_str().to_owned(),

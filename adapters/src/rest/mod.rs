@@ -13,7 +13,10 @@
 //! | `GET /v1/dossiers/{code}/documents/{sha256}` | from the gateway, streamed |
 //! | `GET /v1/route?procedure=&locality=` | from the gateway |
 //! | `GET /v1/inbox?party=&limit=&wait_ms=`, `POST /v1/inbox/ack` | what waits for a party, and that it has it |
+//! | `GET /v1/exceptions`, `POST /v1/exceptions/{key}/handled` | codes given out without a line in vain, and what was done |
 //! | `GET /healthz`, `GET /status` | for operators |
+//!
+//! While the line is down, `POST /v1/dossiers` is decided and numbered here (header `LGSP-Offline: never` has it wait instead).
 //!
 //! Every call but the last two names the party (`LGSP-Party`) and the clerk's account (`LGSP-Actor`).
 
@@ -21,7 +24,9 @@ mod body;
 mod caller;
 mod documents;
 mod dossiers;
+mod exceptions;
 mod inbox;
+mod offline;
 mod requests;
 mod status;
 
@@ -43,6 +48,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::link::Link;
+use crate::offline::Desk;
 use crate::problem::{LocalReason, Problem};
 use crate::spool::Spool;
 
@@ -56,6 +62,8 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 pub(crate) struct Api {
     pub(crate) spool: Arc<Spool>,
     pub(crate) link: Link,
+    /// What there is to work with without a line.
+    pub(crate) desk: Arc<Desk>,
     /// The parties this adapter acts for.
     pub(crate) parties: Vec<PartyId>,
     /// The largest document.
@@ -78,6 +86,8 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/v1/dossiers/{code}/events", post(requests::record))
         .route("/v1/dossiers/{code}/documents/{sha256}", get(documents::download))
         .route("/v1/requests/{key}", get(requests::show))
+        .route("/v1/exceptions", get(exceptions::list))
+        .route("/v1/exceptions/{key}/handled", post(exceptions::handle))
         .route("/v1/route", get(dossiers::route))
         .route("/v1/inbox", get(inbox::fetch))
         .route("/v1/inbox/ack", post(inbox::acknowledge))

@@ -14,11 +14,12 @@ use prost::Message;
 use serde::{Deserialize, Serialize};
 
 use super::caller::Caller;
+use super::offline::{self, OfflineJson, TakenIn};
 use super::{Api, MAX_JSON_BYTES, bad_request, body, json, not_readable, read_json, wait_for};
 use crate::json::{EntryJson, ReceiptJson, SubmissionJson, WarningJson, machine_time};
 use crate::problem::{LocalReason, Problem};
 use crate::spool::{CallKind, CallView, NewCall, Outcome, QueueError, Standing, call_id};
-use crate::trace;
+use crate::trace::{self, TraceParent};
 
 /// The answer 202: the request is in the spool, and will be sent.
 #[derive(Serialize)]
@@ -26,6 +27,12 @@ struct AcceptedJson<'a> {
     request_key: &'a str,
     state: &'static str,
     location: &'a str,
+    /// The line is down and no code could be given out: it follows with the gateway's answer.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    code_pending: bool,
+    /// What the citizen can be told already when the line is down.
+    #[serde(flatten)]
+    offline: Option<OfflineJson>,
 }
 
 /// How a request stands.
@@ -36,6 +43,9 @@ struct RequestJson<'a> {
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     dossier_code: Option<String>,
+    /// What was given out instead of a code, without a line and without numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provisional_number: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     receipt: Option<ReceiptJson>,
     /// Whether the gateway had admitted this very request before.
@@ -64,7 +74,11 @@ pub(super) async fn submit(State(api): State<Arc<Api>>, headers: HeaderMap, body
     let (caller, key) = Caller::read_with_key(&api, &headers)?;
     let submission: SubmissionJson = read_json(body).await?;
     let submission = submission.into_proto(&key, &caller.party, &caller.actor)?;
-    queue(&api, caller, &key, CallKind::Submit, None, submission.encode_to_vec()).await
+    let allowed = offline::is_allowed(&headers)?;
+    let trace = caller.trace.clone();
+    let TakenIn { view, offline, code_pending } =
+        offline::take_in(api.clone(), caller, key.clone(), submission, allowed).await?;
+    accepted(&api, &key, &trace, &view, offline, code_pending)
 }
 
 /// `POST /v1/dossiers/{code}/events`: says something about a dossier.
@@ -78,7 +92,16 @@ pub(super) async fn record(
     let (caller, key) = Caller::read_with_key(&api, &headers)?;
     let entry = EntryJson::read(&body::whole(body, MAX_JSON_BYTES).await?).map_err(|error| not_readable(&error))?;
     let entry = entry.into_proto(&code, &key, &caller.party, &caller.actor)?;
-    queue(&api, caller, &key, CallKind::Record, Some(code), entry.encode_to_vec()).await
+    let call = NewCall {
+        id: call_id(caller.party.as_str(), key.as_str()),
+        kind: CallKind::Record,
+        dossier: Some(code),
+        body: entry.encode_to_vec().into(),
+        trace: caller.trace.clone(),
+        offline: None,
+    };
+    let view = api.spool.queue(call).await.map_err(not_queued)?;
+    accepted(&api, &key, &caller.trace, &view, None, false)
 }
 
 /// `GET /v1/requests/{key}`: how a request stands; with `wait_ms`, as soon as it has an outcome.
@@ -99,10 +122,16 @@ pub(super) async fn show(
     })
     .await;
     let call = api.spool.call(&id).ok_or(LocalReason::RequestNotFound)?;
+    let kept = api.spool.submission(&id).map_err(|error| unreadable(&error))?;
+    let (code, provisional) = match kept.and_then(|(_, intake)| intake) {
+        Some(intake) => (intake.dossier_code, intake.provisional_number),
+        None => (String::new(), String::new()),
+    };
     let mut answer = RequestJson {
         request_key: &key,
         state: "queued",
-        dossier_code: None,
+        dossier_code: Some(code).filter(|code| !code.is_empty()),
+        provisional_number: Some(provisional).filter(|number| !number.is_empty()),
         receipt: None,
         repeated: None,
         warnings: Vec::new(),
@@ -118,7 +147,9 @@ pub(super) async fn show(
             Outcome::Admitted(response) => {
                 answer.state = "admitted";
                 answer.receipt = response.receipt.as_ref().and_then(ReceiptJson::new);
-                answer.dossier_code = answer.receipt.as_ref().map(|receipt| receipt.dossier_code.clone());
+                if let Some(receipt) = &answer.receipt {
+                    answer.dossier_code = Some(receipt.dossier_code.clone());
+                }
                 answer.repeated = Some(response.repeated);
                 answer.warnings = response.warnings.into_iter().map(WarningJson::new).collect();
             }
@@ -131,29 +162,26 @@ pub(super) async fn show(
     Ok(json(StatusCode::OK, &answer))
 }
 
-async fn queue(
+/// The answer 202.
+fn accepted(
     api: &Api,
-    caller: Caller,
     key: &RequestKey,
-    kind: CallKind,
-    dossier: Option<String>,
-    body: Vec<u8>,
+    trace: &TraceParent,
+    view: &CallView,
+    offline: Option<OfflineJson>,
+    code_pending: bool,
 ) -> Result<Response, Problem> {
-    let trace = caller.trace;
-    let id = call_id(caller.party.as_str(), key.as_str());
-    let call = NewCall { id, kind, dossier, body: body.into(), trace: trace.clone() };
-    let view = api.spool.queue(call).await.map_err(not_queued)?;
     let location = format!("/v1/requests/{}", utf8_percent_encode(key.as_str(), NON_ALPHANUMERIC));
-    let state = match view {
-        CallView { standing: Standing::Queued, .. } => "queued",
-        CallView { standing: Standing::Sending, .. } => "sending",
-        CallView { standing: Standing::Answered(position), .. } => match api.spool.outcome(position) {
+    let state = match view.standing {
+        Standing::Queued => "queued",
+        Standing::Sending => "sending",
+        Standing::Answered(position) => match api.spool.outcome(position) {
             Ok(Outcome::Admitted(_)) => "admitted",
             Ok(Outcome::Refused(_)) => "refused",
             Err(error) => return Err(unreadable(&error)),
         },
     };
-    let answer = AcceptedJson { request_key: key.as_str(), state, location: &location };
+    let answer = AcceptedJson { request_key: key.as_str(), state, location: &location, code_pending, offline };
     let mut response = json(StatusCode::ACCEPTED, &answer).into_response();
     let ascii = |text: &str| HeaderValue::from_str(text).map_err(|_| Reason::Internal);
     response.headers_mut().insert(header::LOCATION, ascii(&location)?);
@@ -161,7 +189,7 @@ async fn queue(
     Ok(response)
 }
 
-fn not_queued(error: QueueError) -> Problem {
+pub(super) fn not_queued(error: QueueError) -> Problem {
     match error {
         QueueError::Full => Problem::from(Reason::Overloaded).with_detail(error.to_string()),
         QueueError::Disk(shortage) => Problem::of_shortage(&shortage),
@@ -171,7 +199,7 @@ fn not_queued(error: QueueError) -> Problem {
     }
 }
 
-fn unreadable(error: &crate::spool::RecordError) -> Problem {
+pub(super) fn unreadable(error: &crate::spool::RecordError) -> Problem {
     tracing::error!(%error, "an outcome cannot be read from the spool");
     Reason::Internal.into()
 }

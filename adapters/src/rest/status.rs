@@ -6,10 +6,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
+use jiff::ToSpan as _;
 use lgsp_journal::room::Shortage;
 use serde::Serialize;
 
 use super::{Api, json};
+use crate::offline::wall_clock;
 use crate::spool::now_ms;
 
 /// Whether the adapter can keep its promises.
@@ -48,6 +50,7 @@ struct StatusJson {
     parties: Vec<String>,
     outgoing: OutgoingJson,
     incoming: IncomingJson,
+    offline: OfflineJson,
     /// Whether the spool can be written.
     writable: bool,
     /// Absent unless the disk is nearly full: then nothing new is taken in.
@@ -76,6 +79,92 @@ struct IncomingJson {
     unconfirmed: usize,
     /// Dossiers of which something goes back to the gateway, and it does not know it yet.
     returned: usize,
+}
+
+/// Whether the desk could work without a line, and what it did so far.
+#[derive(Serialize)]
+struct OfflineJson {
+    enabled: bool,
+    /// Whether nobody answers at the other end just now.
+    line_down: bool,
+    registry: RegistryJson,
+    numbers: Vec<NumbersJson>,
+    clock: ClockJson,
+    /// Taken in without a line, and not answered by the gateway yet.
+    waiting: usize,
+    /// Numbers given out in vain that a clerk has to work off.
+    exceptions: usize,
+}
+
+/// The registry's copy.
+#[derive(Serialize)]
+struct RegistryJson {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<u64>,
+    /// How long ago it was last known to be in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    age_seconds: Option<u64>,
+    /// Why there is no newer one, or none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+}
+
+/// The numbers left to give out, for a day.
+#[derive(Serialize)]
+struct NumbersJson {
+    desk: String,
+    authority: String,
+    day: String,
+    left: u32,
+}
+
+/// This machine's clock against the gateway's.
+#[derive(Serialize)]
+struct ClockJson {
+    /// By how much the gateway's is ahead; absent until they were compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    skew_seconds: Option<f64>,
+    tolerance_seconds: u64,
+    exceeded: bool,
+}
+
+impl OfflineJson {
+    fn new(api: &Api, waiting: usize, exceptions: usize) -> Self {
+        let config = &api.desk.config;
+        let copy = api.desk.copy.view();
+        let today = wall_clock().date();
+        let last = today.checked_add(i64::from(config.days_ahead).days()).unwrap_or(today);
+        let numbers = api.spool.numbers_overview(today, last);
+        let skew_seconds = |skew_ms: i64| std::time::Duration::from_millis(skew_ms.unsigned_abs()).as_secs_f64();
+        Self {
+            enabled: config.enabled,
+            line_down: api.link.is_down(),
+            registry: RegistryJson {
+                version: copy.version,
+                age_seconds: copy.synced_at_ms.map(seconds_since),
+                problem: copy.problem,
+            },
+            numbers: numbers
+                .into_iter()
+                .map(|(desk, authority, day, left)| NumbersJson {
+                    desk: desk.to_string(),
+                    authority: authority.to_string(),
+                    day: day.to_string(),
+                    left,
+                })
+                .collect(),
+            clock: ClockJson {
+                skew_seconds: api
+                    .desk
+                    .skew_ms()
+                    .map(|skew| skew_seconds(skew).copysign(if skew < 0 { -1.0 } else { 1.0 })),
+                tolerance_seconds: config.skew_tolerance.as_secs(),
+                exceeded: api.desk.is_skewed(),
+            },
+            waiting,
+            exceptions,
+        }
+    }
 }
 
 /// `GET /healthz`: 200 while the adapter can keep its promises. A line that is down is no reason to restart it.
@@ -115,6 +204,7 @@ pub(super) async fn status(State(api): State<Arc<Api>>) -> Response {
             unconfirmed: counts.unconfirmed,
             returned: counts.returned,
         },
+        offline: OfflineJson::new(&api, counts.offline_waiting, counts.exceptions),
         writable: !api.spool.broken().is_cancelled(),
         disk: DiskJson::of(&api),
         uptime_seconds: api.started.elapsed().as_secs(),

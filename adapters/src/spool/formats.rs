@@ -57,6 +57,7 @@ fn call(key: &str) -> NewCall {
         dossier: None,
         body: Bytes::from(format!("what was said under {key}")),
         trace: TraceParent::begin(),
+        offline: None,
     }
 }
 

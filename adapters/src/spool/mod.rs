@@ -7,6 +7,8 @@
 mod documents;
 #[cfg(test)]
 mod formats;
+mod numbers;
+mod offline;
 mod records;
 mod replay;
 mod seal;
@@ -36,6 +38,7 @@ use crate::digest::sha256;
 use crate::lanes::Lanes;
 use crate::trace::TraceParent;
 pub(crate) use documents::{Documents, PutError};
+pub(crate) use offline::{Exception, HandleError, Handling, OfflineFound};
 pub(crate) use records::call_id;
 use replay::{read, replay, restate};
 use seal::SpoolKey;
@@ -170,6 +173,8 @@ pub(crate) struct NewCall {
     pub(crate) dossier: Option<String>,
     pub(crate) body: Bytes,
     pub(crate) trace: TraceParent,
+    /// What the citizen is told without a line.
+    pub(crate) offline: Option<stored::OfflineIntake>,
 }
 
 /// A call as it was queued. No `Debug`, as above.
@@ -219,6 +224,10 @@ pub(crate) struct Counts {
     pub(crate) oldest_not_handed_over_ms: Option<i64>,
     pub(crate) unconfirmed: usize,
     pub(crate) returned: usize,
+    /// Taken in without a line, and not answered by the gateway yet.
+    pub(crate) offline_waiting: usize,
+    /// Numbers given out whose intake was refused, and that no clerk has worked off.
+    pub(crate) exceptions: usize,
 }
 
 /// See the module.
@@ -309,10 +318,11 @@ impl Spool {
         let forget_before = forget_before(options.keep_outcomes);
         state.forget(forget_before);
         let needed = state.needed(forget_before);
-        let finished = state.records.saturating_sub(needed.len() as u64);
+        let marks = state.marks();
+        let finished = state.records.saturating_sub((needed.len() + marks.len()) as u64);
         let mut first = from;
         if finished > options.restate_after && finished > needed.len() as u64 {
-            first = restate(&mut writer, &reader, &key, &needed)?;
+            first = restate(&mut writer, &reader, &key, &needed, marks)?;
             (state, _) = replay(&reader, &key, &options.places, first)?;
             tracing::info!(kept = needed.len(), finished, "spool tidied up");
         }
@@ -431,7 +441,7 @@ impl Spool {
             traceparent: call.trace.as_str().to_owned(),
             queued_at_unix_ms: queued_at_ms,
             dossier_code: call.dossier.clone().unwrap_or_default(),
-            offline: None,
+            offline: call.offline.clone(),
         }))
         .await?;
         drop(reservation);
@@ -812,6 +822,8 @@ impl Spool {
             oldest_not_handed_over_ms: state.pending.first_key_value().map(|(_, pending)| pending.at_ms),
             unconfirmed: state.unconfirmed.len(),
             returned: state.returned.len(),
+            offline_waiting: state.calls.values().filter(|call| call.is_waiting() && call.offline.is_some()).count(),
+            exceptions: state.open_exceptions(),
         }
     }
 

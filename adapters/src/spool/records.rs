@@ -6,6 +6,7 @@ use lgsp_proto::spool_v1::{self as stored, spool_record::Kind};
 use lgsp_proto::v1;
 use prost::Message;
 
+use super::offline::Offline;
 use super::state::{CallId, CallKind, Change, DeliveryId};
 use crate::digest::sha256;
 
@@ -31,17 +32,20 @@ pub(crate) fn change(record: &stored::SpoolRecord) -> Result<Change, Unknown> {
                 .map(|document| document.sha256)
                 .collect(),
             at_ms: queued.queued_at_unix_ms,
+            offline: queued.offline.as_ref().map(|offline| Arc::new(Offline::read(offline, &queued.body))),
         },
         Kind::Answered(answered) => {
             use stored::answered::Outcome;
-            let dossier = match answered.outcome.as_ref().ok_or(Unknown)? {
-                Outcome::Admitted(response) => Some(dossier_of(response).ok_or(Unknown)?),
+            let receipt = match answered.outcome.as_ref().ok_or(Unknown)? {
+                Outcome::Admitted(response) => Some(receipt_of(response).ok_or(Unknown)?),
                 Outcome::Refused(_) => None,
             };
+            let authority = receipt.as_ref().map(|receipt| receipt.competent_authority.as_str());
             Change::Answered {
                 id: call_id(&answered.acting_party, &answered.request_key),
-                admitted: dossier.is_some(),
-                dossier,
+                admitted: receipt.is_some(),
+                authority: authority.filter(|authority| !authority.is_empty()).map(Into::into),
+                dossier: receipt.map(|receipt| receipt.dossier_code.into()),
                 at_ms: answered.answered_at_unix_ms,
             }
         }
@@ -70,8 +74,12 @@ pub(crate) fn change(record: &stored::SpoolRecord) -> Result<Change, Unknown> {
             permanent: returned.permanent,
             given_back: returned.given_back,
         },
+        Kind::BlockLeased(leased) => Change::BlockLeased(leased.clone()),
         Kind::EpochSeen(seen) => Change::EpochSeen { epoch: seen.epoch },
-        Kind::BlockLeased(_) | Kind::ExceptionHandled(_) => return Err(Unknown),
+        Kind::ExceptionHandled(handled) => Change::ExceptionHandled {
+            id: call_id(&handled.acting_party, &handled.request_key),
+            at_ms: handled.at_unix_ms,
+        },
     })
 }
 
@@ -81,10 +89,10 @@ pub(crate) fn fingerprint(event: Option<&v1::RecordedEvent>) -> u64 {
     event.and_then(|event| event.body_sha256.first_chunk::<8>()).map_or(0, |first| u64::from_be_bytes(*first))
 }
 
-/// The code of the dossier that was admitted.
-fn dossier_of(response: &[u8]) -> Option<Arc<str>> {
+/// What the gateway signed about what it admitted.
+fn receipt_of(response: &[u8]) -> Option<v1::Receipt> {
     let signed = v1::SubmitResponse::decode(response).ok()?.receipt?;
-    Some(v1::Receipt::decode(signed.receipt).ok()?.dossier_code.into())
+    v1::Receipt::decode(signed.receipt).ok()
 }
 
 pub(crate) fn call_id(party: &str, key: &str) -> CallId {

@@ -50,7 +50,7 @@ pub(super) fn replay(
     }
 }
 
-/// Writes the needed records again, in order, and says where they begin.
+/// Writes the needed records again, in order, behind the `marks` that stand for many finished ones, and says where they begin.
 ///
 /// Only the mark at the end makes them count alone; until it is durable the old ones do.
 pub(super) fn restate(
@@ -58,10 +58,15 @@ pub(super) fn restate(
     reader: &Reader,
     key: &SpoolKey,
     needed: &[Position],
+    marks: Vec<Kind>,
 ) -> Result<Position, OpenError> {
     let first = writer.next();
-    let mut batch = Vec::new();
+    let seal = |kind| key.seal_record(&stored::SpoolRecord { kind: Some(kind) }.encode_to_vec());
+    let mut batch: Vec<Vec<u8>> = Vec::new();
     let mut bytes = 0;
+    for some in marks.into_iter().map(seal).collect::<Vec<_>>().chunks(1000) {
+        writer.append(some)?;
+    }
     for position in needed {
         let record = reader.read(*position).map_err(RecordError::from)?;
         bytes += record.len();
@@ -72,8 +77,7 @@ pub(super) fn restate(
             bytes = 0;
         }
     }
-    let mark = stored::SpoolRecord { kind: Some(Kind::Restated(stored::Restated { first_position: first.0 })) };
-    batch.push(key.seal_record(&mark.encode_to_vec()));
+    batch.push(seal(Kind::Restated(stored::Restated { first_position: first.0 })));
     writer.append(&batch)?;
     Ok(first)
 }

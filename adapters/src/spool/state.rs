@@ -8,8 +8,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use lgsp_journal::Position;
+use lgsp_proto::spool_v1::BlockLeased;
 use lgsp_proto::types::PartyId;
 
+use super::numbers::Numbers;
+use super::offline::{Handled, Offline, UnderWay};
 use crate::lanes::Lanes;
 
 /// Names a call: keys are scoped to the acting party.
@@ -45,11 +48,15 @@ pub(crate) enum Change {
         /// The documents it names, by digest.
         documents: Arc<[[u8; 32]]>,
         at_ms: i64,
+        /// What the citizen was told without a line.
+        offline: Option<Arc<Offline>>,
     },
     Answered {
         id: CallId,
         admitted: bool,
         dossier: Option<Arc<str>>,
+        /// The authority that an admitted submission went to.
+        authority: Option<Arc<str>>,
         at_ms: i64,
     },
     TakenOver {
@@ -77,9 +84,14 @@ pub(crate) enum Change {
     },
     /// Only meaningful at the start, where it says how far back to read.
     Restated,
+    BlockLeased(BlockLeased),
     /// The gateway's books are in this epoch.
     EpochSeen {
         epoch: u32,
+    },
+    ExceptionHandled {
+        id: CallId,
+        at_ms: i64,
     },
 }
 
@@ -95,6 +107,14 @@ pub(crate) struct Call {
     pub(crate) progress: Progress,
     /// Where it is queued; [`Position::ORIGIN`] while that is not durable.
     pub(crate) position: Position,
+    /// Set for a submission that was taken in without a line.
+    pub(crate) offline: Option<Arc<Offline>>,
+    /// The offline submission in whose lane it goes, be it itself.
+    pub(crate) behind: Option<CallId>,
+    /// The authority that a submission went to.
+    pub(crate) authority: Option<Arc<str>>,
+    /// A clerk has worked off the refusal of an offline submission.
+    pub(crate) handled: Option<Handled>,
 }
 
 /// How far a call has come.
@@ -199,6 +219,12 @@ pub(crate) struct State {
     pub(crate) parcels: Vec<Lanes<Parcel>>,
     /// Records that may be read again, and all there are.
     pub(crate) records: u64,
+    /// The numbers that may be given out here.
+    pub(crate) numbers: Numbers,
+    /// Dossiers taken in without a line that the gateway does not have yet.
+    pub(crate) under_way: UnderWay,
+    /// Offline submissions that the gateway refused, by where the refusal is kept.
+    pub(crate) exceptions: BTreeMap<Position, CallId>,
 }
 
 impl State {
@@ -217,7 +243,11 @@ impl State {
     pub(crate) fn apply(&mut self, position: Position, change: &Change) -> bool {
         self.records += 1;
         match change {
-            Change::Queued { id, kind, dossier, body_sha256, documents, at_ms } => {
+            Change::Queued { id, kind, dossier, body_sha256, documents, at_ms, offline } => {
+                if let Some(offline) = offline {
+                    // Whatever becomes of the call, its number was written down.
+                    offline.mark_used(&id.party, &mut self.numbers);
+                }
                 match self.calls.get(id) {
                     Some(Call { progress: Progress::Reserved, .. }) => {}
                     // Written twice by an interrupted restatement.
@@ -225,6 +255,11 @@ impl State {
                     // An answer whose time was over was forgotten, and then the key came again.
                     None | Some(_) => self.unanswered += 1,
                 }
+                let behind = match (kind, offline) {
+                    (CallKind::Submit, Some(offline)) => Some(self.under_way.begin(id, &offline.names)),
+                    (CallKind::Submit, None) => None,
+                    (CallKind::Record, _) => dossier.as_ref().and_then(|name| self.under_way.join(name)),
+                };
                 let call = Call {
                     kind: *kind,
                     body_sha256: *body_sha256,
@@ -233,11 +268,15 @@ impl State {
                     documents: documents.clone(),
                     progress: Progress::Waiting { sending: false, attempts: 0, last_error: None, earlier: None },
                     position,
+                    authority: offline.as_ref().map(|offline| offline.authority.clone()),
+                    offline: offline.clone(),
+                    behind,
+                    handled: None,
                 };
                 self.calls.insert(id.clone(), call);
                 true
             }
-            Change::Answered { id, admitted, dossier, at_ms } => {
+            Change::Answered { id, admitted, dossier, authority, at_ms } => {
                 let Some(call) = self.calls.get_mut(id).filter(|call| call.is_waiting()) else { return false };
                 let earlier = match &call.progress {
                     Progress::Waiting { earlier, .. } => *earlier,
@@ -247,9 +286,20 @@ impl State {
                 let told = earlier.filter(|_| *admitted).and_then(|earlier| earlier.told);
                 call.progress = Progress::Answered { position, admitted: *admitted, at_ms: *at_ms, told };
                 call.dossier = dossier.clone().or(call.dossier.take());
+                if call.kind == CallKind::Submit {
+                    call.authority = authority.clone().or(call.authority.take());
+                }
+                if call.offline.is_some() && !admitted {
+                    self.exceptions.insert(position, id.clone());
+                }
                 match earlier {
                     Some(_) => self.again -= 1,
-                    None => self.unanswered -= 1,
+                    None => {
+                        if let Some(behind) = &call.behind {
+                            self.under_way.leave(behind);
+                        }
+                        self.unanswered -= 1;
+                    }
                 }
                 true
             }
@@ -325,7 +375,9 @@ impl State {
                 self.returned.remove(&(id.party.clone(), id.dossier.clone())).is_some()
             }
             Change::Restated => false,
+            Change::BlockLeased(leased) => self.numbers.leased(leased),
             Change::EpochSeen { epoch } => {
+                self.numbers.seen_epoch(*epoch);
                 if *epoch <= self.epoch {
                     return false;
                 }
@@ -335,6 +387,10 @@ impl State {
                     self.send_again();
                 }
                 true
+            }
+            Change::ExceptionHandled { id, at_ms } => {
+                let Some(call) = self.calls.get_mut(id).filter(|call| call.is_exception()) else { return false };
+                call.handled.replace(Handled { position, at_ms: *at_ms }).is_none()
             }
         }
     }
@@ -366,6 +422,8 @@ impl State {
             if let Progress::Answered { position, admitted: true, told, .. } = call.progress {
                 let earlier = Some(Earlier { position, told });
                 call.progress = Progress::Waiting { sending: false, attempts: 0, last_error: None, earlier };
+                // What was taken in without a line has a code by now, and goes in the lane of its dossier.
+                call.behind = None;
                 again.push((position, id.clone()));
             }
         }
@@ -402,7 +460,19 @@ impl State {
     pub(crate) fn reserve_call(&mut self, id: &CallId, kind: CallKind, body_sha256: [u8; 32]) {
         let progress = Progress::Reserved;
         let (documents, position) = (Arc::default(), Position::ORIGIN);
-        let call = Call { kind, body_sha256, at_ms: 0, dossier: None, documents, progress, position };
+        let call = Call {
+            kind,
+            body_sha256,
+            at_ms: 0,
+            dossier: None,
+            documents,
+            progress,
+            position,
+            offline: None,
+            behind: None,
+            authority: None,
+            handled: None,
+        };
         self.calls.insert(id.clone(), call);
         self.unanswered += 1;
     }
@@ -460,6 +530,8 @@ impl State {
             | Change::Told { .. }
             | Change::Confirmed { .. }
             | Change::Returned { .. }
+            | Change::BlockLeased(_)
+            | Change::ExceptionHandled { .. }
             | Change::Restated => {}
         }
     }
@@ -525,6 +597,7 @@ impl State {
                 | Progress::Waiting { earlier: Some(Earlier { position, told }), .. } => {
                     needed.push(*position);
                     needed.extend(told);
+                    needed.extend(call.handled.map(|handled| handled.position));
                 }
                 Progress::Reserved | Progress::Waiting { earlier: None, .. } => {}
             }
@@ -548,6 +621,7 @@ impl State {
     pub(crate) fn forget(&mut self, before_ms: i64) {
         let pushed = std::mem::take(&mut self.pushed);
         self.calls.retain(|id, call| !is_forgettable(&pushed, id, call, before_ms));
+        self.exceptions.retain(|_, id| self.calls.contains_key(id));
         self.pushed = pushed;
         self.deliveries.retain(|_, stage| !stage.is_forgettable(before_ms));
         self.events.retain(|id, _| self.deliveries.contains_key(id));
@@ -587,6 +661,11 @@ impl Call {
     pub(crate) fn is_waiting(&self) -> bool {
         matches!(self.progress, Progress::Waiting { .. })
     }
+
+    /// Whether a number was given out for it and the gateway refused it.
+    pub(crate) fn is_exception(&self) -> bool {
+        self.offline.is_some() && matches!(self.progress, Progress::Answered { admitted: false, .. })
+    }
 }
 
 impl Stage {
@@ -595,8 +674,12 @@ impl Stage {
     }
 }
 
-/// An outcome is kept for its time, and until the agency's own system was told where it is to be told.
+/// An outcome is kept for its time, and until the agency's own system was told where it is to be told. A number given out
+/// in vain is kept until a clerk has worked it off, and for its time after that.
 fn is_forgettable(pushed: &HashMap<Box<str>, usize>, id: &CallId, call: &Call, before_ms: i64) -> bool {
+    if call.is_exception() && call.handled.is_none_or(|handled| handled.at_ms >= before_ms) {
+        return false;
+    }
     match call.progress {
         Progress::Answered { at_ms, told, .. } => {
             at_ms < before_ms && (told.is_some() || !pushed.contains_key(&*id.party))
@@ -605,8 +688,12 @@ fn is_forgettable(pushed: &HashMap<Box<str>, usize>, id: &CallId, call: &Call, b
     }
 }
 
-/// Entries of one dossier go one after the other, whoever records them; submissions have nobody to wait for.
+/// Entries of one dossier go one after the other, whoever records them; submissions have nobody to wait for. What a desk took
+/// in without a line goes one after the other, and what was said about it meanwhile goes in between, where it was said.
 fn outgoing_lane(id: &CallId, call: &Call) -> Arc<str> {
+    if let Some(first) = &call.behind {
+        return format!("{}//offline", first.party).into();
+    }
     match (&call.kind, &call.dossier) {
         (CallKind::Record, Some(dossier)) => dossier.clone(),
         // What is said about it again waits for it.

@@ -7,4 +7,5 @@ mod deliveries;
 mod disk;
 mod interface;
 mod link;
+mod offline;
 mod support;

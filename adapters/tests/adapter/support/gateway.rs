@@ -12,6 +12,8 @@ use lgsp_certs::{Credentials, Purpose, VerifiedLeaf};
 use lgsp_proto::v1::documents_server::{Documents, DocumentsServer};
 use lgsp_proto::v1::dossiers_server::{Dossiers, DossiersServer};
 use lgsp_proto::v1::inbox_server::{Inbox, InboxServer};
+use lgsp_proto::v1::numbers_server::{Numbers, NumbersServer};
+use lgsp_proto::v1::registry_server::{Registry, RegistryServer};
 use lgsp_proto::v1::{self, inbox_request, inbox_response, upload_request};
 use lgsp_proto::{Reason, Refusal};
 use prost::Message;
@@ -77,6 +79,17 @@ struct Books {
     opened: Vec<v1::OpenInbox>,
     streams: usize,
     parties: Vec<String>,
+    registry: Option<v1::ReadRegistryResponse>,
+    /// The versions that readers had already.
+    known_versions: Vec<u64>,
+    /// Blocks by desk, spool, authority and day, of the present epoch.
+    blocks: HashMap<(String, Bytes, String, String), Vec<v1::NumberBlock>>,
+    /// The highest number leased, by authority and day.
+    leased: HashMap<(String, String), u32>,
+    epoch: u32,
+    clock_ahead_seconds: i64,
+    /// Leases that are recorded here, and whose answer gets lost.
+    lose_leases: usize,
 }
 
 /// What an adapter does not take, or gives back.
@@ -159,7 +172,9 @@ impl Gateway {
             let server = tonic::transport::Server::builder()
                 .add_service(DossiersServer::new(service.clone()))
                 .add_service(DocumentsServer::new(service.clone()))
-                .add_service(InboxServer::new(service))
+                .add_service(InboxServer::new(service.clone()))
+                .add_service(RegistryServer::new(service.clone()))
+                .add_service(NumbersServer::new(service))
                 .serve_with_incoming(ReceiverStream::new(incoming));
             tokio::select! {
                 () = stopped.cancelled() => {}
@@ -277,6 +292,40 @@ impl Gateway {
         self.books().opened.clone()
     }
 
+    /// Makes these files the registry in force.
+    pub fn apply_registry(&self, number: u64, files: impl IntoIterator<Item = (String, String)>) {
+        let files: std::collections::BTreeMap<_, _> = files.into_iter().collect();
+        let mut input = Vec::new();
+        for part in files.iter().flat_map(|(name, content)| [name, content]) {
+            input.extend((part.len() as u64).to_be_bytes());
+            input.extend(part.as_bytes());
+        }
+        let version = v1::RegistryVersion { number, sha256: sha256(&input), ..v1::RegistryVersion::default() };
+        let files = files.into_iter().map(|(name, content)| v1::RegistryFile { name, content: content.into() });
+        let answer = v1::ReadRegistryResponse { version: Some(version), files: files.collect() };
+        self.books().registry = Some(answer);
+    }
+
+    pub fn known_versions(&self) -> Vec<u64> {
+        self.books().known_versions.clone()
+    }
+
+    /// As after a restore: every block is void, and numbers go on above.
+    pub fn begin_epoch(&self, epoch: u32) {
+        let mut books = self.books();
+        books.epoch = epoch;
+        books.blocks.clear();
+        books.leased.values_mut().for_each(|highest| *highest += 10_000);
+    }
+
+    pub fn set_clock_ahead(&self, seconds: i64) {
+        self.books().clock_ahead_seconds = seconds;
+    }
+
+    pub fn lose_leases(&self, count: usize) {
+        self.books().lose_leases = count;
+    }
+
     pub fn streams(&self) -> usize {
         self.books().streams
     }
@@ -369,6 +418,7 @@ impl Service {
 
     fn receipt(&self, attempt: &Attempt, party: &str, kind: v1::EventKind) -> v1::SubmitResponse {
         let code = match kind {
+            v1::EventKind::Submitted if !attempt.dossier.is_empty() => attempt.dossier.clone(),
             v1::EventKind::Submitted => format!("H57.12-250714-{:04}", self.0.books().admitted.len() + 1),
             _ => attempt.dossier.clone(),
         };
@@ -417,7 +467,7 @@ impl Dossiers for Service {
         let body = v1::Submission::decode(message.submission.clone()).unwrap();
         let attempt = Attempt {
             key: body.request_key,
-            dossier: String::new(),
+            dossier: body.dossier_code,
             body: message.submission.clone(),
             traceparent: traceparent(&request),
         };
@@ -647,6 +697,71 @@ impl Inbox for Service {
 
     async fn release(&self, _: Request<v1::ReleaseRequest>) -> Result<Response<v1::ReleaseResponse>, Status> {
         Err(Status::unimplemented("no adapter asks for it"))
+    }
+}
+
+#[tonic::async_trait]
+impl Registry for Service {
+    async fn read(
+        &self,
+        request: Request<v1::ReadRegistryRequest>,
+    ) -> Result<Response<v1::ReadRegistryResponse>, Status> {
+        let mut books = self.0.books();
+        let known = request.get_ref().known_version;
+        books.known_versions.push(known);
+        let mut answer = books.registry.clone().ok_or_else(|| Refusal::new(Reason::RegistryMissing).to_status())?;
+        if answer.version.as_ref().unwrap().number == known {
+            answer.files.clear();
+        }
+        Ok(Response::new(answer))
+    }
+
+    async fn plan(&self, _: Request<v1::PlanRegistryRequest>) -> Result<Response<v1::PlanRegistryResponse>, Status> {
+        Err(Refusal::new(Reason::GrantMissing).to_status())
+    }
+
+    async fn apply(&self, _: Request<v1::ApplyRegistryRequest>) -> Result<Response<v1::ApplyRegistryResponse>, Status> {
+        Err(Refusal::new(Reason::GrantMissing).to_status())
+    }
+}
+
+#[tonic::async_trait]
+impl Numbers for Service {
+    async fn lease(
+        &self,
+        request: Request<v1::LeaseNumbersRequest>,
+    ) -> Result<Response<v1::LeaseNumbersResponse>, Status> {
+        let request = request.into_inner();
+        assert_eq!(request.spool.len(), 16);
+        let mut books = self.0.books();
+        let mut blocks = Vec::new();
+        let adds = request.wanted.iter().any(|wanted| wanted.more > 0);
+        for wanted in request.wanted {
+            let counter = (wanted.authority.clone(), wanted.day.clone());
+            let place = (request.acting_party.clone(), request.spool.clone(), wanted.authority, wanted.day);
+            if wanted.more > 0 {
+                let highest = books.leased.entry(counter.clone()).or_default();
+                let first = *highest + 1;
+                *highest += wanted.more;
+                let (authority, day) = counter;
+                let block = v1::NumberBlock { authority, day, first, count: wanted.more };
+                let blocks = books.blocks.entry(place.clone()).or_default();
+                // As the real one: what goes on from the last is one with it.
+                match blocks.last_mut().filter(|last| last.first + last.count == first) {
+                    Some(last) => last.count += wanted.more,
+                    None => blocks.push(block),
+                }
+            }
+            blocks.extend(books.blocks.get(&place).cloned().unwrap_or_default());
+        }
+        if adds && books.lose_leases > 0 {
+            books.lose_leases -= 1;
+            return Err(Status::unavailable("somebody in between"));
+        }
+        let seconds = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        let seconds = i64::try_from(seconds).unwrap() + books.clock_ahead_seconds;
+        let now = Some(prost_types::Timestamp { seconds, nanos: 0 });
+        Ok(Response::new(v1::LeaseNumbersResponse { blocks, epoch: books.epoch.max(1), now }))
     }
 }
 

@@ -99,6 +99,21 @@ impl Admissible {
         &self.by
     }
 
+    /// The facts fixed when the dossier is opened: for a desk that decides on its own while its line is down.
+    pub fn opening(&self) -> &Opening {
+        &self.opening
+    }
+
+    /// The deadline of the new dossier.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// What is odd but no ground for refusal.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
     /// The number that the desk already gave out, if it did. It fits the authority and the day; whether it was leased to
     /// the desk and is unused, the allocator knows.
     pub fn given_code(&self) -> Option<&DossierCode> {

@@ -1,0 +1,168 @@
+//! Numbers that were given out without a line and whose intake the gateway refused later: each stays here until a clerk says
+//! what became of it.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+use http::{HeaderMap, StatusCode};
+use lgsp_proto::types::{ActorId, RequestKey, Text};
+use lgsp_proto::{Reason, Refusal};
+use prost_types::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::caller::Caller;
+use super::requests::unreadable;
+use super::{Api, bad_request, json, read_json};
+use crate::json::{Fields, machine_time, print_time};
+use crate::problem::{LocalReason, Problem};
+use crate::spool::{Exception, HandleError, Handling, call_id};
+
+/// Exceptions on one page, at most and unless asked otherwise.
+const MAX_PAGE: usize = 200;
+const PAGE: usize = 50;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    /// Whether those worked off come along, as long as they are kept.
+    #[serde(default)]
+    handled: bool,
+    page_size: Option<usize>,
+    /// From the page before.
+    page_token: Option<u64>,
+}
+
+/// One page, the earliest refusal first.
+#[derive(Serialize)]
+struct PageJson {
+    exceptions: Vec<ExceptionJson>,
+    /// Absent on the last page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_page_token: Option<String>,
+}
+
+#[derive(Serialize)]
+struct ExceptionJson {
+    request_key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dossier_code: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provisional_number: Option<String>,
+    procedure_code: String,
+    competent_authority: String,
+    received_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    due_at: Option<String>,
+    registry_version: u64,
+    taken_in_at: Option<String>,
+    refused_at: Option<String>,
+    /// Why the gateway refused it.
+    problem: Problem,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    handled: Option<HandledJson>,
+}
+
+#[derive(Serialize)]
+struct HandledJson {
+    actor: String,
+    note: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replaced_by_request_key: Option<String>,
+    at: Option<String>,
+}
+
+/// What a clerk did about an exception.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct HandleJson {
+    /// The clerk's account; left out, that of the header.
+    actor: Option<String>,
+    /// What was done: 1 to 1,000 characters. Compulsory.
+    note: Option<String>,
+    /// The request that took its place, if one did.
+    replaced_by_request_key: Option<String>,
+}
+
+/// `GET /v1/exceptions`: what a clerk has to work off.
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    query: Result<Query<ListQuery>, QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let Query(ListQuery { handled, page_size, page_token }) = query.map_err(bad_request)?;
+    let party = Caller::party(&api, &headers)?;
+    let size = page_size.unwrap_or(PAGE);
+    if !(1..=MAX_PAGE).contains(&size) {
+        let refusal = Refusal::new(Reason::FieldInvalid);
+        return Err(refusal.field("page_size", format!("is not between 1 and {MAX_PAGE}")).into());
+    }
+    let found = api.spool.exceptions(&party, page_token.unwrap_or(0), handled, size + 1);
+    let mut found = found.map_err(|error| unreadable(&error))?;
+    let more = found.len() > size;
+    found.truncate(size);
+    let next = found.last().filter(|_| more).map(|last| last.place.to_string());
+    let page = PageJson { exceptions: found.into_iter().map(ExceptionJson::new).collect(), next_page_token: next };
+    Ok(json(StatusCode::OK, &page))
+}
+
+/// `POST /v1/exceptions/{key}/handled`: a clerk has worked one off. Durable when answered.
+pub(super) async fn handle(
+    State(api): State<Arc<Api>>,
+    key: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let Path(key) = key.map_err(bad_request)?;
+    let caller = Caller::read(&api, &headers)?;
+    let given: HandleJson = read_json(body).await?;
+    let mut fields = Fields::default();
+    let actor = fields.optional::<ActorId>("actor", given.actor.as_deref());
+    fields.required::<Text<1000>>("note", given.note.as_deref());
+    let replaced_by =
+        fields.optional::<RequestKey>("replaced_by_request_key", given.replaced_by_request_key.as_deref());
+    fields.finish(())?;
+    let note = given.note.unwrap_or_default();
+    let handling = Handling { actor: actor.unwrap_or(caller.actor), note, replaced_by };
+    let id = call_id(caller.party.as_str(), &key);
+    api.spool.handle_exception(&id, &handling).await.map_err(|error| match error {
+        HandleError::Unknown => LocalReason::ExceptionNotFound.into(),
+        HandleError::Already => LocalReason::ExceptionHandled.into(),
+        HandleError::NoSuchReplacement => {
+            let problem = "is the key of no other request of this party here";
+            Refusal::new(Reason::FieldInvalid).field("replaced_by_request_key", problem).into()
+        }
+        HandleError::Broken(broken) => Problem::from(Reason::ReadOnly).with_detail(broken.to_string()),
+    })?;
+    let exception = api.spool.exception(&id).map_err(|error| unreadable(&error))?;
+    let exception = exception.ok_or(LocalReason::ExceptionNotFound)?;
+    Ok(json(StatusCode::OK, &ExceptionJson::new(exception)))
+}
+
+impl ExceptionJson {
+    fn new(exception: Exception) -> Self {
+        let said = |text: String| Some(text).filter(|text| !text.is_empty());
+        let Exception { intake, handled, .. } = exception;
+        Self {
+            request_key: exception.request_key.to_string(),
+            dossier_code: said(intake.dossier_code),
+            provisional_number: said(intake.provisional_number),
+            procedure_code: exception.procedure,
+            competent_authority: intake.competent_authority,
+            received_at: exception.received_at.as_ref().and_then(print_time),
+            due_at: intake.due_at.and_then(|seconds| print_time(&Timestamp { seconds, nanos: 0 })),
+            registry_version: intake.registry_version,
+            taken_in_at: machine_time(exception.queued_at_ms),
+            refused_at: machine_time(exception.refused_at_ms),
+            problem: Problem::of_kept(&exception.refusal),
+            handled: handled.map(|handled| HandledJson {
+                actor: handled.actor,
+                note: handled.note,
+                replaced_by_request_key: said(handled.replaced_by_request_key),
+                at: machine_time(handled.at_unix_ms),
+            }),
+        }
+    }
+}
