@@ -29,6 +29,7 @@ fn open(folder: &Path) -> Result<Spool, OpenError> {
         // A fixture is as old as it is.
         keep_outcomes: Duration::from_secs(100 * 365 * 86_400),
         max_document_bytes: 1 << 20,
+        min_free_bytes: 0,
         restate_after: 100,
         places: HashMap::from([(PARTY.parse().unwrap(), 0)]),
     })
