@@ -11,16 +11,19 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use lgsp_domain::numbering::{LAST_NUMBER, SpoolId};
 use lgsp_gateway::store::contract::sample::acknowledgement;
 use lgsp_gateway::store::fsck::fsck;
 use lgsp_gateway::store::sled::{Limits, Options, Progress, SledStore};
-use lgsp_gateway::store::{Acknowledgement, Commit, DeliveryStage, Stage, Store};
+use lgsp_gateway::store::{Acknowledgement, BlockWanted, Commit, DeliveryStage, Stage, Store};
 use lgsp_proto::v1;
 use prost::Message as _;
 
 use super::documents::{content, download, sha256, uploaded, with_document};
 use super::world::*;
 
+/// The day for which the commune An has five numbers of Bình's.
+const NEXT_DAY: jiff::civil::Date = jiff::civil::date(2025, 7, 15);
 /// Dossiers of the story: with a document and accepted; waiting for the commune; refused, and erased from v1 on.
 const ACCEPTED: &str = "H99.102-250714-0001";
 const REFUSED: &str = "H99.102-250714-0003";
@@ -78,16 +81,16 @@ async fn write(to: &Path) {
     let deliveries = vec![(ACCEPTED.parse().unwrap(), 1)];
     let taken = Acknowledgement { deliveries, ..acknowledgement(BINH, Stage::TakenOver, &[]) };
     store.commit(Commit::Acknowledgement(taken)).await.unwrap();
-    store
-        .lease_numbers(
-            &BINH.parse().unwrap(),
-            jiff::civil::date(2025, 7, 15),
-            &AN.parse().unwrap(),
-            5,
-            std::time::SystemTime::now(),
-        )
-        .await
-        .unwrap();
+    let block = BlockWanted {
+        authority: BINH.parse().unwrap(),
+        day: NEXT_DAY,
+        desk: AN.parse().unwrap(),
+        spool: SpoolId::new([1; 16]),
+        epoch: 1,
+        count: 5,
+        last: LAST_NUMBER,
+    };
+    store.lease_numbers(&block, std::time::SystemTime::now()).await.unwrap();
     store.close().await;
     for part in ["store", "documents"] {
         copy(&world.folder().join(part), &to.join(part));
@@ -125,9 +128,10 @@ async fn opens(version: &Path) {
     };
     assert_eq!(stage(ACCEPTED, 1).await, Some(DeliveryStage::TakenOver), "{name}");
     assert!(matches!(stage(REFUSED, 1).await, Some(DeliveryStage::Waiting(_))), "{name}");
-    let day = jiff::civil::date(2025, 7, 15);
-    assert!(store.is_leased(&binh, day, &an, 5).await.unwrap(), "{name}");
-    assert_eq!(store.take_number(&binh, day).await.unwrap(), 6, "{name}");
+    // A block from before epochs were kept is of the first: there was no restore that could have begun another.
+    assert!(store.is_leased(&binh, NEXT_DAY, &an, 1, 5).await.unwrap(), "{name}");
+    assert!(!store.is_leased(&binh, NEXT_DAY, &an, 2, 5).await.unwrap(), "{name}");
+    assert_eq!(store.take_number(&binh, NEXT_DAY, LAST_NUMBER).await.unwrap(), 6, "{name}");
     store.close().await;
 
     let mut world = World::start_in(folder, "").await;

@@ -6,6 +6,7 @@
 //! | SIM-2 | The same key is given the same receipt, however often it is sent. |
 //! | SIM-3 | A code is given to one submission. |
 //! | SIM-4 | A party gets a dossier's events in order: each only once all before it are taken over, durably. |
+//! |       | Its own system hears of them in order, too, from all its machines together. |
 //! | SIM-5 | A delivery is under way on one stream at a time, and no longer once it is taken over. |
 //! | SIM-6 | What was acknowledged as handed over never comes again. |
 //! | SIM-7 | Nobody gets what is not his. |
