@@ -16,8 +16,10 @@
 //! | [`group`] | many callers, one sync |
 //! | [`verify()`] | reading everything, for `fsck` |
 //! | [`seal`] | data keys, their destruction, sealed streams |
+//! | [`fault`] | points at which a process under test dies (feature `faults`) |
 //! | `testing` | a disk that records, fails and loses power (feature `test-util`) |
 
+pub mod fault;
 pub mod files;
 mod frame;
 pub mod group;
