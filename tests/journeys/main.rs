@@ -11,6 +11,7 @@ mod support;
 
 mod agency;
 mod http;
+#[path = "../support/line.rs"]
 mod line;
 mod place;
 
