@@ -4,7 +4,7 @@
 //! and know a delivery that comes again by its name. They may be told to behave badly for a while.
 
 use std::collections::{BTreeMap, HashSet};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -56,8 +56,8 @@ pub(crate) struct Agencies(Arc<Shared>);
 
 struct Shared {
     caller: Caller,
-    /// Where the webhooks of all adapters go; the path says whose.
-    hook: SocketAddr,
+    /// The port where the webhooks of all adapters go; the path says whose.
+    hook: u16,
     systems: BTreeMap<String, System>,
     round: AtomicU32,
     next_key: AtomicU32,
@@ -95,16 +95,19 @@ struct Request {
 }
 
 impl Agencies {
-    /// Opens them all: the systems by name, with the address of their adapter and their parties.
-    pub(crate) async fn open(systems: Vec<(String, SocketAddr, Vec<String>)>) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// Opens them all, to be reached at `listen`: the systems by name, with the address of their adapter and their parties.
+    pub(crate) async fn open(
+        listen: Ipv4Addr,
+        systems: Vec<(String, SocketAddr, Vec<String>)>,
+    ) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind((listen, 0)).await?;
         let system = |(name, rest, parties)| {
             let manner = Mutex::new((Manner::Good, 0));
             (name, System { rest, parties, lives: AtomicU32::new(0), manner })
         };
         let shared = Shared {
             caller: Caller::new(),
-            hook: listener.local_addr()?,
+            hook: listener.local_addr()?.port(),
             systems: systems.into_iter().map(system).collect(),
             round: AtomicU32::new(0),
             next_key: AtomicU32::new(0),
@@ -121,9 +124,9 @@ impl Agencies {
         Ok(agencies)
     }
 
-    /// Where the webhooks of a system go.
-    pub(crate) fn hook(&self, system: &str) -> String {
-        format!("http://{}/{system}", self.0.hook)
+    /// Where the webhooks of a system go, whose adapter sees us at this address.
+    pub(crate) fn hook(&self, system: &str, seen_at: Ipv4Addr) -> String {
+        format!("http://{seen_at}:{}/{system}", self.0.hook)
     }
 
     pub(crate) fn begin_round(&self, round: u32) {

@@ -29,7 +29,7 @@ impl Disk {
         }
         let image = scratch.join(format!("{name}.img"));
         fs::File::create(&image)?.set_len(mib << 20)?;
-        run("mkfs.ext4", ["-q", "-E", "lazy_itable_init=0,lazy_journal_init=0"], [&image])?;
+        run("mkfs.ext4", ["-q", "-E", "lazy_itable_init=0,lazy_journal_init=0"], &[&image])?;
         let disk = Self { at, image: Some(image) };
         disk.mount()?;
         Ok(disk)
@@ -43,7 +43,7 @@ impl Disk {
     /// Takes down what is on the disk now; whoever writes to it must stand still.
     pub(crate) fn take_down(&self) -> anyhow::Result<()> {
         let image = self.image.as_ref().context("only an image can be taken down")?;
-        run("cp", ["--sparse=always"], [image, &image.with_extension("cut")])
+        run("cp", ["--sparse=always"], &[image, &image.with_extension("cut")])
     }
 
     /// Puts what was taken down in the disk's place; whoever wrote to it must be dead.
@@ -85,11 +85,11 @@ impl Disk {
     fn mount(&self) -> anyhow::Result<()> {
         let Some(image) = &self.image else { return Ok(()) };
         // Nothing is written behind our back: what is on the disk is what somebody made durable.
-        run("mount", ["-o", "loop,commit=3600"], [image, &self.at])
+        run("mount", ["-o", "loop,commit=3600"], &[image, &self.at])
     }
 
     fn unmount(&self) -> anyhow::Result<()> {
-        if self.image.is_some() { run("umount", [], [&self.at]) } else { Ok(()) }
+        if self.image.is_some() { run("umount", [], &[&self.at]) } else { Ok(()) }
     }
 }
 
@@ -107,13 +107,9 @@ pub(crate) fn images_possible(scratch: &Path) -> Result<(), String> {
     probe.map(drop).map_err(|error| format!("{error:#}"))
 }
 
-pub(crate) fn run<const N: usize, const M: usize>(
-    program: &str,
-    words: [&str; N],
-    paths: [impl AsRef<OsStr>; M],
-) -> anyhow::Result<()> {
+pub(crate) fn run<const N: usize>(program: &str, words: [&str; N], more: &[impl AsRef<OsStr>]) -> anyhow::Result<()> {
     let mut command = Command::new(program);
-    let ended = command.args(words).args(paths).stdin(Stdio::null()).output().with_context(|| program.to_owned())?;
+    let ended = command.args(words).args(more).stdin(Stdio::null()).output().with_context(|| program.to_owned())?;
     ensure!(ended.status.success(), "{program}: {}", String::from_utf8_lossy(&ended.stderr).trim());
     Ok(())
 }

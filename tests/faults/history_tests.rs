@@ -1,5 +1,4 @@
 //! The judge of the fault campaign, judged: honest histories pass, and each way of forging one is named for what it is.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod history;
 
@@ -110,7 +109,7 @@ fn a_request_that_became_two_dossiers_is_doubled_in_the_journal_and_at_its_autho
 fn a_second_arrival_is_doubled_unless_its_bearer_died_or_was_not_heard() {
     let (mut books, journal) = honest();
     let last = books.arrivals.last().unwrap().clone();
-    books.arrivals.push(last.clone());
+    books.arrivals.push(last);
     assert_eq!(wrongs(&books, &journal), [0, 1, 0, 0], "the same bearer was told that it has arrived");
 
     let again = books.arrivals.last_mut().unwrap();

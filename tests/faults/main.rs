@@ -6,7 +6,7 @@
 //! and keeps what was there.
 //!
 //! - [`catalogue`]: which faults there are; [`round`]: how each is done;
-//! - [`world`], [`disk`], [`line`]: processes, disks, lines; [`agency`], [`second`]: who uses them;
+//! - [`world`], [`disk`], [`wire`]: processes, disks, lines; [`agency`], [`second`]: who uses them;
 //! - [`history`]: what must be true; [`tally`]: what was found.
 
 mod agency;
@@ -21,6 +21,7 @@ mod line;
 mod round;
 mod second;
 mod tally;
+mod wire;
 mod world;
 
 use std::path::{Path, PathBuf};
@@ -32,7 +33,7 @@ use anyhow::{Context as _, bail, ensure};
 use crate::catalogue::{KINDS, Kind};
 use crate::round::Campaign;
 use crate::tally::{Tally, millis};
-use crate::world::World;
+use crate::world::{Allows, World};
 
 /// What the campaign is to be.
 struct Wish {
@@ -118,20 +119,33 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs this program once more where its mounts are nobody else's and go with it, if the machine allows that.
+/// Set where mounts are ours alone.
+const OWN_MOUNTS: &str = "LGSP_FAULTS_OWN_MOUNTS";
+
+/// Set where the network is ours alone, too.
+pub(crate) const OWN_NETWORK: &str = "LGSP_FAULTS_OWN_NETWORK";
+
+/// Runs this program once more where its mounts and its network are nobody else's and go with it, as far as the machine
+/// allows that.
 fn in_a_namespace() -> Option<ExitCode> {
-    const INSIDE: &str = "LGSP_FAULTS_INSIDE";
-    const UNSHARE: [&str; 3] = ["--mount", "--propagation", "private"];
-    if std::env::var_os(INSIDE).is_some() {
+    const MOUNTS: [&str; 3] = ["--mount", "--propagation", "private"];
+    // Names of further networks are mounts below /run/netns; ours are to be nobody else's.
+    const NETWORK: &str = "mkdir -p /run/netns && mount -t tmpfs none /run/netns && ip link set lo up && exec \"$@\"";
+    if std::env::var_os(OWN_MOUNTS).is_some() {
         return None;
     }
-    let allowed = Command::new("unshare").args(UNSHARE).arg("true").output();
-    if !allowed.is_ok_and(|ended| ended.status.success()) {
-        return None;
-    }
+    let unshare = |network: bool| {
+        let mut command = Command::new("unshare");
+        command.args(MOUNTS).env(OWN_MOUNTS, "1");
+        if network {
+            command.args(["--net", "sh", "-c", NETWORK, "sh"]).env(OWN_NETWORK, "1");
+        }
+        command
+    };
+    let allowed = |network| unshare(network).arg("true").output().is_ok_and(|ended| ended.status.success());
+    let network = [true, false].into_iter().find(|network| allowed(*network))?;
     let itself = std::env::current_exe().ok()?;
-    let arguments = std::env::args_os().skip(1);
-    let ended = Command::new("unshare").args(UNSHARE).arg(itself).args(arguments).env(INSIDE, "1").status().ok()?;
+    let ended = unshare(network).arg(itself).args(std::env::args_os().skip(1)).status().ok()?;
     Some(ended.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
@@ -147,6 +161,13 @@ async fn campaign(wish: &Wish) -> anyhow::Result<()> {
     for (kind, why) in &tally.not_run {
         println!("not run: {}: {why}", kind.name());
     }
+    let wires = wire::possible();
+    match &wires {
+        Ok(()) => println!("lines are wires between network namespaces"),
+        Err(why) => println!("lines are proxies: {why}"),
+    }
+    tally.lines = if wires.is_ok() { "network namespaces" } else { "proxies" };
+    let allows = Allows { images: images.is_ok(), namespaces: wires.is_ok() };
     let chosen = |kind: Kind| wish.only.as_ref().is_none_or(|part| kind.name().contains(part.as_str()));
     let plan = catalogue::plan(wish.seed, wish.rounds, |kind| chosen(kind) && !tally.not_run.contains_key(&kind));
     ensure!(!plan.is_empty(), "there is no fault of that name that can be done here");
@@ -161,7 +182,7 @@ async fn campaign(wish: &Wish) -> anyhow::Result<()> {
     let mut round = 0;
     for (number, chapter) in plan.chunks(wish.chapter).enumerate() {
         let folder = scratch.path().join(format!("chapter-{number}"));
-        let mut world = World::begin(folder, images.is_ok(), base).await?;
+        let mut world = World::begin(folder, allows, base).await?;
         let told = async {
             for kind in chapter {
                 round += 1;
@@ -205,7 +226,7 @@ fn keep(world: &World, scratch: tempfile::TempDir) -> PathBuf {
     let copy = || -> anyhow::Result<()> {
         std::fs::create_dir_all(&evidence)?;
         for who in world.everybody() {
-            disk::run("cp", ["-a"], [world.disk(who).at(), &evidence])?;
+            disk::run("cp", ["-a"], &[world.disk(who).at(), &evidence])?;
         }
         Ok(())
     };

@@ -27,7 +27,7 @@ use crate::world::{ADAPTERS, PORTAL, Started, Who, World};
 const MOMENT: Duration = Duration::from_millis(120);
 
 /// How long a fault that shows by itself may take to do so; then the load has passed it by.
-const SHOWS_WITHIN: Duration = Duration::from_millis(1_500);
+const SHOWS_WITHIN: Duration = Duration::from_secs(5);
 
 /// The campaign, from round to round.
 pub(crate) struct Campaign {
@@ -97,8 +97,17 @@ impl Campaign {
         for who in world.everybody() {
             ensure!(!world.has_ended(who)?, "{who:?} has ended by itself");
         }
-        world.rest().await.with_context(|| format!("{fault:?}, {} ms in", millis(begun.elapsed())))?;
+        let rested = world.rest().await;
         let journal = self.journal(world).await?;
+        if let Err(error) = rested {
+            // What the books say explains it better than what is waited for.
+            let words = format!(
+                "{fault:?}, {} ms in; the books so far: {:#?}",
+                millis(begun.elapsed()),
+                judge(&world.agencies.books(), &journal)
+            );
+            return Err(error.context(words));
+        }
         let verdict = self.judge(world, journal).await?;
         (self.answered_now, self.tally.rounds) = (verdict.answered, round);
         self.tally.papers += world.agencies.read_papers().await? as u64;
@@ -241,11 +250,10 @@ impl Campaign {
         condition: Condition,
         draw: &mut Draw,
     ) -> anyhow::Result<()> {
-        lines.iter().for_each(|line| world.line(*line).set(condition));
+        lines.iter().try_for_each(|line| world.line(*line).set(condition))?;
         tokio::time::sleep(draw.within(2 * MOMENT)).await;
         self.kill_anybody(world, draw).await?;
-        lines.iter().for_each(|line| world.line(*line).set(Condition::Sound));
-        Ok(())
+        lines.iter().try_for_each(|line| world.line(*line).set(Condition::Sound))
     }
 
     async fn kill_anybody(&mut self, world: &mut World, draw: &mut Draw) -> anyhow::Result<()> {
@@ -406,7 +414,7 @@ fn copy_of(world: &World) -> anyhow::Result<PathBuf> {
     let copy = world.folder().join("copy");
     fs::create_dir_all(&copy)?;
     for part in ["journal", "keys"] {
-        run("cp", ["-a"], [world.data().join(part), copy.join(part)])?;
+        run("cp", ["-a"], &[world.data().join(part), copy.join(part)])?;
     }
     Ok(copy)
 }

@@ -33,6 +33,8 @@ pub(crate) struct Tally {
     pub(crate) kinds: BTreeMap<Kind, OfKind>,
     /// Kinds that this machine does not allow, and why.
     pub(crate) not_run: BTreeMap<Kind, String>,
+    /// How lines are cut.
+    pub(crate) lines: &'static str,
     pub(crate) base_events: u64,
     pub(crate) took: Duration,
 }
@@ -89,6 +91,7 @@ impl Tally {
             "adapter_starts": self.adapter_recoveries.len(),
             "slowest_adapter_recovery_ms": millis(slowest_adapter),
             "events_before_the_first_round": self.base_events,
+            "lines": self.lines,
             "faults": kinds.collect::<Value>(),
             "not_run": not_run.collect::<Value>(),
             "seed": self.seed,

@@ -16,9 +16,9 @@ use serde_json::Value;
 use tokio::process::{Child, ChildStdin, Command};
 
 use crate::agency::{Agencies, NOW, WEBHOOK_TIMEOUT};
-use crate::client::Caller;
+use crate::client::{Caller, TOKEN};
 use crate::disk::{Disk, run};
-use crate::line::{Condition, Line};
+use crate::wire::{self, Wire};
 
 const LGSP: &str = env!("CARGO_BIN_EXE_lgsp");
 const REGISTRY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/gateway/registry/hue");
@@ -61,9 +61,10 @@ pub(crate) struct World {
     folder: PathBuf,
     ca: CertificateAuthority,
     network: [u8; 2],
+    namespaces: bool,
     gateway: Node,
     adapters: Vec<Node>,
-    lines: Vec<Line>,
+    lines: Vec<Wire>,
     pub(crate) agencies: Agencies,
     caller: Caller,
 }
@@ -78,6 +79,15 @@ struct Node {
     running: Option<(Child, ChildStdin)>,
 }
 
+/// What the machine allows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Allows {
+    /// File systems of our own.
+    pub(crate) images: bool,
+    /// Networks of our own.
+    pub(crate) namespaces: bool,
+}
+
 /// How a start ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Started {
@@ -89,20 +99,26 @@ pub(crate) enum Started {
 
 impl World {
     /// Makes folders, disks and certificates, and starts everything. `base` is the data of a demo that went before.
-    pub(crate) async fn begin(folder: PathBuf, images: bool, base: Option<&Path>) -> anyhow::Result<Self> {
+    pub(crate) async fn begin(folder: PathBuf, allows: Allows, base: Option<&Path>) -> anyhow::Result<Self> {
+        let Allows { images, namespaces } = allows;
         fs::create_dir_all(folder.join("pki"))?;
         let domain: TrustDomain = NAME.parse()?;
         let ca = CertificateAuthority::create(&folder.join("ca"), &domain, SystemTime::now())?;
         let id = std::process::id();
         let network = [64 + (id >> 8 & 63) as u8, (id & 255) as u8];
         let at = |last, port| SocketAddr::from((Ipv4Addr::new(127, network[0], network[1], last), port));
-        let rest = |number: usize| at(10 + number as u8, 8480);
+        let rest = |number: usize| match namespaces {
+            true => SocketAddr::from((wire::adapter_end(number as u8), 8480)),
+            false => at(10 + number as u8, 8480),
+        };
 
         let systems = SYSTEMS.iter().enumerate();
         let systems = systems.map(|(number, (name, parties))| {
             ((*name).to_owned(), rest(number), parties.iter().map(|party| (*party).to_owned()).collect())
         });
-        let agencies = Agencies::open(systems.collect()).await?;
+        // In namespaces every wire has an address of its own, and nobody else is there.
+        let listen = if namespaces { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST };
+        let agencies = Agencies::open(listen, systems.collect()).await?;
         let node = |role, config: &'static str, ready_at, mib| {
             let disk = Disk::make(&folder, config.trim_end_matches(".toml"), mib, images)?;
             anyhow::Ok(Node { config, role, ready_at, disk, running: None })
@@ -119,10 +135,10 @@ impl World {
             };
             debug_assert!(config.starts_with(name));
             adapters.push(node("adapter", config, (rest(number), "/healthz"), 192)?);
-            lines.push(Line::to(at(1, 7443), Condition::Sound).await);
+            lines.push(Wire::lay(number as u8, at(1, 7443), namespaces).await?);
         }
         let caller = Caller::new();
-        let mut world = Self { folder, ca, network, gateway, adapters, lines, agencies, caller };
+        let mut world = Self { folder, ca, network, namespaces, gateway, adapters, lines, agencies, caller };
         world.configure(base)?;
         for who in world.everybody() {
             world.start(who).await?;
@@ -136,18 +152,24 @@ impl World {
 
     fn configure(&self, base: Option<&Path>) -> anyhow::Result<()> {
         let address = self.at(1, 7443);
-        let names = [server_name(&address.ip().to_string())?, server_name("127.0.0.1")?];
+        let ends = (0..ADAPTERS).map(|number| wire::gateway_end(number as u8).to_string());
+        let names: Vec<_> = std::iter::once(address.ip().to_string())
+            .chain(ends)
+            .map(|name| server_name(&name))
+            .collect::<Result<_, _>>()?;
         self.ca.issue_server(&names, DAYS, SystemTime::now())?.write_to(&self.folder.join("pki"), "gateway")?;
         if let Some(base) = base {
             for part in ["data", "documents", "node.key"] {
-                run("cp", ["-a"], [base.join(part), self.gateway.disk.at().join(part)])?;
+                run("cp", ["-a"], &[base.join(part), self.gateway.disk.at().join(part)])?;
             }
         }
         let local = self.gateway.ready_at.0;
+        let listen = if self.namespaces { SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())) } else { address };
+        fs::write(self.folder.join("token"), TOKEN)?;
         fs::write(
             self.folder.join("gateway.toml"),
             format!(
-                "name = \"{NAME}\"\n[listen]\nbus = \"{address}\"\nlocal = \"{local}\"\n\
+                "name = \"{NAME}\"\n[listen]\nbus = \"{listen}\"\nlocal = \"{local}\"\n\
                  [tls]\ncertificate = \"pki/gateway.pem\"\nkey = \"pki/gateway.key\"\nclient_bundle = \"ca/ca.pem\"\n\
                  [store]\ndir = \"gateway/data\"\nnode_key = \"gateway/node.key\"\n\
                  [documents]\ndir = \"gateway/documents\"\n\
@@ -155,9 +177,11 @@ impl World {
                  [limits]\nlease_s = 5\ndecline_pause_s = 1\n[registry]\nfirst = {REGISTRY:?}\n"
             ),
         )?;
-        for ((system, parties), (node, line)) in SYSTEMS.iter().zip(self.adapters.iter().zip(&self.lines)) {
+        let adapters = self.adapters.iter().zip(&self.lines);
+        for (number, ((system, parties), (node, line))) in SYSTEMS.iter().zip(adapters).enumerate() {
             self.certificate(system)?;
-            let (rest, near, hook) = (node.ready_at.0, line.near, self.agencies.hook(system));
+            let seen_at = if self.namespaces { wire::agency_end(number as u8) } else { Ipv4Addr::LOCALHOST };
+            let (rest, near, hook) = (node.ready_at.0, line.near(), self.agencies.hook(system, seen_at));
             let timeout = WEBHOOK_TIMEOUT.as_millis();
             // Impatient, so that what comes back is noticed soon.
             let text = format!(
@@ -165,7 +189,7 @@ impl World {
                  [tls]\ncertificate = \"pki/{system}.pem\"\nkey = \"pki/{system}.key\"\nbundle = \"ca/ca.pem\"\n\
                  [timings]\nconnect_timeout_ms = 1000\ncall_timeout_ms = 3000\n\
                  keep_alive_interval_ms = 1000\nkeep_alive_timeout_ms = 1000\n\
-                 [spool]\nfolder = \"{system}/spool\"\n[rest]\nlisten = \"{rest}\"\n\
+                 [spool]\nfolder = \"{system}/spool\"\n[rest]\nlisten = \"{rest}\"\ntoken_file = \"token\"\n\
                  [webhook]\nurl = \"{hook}\"\ntimeout_ms = {timeout}\n\
                  [exchange]\nbackoff_first_ms = 20\nbackoff_limit_ms = 200\n"
             );
@@ -219,7 +243,7 @@ impl World {
         &self.node(who).disk
     }
 
-    pub(crate) fn line(&self, adapter: usize) -> &Line {
+    pub(crate) fn line(&self, adapter: usize) -> &Wire {
         &self.lines[adapter]
     }
 
@@ -251,10 +275,14 @@ impl World {
             self.agencies.new_life(SYSTEMS[number].0);
         }
         let (folder, caller) = (self.folder.clone(), self.caller.clone());
+        let prefix = match who {
+            Who::Gateway => Vec::new(),
+            Who::Adapter(number) => self.lines[number].prefix(),
+        };
         let node = self.node_mut(who);
         ensure!(node.running.is_none(), "{who:?} runs already");
         let log = folder.join(node.config).with_extension("log");
-        let mut command = clean_command(&folder);
+        let mut command = clean_command(&folder, &prefix);
         command.args([node.role, "--config", node.config, "--until-stdin-closes"]);
         command.env("LGSP_LOG", "warn");
         if let Some(fault) = fault {
@@ -291,7 +319,7 @@ impl World {
     pub(crate) async fn stop(&mut self, who: Who) -> anyhow::Result<ExitStatus> {
         let (mut child, _stdin) = self.node_mut(who).running.take().context("it does not run")?;
         let id = child.id().context("it has ended")?.to_string();
-        run("kill", ["-TERM", &id], [""; 0])?;
+        run("kill", ["-TERM"], &[id])?;
         Ok(tokio::time::timeout(PATIENCE, child.wait()).await.context("no orderly end in time")??)
     }
 
@@ -307,7 +335,7 @@ impl World {
     pub(crate) async fn freeze(&self, who: Who) -> anyhow::Result<()> {
         let (child, _) = self.node(who).running.as_ref().context("it does not run")?;
         let id = child.id().context("it has ended")?;
-        run("kill", ["-STOP", &id.to_string()], [""; 0])?;
+        run("kill", ["-STOP"], &[id.to_string()])?;
         let begun = Instant::now();
         loop {
             let mut moving = false;
@@ -369,7 +397,7 @@ impl World {
 
     /// `lgsp fsck` of a data folder that nobody has open: its exit code and its report.
     pub(crate) async fn fsck(&self, data: &Path) -> anyhow::Result<(Option<i32>, Value)> {
-        let mut command = clean_command(&self.folder);
+        let mut command = clean_command(&self.folder, &[]);
         command.arg("fsck").arg(data).arg("--node-key").arg(self.node_key()).arg("--json");
         let ended = command.output().await?;
         let report = serde_json::from_slice(&ended.stdout)
@@ -379,16 +407,23 @@ impl World {
 
     /// Runs the demo's whole day into `folder`: the data that restarts are measured on.
     pub(crate) async fn play_demo(folder: &Path) -> anyhow::Result<()> {
-        let mut command = clean_command(Path::new("."));
+        let mut command = clean_command(Path::new("."), &[]);
         let ended = command.args(["demo", "--dir"]).arg(folder).output().await?;
         ensure!(ended.status.success(), "the demo: {}", String::from_utf8_lossy(&ended.stderr));
         Ok(())
     }
 }
 
-/// The binary in this folder, with nothing of our environment that could change what it does.
-fn clean_command(folder: &Path) -> Command {
-    let mut command = Command::new(LGSP);
+/// The binary in this folder, with nothing of our environment that could change what it does; `prefix` runs it elsewhere.
+fn clean_command(folder: &Path, prefix: &[String]) -> Command {
+    let mut command = match prefix {
+        [] => Command::new(LGSP),
+        [program, words @ ..] => {
+            let mut command = Command::new(program);
+            command.args(words).arg(LGSP);
+            command
+        }
+    };
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LGSP_")) {
         command.env_remove(name);
     }
