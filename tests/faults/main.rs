@@ -61,7 +61,7 @@ impl Wish {
             rounds: KINDS.len(),
             seed: 20_250_714,
             chapter: 60,
-            dossiers: 6,
+            dossiers: 4,
             fsck_every: 4,
             demo: false,
             bar: None,
@@ -156,10 +156,9 @@ async fn campaign(wish: &Wish) -> anyhow::Result<()> {
     let mut tally = Tally { seed: wish.seed, commit: commit(), ..Tally::default() };
     if let Err(why) = &images {
         let missing = KINDS.iter().map(|(kind, ..)| *kind).filter(|kind| kind.needs_images());
-        tally.not_run = missing.map(|kind| (kind, format!("no loop mounts here ({why})"))).collect();
-    }
-    for (kind, why) in &tally.not_run {
-        println!("not run: {}: {why}", kind.name());
+        tally.not_run = missing.map(|kind| (kind, "no loop mounts here".to_owned())).collect();
+        let names: Vec<_> = tally.not_run.keys().map(|kind| kind.name()).collect();
+        println!("not run, since there are no loop mounts here ({why}): {}", names.join(", "));
     }
     let wires = wire::possible();
     match &wires {

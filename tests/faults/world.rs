@@ -152,11 +152,11 @@ impl World {
 
     fn configure(&self, base: Option<&Path>) -> anyhow::Result<()> {
         let address = self.at(1, 7443);
-        let ends = (0..ADAPTERS).map(|number| wire::gateway_end(number as u8).to_string());
-        let names: Vec<_> = std::iter::once(address.ip().to_string())
-            .chain(ends)
-            .map(|name| server_name(&name))
-            .collect::<Result<_, _>>()?;
+        // By a proxy they come to the loopback address, by wires each to its own end.
+        let mut names = vec![server_name(&address.ip().to_string())?, server_name("127.0.0.1")?];
+        for number in 0..ADAPTERS {
+            names.push(server_name(&wire::gateway_end(number as u8).to_string())?);
+        }
         self.ca.issue_server(&names, DAYS, SystemTime::now())?.write_to(&self.folder.join("pki"), "gateway")?;
         if let Some(base) = base {
             for part in ["data", "documents", "node.key"] {
