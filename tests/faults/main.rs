@@ -94,6 +94,11 @@ impl Wish {
         }
         Ok(Some(wish))
     }
+
+    fn write_report(&self, tally: &Tally) -> anyhow::Result<()> {
+        let Some(report) = &self.report else { return Ok(()) };
+        std::fs::write(report, format!("{:#}\n", tally.report())).with_context(|| report.display().to_string())
+    }
 }
 
 fn main() -> ExitCode {
@@ -195,6 +200,9 @@ async fn campaign(wish: &Wish) -> anyhow::Result<()> {
         };
         if let Err(error) = told.await {
             let evidence = keep(&world, scratch);
+            let mut tally = campaign.into_tally();
+            tally.took = begun.elapsed();
+            wish.write_report(&tally)?;
             return Err(error.context(format!("what was there is kept in {}", evidence.display())));
         }
         let folder = world.folder().to_owned();
@@ -204,12 +212,10 @@ async fn campaign(wish: &Wish) -> anyhow::Result<()> {
     let mut tally = campaign.into_tally();
     tally.took = begun.elapsed();
     println!("\n{}", tally.table());
+    wish.write_report(&tally)?;
     // A fault that is drawn again and again and never shows would be a promise that nobody tried.
     for (kind, of_kind) in &tally.kinds {
         ensure!(of_kind.struck > 0 || of_kind.rounds < 5, "{}: never struck in {} rounds", kind.name(), of_kind.rounds);
-    }
-    if let Some(report) = &wish.report {
-        std::fs::write(report, format!("{:#}\n", tally.report())).with_context(|| report.display().to_string())?;
     }
     if let Some(bar) = wish.bar {
         let slowest = tally.slowest_recovery();

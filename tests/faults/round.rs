@@ -101,11 +101,9 @@ impl Campaign {
         let journal = self.journal(world).await?;
         if let Err(error) = rested {
             // What the books say explains it better than what is waited for.
-            let words = format!(
-                "{fault:?}, {} ms in; the books so far: {:#?}",
-                millis(begun.elapsed()),
-                judge(&world.agencies.books(), &journal)
-            );
+            let verdict = judge(&world.agencies.books(), &journal);
+            self.tally.add(&verdict);
+            let words = format!("{fault:?}, {} ms in; the books so far: {verdict:#?}", millis(begun.elapsed()));
             return Err(error.context(words));
         }
         let verdict = self.judge(world, journal).await?;
@@ -136,10 +134,13 @@ impl Campaign {
         Ok(())
     }
 
-    async fn judge(&self, world: &World, journal: Vec<Recorded>) -> anyhow::Result<Verdict> {
+    async fn judge(&mut self, world: &World, journal: Vec<Recorded>) -> anyhow::Result<Verdict> {
         let books = world.agencies.books();
         let verdict = tokio::task::spawn_blocking(move || judge(&books, &journal)).await?;
-        ensure!(verdict.holds(), "{verdict:#?}");
+        if !verdict.holds() {
+            self.tally.add(&verdict);
+            bail!("{verdict:#?}");
+        }
         Ok(verdict)
     }
 
