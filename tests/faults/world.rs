@@ -123,7 +123,7 @@ impl World {
             let disk = Disk::make(&folder, config.trim_end_matches(".toml"), mib, images)?;
             anyhow::Ok(Node { config, role, ready_at, disk, running: None })
         };
-        let gateway = node("gateway", "gateway.toml", (at(1, 7480), "/readyz"), 512)?;
+        let gateway = node("gateway", "gateway.toml", (at(1, 7480), "/readyz"), 1024)?;
         let mut adapters = Vec::new();
         let mut lines = Vec::new();
         for (number, (name, _)) in SYSTEMS.iter().enumerate() {
