@@ -191,6 +191,10 @@ impl Campaign {
             }
             Fault::DiskFull { who } => {
                 world.disk(*who).fill()?;
+                // The load may be over by now, and only what is to be written finds a disk full.
+                for _ in 0..8 {
+                    world.agencies.hand_in(draw, false);
+                }
                 self.struck = fails(world, *who).await?;
                 world.disk(*who).make_room()?;
                 self.kill_what_is_left(world, *who).await?;
