@@ -30,6 +30,9 @@ enum NotYet {
     /// A document of the call cannot be read on this machine.
     #[error("a document cannot be read from the spool")]
     Document(#[source] std::io::Error),
+    /// The gateway was restarted, or somebody else brings the same document: it holds another part of it than it had said.
+    #[error("the gateway wants a document from another place than it had said")]
+    DocumentMoved,
 }
 
 impl Work for Forward {
@@ -137,6 +140,10 @@ impl Forward {
         let content = documents.read(&document.acting_party, &document.sha256, offset).map_err(NotYet::Document)?;
         match self.link.upload(&document, offset, content, trace).await {
             Ok(()) => Ok(()),
+            // Nobody's mistake, and no answer to the call: the next attempt asks anew where to go on.
+            Err(UploadError::Call(CallError::Refused(refused))) if holds_another_part(&refused) => {
+                Err(NotYet::DocumentMoved)
+            }
             Err(UploadError::Call(error)) => Err(error.into()),
             Err(UploadError::Read(error)) => Err(NotYet::Document(error)),
         }
@@ -164,6 +171,10 @@ impl Forward {
 fn lacks_documents(refused: &Refused) -> bool {
     let reason = refused.refusal().map(Refusal::reason);
     matches!(reason, Some(Reason::DocumentUnknown | Reason::DocumentOfAnotherDossier))
+}
+
+fn holds_another_part(refused: &Refused) -> bool {
+    refused.refusal().map(Refusal::reason) == Some(Reason::DocumentOffsetWrong)
 }
 
 /// A refusal as it is kept: the `google.rpc.Status` that came.

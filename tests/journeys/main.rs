@@ -13,6 +13,7 @@ mod support;
 
 mod agency;
 mod http;
+#[path = "../support/line.rs"]
 mod line;
 mod place;
 

@@ -210,6 +210,20 @@ async fn an_upload_that_breaks_off_goes_on_where_it_broke_off() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_forgot_its_part_of_an_upload_is_brought_the_whole_and_the_call_is_not_refused() {
+    let world = World::new().await;
+    let adapter = world.adapter().await;
+    let content: Vec<u8> = (0..300_000).map(|at| (at % 247) as u8).collect();
+    upload(&adapter, &content).await;
+    world.gateway.keep_document(PARTY, &sha256(&content), &content[..100_000]);
+    world.gateway.forget_parts_at_the_next_upload();
+    adapter.post("/v1/dossiers", "k1", &with_document(&content)).await;
+    assert_eq!(adapter.outcome("k1").await["state"], "admitted");
+    assert_eq!(world.gateway.document(PARTY, &sha256(&content)).unwrap(), content);
+    assert_eq!(world.gateway.uploads(), [100_000, 0]);
+}
+
+#[tokio::test]
 async fn a_document_that_nobody_brought_is_named_in_the_refusal() {
     let world = World::new().await;
     let adapter = world.adapter().await;

@@ -9,6 +9,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::fault;
+
 /// A flat folder of files.
 ///
 /// Nothing is durable until it is synced, and contents and names are synced apart: [`AppendFile::sync_data`] makes the
@@ -103,8 +105,11 @@ pub(crate) fn publish<'a>(
     for part in parts {
         file.append(part)?;
     }
+    fault::reached(fault::PUBLISH_SYNC)?;
     file.sync_data()?;
+    fault::reached(fault::PUBLISH_NAME)?;
     files.rename(&temporary, name)?;
+    fault::reached(fault::PUBLISH_FOLDER)?;
     files.sync_dir()?;
     Ok(file)
 }

@@ -18,9 +18,11 @@
 //! | [`verify()`] | reading everything, for `fsck` |
 //! | [`copy`] | what can be copied of a journal that another process writes |
 //! | [`seal`] | data keys, their destruction, sealed streams |
+//! | [`fault`] | points at which a process under test dies (feature `faults`) |
 //! | `testing` | a disk that records, fails and loses power (feature `test-util`) |
 
 pub mod copy;
+pub mod fault;
 pub mod files;
 mod frame;
 pub mod group;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::fault;
 use crate::files::{AppendFile, publish};
 use crate::frame::{
     FRAME_HEADER, FrameHeader, MAX_BATCH_BYTES, MAX_BATCH_RECORDS, MAX_RECORD_BYTES, RECORD_OVERHEAD, SEGMENT_HEADER,
@@ -186,8 +187,11 @@ impl Writer {
             body_crc: crc32c::crc32c(body),
         };
         self.frame[..FRAME_HEADER].copy_from_slice(&header.encode(self.header.journal));
+        fault::reached(fault::JOURNAL_APPEND)?;
         self.file.append(&self.frame)?;
+        fault::reached(fault::JOURNAL_SYNC)?;
         self.file.sync_data()?;
+        fault::reached(fault::JOURNAL_ANSWER)?;
         self.sequence += 1;
         self.offset += self.frame.len() as u64;
         self.marked = durable;

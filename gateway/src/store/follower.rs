@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
-use lgsp_journal::Position;
+use lgsp_journal::{Position, fault};
 use tracing::{error, warn};
 
 use super::index_folder::{IndexError, IndexFolder, Sled};
@@ -421,7 +421,9 @@ impl Writer {
         if applied == self.durable {
             return Ok(());
         }
+        fault::reached(fault::CHECKPOINT_FLUSH)?;
         self.index.make_durable(&self.folder)?;
+        fault::reached(fault::CHECKPOINT_NOTE)?;
         if let Err(failure) = self.folder.note_checkpoint(applied) {
             // The note only makes a later loss visible sooner; the mark inside sled is still there.
             warn!(%failure, "a checkpoint could not be noted");

@@ -70,6 +70,8 @@ struct Books {
     uploads: Vec<u64>,
     /// An upload is cut when it has brought so much.
     cut_upload_at: Option<(usize, Line)>,
+    /// What it has of a document is gone when the next upload begins.
+    forgets_parts: bool,
     /// What is to be delivered; each index is delivered once a stream, or as often as it stands here.
     deliveries: Vec<v1::Delivery>,
     acknowledged: Vec<(v1::AcknowledgeStage, v1::DeliveryRef)>,
@@ -226,6 +228,10 @@ impl Gateway {
 
     pub fn cut_upload_at(&self, bytes: usize, line: &Line) {
         self.books().cut_upload_at = Some((bytes, line.clone()));
+    }
+
+    pub fn forget_parts_at_the_next_upload(&self) {
+        self.books().forgets_parts = true;
     }
 
     /// Delivers an event of a dossier to the party, on whatever stream there is.
@@ -551,6 +557,10 @@ impl Documents for Service {
         {
             let mut books = self.0.books();
             books.uploads.push(start.offset);
+            if std::mem::take(&mut books.forgets_parts) {
+                books.documents.remove(&id);
+                return Err(Refusal::new(Reason::DocumentOffsetWrong).detail("offset", 0).to_status());
+            }
             let content = books.documents.entry(id.clone()).or_default();
             assert_eq!(content.len() as u64, start.offset);
         }

@@ -1,0 +1,125 @@
+//! Named points at which a process under test dies or its disk fails (feature `faults`).
+//!
+//! Without the feature, which no default build has, [`reached`] is nothing at all. With it, `LGSP_FAULT_AT` in the
+//! environment names one point, the how-manieth time and what happens there: `journal.sync:3`, `journal.append:1:full`.
+//! Whoever starts the process decides; nothing inside it does. The fault campaign (`tests/faults`) is who it is for.
+
+use std::io;
+
+/// Before a frame is handed to the disk.
+pub const JOURNAL_APPEND: &str = "journal.append";
+/// After a frame was written and before it is synced.
+pub const JOURNAL_SYNC: &str = "journal.sync";
+/// After the sync and before anybody is answered.
+pub const JOURNAL_ANSWER: &str = "journal.answer";
+/// Before a new file's bytes are synced: segments at a start and at a roll-over, blocks of keys.
+pub const PUBLISH_SYNC: &str = "publish.sync";
+/// After them, before the file gets its name.
+pub const PUBLISH_NAME: &str = "publish.name";
+/// After the name was given, before it is durable.
+pub const PUBLISH_FOLDER: &str = "publish.folder";
+/// Before the index is made durable.
+pub const CHECKPOINT_FLUSH: &str = "checkpoint.flush";
+/// After the index is durable, before that is noted.
+pub const CHECKPOINT_NOTE: &str = "checkpoint.note";
+
+/// The process has come to `point`. The one that was asked for does not return, or returns an error.
+///
+/// # Errors
+/// The one that was asked for: of a disk that fails (`EIO`) or is full (`ENOSPC`).
+#[cfg(not(feature = "faults"))]
+#[inline(always)]
+pub fn reached(_point: &str) -> io::Result<()> {
+    Ok(())
+}
+
+/// The process has come to `point`. The one that was asked for does not return, or returns an error.
+///
+/// # Errors
+/// The one that was asked for: of a disk that fails (`EIO`) or is full (`ENOSPC`).
+#[cfg(feature = "faults")]
+pub fn reached(point: &str) -> io::Result<()> {
+    armed::of_the_environment().map_or(Ok(()), |armed| armed.reached(point))
+}
+
+#[cfg(feature = "faults")]
+mod armed {
+    use std::io;
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    /// What was asked for.
+    pub(super) struct Armed {
+        point: String,
+        /// Passes left until it happens.
+        left: AtomicU64,
+        kind: Kind,
+    }
+
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+    enum Kind {
+        /// The process ends there and then, as if killed.
+        Die,
+        /// The disk fails.
+        Fail,
+        /// The disk is full.
+        Full,
+    }
+
+    /// What the environment asks for; read once, since a process dies once.
+    pub(super) fn of_the_environment() -> Option<&'static Armed> {
+        static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
+        ARMED
+            .get_or_init(|| {
+                let wish = std::env::var("LGSP_FAULT_AT").ok()?;
+                Some(Armed::read(&wish).unwrap_or_else(|| panic!("LGSP_FAULT_AT={wish} is not point:number[:kind]")))
+            })
+            .as_ref()
+    }
+
+    impl Armed {
+        fn read(wish: &str) -> Option<Self> {
+            let mut words = wish.split(':');
+            let (point, number) = (words.next()?, words.next()?.parse().ok().filter(|number| *number > 0)?);
+            let kind = match words.next() {
+                None | Some("die") => Kind::Die,
+                Some("fail") => Kind::Fail,
+                Some("full") => Kind::Full,
+                Some(_) => return None,
+            };
+            words.next().is_none().then(|| Self { point: point.to_owned(), left: AtomicU64::new(number), kind })
+        }
+
+        pub(super) fn reached(&self, point: &str) -> io::Result<()> {
+            if point != self.point || self.left.fetch_sub(1, Ordering::Relaxed) != 1 {
+                return Ok(());
+            }
+            match self.kind {
+                Kind::Die => std::process::abort(),
+                Kind::Fail => Err(io::Error::from_raw_os_error(5)),
+                Kind::Full => Err(io::Error::from_raw_os_error(28)),
+            }
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn a_fault_happens_once_at_its_point_and_at_its_turn() {
+            let armed = Armed::read("journal.sync:2:full").unwrap();
+            armed.reached("journal.append").unwrap();
+            armed.reached("journal.sync").unwrap();
+            assert_eq!(armed.reached("journal.sync").unwrap_err().kind(), io::ErrorKind::StorageFull);
+            armed.reached("journal.sync").unwrap();
+        }
+
+        #[test]
+        fn a_wish_that_is_not_understood_is_none() {
+            for wish in ["journal.sync", "journal.sync:0", "journal.sync:x", "journal.sync:1:bang", "a:1:die:more"] {
+                assert!(Armed::read(wish).is_none(), "{wish}");
+            }
+        }
+    }
+}

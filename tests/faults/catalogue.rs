@@ -1,0 +1,182 @@
+//! The faults there are, how often each is drawn, and what a machine must allow for it.
+
+use lgsp_journal::fault;
+
+use crate::draw::Draw;
+use crate::world::{ADAPTERS, Who};
+
+/// One fault, with everything that is drawn about it beforehand.
+#[derive(Clone, Debug)]
+pub(crate) enum Fault {
+    /// SIGKILL at any moment.
+    Kill(Vec<Who>),
+    /// Ends at a point of its own, under load.
+    DieAt { who: Who, point: &'static str, pass: u64 },
+    /// Ends at a point of its own while it starts after a kill.
+    DieInRecovery { who: Who, point: &'static str, pass: u64 },
+    /// Ends at a point of its own while it stops in order.
+    DieAtCheckpoint { point: &'static str },
+    /// A write or sync fails, or finds the disk full, once.
+    DiskFails { who: Who, point: &'static str, pass: u64, kind: &'static str },
+    /// The disk is filled up under load, and freed again.
+    DiskFull { who: Who },
+    /// The power fails.
+    PowerCut { who: Who },
+    /// Lines are cut, and healed.
+    Cut { lines: Vec<usize> },
+    /// A line on which one side does not hear the other, and healed.
+    Deaf { line: usize },
+    /// The index is damaged while the gateway is down.
+    Index { how: Damage },
+    /// One byte of a copy of the journal is another one, or its end is missing.
+    Journal { torn: bool },
+    /// The software behind an adapter misbehaves.
+    Agency { adapter: usize, manner: crate::agency::Manner },
+    /// A second connection of a party that is slow, and acknowledges twice and what it never had.
+    SecondConnection,
+}
+
+/// What is done to sled's files.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Damage {
+    Removed,
+    CutShort,
+    Flipped,
+    NoteRemoved,
+}
+
+/// The kinds of fault, as the report counts them.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Kind {
+    KillGateway,
+    KillAdapter,
+    KillEverybody,
+    GatewayDiesAtPoint,
+    GatewayDiesInRecovery,
+    GatewayDiesAtCheckpoint,
+    AdapterDiesAtPoint,
+    AdapterDiesInRecovery,
+    GatewayDiskFails,
+    AdapterDiskFails,
+    GatewayDiskFull,
+    AdapterDiskFull,
+    GatewayPowerCut,
+    AdapterPowerCut,
+    LineCut,
+    AllLinesCut,
+    LineDeaf,
+    IndexDamaged,
+    JournalDamaged,
+    AgencyWrong,
+    AgencySlow,
+    AgencyTwice,
+    SecondConnection,
+}
+
+use Kind::*;
+
+/// Every kind, how often it is drawn against the others, and its name.
+pub(crate) const KINDS: [(Kind, usize, &str); 23] = [
+    (KillGateway, 18, "gateway killed at any moment"),
+    (KillAdapter, 14, "adapter killed at any moment"),
+    (KillEverybody, 4, "gateway and adapters killed together"),
+    (GatewayDiesAtPoint, 9, "gateway dies before write, before sync, before answer"),
+    (GatewayDiesInRecovery, 3, "gateway dies while it recovers"),
+    (GatewayDiesAtCheckpoint, 2, "gateway dies at a checkpoint of the index"),
+    (AdapterDiesAtPoint, 8, "adapter dies before write, before sync, before answer"),
+    (AdapterDiesInRecovery, 3, "adapter dies while it recovers"),
+    (GatewayDiskFails, 4, "gateway: write or sync fails"),
+    (AdapterDiskFails, 4, "adapter: write or sync fails"),
+    (GatewayDiskFull, 2, "gateway: disk full"),
+    (AdapterDiskFull, 2, "adapter: disk full"),
+    (GatewayPowerCut, 10, "gateway: power cut"),
+    (AdapterPowerCut, 7, "adapter: power cut"),
+    (LineCut, 4, "one line cut and healed"),
+    (AllLinesCut, 2, "all lines cut and healed"),
+    (LineDeaf, 3, "a line deaf in one direction"),
+    (IndexDamaged, 5, "index damaged or removed"),
+    (JournalDamaged, 3, "journal damaged (on a copy)"),
+    (AgencyWrong, 2, "agency down, or answers wrongly"),
+    (AgencySlow, 2, "agency slow, or too late"),
+    (AgencyTwice, 2, "agency takes it and denies it: told twice"),
+    (SecondConnection, 2, "second connection: slow, acknowledges twice and falsely"),
+];
+
+impl Kind {
+    pub(crate) fn name(self) -> &'static str {
+        KINDS.iter().find(|(kind, ..)| *kind == self).map_or("", |(.., name)| name)
+    }
+
+    /// Whether it takes a disk that can be filled and pulled.
+    pub(crate) fn needs_images(self) -> bool {
+        matches!(self, GatewayPowerCut | AdapterPowerCut | GatewayDiskFull | AdapterDiskFull)
+    }
+
+    /// Draws a fault of this kind.
+    pub(crate) fn draw(self, draw: &mut Draw) -> Fault {
+        const POINTS: [&str; 3] = [fault::JOURNAL_APPEND, fault::JOURNAL_SYNC, fault::JOURNAL_ANSWER];
+        const PUBLISHING: [&str; 3] = [fault::PUBLISH_SYNC, fault::PUBLISH_NAME, fault::PUBLISH_FOLDER];
+        let adapter = draw.below(ADAPTERS);
+        let (gateway, some) = (Who::Gateway, Who::Adapter(adapter));
+        let pass = 1 + draw.below(12) as u64;
+        let point = draw.pick(&POINTS);
+        match self {
+            KillGateway => Fault::Kill(vec![gateway]),
+            KillAdapter => Fault::Kill(vec![some]),
+            KillEverybody => {
+                let mut all: Vec<_> = std::iter::once(gateway).chain((0..ADAPTERS).map(Who::Adapter)).collect();
+                draw.shuffle(&mut all);
+                Fault::Kill(all)
+            }
+            GatewayDiesAtPoint => Fault::DieAt { who: gateway, point, pass },
+            AdapterDiesAtPoint => Fault::DieAt { who: some, point, pass },
+            GatewayDiesInRecovery => Fault::DieInRecovery { who: gateway, point: draw.pick(&PUBLISHING), pass: 1 },
+            AdapterDiesInRecovery => Fault::DieInRecovery { who: some, point: draw.pick(&PUBLISHING), pass: 1 },
+            GatewayDiesAtCheckpoint => {
+                Fault::DieAtCheckpoint { point: draw.pick(&[fault::CHECKPOINT_FLUSH, fault::CHECKPOINT_NOTE]) }
+            }
+            GatewayDiskFails | AdapterDiskFails => {
+                let who = if self == GatewayDiskFails { gateway } else { some };
+                Fault::DiskFails { who, point: draw.pick(&POINTS[..2]), pass, kind: draw.pick(&["fail", "full"]) }
+            }
+            GatewayDiskFull => Fault::DiskFull { who: gateway },
+            AdapterDiskFull => Fault::DiskFull { who: some },
+            GatewayPowerCut => Fault::PowerCut { who: gateway },
+            AdapterPowerCut => Fault::PowerCut { who: some },
+            LineCut => Fault::Cut { lines: vec![adapter] },
+            AllLinesCut => Fault::Cut { lines: (0..ADAPTERS).collect() },
+            LineDeaf => Fault::Deaf { line: adapter },
+            IndexDamaged => {
+                let how = [Damage::Removed, Damage::CutShort, Damage::Flipped, Damage::NoteRemoved];
+                Fault::Index { how: draw.pick(&how) }
+            }
+            JournalDamaged => Fault::Journal { torn: draw.once_in(3) },
+            AgencyWrong => {
+                let manner = draw.pick(&[crate::agency::Manner::Down, crate::agency::Manner::Wrong]);
+                Fault::Agency { adapter, manner }
+            }
+            AgencySlow => {
+                let late = draw.once_in(4);
+                let manner = if late { crate::agency::Manner::Late } else { crate::agency::Manner::Slow };
+                Fault::Agency { adapter, manner }
+            }
+            AgencyTwice => Fault::Agency { adapter, manner: crate::agency::Manner::Forgetful },
+            SecondConnection => Fault::SecondConnection,
+        }
+    }
+}
+
+/// The kinds of so many rounds, among those that are possible here: first each of them once, then by weight. `at_least`
+/// power cuts are among them where they are possible.
+pub(crate) fn plan(seed: u64, rounds: usize, possible: impl Fn(Kind) -> bool) -> Vec<Kind> {
+    let mut draw = Draw::new(seed, u64::MAX);
+    let mut plan: Vec<Kind> = KINDS.iter().map(|(kind, ..)| *kind).filter(|kind| possible(*kind)).collect();
+    draw.shuffle(&mut plan);
+    let weighted = KINDS.iter().filter(|(kind, ..)| possible(*kind));
+    let bag: Vec<Kind> = weighted.flat_map(|(kind, weight, _)| std::iter::repeat_n(*kind, *weight)).collect();
+    while plan.len() < rounds {
+        plan.push(draw.pick(&bag));
+    }
+    plan.truncate(rounds);
+    plan
+}

@@ -1,0 +1,472 @@
+//! One round: load, a fault in it, healing, rest, judgement. Every round kills somebody, whatever else its fault is.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use lgsp_gateway::store::Fact;
+use lgsp_gateway::store::read_only::ReadOnly;
+use lgsp_journal::{Position, Reader, RealFiles};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::Wish;
+use crate::agency::{Agencies, Manner};
+use crate::catalogue::{Damage, Fault, Kind};
+use crate::disk::run;
+use crate::draw::Draw;
+use crate::history::{Recorded, Verdict, judge};
+use crate::line::Condition;
+use crate::second::take_part;
+use crate::tally::{Tally, millis};
+use crate::world::{ADAPTERS, PORTAL, Started, Who, World};
+
+/// Within this time the fault strikes, while the load runs.
+const MOMENT: Duration = Duration::from_millis(120);
+
+/// How long a fault that shows by itself may take to do so; then the load has passed it by.
+const SHOWS_WITHIN: Duration = Duration::from_secs(5);
+
+/// The campaign, from round to round.
+pub(crate) struct Campaign {
+    seed: u64,
+    dossiers: usize,
+    fsck_every: u32,
+    tally: Tally,
+    /// The last record that was there before a world's first round.
+    base: Position,
+    answered_before: u64,
+    answered_now: u64,
+    gateway_kills: u32,
+    /// The slowest start of the gateway in this round.
+    slowest: Duration,
+    /// Whether this round's fault has shown.
+    struck: bool,
+}
+
+impl Campaign {
+    pub(crate) fn new(wish: &Wish, mut tally: Tally, base: Option<&Path>) -> anyhow::Result<Self> {
+        let mut last = Position::ORIGIN;
+        if let Some(base) = base {
+            for record in ReadOnly::open(&base.join("data"), &base.join("node.key"))?.records() {
+                let (position, fact) = record?;
+                last = Position(position);
+                tally.base_events += u64::from(matches!(fact, Fact::Admitted(_)));
+            }
+        }
+        Ok(Self {
+            seed: wish.seed,
+            dossiers: wish.dossiers,
+            fsck_every: wish.fsck_every,
+            tally,
+            base: last,
+            answered_before: 0,
+            answered_now: 0,
+            gateway_kills: 0,
+            slowest: Duration::ZERO,
+            struck: false,
+        })
+    }
+
+    pub(crate) fn into_tally(self) -> Tally {
+        self.tally
+    }
+
+    /// What there is to say after a round.
+    pub(crate) fn line(&self, round: u32, of: usize, kind: Kind) -> String {
+        let ready = match millis(self.slowest) {
+            0 => String::new(),
+            slowest => format!(", ready in {slowest} ms"),
+        };
+        let answered = self.answered_before + self.answered_now;
+        format!("round {round}/{of}: {}{ready}; {answered} answered, none lost, doubled or out of order", kind.name())
+    }
+
+    /// One round.
+    pub(crate) async fn round(&mut self, world: &mut World, round: u32, kind: Kind) -> anyhow::Result<()> {
+        let mut draw = Draw::new(self.seed, u64::from(round));
+        let fault = kind.draw(&mut draw);
+        (self.slowest, self.struck) = (Duration::ZERO, true);
+        world.agencies.begin_round(round);
+        let load = load(&world.agencies, draw.clone(), self.dossiers);
+        let begun = Instant::now();
+        self.strike(world, &fault, &mut draw).await.with_context(|| format!("{fault:?}"))?;
+        load.await?;
+        for who in world.everybody() {
+            ensure!(!world.has_ended(who)?, "{who:?} has ended by itself");
+        }
+        let rested = world.rest().await;
+        let journal = self.journal(world).await?;
+        if let Err(error) = rested {
+            // What the books say explains it better than what is waited for.
+            let verdict = judge(&world.agencies.books(), &journal);
+            self.tally.add(&verdict);
+            let words = format!("{fault:?}, {} ms in; the books so far: {verdict:#?}", millis(begun.elapsed()));
+            return Err(error.context(words));
+        }
+        let verdict = self.judge(world, journal).await?;
+        (self.answered_now, self.tally.rounds) = (verdict.answered, round);
+        self.tally.papers += world.agencies.read_papers().await? as u64;
+        if let Fault::Journal { torn } = fault {
+            self.damage_a_copy(world, torn, &mut draw).await?;
+        }
+        let of_kind = self.tally.kinds.entry(kind).or_default();
+        of_kind.rounds += 1;
+        of_kind.struck += u32::from(self.struck);
+        of_kind.slowest = of_kind.slowest.max(self.slowest);
+        Ok(())
+    }
+
+    /// Stops everybody in order; then the books of the whole chapter must be sound.
+    pub(crate) async fn end_of_chapter(&mut self, world: &mut World) -> anyhow::Result<()> {
+        for who in (0..ADAPTERS).map(Who::Adapter).chain([Who::Gateway]) {
+            let ended = world.stop(who).await.with_context(|| format!("{who:?}"))?;
+            ensure!(ended.success(), "{who:?} did not stop in order: {ended}");
+        }
+        self.fsck(world).await?;
+        let journal = read_journal(&world.data(), &world.node_key(), self.base)?;
+        let verdict = self.judge(world, journal).await?;
+        self.answered_before += verdict.answered;
+        self.answered_now = 0;
+        self.tally.add(&verdict);
+        Ok(())
+    }
+
+    async fn judge(&mut self, world: &World, journal: Vec<Recorded>) -> anyhow::Result<Verdict> {
+        let books = world.agencies.books();
+        let verdict = tokio::task::spawn_blocking(move || judge(&books, &journal)).await?;
+        if !verdict.holds() {
+            self.tally.add(&verdict);
+            bail!("{verdict:#?}");
+        }
+        Ok(verdict)
+    }
+
+    /// Does the fault, and whatever it takes until everybody runs and can reach everybody again.
+    async fn strike(&mut self, world: &mut World, fault: &Fault, draw: &mut Draw) -> anyhow::Result<()> {
+        // At any moment of the load: this is a fault's time, not a wait for anything.
+        tokio::time::sleep(draw.within(MOMENT)).await;
+        match fault {
+            Fault::Kill(all) => {
+                for who in all {
+                    self.kill(world, *who).await?;
+                }
+                for who in all {
+                    self.start(world, *who).await?;
+                }
+            }
+            Fault::DieAt { who, point, pass } => {
+                self.kill(world, *who).await?;
+                self.start_armed(world, *who, &format!("{point}:{pass}")).await?;
+                self.struck = shows(world, async |world| world.has_ended(*who)).await?;
+                self.kill_what_is_left(world, *who).await?;
+                self.start(world, *who).await?;
+            }
+            Fault::DieInRecovery { who, point, pass } => {
+                self.kill(world, *who).await?;
+                self.start_armed(world, *who, &format!("{point}:{pass}")).await?;
+                self.struck = world.has_ended(*who)?;
+                self.kill_what_is_left(world, *who).await?;
+                self.start(world, *who).await?;
+            }
+            Fault::DieAtCheckpoint { point } => {
+                self.kill(world, Who::Gateway).await?;
+                self.start_armed(world, Who::Gateway, &format!("{point}:1")).await?;
+                tokio::time::sleep(draw.within(MOMENT)).await;
+                if !world.has_ended(Who::Gateway)? {
+                    let ended = world.stop(Who::Gateway).await?;
+                    ensure!(!ended.success(), "the gateway stopped in order instead of dying at {point}");
+                }
+                self.kill_what_is_left(world, Who::Gateway).await?;
+                self.start(world, Who::Gateway).await?;
+            }
+            Fault::DiskFails { who, point, pass, kind } => {
+                self.kill(world, *who).await?;
+                self.start_armed(world, *who, &format!("{point}:{pass}:{kind}")).await?;
+                self.struck = fails(world, *who).await?;
+                self.kill_what_is_left(world, *who).await?;
+                self.start(world, *who).await?;
+            }
+            Fault::DiskFull { who } => {
+                world.disk(*who).fill()?;
+                // The load may be over by now, and only what is to be written finds a disk full.
+                for _ in 0..8 {
+                    world.agencies.hand_in(draw, false);
+                }
+                self.struck = fails(world, *who).await?;
+                world.disk(*who).make_room()?;
+                self.kill_what_is_left(world, *who).await?;
+                self.start(world, *who).await?;
+            }
+            Fault::PowerCut { who } => {
+                world.freeze(*who).await?;
+                world.disk(*who).take_down()?;
+                self.kill(world, *who).await?;
+                world.disk(*who).come_back()?;
+                self.tally.power_cuts += 1;
+                self.start(world, *who).await?;
+            }
+            Fault::Cut { lines } => {
+                self.on_lines(world, lines, Condition::Cut, draw).await?;
+            }
+            Fault::Deaf { line } => {
+                self.on_lines(world, &[*line], Condition::Deaf, draw).await?;
+            }
+            Fault::Index { how } => {
+                self.kill(world, Who::Gateway).await?;
+                damage_index(&world.data(), *how, draw)?;
+                self.start(world, Who::Gateway).await?;
+            }
+            Fault::Journal { .. } => {
+                // The damage is done to a copy, at the end of the round.
+                self.kill(world, Who::Gateway).await?;
+                self.start(world, Who::Gateway).await?;
+            }
+            Fault::Agency { adapter, manner } => {
+                let webhooks = if *manner == Manner::Late { 1 } else { 2 + draw.below(8) as u32 };
+                world.agencies.behave(world.system(*adapter), *manner, webhooks);
+                self.kill_anybody(world, draw).await?;
+            }
+            Fault::SecondConnection => {
+                let enough = CancellationToken::new();
+                let agencies = world.agencies.clone();
+                let second = take_part(world.portal_link()?, agencies, "H57.CDV", enough.clone());
+                let second = tokio::spawn(second);
+                tokio::time::sleep(draw.within(2 * MOMENT)).await;
+                // Neither the gateway nor the portal's adapter: what the second one took over is the second one's alone.
+                let other = Who::Adapter(draw.below(PORTAL));
+                self.kill(world, other).await?;
+                self.start(world, other).await?;
+                shows(world, async |_| Ok(false)).await?;
+                enough.cancel();
+                self.struck = second.await?.context("the second connection")? > 0;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts lines into a condition, kills somebody meanwhile, and heals them.
+    async fn on_lines(
+        &mut self,
+        world: &mut World,
+        lines: &[usize],
+        condition: Condition,
+        draw: &mut Draw,
+    ) -> anyhow::Result<()> {
+        lines.iter().try_for_each(|line| world.line(*line).set(condition))?;
+        tokio::time::sleep(draw.within(2 * MOMENT)).await;
+        self.kill_anybody(world, draw).await?;
+        lines.iter().try_for_each(|line| world.line(*line).set(Condition::Sound))
+    }
+
+    async fn kill_anybody(&mut self, world: &mut World, draw: &mut Draw) -> anyhow::Result<()> {
+        let number = draw.below(ADAPTERS + 1);
+        let who = if number == ADAPTERS { Who::Gateway } else { Who::Adapter(number) };
+        tokio::time::sleep(draw.within(MOMENT)).await;
+        self.kill(world, who).await?;
+        self.start(world, who).await
+    }
+
+    async fn kill(&mut self, world: &mut World, who: Who) -> anyhow::Result<()> {
+        ensure!(world.kill(who).await?, "{who:?} had ended before it was killed");
+        self.tally.kills += 1;
+        if who == Who::Gateway {
+            self.gateway_kills += 1;
+            // As it was left: nobody repairs anything in between.
+            if self.gateway_kills.is_multiple_of(self.fsck_every) {
+                self.fsck(world).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts one that died where it was told to, and kills one that did not come to that point.
+    async fn kill_what_is_left(&mut self, world: &mut World, who: Who) -> anyhow::Result<()> {
+        world.kill(who).await?;
+        self.tally.kills += 1;
+        Ok(())
+    }
+
+    async fn start(&mut self, world: &mut World, who: Who) -> anyhow::Result<()> {
+        let took = world.start(who).await?;
+        self.note_start(who, took);
+        Ok(())
+    }
+
+    async fn start_armed(&mut self, world: &mut World, who: Who, fault: &str) -> anyhow::Result<()> {
+        if let Started::Ready(took) = world.start_armed(who, Some(fault)).await? {
+            self.note_start(who, took);
+        }
+        Ok(())
+    }
+
+    fn note_start(&mut self, who: Who, took: Duration) {
+        if who == Who::Gateway {
+            self.tally.recoveries.push(took);
+            self.slowest = self.slowest.max(took);
+        } else {
+            self.tally.adapter_recoveries.push(took);
+        }
+    }
+
+    async fn fsck(&mut self, world: &World) -> anyhow::Result<()> {
+        let (code, report) = world.fsck(&world.data()).await?;
+        ensure!(code == Some(0), "fsck ended with {code:?}: {report:#}");
+        self.tally.fscks += 1;
+        Ok(())
+    }
+
+    /// The journal as it is: a copy, since the gateway has the folder, taken at rest.
+    async fn journal(&self, world: &World) -> anyhow::Result<Vec<Recorded>> {
+        let copy = copy_of(world)?;
+        let (key, base) = (world.node_key(), self.base);
+        tokio::task::spawn_blocking(move || {
+            let journal = read_journal(&copy, &key, base);
+            fs::remove_dir_all(copy)?;
+            journal
+        })
+        .await?
+    }
+
+    /// Spoils a copy of the data folder: it must be found and located, and everything before and after must still be there.
+    async fn damage_a_copy(&self, world: &World, torn: bool, draw: &mut Draw) -> anyhow::Result<()> {
+        let copy = copy_of(world)?;
+        let journal = copy.join("journal");
+        let rescued = |folder: &Path| Reader::rescue(Arc::new(RealFiles::read_only(folder)?));
+        let (sound, before) = rescued(&journal)?;
+        ensure!(before.damage.is_empty() && before.last > self.base, "the copy is not sound before it is spoilt");
+        let sound: Vec<_> = (1..=before.last.0).map(|position| sound.read(Position(position)).ok()).collect();
+        let mut segments: Vec<PathBuf> =
+            fs::read_dir(&journal)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
+        segments.retain(|path| path.extension().is_some_and(|ending| ending == "seg"));
+        segments.sort();
+        ensure!(!segments.is_empty(), "no segments in {}", journal.display());
+        // Not in the last one's end: what is above the durable position is a torn write and no damage.
+        let largest = segments.iter().max_by_key(|path| fs::metadata(path).map_or(0, |meta| meta.len()));
+        let spoilt = largest.context("there is a segment")?;
+        let mut bytes = fs::read(spoilt)?;
+        let half = bytes.len() / 2;
+        let at = 64 + draw.below(half.max(65) - 64);
+        if torn {
+            bytes.truncate(at)
+        } else {
+            bytes[at] ^= 1 << draw.below(8)
+        }
+        fs::write(spoilt, &bytes)?;
+
+        let (code, report) = world.fsck(&copy).await?;
+        ensure!(code == Some(3), "a spoilt byte at {at} of {} went unnoticed: {report:#}", spoilt.display());
+        let problems = report["problems"].as_array().context("fsck names problems")?;
+        ensure!(problems.iter().any(|problem| problem["invariant"] == "INV-0"), "it is not located: {report:#}");
+        let (rest, after) = rescued(&journal)?;
+        let damage = after.damage.first().context("the damage is located")?;
+        let mut missing = 0;
+        for (position, was) in (1..).map(Position).zip(&sound) {
+            match rest.read(position).ok() {
+                is if is == *was => {}
+                None if position >= damage.position => missing += 1,
+                other => bail!(
+                    "record {position} before {damage:?} is {}",
+                    if other.is_some() { "another one" } else { "gone" }
+                ),
+            }
+        }
+        // A flipped byte costs its frame and no more.
+        ensure!(torn || missing <= 4_096, "{missing} records are unreadable for one flipped byte");
+        fs::remove_dir_all(copy)?;
+        Ok(())
+    }
+}
+
+/// Hands dossiers in, one after the other and soon.
+fn load(agencies: &Agencies, mut draw: Draw, dossiers: usize) -> JoinHandle<()> {
+    let agencies = agencies.clone();
+    tokio::spawn(async move {
+        for _ in 0..dossiers {
+            let large = draw.once_in(40);
+            agencies.hand_in(&mut draw, large);
+            tokio::time::sleep(draw.within(Duration::from_millis(16))).await;
+        }
+    })
+}
+
+/// Waits until a fault shows, for as long as there is a load for it to show in; says whether it has.
+async fn shows(
+    world: &mut World,
+    mut shown: impl AsyncFnMut(&mut World) -> anyhow::Result<bool>,
+) -> anyhow::Result<bool> {
+    let begun = Instant::now();
+    loop {
+        if shown(world).await? {
+            return Ok(true);
+        }
+        if begun.elapsed() > SHOWS_WITHIN || matches!(world.busy().await, Ok(None)) {
+            return shown(world).await;
+        }
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+}
+
+/// Whether the failure of its disk shows: it says that it is not ready, or ends because it can promise nothing any more.
+async fn fails(world: &mut World, who: Who) -> anyhow::Result<bool> {
+    shows(world, async |world| Ok(world.has_ended(who)? || !world.is_ready(who).await)).await
+}
+
+/// Journal and keys of the gateway, somewhere else.
+fn copy_of(world: &World) -> anyhow::Result<PathBuf> {
+    let copy = world.folder().join("copy");
+    fs::create_dir_all(&copy)?;
+    for part in ["journal", "keys"] {
+        run("cp", ["-a"], &[world.data().join(part), copy.join(part)])?;
+    }
+    Ok(copy)
+}
+
+fn read_journal(data: &Path, node_key: &Path, base: Position) -> anyhow::Result<Vec<Recorded>> {
+    let mut events = Vec::new();
+    for record in ReadOnly::open(data, node_key)?.records() {
+        let (position, fact) = record?;
+        let Fact::Admitted(admitted) = fact else { continue };
+        if Position(position) <= base {
+            continue;
+        }
+        let event = &admitted.event;
+        events.push(Recorded {
+            by: event.by.to_string(),
+            key: admitted.request_key.to_string(),
+            dossier: event.code.to_string(),
+            sequence: event.sequence,
+            digest: admitted.body_sha256.to_string(),
+            recipients: event.recipients.iter().map(ToString::to_string).collect(),
+        });
+    }
+    Ok(events)
+}
+
+/// Damages sled's files, or the note beside them.
+fn damage_index(data: &Path, how: Damage, draw: &mut Draw) -> anyhow::Result<()> {
+    let index = data.join("index");
+    match how {
+        Damage::Removed => fs::remove_dir_all(index)?,
+        Damage::NoteRemoved => {
+            // There is none before the first checkpoint.
+            let _ = fs::remove_file(data.join("index.checkpoint"));
+        }
+        Damage::CutShort | Damage::Flipped => {
+            let file = index.join("db");
+            let mut bytes = fs::read(&file)?;
+            if bytes.is_empty() {
+                return Ok(());
+            }
+            let at = draw.below(bytes.len());
+            match how {
+                Damage::CutShort => bytes.truncate(at),
+                _ => bytes[at] ^= 0xff,
+            }
+            fs::write(&file, bytes)?;
+        }
+    }
+    Ok(())
+}
