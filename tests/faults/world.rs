@@ -171,7 +171,7 @@ impl World {
             format!(
                 "name = \"{NAME}\"\n[listen]\nbus = \"{listen}\"\nlocal = \"{local}\"\n\
                  [tls]\ncertificate = \"pki/gateway.pem\"\nkey = \"pki/gateway.key\"\nclient_bundle = \"ca/ca.pem\"\n\
-                 [store]\ndir = \"gateway/data\"\nnode_key = \"gateway/node.key\"\n\
+                 [store]\ndir = \"gateway/data\"\nmin_free_bytes = 0\nnode_key = \"gateway/node.key\"\n\
                  [documents]\ndir = \"gateway/documents\"\n\
                  [business_clock]\nkind = \"replay\"\nstart = \"{NOW}\"\n\
                  [limits]\nlease_s = 5\ndecline_pause_s = 1\n[registry]\nfirst = {REGISTRY:?}\n"
@@ -189,7 +189,7 @@ impl World {
                  [tls]\ncertificate = \"pki/{system}.pem\"\nkey = \"pki/{system}.key\"\nbundle = \"ca/ca.pem\"\n\
                  [timings]\nconnect_timeout_ms = 1000\ncall_timeout_ms = 3000\n\
                  keep_alive_interval_ms = 1000\nkeep_alive_timeout_ms = 1000\n\
-                 [spool]\nfolder = \"{system}/spool\"\n[rest]\nlisten = \"{rest}\"\ntoken_file = \"token\"\n\
+                 [spool]\nfolder = \"{system}/spool\"\nmin_free_mib = 0\n[rest]\nlisten = \"{rest}\"\ntoken_file = \"token\"\n\
                  [webhook]\nurl = \"{hook}\"\ntimeout_ms = {timeout}\n\
                  [exchange]\nbackoff_first_ms = 20\nbackoff_limit_ms = 200\n"
             );

@@ -47,6 +47,9 @@ struct StatusJson {
     connected_seconds: Option<u64>,
     /// How many connections were made since the start.
     connections: u64,
+    /// The epoch of the gateway's books, once an inbox stream has told it. Until then no refusal counts as final.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<u32>,
     parties: Vec<String>,
     outgoing: OutgoingJson,
     incoming: IncomingJson,
@@ -191,6 +194,7 @@ pub(super) async fn status(State(api): State<Arc<Api>>) -> Response {
         connected: connectivity.connected_since.is_some(),
         connected_seconds: connectivity.connected_since.map(|since| seconds_since(unix_ms(since))),
         connections: connectivity.connections,
+        epoch: api.spool.is_epoch_certain().then(|| api.spool.epoch()).filter(|epoch| *epoch > 0),
         parties: api.parties.iter().map(ToString::to_string).collect(),
         outgoing: OutgoingJson {
             waiting: counts.waiting,

@@ -17,7 +17,7 @@ fn registry() -> Vec<(String, String)> {
         (
             "parties.toml",
             r#"party = [
-                { id = "H57.101", name = "UBND phường Phú Xuân", kind = "commune", unit = "19753", desk = true },
+                { id = "H57.101", name = "UBND phường Phú Xuân", kind = "commune", unit = "19753", desk = true, own_numbers_from = 50001 },
                 { id = "H57.12", name = "Sở Tư pháp", kind = "department", unit = "46" },
             ]"#
             .to_owned(),

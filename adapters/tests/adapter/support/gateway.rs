@@ -65,6 +65,8 @@ struct Books {
     /// By party and key: the effect, had once.
     admitted: HashMap<(String, String), (Bytes, v1::SubmitResponse)>,
     answers: VecDeque<Answer>,
+    /// What was refused for good is refused again, as a gateway does: the same request finds the same obstacle.
+    refused: HashMap<(String, String), Reason>,
     documents: HashMap<(String, Bytes), Vec<u8>>,
     /// The offsets at which uploads began.
     uploads: Vec<u64>,
@@ -369,7 +371,15 @@ impl Service {
         let answer = {
             let mut books = self.0.books();
             books.attempts.push(attempt.clone());
-            books.answers.pop_front()
+            let request = (party.clone(), attempt.key.clone());
+            let before = books.refused.get(&request).copied().map(Answer::Refuse);
+            let answer = before.or_else(|| books.answers.pop_front());
+            if let Some(Answer::Refuse(reason)) = &answer
+                && !reason.is_transient()
+            {
+                books.refused.insert(request, *reason);
+            }
+            answer
         };
         match &answer {
             Some(Answer::Refuse(reason)) => return Err(Refusal::new(*reason).to_status()),
@@ -635,9 +645,7 @@ impl Inbox for Service {
         let shared = self.0.clone();
         tokio::spawn(async move {
             let say = |response| sender.send(Ok(v1::InboxResponse { response: Some(response) }));
-            let _ =
-                say(inbox_response::Response::Opened(v1::Opened { parties: open.parties, ..v1::Opened::default() }))
-                    .await;
+            let _ = say(inbox_response::Response::Opened(v1::Opened { parties: open.parties, epoch: 1 })).await;
             let mut changes = shared.changes.subscribe();
             let mut next = 0;
             loop {
