@@ -5,12 +5,13 @@
 mod store_support;
 
 use lgsp_gateway::store::contract::sample::{
-    self, AUTHORITY, DESK, PORTAL, acknowledgement, admission, at, attached, code, document, opened, party, progressed,
+    self, AUTHORITY, DESK, PORTAL, acknowledgement, admission, at, attached, code, document, handled, opened, parked,
+    party, progressed,
 };
 use lgsp_gateway::store::fsck::{Invariant, fsck};
 use lgsp_gateway::store::read_only::ReadOnly;
 use lgsp_gateway::store::sled::{Limits, SledStore};
-use lgsp_gateway::store::{Bodies, Commit, CommitError, Erasure, Stage, Store};
+use lgsp_gateway::store::{Bodies, Commit, CommitError, Erasure, ParkedAction, Stage, Store};
 use lgsp_journal::seal::NodeKey;
 use lgsp_journal::testing::{Disk, Fault};
 use store_support::{admit, node_key, open};
@@ -93,6 +94,39 @@ async fn an_erased_dossier_has_no_content_left_and_its_neighbours_keep_theirs() 
     assert_eq!((report.erased_dossiers, report.erased, report.keys_to_destroy), (1, 1, 0));
     let history = ReadOnly::open(folder.path(), &node_key(folder.path())).unwrap().history("G22-1").unwrap().unwrap();
     assert!(history.events[0].erased);
+}
+
+#[tokio::test]
+async fn an_erased_dossier_that_is_parked_can_still_be_decided_about_and_no_ground_outlives_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = open(folder.path());
+    for number in 1..=2 {
+        admit(&*store, opened(number)).await.unwrap();
+        store.commit(Commit::Parked(parked(AUTHORITY, number, 1))).await.unwrap();
+    }
+    let decide = |number, action| Commit::Handled(handled(AUTHORITY, number, 1, action));
+    store.commit(decide(1, ParkedAction::Retry)).await.unwrap();
+    store.commit(Commit::Parked(parked(AUTHORITY, 1, 1))).await.unwrap();
+    store.erase(erasure(1)).await.unwrap();
+    for number in 1..=2 {
+        store.commit(decide(number, ParkedAction::Skip)).await.unwrap();
+    }
+    store.close().await;
+    std::fs::remove_dir_all(folder.path().join("index")).unwrap();
+    let (store, _) = open(folder.path());
+    assert!(store.parked(None, None, 9).await.unwrap().is_empty());
+    assert!(store.waiting(&party(AUTHORITY), None, 9).await.unwrap().is_empty());
+    let mut grounds = Vec::new();
+    for number in 1..=2 {
+        let done = store.handled(&party(AUTHORITY), &code(number), 9).await.unwrap();
+        grounds.push(done.into_iter().map(|handled| handled.why).collect::<Vec<_>>());
+    }
+    let ground = handled(AUTHORITY, 2, 1, ParkedAction::Skip).why;
+    assert_eq!(grounds, [vec![String::new(), String::new()], vec![ground]]);
+    store.close().await;
+    let report = fsck(folder.path(), &node_key(folder.path()), |_| ()).unwrap();
+    let others: Vec<_> = report.problems.iter().filter(|p| p.invariant != Invariant::Certificate).collect();
+    assert!(others.is_empty(), "{others:?}");
 }
 
 #[tokio::test]

@@ -56,7 +56,18 @@ fn every_example_of_the_help_texts_does_what_it_says() {
     place.write("submission.json", &super::gateway::submission());
     let lines = examples(&help("dossier"));
     let (offline, online): (Vec<_>, Vec<_>) = lines.iter().partition(|line| line.contains("--data"));
-    online.into_iter().for_each(|line| drop(run(line)));
+    for line in online {
+        if let Some(rest) = line.strip_prefix("lgsp dossier erase ") {
+            // Erased is what is closed: the rest of the dossier's life is not in the help.
+            let code = rest.split_whitespace().next().unwrap();
+            for what in ["processing-started", "resolved --result 'Giấy khai sinh'", "returned --channel direct"] {
+                let by = if what.starts_with("returned") { "desk" } else { "authority" };
+                let at = format!("--at 2025-07-14T09:20:00+07:00 --profile {by}.toml");
+                run(&format!("lgsp dossier record {code} --type {what} {at}"));
+            }
+        }
+        run(line);
+    }
     examples(&help("inbox")).iter().for_each(|line| drop(run(line)));
 
     assert!(gateway.stop().success());

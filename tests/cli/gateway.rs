@@ -110,6 +110,34 @@ fn a_dossier_goes_from_desk_to_authority_and_its_books_hold() {
 }
 
 #[test]
+fn an_operator_erases_a_closed_dossier_and_its_books_hold() {
+    let (place, gateway) = begin();
+    let code = "H57.101-250714-0001";
+    submit(&place, &[]).ok();
+    let erase = |profile: &str, more: &[&str]| {
+        let words = ["dossier", "erase", code, "--ground", "QD-123/2026", "--profile", profile];
+        place.lgsp(&[&words[..], more].concat())
+    };
+    assert!(erase("operator.toml", &[]).failed(3).contains("DOSSIER_OPEN"));
+    record(&place, "authority.toml", code, "refused", &["--reason", "Không thuộc thẩm quyền"]).ok();
+    assert!(erase("authority.toml", &[]).failed(3).contains("GRANT_MISSING"));
+
+    let erased = erase("operator.toml", &["--json"]).json();
+    assert_eq!((&erased["ground"], &erased["repeated"]), (&"QD-123/2026".into(), &false.into()));
+    let again = erase("operator.toml", &["--lang", "vi"]).ok();
+    assert!(again.contains("Hồ sơ đã được xoá từ trước."), "{again}");
+    assert!(record(&place, "authority.toml", code, "accepted", &[]).failed(3).contains("CONTENT_ERASED"));
+    let shown = place.lgsp(&["dossier", "show", code, "--profile", "desk.toml", "--json"]).json();
+    assert_eq!((&shown["dossier"]["status"], &shown["events"][1]["type"]), (&"not_accepted".into(), &"refused".into()));
+
+    assert!(gateway.stop().success());
+    let clean = place.lgsp(&["fsck", "data", "--node-key", "node.key", "--json"]).json();
+    assert_eq!((&clean["problems"], &clean["erased_dossiers"]), (&json!([]), &1.into()), "{clean}");
+    let stored = place.lgsp(&["dossier", "show", code, "--data", "data", "--node-key", "node.key", "--json"]).json();
+    assert_eq!(stored["events"], shown["events"]);
+}
+
+#[test]
 fn a_list_goes_on_where_it_ended() {
     let (place, _gateway) = begin();
     for number in 1..=3 {

@@ -469,6 +469,9 @@ mod tests {
             (Fact::ParkedHandled(handled(PORTAL, 1, 2, ParkedAction::Skip)), [59, 0, 0]),
             (Fact::DossierParked(parked(PORTAL, 1, 1)), [0, 0, 59]),
             (Fact::ParkedHandled(handled(PORTAL, 1, 1, ParkedAction::Retry)), [59, 0, 0]),
+            (Fact::DossierParked(parked(PORTAL, 1, 1)), [0, 0, 59]),
+            // What it is parked for is handed over after all.
+            (Fact::Acknowledged(acknowledgement(PORTAL, Stage::HandedOver, &[(1, 1)])), [58, 0, 0]),
         ];
         let mut before = long();
         for (number, (fact, expected)) in facts.into_iter().enumerate() {

@@ -229,11 +229,12 @@ impl Watch {
         }
     }
 
-    /// The stream has begun to acknowledge the delivery.
+    /// The stream has begun to acknowledge the delivery. From then on nobody else may have it, unless its lease had ended: a
+    /// hand-over may be told later than that, and does not hold the delivery any more.
     pub(crate) fn acknowledging(&mut self, stream: u64, name: &Name) {
         let lease = self.leases.get_mut(&(name.0.clone(), name.1.clone()));
         if let Some(lease) = lease.filter(|lease| lease.stream == stream && lease.sequence == name.2) {
-            lease.acknowledging = true;
+            lease.acknowledging = Instant::now() < lease.until;
         }
     }
 

@@ -88,8 +88,13 @@ pub(super) fn acknowledge(acknowledgement: &Acknowledgement, draft: &mut Draft<'
         let mut counted = Counted::default();
         let mut unparked = Vec::new();
         for (code, sequence) in deliveries {
-            let Some((position, stage, owed)) = find(party, code, *sequence, draft)? else { continue };
             let mut lane = lane(party, code, draft)?;
+            // Said before what it was parked for is looked for: when some of the steps are projected again it is gone, and
+            // the dossier is still parked.
+            if acknowledgement.stage == Stage::HandedOver && is_parked(&lane) && lane.parked_sequence == *sequence {
+                unparked.push(code);
+            }
+            let Some((position, stage, owed)) = find(party, code, *sequence, draft)? else { continue };
             match (acknowledgement.stage, stage) {
                 (Stage::TakenOver, Owed::Waiting) => {
                     draft.remove(&keys::Delivery { stage, party, position });
@@ -104,9 +109,6 @@ pub(super) fn acknowledge(acknowledgement: &Acknowledgement, draft: &mut Draft<'
                     draft.remove(&keys::Delivery { stage, party, position });
                     *counted.of(stage) -= 1;
                     lane.taken_over -= u64::from(stage == Owed::TakenOver && lane.taken_over > 0);
-                    if is_parked(&lane) && lane.parked_sequence == *sequence {
-                        unparked.push(code);
-                    }
                 }
             }
             put_lane(party, code, lane, draft);
