@@ -81,6 +81,9 @@ async fn write(to: &Path) {
     assert!(!to.exists(), "a fixture is never written over: {}", to.display());
     let folder = tempfile::tempdir().unwrap();
     let spool = open(folder.path()).unwrap();
+    spool.epoch_seen(1).await.unwrap();
+    let block = v1::NumberBlock { authority: "H57.12".into(), day: "2025-07-14".into(), first: 5, count: 3 };
+    spool.leased(&PARTY.parse().unwrap(), 1, &[block]).await.unwrap();
     for key in ["answered", "waiting"] {
         spool.queue(call(key)).await.unwrap();
     }

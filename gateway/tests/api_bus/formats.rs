@@ -12,10 +12,13 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use lgsp_domain::numbering::{LAST_NUMBER, SpoolId};
-use lgsp_gateway::store::contract::sample::acknowledgement;
+use lgsp_gateway::store::contract::sample::{acknowledgement, handled, parked};
 use lgsp_gateway::store::fsck::fsck;
 use lgsp_gateway::store::sled::{Limits, Options, Progress, SledStore};
-use lgsp_gateway::store::{Acknowledgement, BlockWanted, Commit, DeliveryStage, Stage, Store};
+use lgsp_gateway::store::{
+    Acknowledgement, BlockWanted, Commit, DeliveryStage, Handled, Parked, ParkedAction, Stage, Store,
+};
+use lgsp_proto::types::DossierCode;
 use lgsp_proto::v1;
 use prost::Message as _;
 
@@ -26,6 +29,7 @@ use super::world::*;
 const NEXT_DAY: jiff::civil::Date = jiff::civil::date(2025, 7, 15);
 /// Dossiers of the story: with a document and accepted; waiting for the commune; refused, and erased from v1 on.
 const ACCEPTED: &str = "H99.102-250714-0001";
+const WAITING: &str = "H99.102-250714-0002";
 const REFUSED: &str = "H99.102-250714-0003";
 
 fn the_document() -> Bytes {
@@ -81,6 +85,11 @@ async fn write(to: &Path) {
     let deliveries = vec![(ACCEPTED.parse().unwrap(), 1)];
     let taken = Acknowledgement { deliveries, ..acknowledgement(BINH, Stage::TakenOver, &[]) };
     store.commit(Commit::Acknowledgement(taken)).await.unwrap();
+    let parking = parked(BINH, 2, 1);
+    let waiting: DossierCode = WAITING.parse().unwrap();
+    store.commit(Commit::Parked(Parked { code: waiting.clone(), ..parking })).await.unwrap();
+    let retried = handled(BINH, 2, 1, ParkedAction::Retry);
+    store.commit(Commit::Handled(Handled { code: waiting, ..retried })).await.unwrap();
     let block = BlockWanted {
         authority: BINH.parse().unwrap(),
         day: NEXT_DAY,
@@ -128,6 +137,9 @@ async fn opens(version: &Path) {
     };
     assert_eq!(stage(ACCEPTED, 1).await, Some(DeliveryStage::TakenOver), "{name}");
     assert!(matches!(stage(REFUSED, 1).await, Some(DeliveryStage::Waiting(_))), "{name}");
+    assert!(matches!(stage(WAITING, 1).await, Some(DeliveryStage::Waiting(_))), "{name}");
+    let done = store.handled(&binh, &WAITING.parse().unwrap(), 9).await.unwrap();
+    assert_eq!(done.len(), usize::from(!is_first), "{name}");
     // A block from before epochs were kept is of the first: there was no restore that could have begun another.
     assert!(store.is_leased(&binh, NEXT_DAY, &an, 1, 5).await.unwrap(), "{name}");
     assert!(!store.is_leased(&binh, NEXT_DAY, &an, 2, 5).await.unwrap(), "{name}");
