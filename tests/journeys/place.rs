@@ -18,6 +18,7 @@ use crate::support::MORNING;
 use crate::{http, within};
 
 const LGSP: &str = env!("CARGO_BIN_EXE_lgsp");
+const HUE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/gateway/registry/hue");
 const REGISTRY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/gateway/domain/tests/fixtures/registry");
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -54,6 +55,25 @@ pub(crate) struct Adapter {
 impl Place {
     /// A CA, and a gateway's certificate and configuration. The gateway's business clock begins at [`MORNING`].
     pub(crate) fn new() -> Self {
+        Self::with(Path::new(REGISTRY), &format!("kind = \"replay\"\nstart = \"{MORNING}\""))
+    }
+
+    /// The same with the registry of Hue, and today's time: desks that go on without a line live by the machine's clock.
+    pub(crate) fn of_hue() -> Self {
+        let place = Self::with(Path::new("registry"), "kind = \"system\"");
+        fs::create_dir(place.path("registry")).unwrap();
+        for file in fs::read_dir(HUE).unwrap().map(Result::unwrap) {
+            let text = fs::read_to_string(file.path()).unwrap();
+            // Whatever year it is, its days count; which of them are holidays does not matter here.
+            let this_year = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).year();
+            let years: Vec<i16> = (2025..=this_year.max(2026) + 1).collect();
+            let text = text.replace("years = [2025, 2026]", &format!("years = {years:?}"));
+            fs::write(place.path("registry").join(file.file_name()), text).unwrap();
+        }
+        place
+    }
+
+    fn with(registry: &Path, clock: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let domain: TrustDomain = "bus.test".parse().unwrap();
         let ca = CertificateAuthority::create(&dir.path().join("ca"), &domain, SystemTime::now()).unwrap();
@@ -67,8 +87,8 @@ impl Place {
                  [tls]\ncertificate = \"tls/gateway.pem\"\nkey = \"tls/gateway.key\"\nclient_bundle = \"ca/ca.pem\"\n\
                  [store]\ndir = \"data\"\nnode_key = \"node.key\"\n\
                  [documents]\ndir = \"documents\"\n\
-                 [business_clock]\nkind = \"replay\"\nstart = \"{MORNING}\"\n\
-                 [registry]\nfirst = {REGISTRY:?}\n"
+                 [business_clock]\n{clock}\n\
+                 [registry]\nfirst = {registry:?}\n"
             ),
         );
         place
@@ -92,17 +112,41 @@ impl Place {
 
     /// Starts the adapter of a system, on its own folder each time and on any port.
     pub(crate) async fn adapter(&self, system: &str, party: &str, gateway: SocketAddr, webhook: SocketAddr) -> Adapter {
+        self.adapter_in(system, system, party, (gateway, webhook), "").await
+    }
+
+    /// Starts one of several adapters of a system: the one that speaks for this party, with `more` in its configuration.
+    pub(crate) async fn installation(
+        &self,
+        system: &str,
+        party: &str,
+        gateway: SocketAddr,
+        webhook: SocketAddr,
+        more: &str,
+    ) -> Adapter {
+        let more = format!("instance = \"{party}\"\n{more}");
+        self.adapter_in(party, system, party, (gateway, webhook), &more).await
+    }
+
+    async fn adapter_in(
+        &self,
+        name: &str,
+        system: &str,
+        party: &str,
+        (gateway, webhook): (SocketAddr, SocketAddr),
+        more: &str,
+    ) -> Adapter {
         let TlsFiles { certificate, key, bundle } = self.certificate(system);
         // Impatient, so that what comes back is noticed soon.
         let config = format!(
             "gateway = \"https://{gateway}\"\nparties = [\"{party}\"]\n\
              [tls]\ncertificate = {certificate:?}\nkey = {key:?}\nbundle = {bundle:?}\n\
-             [spool]\nfolder = \"spool-{system}\"\n\
+             [spool]\nfolder = \"spool-{name}\"\n\
              [rest]\nlisten = \"127.0.0.1:0\"\n\
              [webhook]\nurl = \"http://{webhook}/lgsp\"\n\
-             [exchange]\nbackoff_first_ms = 20\nbackoff_limit_ms = 200\n"
+             [exchange]\nbackoff_first_ms = 20\nbackoff_limit_ms = 200\n{more}"
         );
-        let file = format!("{system}.toml");
+        let file = format!("{name}.toml");
         self.write(&file, &config);
         let process = self.start("adapter", &file).await;
         Adapter { rest: process.listener("rest"), process }
