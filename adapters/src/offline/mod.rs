@@ -16,13 +16,14 @@ mod keeper;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
+use jiff::ToSpan as _;
 use lgsp_domain::decide::TimeBounds;
 use lgsp_proto::reason::Bilingual;
 use lgsp_proto::types::BusinessTime;
 use lgsp_proto::v1;
 
 use crate::config;
-use crate::spool::now_ms;
+use crate::spool::{Spool, now_ms};
 pub(crate) use copy::{Copy, CopyError};
 pub(crate) use intake::{as_before, refuse_own_number};
 pub(crate) use keeper::Keeper;
@@ -66,6 +67,19 @@ impl Desk {
     /// year, leaves the decision to the gateway.
     pub(crate) fn knows_the_day(&self) -> bool {
         self.skew_ms().is_none_or(|skew| skew.unsigned_abs() <= ANOTHER_DAY_MS)
+    }
+
+    /// Whether this machine's clock may date an intake. Before it was compared, as after a start without a line, it has to show
+    /// a day near those of which there are numbers: one that has lost its battery shows another year, and would have every
+    /// citizen refused.
+    pub(crate) fn may_date(&self, spool: &Spool) -> bool {
+        if self.skew_ms().is_some() {
+            return self.knows_the_day();
+        }
+        let (today, back) = (wall_clock().date(), self.config.back.as_secs().div_ceil(24 * 3600).min(3_650));
+        let from = today.checked_sub(i64::try_from(back).expect("ten years at most").days());
+        let to = today.checked_add(i64::from(self.config.days_ahead).days());
+        from.is_ok_and(|from| to.is_ok_and(|to| spool.knows_numbers_of(from, to)))
     }
 
     /// Keeps a comparison of the clocks. The crossing of the tolerance is worth a line in the log, staying there is not.

@@ -140,7 +140,7 @@ async fn take_in_to_the_end(
             None => {
                 refuse_own_number(&submission, &api.spool)?;
                 submission.received_at.get_or_insert_with(|| timestamp(wall_clock()));
-                let registry = api.desk.copy.registry().filter(|_| down && allowed && api.desk.knows_the_day());
+                let registry = api.desk.copy.registry().filter(|_| down && allowed && api.desk.may_date(&api.spool));
                 match registry {
                     Some(registry) => {
                         let (intake, odd) = api.desk.take_in(&mut submission, &registry, &api.spool)?;

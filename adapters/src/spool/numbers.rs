@@ -164,6 +164,13 @@ impl Numbers {
         in_days.filter_map(line).collect()
     }
 
+    /// Whether numbers of any of these days were leased or given out, of whatever epoch.
+    pub(crate) fn know_any_of(&self, days: RangeInclusive<Date>) -> bool {
+        let days = day_number(*days.start())..=day_number(*days.end());
+        let mut known = self.blocks.keys().map(|place| place.day).chain(self.provisional.keys().map(|(_, day)| *day));
+        known.any(|day| days.contains(&day))
+    }
+
     /// Whether this spool gives out that number itself, or has done so; then nobody else may.
     pub(crate) fn holds(&self, code: &DossierCode) -> bool {
         let day = day_number(code.date());

@@ -195,6 +195,11 @@ impl Spool {
         self.shared.state().numbers.overview(from..=to)
     }
 
+    /// Whether numbers of any of these days were leased or given out.
+    pub(crate) fn knows_numbers_of(&self, from: Date, to: Date) -> bool {
+        self.shared.state().numbers.know_any_of(from..=to)
+    }
+
     /// Whether this spool gives that number out itself.
     pub(crate) fn holds_number(&self, code: &DossierCode) -> bool {
         self.shared.state().numbers.holds(code)

@@ -430,6 +430,12 @@ async fn a_desk_whose_clock_shows_another_day_leaves_the_code_to_the_gateway() {
     cut(&world, &adapter).await;
     let told = adapter.post("/v1/dossiers", "k1", &dossier()).await.json();
     assert!(told["code_pending"] == true && told["offline"].is_null(), "{told}");
+    // Started anew without a line it cannot compare them, and there is nothing that speaks for its clock.
+    adapter.kill().await;
+    let adapter = world.adapter().await;
+    adapter.until(|status| status["offline"]["line_down"] == true).await;
+    let told = adapter.post("/v1/dossiers", "k2", &dossier()).await.json();
+    assert!(told["code_pending"] == true && told["offline"].is_null(), "{told}");
 }
 
 #[tokio::test]
