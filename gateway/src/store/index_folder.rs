@@ -112,6 +112,11 @@ impl IndexFolder {
             }
             error => error.into(),
         })?;
+        // After a kill sled may open and still have pages that it cannot read. Whoever met one later would get an error, and
+        // another start would not help; found here, the index is made again.
+        for entry in index.iter() {
+            entry?;
+        }
         let mark = match index.get(keys::Applied.encode())? {
             Some(mark) => Some(store_v1::Applied::decode(&mark[..]).map_err(|error| unreadable("index", &error))?),
             None => None,
