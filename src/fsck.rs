@@ -122,6 +122,7 @@ fn report_json(report: &Report) -> Value {
         "erased_dossiers": report.erased_dossiers,
         "keys_to_destroy": report.keys_to_destroy,
         "index_compared_at": report.compared,
+        "index_unusable": report.index_unusable,
         "snapshots_compared": report.snapshots,
         "snapshots_unusable": report.snapshots_unusable,
         "problems": report.problems.iter().map(problem).collect::<Value>(),
@@ -130,9 +131,15 @@ fn report_json(report: &Report) -> Value {
 }
 
 fn report_text(report: &Report, lang: Lang) -> String {
-    let index = match report.compared {
-        Some(position) => lang.pick(format!("khớp đến bản ghi {position}"), format!("compared at record {position}")),
-        None => lang.pick("không có", "there is none").to_owned(),
+    let index = match (report.compared, &report.index_unusable) {
+        (Some(position), _) => {
+            lang.pick(format!("khớp đến bản ghi {position}"), format!("compared at record {position}"))
+        }
+        (None, Some(why)) => lang.pick(
+            format!("không dùng được, lần khởi động tới sẽ dựng lại ({why})"),
+            format!("of no use, the next start makes it again ({why})"),
+        ),
+        (None, None) => lang.pick("không có", "there is none").to_owned(),
     };
     let snapshots = match (report.snapshots, report.snapshots_unusable) {
         (0, 0) => lang.pick("không có", "there are none").to_owned(),

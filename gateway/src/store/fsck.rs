@@ -16,7 +16,7 @@ use lgsp_journal::{Position, Reader};
 
 use super::data_folder::{CannotRead, Stopped, open_stopped};
 use super::index::{self, Contradiction};
-use super::index_folder::{IndexFolder, Sled};
+use super::index_folder::{IndexError, IndexFolder, Sled};
 use super::keys;
 use super::overlay::{Base, Entries, Memory};
 use super::records;
@@ -146,6 +146,8 @@ pub struct Report {
     pub erased: u64,
     /// The record up to which there was an index to compare; `None` when there was no usable one.
     pub compared: Option<u64>,
+    /// Why the index is of no use, if it is: the next start makes it again from the journal, so it is no problem.
+    pub index_unusable: Option<String>,
     /// Snapshots of the index that were compared as well.
     pub snapshots: u64,
     /// Snapshots that cannot be used: a rebuild passes over them, so they are no problem.
@@ -229,8 +231,13 @@ impl Check {
         }
         match folder.open(self.report.journal.last) {
             Ok(index) => Some(index),
-            Err(error) => {
+            Err(error @ IndexError::Locked(_)) => {
                 self.report.found(Invariant::Index, None, error.to_string());
+                None
+            }
+            // What a start distrusts it makes again; to find it in that state after a kill is nothing wrong.
+            Err(error) => {
+                self.report.index_unusable = Some(error.to_string());
                 None
             }
         }
