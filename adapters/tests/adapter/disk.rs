@@ -48,7 +48,7 @@ async fn on_a_disk_that_is_nearly_full_what_is_here_goes_on_and_nothing_new_is_t
     assert_eq!(adapter.outcome("k1").await["state"], "admitted");
     // A delivery is declined with the reason, and stays with the gateway.
     world.gateway.deliver("H57.101-250714-0001", 1);
-    let declined = until(async || world.gateway.declined().pop()).await;
+    let declined = world.gateway.when(|gateway| gateway.declined().pop()).await;
     assert_eq!(declined.reason, "SPOOL_DISK_FULL");
     assert!(world.gateway.acknowledged(AcknowledgeStage::TakenOver).is_empty());
     adapter.stop().await.unwrap();
