@@ -140,7 +140,14 @@ impl Spool {
         }))
         .await?;
         drop(reservation);
-        let view = self.call(&call.id);
+        let view = {
+            let state = self.shared.state();
+            match state.calls.get(&call.id) {
+                // Whoever asked first went away while its call was being made durable. That one counts, and not this.
+                Some(first) if first.body_sha256 != body_sha256 => return Err(QueueError::KeyReused),
+                known => known.and_then(view),
+            }
+        };
         Ok(view.unwrap_or(CallView { standing: Standing::Queued, attempts: 0, last_error: None, queued_at_ms }))
     }
 

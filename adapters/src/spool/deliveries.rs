@@ -13,7 +13,7 @@ use lgsp_proto::v1;
 use prost::Message;
 
 use super::replay::RecordError;
-use super::state::{DeliveryId, Parcel, Returned, Stage};
+use super::state::{DeliveryId, Known, Parcel, Returned, Stage};
 use super::writing::Broken;
 use super::{Shared, Spool, now_ms, records};
 use crate::lanes::Lanes;
@@ -59,13 +59,14 @@ impl Spool {
             return Err(TakeOverError::TooLarge);
         }
         let fingerprint = records::fingerprint(delivery.event.as_ref());
-        let is_new = {
+        let (is_new, renamed) = {
             let mut state = self.shared.state();
             if let Some(returned) = state.returned.get(&(id.party.clone(), id.dossier.clone())) {
                 return Err(TakeOverError::Returning(Box::new(returned.clone())));
             }
             let is_known = state.deliveries.contains_key(&id);
-            let is_new = !is_known || state.is_another(&id, fingerprint);
+            let another = state.is_another(&id, fingerprint);
+            let is_new = !is_known || another;
             if is_new && state.pending.len() + state.arriving >= self.max_incoming {
                 return Err(TakeOverError::Full);
             }
@@ -75,12 +76,13 @@ impl Spool {
             if !is_known {
                 state.reserve_delivery(&id);
             }
-            is_new
+            (is_new, another || state.known(&id).renamed)
         };
         let shared = self.shared.clone();
         let writing = if is_new {
             let reservation = DeliveryReservation { shared: shared.clone(), id: id.clone() };
-            let record = stored::TakenOver { delivery: delivery.encode_to_vec(), taken_over_at_unix_ms: now_ms() };
+            let record =
+                stored::TakenOver { delivery: delivery.encode_to_vec(), taken_over_at_unix_ms: now_ms(), renamed };
             Some((reservation, self.submit(Kind::TakenOver(record)).await?))
         } else {
             None
@@ -138,17 +140,26 @@ impl Spool {
         format!("{}/{}/{}{}", id.party, id.dossier, id.sequence, self.shared.state().suffix(id))
     }
 
-    /// Notes that the agency's own system has a delivery: durable when this returns.
+    /// Notes that the agency's own system has the delivery that was taken over at `position`: durable when this returns. If that
+    /// is not the one that now stands under its name, or it is no longer here, there is nothing to note.
     ///
     /// # Errors
     /// [`Broken`]; it will be handed over again after the restart.
-    pub(crate) async fn handed_over(&self, id: &DeliveryId) -> Result<(), Broken> {
+    pub(crate) async fn handed_over(&self, id: &DeliveryId, position: Position) -> Result<(), Broken> {
+        let Known { fingerprint, renamed } = {
+            let state = self.shared.state();
+            if state.deliveries.get(id) != Some(&Stage::TakenOver(position)) {
+                return Ok(());
+            }
+            state.known(id)
+        };
         let record = stored::HandedOver {
             party: id.party.to_string(),
             dossier_code: id.dossier.to_string(),
             sequence: id.sequence,
             handed_over_at_unix_ms: now_ms(),
-            fingerprint: self.shared.state().fingerprint(id),
+            fingerprint,
+            renamed,
         };
         self.write(Kind::HandedOver(record)).await.map(drop)
     }

@@ -150,11 +150,10 @@ impl UnderWay {
 }
 
 impl State {
-    /// What stands for the finished calls when these are not read any more: how far numbers were used up.
+    /// What stands for the finished calls when these are not read any more: how far numbers were used up. Epochs are not among
+    /// it: where each was noted says which answers are of before, so those records are kept in their places.
     pub(super) fn marks(&self) -> Vec<Kind> {
-        let epoch = Some(self.numbers.epoch()).filter(|epoch| *epoch > 0);
-        let epoch = epoch.map(|epoch| Kind::EpochSeen(stored::EpochSeen { epoch }));
-        epoch.into_iter().chain(self.numbers.marks().into_iter().map(Kind::BlockLeased)).collect()
+        self.numbers.marks().into_iter().map(Kind::BlockLeased).collect()
     }
 
     pub(super) fn open_exceptions(&self) -> usize {

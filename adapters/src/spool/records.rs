@@ -7,7 +7,7 @@ use lgsp_proto::v1;
 use prost::Message;
 
 use super::offline::Offline;
-use super::state::{Answered, CallId, CallKind, Change, DeliveryId, Queued};
+use super::state::{Answered, CallId, CallKind, Change, DeliveryId, Known, Queued};
 use crate::digest::sha256;
 use crate::link::documents_of;
 
@@ -56,13 +56,13 @@ pub(crate) fn change(record: &stored::SpoolRecord) -> Result<Change, Unknown> {
             Change::TakenOver {
                 id: DeliveryId::from(&reference),
                 at_ms: taken_over.taken_over_at_unix_ms,
-                fingerprint: fingerprint(delivery.event.as_ref()),
+                known: Known { fingerprint: fingerprint(delivery.event.as_ref()), renamed: taken_over.renamed },
             }
         }
         Kind::HandedOver(handed_over) => Change::HandedOver {
             id: delivery_id(&handed_over.party, &handed_over.dossier_code, handed_over.sequence),
             at_ms: handed_over.handed_over_at_unix_ms,
-            fingerprint: handed_over.fingerprint,
+            known: Known { fingerprint: handed_over.fingerprint, renamed: handed_over.renamed },
         },
         Kind::Told(told) => Change::Told { id: call_id(&told.acting_party, &told.request_key) },
         Kind::Confirmed(confirmed) => {

@@ -286,7 +286,20 @@ async fn a_party_without_a_webhook_fetches_and_acknowledges() {
     );
     assert_eq!(refused.json()["fields"][0]["field"], "deliveries[1]");
 
-    let ack = json!({"deliveries": [{"dossier_code": "A-1", "sequence": 1}, {"dossier_code": "A-1", "sequence": 2}]});
+    // Nor does the name of an event that stood there before the gateway was restored.
+    let name = inbox["deliveries"][0]["delivery_id"].as_str().unwrap().to_owned();
+    let of_before = json!({"dossier_code": "A-1", "sequence": 1, "delivery_id": format!("{name}~0011223344556677")});
+    for path in ["ack", "refuse"] {
+        let mut stale = json!({ "deliveries": [of_before] });
+        if path == "refuse" {
+            stale["reason"] = "UNREADABLE".into();
+        }
+        let refused = adapter.post(&format!("/v1/inbox/{path}"), "unused", &stale).await;
+        assert_eq!(refused.json()["fields"][0]["field"], "deliveries[0].delivery_id", "{path}");
+    }
+
+    let first = json!({"dossier_code": "A-1", "sequence": 1, "delivery_id": name});
+    let ack = json!({"deliveries": [first, {"dossier_code": "A-1", "sequence": 2}]});
     for _ in 0..2 {
         assert_eq!(adapter.post("/v1/inbox/ack", "unused", &ack).await.json()["acknowledged"], ack["deliveries"]);
     }

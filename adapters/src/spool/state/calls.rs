@@ -1,5 +1,6 @@
 //! Calls, and how far each has come: reserved, waiting, answered, told.
 
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use lgsp_journal::Position;
@@ -90,6 +91,7 @@ pub(crate) enum Progress {
 pub(crate) struct Earlier {
     /// Where it is kept.
     pub(crate) position: Position,
+    pub(crate) at_ms: i64,
     pub(crate) told: Option<Position>,
 }
 
@@ -126,13 +128,35 @@ impl State {
             handled: None,
         };
         self.calls.insert(id.clone(), call);
+        self.wants(id, documents);
         true
+    }
+
+    /// A call that waits names these documents.
+    fn wants(&mut self, id: &CallId, documents: &[[u8; 32]]) {
+        for sha256 in documents {
+            *self.wanted.entry((id.party.clone(), *sha256)).or_default() += 1;
+        }
+    }
+
+    /// A call that named these documents waits no longer.
+    fn wants_no_more(&mut self, id: &CallId, documents: &[[u8; 32]]) {
+        for sha256 in documents {
+            if let Entry::Occupied(mut calls) = self.wanted.entry((id.party.clone(), *sha256)) {
+                *calls.get_mut() -= 1;
+                if *calls.get() == 0 {
+                    calls.remove();
+                }
+            }
+        }
     }
 
     pub(super) fn answered(&mut self, position: Position, answered: &Answered) -> bool {
         let Answered { id, admitted, dossier, authority, at_ms } = answered;
         let Some(call) = self.calls.get_mut(id).filter(|call| call.is_waiting()) else { return false };
         let earlier = match &call.progress {
+            // The earlier answer itself, written twice by an interrupted restatement.
+            Progress::Waiting { earlier: Some(earlier), .. } if earlier.at_ms == *at_ms => return false,
             Progress::Waiting { earlier, .. } => *earlier,
             Progress::Reserved | Progress::Answered { .. } => None,
         };
@@ -155,6 +179,8 @@ impl State {
                 self.unanswered -= 1;
             }
         }
+        let documents = call.documents.clone();
+        self.wants_no_more(id, &documents);
         true
     }
 
@@ -178,17 +204,20 @@ impl State {
     pub(super) fn send_again(&mut self) {
         let mut again = Vec::new();
         for (id, call) in &mut self.calls {
-            if let Progress::Answered { position, admitted: true, told, .. } = call.progress {
-                let earlier = Some(Earlier { position, told });
+            if let Progress::Answered { position, admitted: true, at_ms, told } = call.progress {
+                let earlier = Some(Earlier { position, at_ms, told });
                 call.progress = Progress::Waiting { sending: false, attempts: 0, last_error: None, earlier };
                 // What was taken in without a line has a code by now, and goes in the lane of its dossier.
                 call.behind = None;
-                again.push((position, id.clone()));
+                again.push((position, id.clone(), call.documents.clone()));
             }
         }
+        for (_, id, documents) in &again {
+            self.wants(id, documents);
+        }
         self.again += again.len();
-        again.sort_unstable_by_key(|(position, _)| *position);
-        self.not_in_lanes.extend(again.into_iter().map(|(_, id)| id));
+        again.sort_unstable_by_key(|(position, ..)| *position);
+        self.not_in_lanes.extend(again.into_iter().map(|(_, id, _)| id));
     }
 
     /// Keeps a place for a call that is being made durable.
@@ -235,8 +264,7 @@ impl State {
 
     /// Whether a call without an answer names this document of its party.
     pub(crate) fn names_document(&self, party: &str, sha256: &[u8; 32]) -> bool {
-        let mut waiting = self.calls.iter().filter(|(id, call)| call.is_waiting() && &*id.party == party);
-        waiting.any(|(_, call)| call.documents.contains(sha256))
+        self.wanted.contains_key(&(party.into(), *sha256))
     }
 
     /// When the oldest call without an answer was queued.

@@ -46,15 +46,16 @@ pub(crate) struct Pending {
 
 /// Which event stands, or stood, under a delivery's name.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Known {
+pub(crate) struct Known {
     /// 0 when that was not kept.
-    fingerprint: u64,
+    pub(crate) fingerprint: u64,
     /// Whether another event stood under the name before.
-    renamed: bool,
+    pub(crate) renamed: bool,
 }
 
 impl State {
-    pub(super) fn taken_over(&mut self, position: Position, id: &DeliveryId, at_ms: i64, fingerprint: u64) -> bool {
+    pub(super) fn taken_over(&mut self, position: Position, id: &DeliveryId, at_ms: i64, known: Known) -> bool {
+        let Known { fingerprint, renamed } = known;
         let another = self.is_another(id, fingerprint);
         match self.deliveries.get(id) {
             Some(Stage::TakenOver(_)) if !another => return false,
@@ -69,15 +70,19 @@ impl State {
             Some(Stage::Reserved) => self.arriving -= 1,
             None => {}
         }
-        let renamed = another || self.events.get(id).is_some_and(|known| known.renamed);
+        let renamed = renamed || another || self.events.get(id).is_some_and(|known| known.renamed);
         self.events.insert(id.clone(), Known { fingerprint, renamed });
         self.deliveries.insert(id.clone(), Stage::TakenOver(position));
         self.pending.insert(position, Pending { id: id.clone(), at_ms });
         true
     }
 
-    pub(super) fn handed_over(&mut self, position: Position, id: &DeliveryId, at_ms: i64, fingerprint: u64) -> bool {
-        self.events.entry(id.clone()).or_insert(Known { fingerprint, renamed: false });
+    pub(super) fn handed_over(&mut self, position: Position, id: &DeliveryId, at_ms: i64, known: Known) -> bool {
+        if known.fingerprint != 0 && self.is_another(id, known.fingerprint) {
+            // It was about an event that is gone; what took its name has not been handed over by that.
+            return false;
+        }
+        self.events.entry(id.clone()).or_insert(known);
         match self.deliveries.get(id) {
             Some(Stage::HandedOver { .. }) => return false,
             Some(Stage::TakenOver(taken_over)) => {
@@ -151,9 +156,9 @@ impl State {
         self.events.get(id).is_some_and(|known| known.fingerprint != 0 && known.fingerprint != fingerprint)
     }
 
-    /// Which event stands under a delivery's name; 0 when that is not known.
-    pub(crate) fn fingerprint(&self, id: &DeliveryId) -> u64 {
-        self.events.get(id).map_or(0, |known| known.fingerprint)
+    /// Which event stands under a delivery's name.
+    pub(crate) fn known(&self, id: &DeliveryId) -> Known {
+        self.events.get(id).copied().unwrap_or(Known { fingerprint: 0, renamed: false })
     }
 
     /// What tells a delivery from another one of its name; empty as long as there was none.

@@ -17,7 +17,7 @@ impl State {
             needed.push(call.position);
             match &call.progress {
                 Progress::Answered { position, told, .. }
-                | Progress::Waiting { earlier: Some(Earlier { position, told }), .. } => {
+                | Progress::Waiting { earlier: Some(Earlier { position, told, .. }), .. } => {
                     needed.push(*position);
                     needed.extend(told);
                     needed.extend(call.handled.map(|handled| handled.position));

@@ -20,8 +20,7 @@ use super::numbers::Numbers;
 use super::offline::UnderWay;
 use crate::lanes::Lanes;
 pub(crate) use calls::{Answered, Call, CallId, CallKind, Earlier, Progress, Queued};
-use deliveries::Known;
-pub(crate) use deliveries::{DeliveryId, Pending, Returned, Stage};
+pub(crate) use deliveries::{DeliveryId, Known, Pending, Returned, Stage};
 pub(crate) use lanes::Parcel;
 
 /// A record of the spool, without what is only read when it is needed.
@@ -32,12 +31,12 @@ pub(crate) enum Change {
     TakenOver {
         id: DeliveryId,
         at_ms: i64,
-        fingerprint: u64,
+        known: Known,
     },
     HandedOver {
         id: DeliveryId,
         at_ms: i64,
-        fingerprint: u64,
+        known: Known,
     },
     Told {
         id: CallId,
@@ -75,6 +74,8 @@ pub(crate) struct State {
     pub(crate) again: usize,
     /// Those of them that are in no lane yet, in the order in which they were admitted.
     not_in_lanes: Vec<CallId>,
+    /// The documents that waiting calls name, and how often each is named.
+    wanted: HashMap<(Arc<str>, [u8; 32]), usize>,
     /// The gateway's epoch; 0 while it is not known.
     pub(crate) epoch: u32,
     /// Where its epochs are noted: a replay needs all of them, to know what was answered in which.
@@ -122,8 +123,8 @@ impl State {
         match change {
             Change::Queued(queued) => self.queued(position, queued),
             Change::Answered(answered) => self.answered(position, answered),
-            Change::TakenOver { id, at_ms, fingerprint } => self.taken_over(position, id, *at_ms, *fingerprint),
-            Change::HandedOver { id, at_ms, fingerprint } => self.handed_over(position, id, *at_ms, *fingerprint),
+            Change::TakenOver { id, at_ms, known } => self.taken_over(position, id, *at_ms, *known),
+            Change::HandedOver { id, at_ms, known } => self.handed_over(position, id, *at_ms, *known),
             Change::Told { id } => self.told(position, id),
             Change::Confirmed { id } => self.confirmed(position, id),
             Change::Returned { id, reason, permanent, given_back: false } => {

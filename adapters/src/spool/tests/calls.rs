@@ -54,6 +54,21 @@ async fn one_key_is_one_call_and_other_content_under_it_is_refused() {
 }
 
 #[tokio::test]
+async fn a_key_whose_first_caller_went_away_is_not_promised_to_other_content() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path());
+    let first = spool.queue(call("one", "a body"));
+    // It is on its way to the disk, and nobody waits for it any more.
+    assert!(tokio::time::timeout(Duration::ZERO, first).await.is_err());
+    assert_eq!(spool.queue(call("one", "another body")).await.unwrap_err(), QueueError::KeyReused);
+    drop(spool);
+    let spool = open(folder.path());
+    assert_eq!(waiting(&spool), ["one"]);
+    let queued = spool.begin_sending(&call_id("H57.101", "one")).unwrap().unwrap();
+    assert_eq!(queued.body, "a body");
+}
+
+#[tokio::test]
 async fn an_answer_ends_a_call_and_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let (one, two) = (call("one", "1"), call("two", "2"));

@@ -22,7 +22,7 @@ async fn a_delivery_is_carried_once_however_often_it_comes() {
         let spool = open(folder.path());
         assert_eq!(parcels(&spool), [Parcel::Delivery(position)]);
         assert_eq!(spool.delivery(position).unwrap(), delivery("D", 1));
-        spool.handed_over(&id).await.unwrap();
+        hand_over(&spool, &id).await;
         assert_eq!(spool.pending("H57.101", 10), []);
     }
     let spool = open(folder.path());

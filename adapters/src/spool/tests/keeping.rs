@@ -20,7 +20,7 @@ async fn a_spool_that_is_tidied_up_keeps_what_is_unfinished_in_order_and_forgets
             spool.told(&id).await.unwrap();
             take_over(&spool, &delivery(&key, 1)).await.unwrap();
             let id = DeliveryId { party: "H57.101".into(), dossier: key.as_str().into(), sequence: 1 };
-            spool.handed_over(&id).await.unwrap();
+            hand_over(&spool, &id).await;
             spool.confirmed(&id).await.unwrap();
         }
         spool.queue(entry("a2", "A")).await.unwrap();
@@ -59,7 +59,7 @@ async fn an_interrupted_tidying_up_changes_nothing() {
                 take_over(&spool, &delivery("D", sequence)).await.unwrap();
             }
             let id = DeliveryId { party: "H57.101".into(), dossier: "D".into(), sequence: 1 };
-            spool.handed_over(&id).await.unwrap();
+            hand_over(&spool, &id).await;
         }
         let all = {
             // As restating does it, but without the mark at the end.
