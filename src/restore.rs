@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use clap::Args;
 use lgsp_gateway::backup::{Ordered, RestoreError, Restored, restore};
 use lgsp_gateway::config::Config;
-use lgsp_proto::types::ActorId;
+use lgsp_proto::types::{ActorId, PartyId};
 use serde_json::{Value, json};
 
 use crate::backup::{Watch, manifest_json, manifest_table};
@@ -110,7 +110,7 @@ fn what_to_do(error: &RestoreError, lang: Lang) -> &'static str {
 }
 
 fn restored_json(restored: &Restored) -> Value {
-    let Restored { manifest, epoch, systems, report } = restored;
+    let Restored { manifest, epoch, systems, without_numbers, report } = restored;
     json!({
         "backup": manifest_json(manifest),
         "epoch": epoch.number,
@@ -118,19 +118,21 @@ fn restored_json(restored: &Restored) -> Value {
         "numbers_from_day": epoch.lost.days.start().to_string(),
         "numbers_to_day": epoch.lost.days.end().to_string(),
         "systems": systems,
+        "without_numbers": without_numbers.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "sound": report.is_sound(),
         "problems": report.problems.len() as u64 + report.more,
     })
 }
 
 fn restored_text(restored: &Restored, lang: Lang) -> String {
-    let Restored { manifest, epoch, systems, report } = restored;
+    let Restored { manifest, epoch, systems, without_numbers, report } = restored;
     let table = manifest_table(manifest, lang);
     let (number, from, days) = (epoch.number, epoch.lost.from, &epoch.lost.days);
     let begun = lang.pick(
         format!("Sổ bắt đầu kỷ nguyên {number}. Từ {} đến {} số hồ sơ đi tiếp từ {from}; các khối số đã cấp trước đây vô hiệu.\n", days.start(), days.end()),
         format!("The books begin epoch {number}. From {} to {} numbers go on from {from}; blocks leased before are void.\n", days.start(), days.end()),
     );
+    let begun = begun + &low_ranges(without_numbers, lang);
     if !report.is_sound() {
         let count = report.problems.len() as u64 + report.more;
         let problems = lang.pick(
@@ -153,4 +155,21 @@ fn restored_text(restored: &Restored, lang: Lang) -> String {
         "Once the gateway runs, take a backup: the old one knows nothing of this epoch but the note RESTORED in its folder.\n",
     );
     format!("{table}{begun}{next}{list}{last}{backup}")
+}
+
+/// Whom the restore leaves without numbers of the gateway's, and what to do.
+fn low_ranges(authorities: &[PartyId], lang: Lang) -> String {
+    if authorities.is_empty() {
+        return String::new();
+    }
+    let list = authorities.iter().map(|authority| format!("  {authority}\n")).collect::<String>();
+    let problem = lang.pick(
+        "Các cơ quan sau tự cấp số từ một số thấp (own_numbers_from), nên trong những ngày đó trục không còn số nào để cấp thay họ:\n",
+        "These authorities number themselves from a low number on (own_numbers_from), so on those days the gateway has no number of theirs to give:\n",
+    );
+    let remedy = lang.pick(
+        "Phần mềm của họ vẫn tự cấp số được. Để các bộ phận khác tiếp nhận được, nâng own_numbers_from trong danh bạ; ngày đã dùng số riêng thì vẫn hết số.\n",
+        "Their own software goes on. For other desks raise own_numbers_from in the registry; a day on which they have numbered themselves stays without.\n",
+    );
+    format!("{problem}{list}{remedy}")
 }

@@ -13,9 +13,10 @@ use lgsp_gateway::backup::{Manifest, Ordered, RestoreError, Restored, Sources, T
 use lgsp_gateway::config::Config;
 use lgsp_gateway::store::contract::sample::{self, AUTHORITY, DAY, opened, party};
 use lgsp_gateway::store::sled::{Limits, OpenError, Options, SledStore};
-use lgsp_gateway::store::{Bodies, Commit, Store};
+use lgsp_gateway::store::{Bodies, Commit, RegistryRecord, Store};
 use lgsp_journal::RealFiles;
 use lgsp_journal::seal::{KeyId, KeyRing, NodeKey};
+use lgsp_proto::v1;
 use tempfile::TempDir;
 
 struct Place(TempDir);
@@ -383,6 +384,33 @@ async fn where_no_note_can_be_left_the_operator_says_where_numbers_go_on() {
     place.lose_everything();
     let restored = place.restore_as(&Ordered { numbers_from: Some(30_001), ..place.ordered() }).unwrap();
     assert_eq!(begun(&place, &restored).await.1, 30_001);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_names_the_authorities_that_it_leaves_without_numbers_of_the_gateways() {
+    let place = Place::new();
+    let store = place.open().unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("domain/tests/fixtures/registry");
+    let file = |entry: std::io::Result<fs::DirEntry>| {
+        let entry = entry.unwrap();
+        let text = fs::read_to_string(entry.path()).unwrap();
+        // One leaves the gateway nothing of the zone, the other a single number.
+        let own = |text: String, unit: &str, from: u32| {
+            let desk = format!("unit = \"{unit}\", desk = true");
+            text.replacen(&desk, &format!("{desk}, own_numbers_from = {from}"), 1)
+        };
+        let text = own(own(text, "99001", 10_001), "99002", 10_002);
+        v1::RegistryFile { name: entry.file_name().into_string().unwrap(), content: text.into() }
+    };
+    let files: Vec<_> = fs::read_dir(folder).unwrap().map(file).collect();
+    let version = v1::RegistryVersion { number: 1, ..v1::RegistryVersion::default() };
+    store.commit(Commit::Registry(RegistryRecord { version, files })).await.unwrap();
+    store.close().await;
+    drop(store);
+    place.backup();
+    place.lose_everything();
+    let restored = place.restore().unwrap();
+    assert_eq!((restored.epoch.lost.from, restored.without_numbers), (10_001, vec![party("H99.101")]));
 }
 
 fn copy_folder(from: &Path, to: &Path) {

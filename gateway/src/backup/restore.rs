@@ -16,8 +16,9 @@ use std::time::{Duration, SystemTime};
 use jiff::ToSpan as _;
 use jiff::civil::Date;
 use lgsp_domain::numbering::{LAST_NUMBER, NumberZone};
+use lgsp_domain::registry::Registry;
 use lgsp_journal::RealFiles;
-use lgsp_proto::types::{ActorId, BusinessTime};
+use lgsp_proto::types::{ActorId, BusinessTime, PartyId};
 
 use super::begun::Begun;
 use super::manifest::Manifest;
@@ -25,11 +26,12 @@ use super::take::private_file;
 use super::{EPOCH_FILE, MARKER, Progress, VerifyError, copy_hashed, make_folder, sync_folder, verify, write_whole};
 use crate::config::{BusinessClock, Config};
 use crate::engine::clock::unix_seconds;
+use crate::engine::registry::by_name;
 use crate::store::data_folder::CannotRead;
 use crate::store::fsck::{self, fsck};
 use crate::store::read_only::ReadOnly;
 use crate::store::sled::{Limits, OpenError, Options, SledStore};
-use crate::store::{Commit, CommitError, EpochStarted, Fact, ReadError, Store as _};
+use crate::store::{Commit, CommitError, EpochStarted, Fact, ReadError, RegistryRecord, Store as _};
 
 /// How many days ahead numbers may have been leased, with room: a desk's blocks are for the next days of work, and a long
 /// holiday may lie between.
@@ -64,6 +66,9 @@ pub struct Restored {
     pub epoch: EpochStarted,
     /// Every system that ever had something admitted: those whose spools may send again.
     pub systems: BTreeSet<String>,
+    /// Authorities whose own range begins so low that the gateway has no number of theirs to give on the days concerned. They go
+    /// on numbering themselves; for others the range has to begin higher in the registry, where none of its numbers is in use.
+    pub without_numbers: Vec<PartyId>,
     /// What a check of the books found. When it is not sound, the mark is left: no gateway starts on the folder.
     pub report: fsck::Report,
 }
@@ -189,7 +194,8 @@ pub fn restore(ordered: &Ordered, config: &Config, progress: &dyn Fn(Progress)) 
     write_whole(&note, format!("{}\n", epoch.number).as_bytes()).map_err(failed(&note))?;
     progress(Progress::Checking);
     let report = fsck(data, &config.store.node_key, |_| ())?;
-    let systems = systems(data, &config.store.node_key)?;
+    let Recorded { systems, registry } = recorded(data, &config.store.node_key)?;
+    let without_numbers = registry.map_or_else(Vec::new, |registry| ending_below(epoch.lost.from, &registry));
     // Before any gateway may start, even one whose operator accepts what is wrong with the books.
     if let Some(begun) = begun {
         let noted = begun.note(&ordered.from, epoch.number, epoch.lost.clone());
@@ -198,7 +204,7 @@ pub fn restore(ordered: &Ordered, config: &Config, progress: &dyn Fn(Progress)) 
     if report.is_sound() {
         mark.remove().map_err(failed(data))?;
     }
-    Ok(Restored { manifest, epoch, systems, report })
+    Ok(Restored { manifest, epoch, systems, without_numbers, report })
 }
 
 /// Keeps other backups into this folder, and other restores from it, out. A folder that cannot be written has none of them.
@@ -390,13 +396,33 @@ fn days_lost(taken_at: SystemTime, now: SystemTime, config: &Config) -> RangeInc
     moved(first, -back_days)..=last
 }
 
-/// Every system that had something admitted.
-fn systems(data: &Path, node_key: &Path) -> Result<BTreeSet<String>, RestoreError> {
-    let mut systems = BTreeSet::new();
+/// What a look through all records finds.
+#[derive(Default)]
+struct Recorded {
+    /// Every system that had something admitted.
+    systems: BTreeSet<String>,
+    /// The last version of the registry.
+    registry: Option<RegistryRecord>,
+}
+
+fn recorded(data: &Path, node_key: &Path) -> Result<Recorded, RestoreError> {
+    let mut recorded = Recorded::default();
     for record in ReadOnly::open(data, node_key)?.records() {
-        if let (_, Fact::Admitted(admitted)) = record? {
-            systems.insert(admitted.system);
+        match record?.1 {
+            Fact::Admitted(admitted) => {
+                recorded.systems.insert(admitted.system);
+            }
+            Fact::RegistryApplied(registry) => recorded.registry = Some(registry),
+            _ => {}
         }
     }
-    Ok(systems)
+    Ok(recorded)
+}
+
+/// The authorities in whose name the gateway may give no number from `from` on.
+fn ending_below(from: u32, registry: &RegistryRecord) -> Vec<PartyId> {
+    // One that cannot be read is told by the gateway, which does not start with it.
+    let Ok(registry) = Registry::parse(&by_name(&registry.files)) else { return Vec::new() };
+    let ids = registry.parties().map(|party| party.id.clone());
+    ids.filter(|id| registry.last_number_of(id) < from).collect()
 }

@@ -292,8 +292,8 @@ pub(super) fn lost_upto(index: &dyn Read, day: jiff::civil::Date) -> Result<u32,
 
 fn counter_at(index: &dyn Read, key: &keys::Numbers<'_>) -> Result<Counter, ReadError> {
     let state = fetch(index, key)?.unwrap_or_default();
-    let highest = state.highest.max(lost_upto(index, key.1)?);
-    Ok(Counter::at(highest, (state.own_from != 0).then_some(state.own_from)))
+    let counter = Counter::at(state.highest, (state.own_from != 0).then_some(state.own_from));
+    Ok(counter.above(lost_upto(index, key.1)?))
 }
 
 /// The blocks of one desk that have numbers left, of any epoch.

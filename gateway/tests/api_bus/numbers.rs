@@ -2,7 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use jiff::civil::date;
+use lgsp_domain::numbering::NumberZone;
+use lgsp_gateway::store::fsck::fsck;
+use lgsp_gateway::store::sled::{Limits, Options, SledStore};
+use lgsp_gateway::store::{Commit, EpochStarted, Store as _};
 use lgsp_proto::{Reason, v1};
 
 use super::world::*;
@@ -255,6 +261,40 @@ async fn a_range_that_is_given_up_leaves_its_numbers_in_use_and_no_others() {
     assert!(stands_against(&desk, &under("k-2", &code(50_002))).await.contains("not leased"));
     assert_eq!(desk.admitted(&aid("k-3")).await, code(1));
     assert_eq!(desk.get(AN, &code(50_001), false).await.unwrap().events.len(), 1);
+}
+
+#[tokio::test]
+async fn an_authority_goes_on_with_its_own_numbers_after_a_restore_wherever_its_range_begins() {
+    let mut world = World::start().await;
+    const OF_AN_FROM_6001: &str = "unit = \"99001\", desk = true, own_numbers_from = 6001 }";
+    change_parties(&world, OF_AN, OF_AN_FROM_6001).await.unwrap();
+    world.stop().await;
+    let (dir, node_key) = (world.folder().join("store"), world.folder().join("node.key"));
+    let store = SledStore::open(&Options { dir, node_key, limits: Limits::default() }, |_| ()).unwrap();
+    let started = EpochStarted {
+        number: 2,
+        backup: [7; 16],
+        backup_taken_at: SystemTime::now(),
+        actor: "van.hanh.1".parse().unwrap(),
+        at: SystemTime::now(),
+        lost: NumberZone { days: date(2025, 7, 1)..=date(2025, 8, 1), from: 10_001 },
+    };
+    store.commit(Commit::Epoch(started)).await.unwrap();
+    store.close().await;
+    drop(store);
+    world.run().await;
+
+    let desk = world.system("mot-cua").await;
+    assert_eq!(desk.admitted(&under("k-1", &code(6_001))).await, code(6_001));
+    assert_eq!(desk.admitted(&under("k-2", &code(10_000))).await, code(10_000));
+    assert_eq!(reason(desk.submit(&aid("k-3")).await), Reason::NumbersExhausted);
+    // With a range that begins higher the gateway has numbers again, on days without a number of the low one.
+    change_parties(&world, OF_AN_FROM_6001, OF_AN_FROM_50001).await.unwrap();
+    let earlier = v1::Submission { received_at: at("2025-07-11T09:00:00+07:00"), ..aid("k-4") };
+    assert_eq!(desk.admitted(&earlier).await, format!("{AN}-250711-10001"));
+    world.stop().await;
+    let report = fsck(&world.folder().join("store"), &world.folder().join("node.key"), |_| ()).unwrap();
+    assert!(report.is_sound(), "{:?}", report.problems);
 }
 
 #[tokio::test]

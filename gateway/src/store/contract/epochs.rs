@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use jiff::civil::Date;
-use lgsp_domain::numbering::{LAST_NUMBER, NumberZone};
+use lgsp_domain::numbering::{LAST_NUMBER, NumberSource, NumberZone};
 
 use super::reading::admit;
 use super::sample::{AUTHORITY, DAY, DESK, block, leased, machine, opened, party};
-use crate::store::{BlockWanted, Commit, CommitError, EpochStarted, Store};
+use crate::store::{BlockWanted, Commit, CommitError, EpochStarted, NumberError, Store};
 
 pub(super) async fn a_new_epoch_goes_on_beyond_what_may_have_been_lost_and_voids_blocks(
     open: &impl AsyncFn(&str) -> Arc<dyn Store>,
@@ -39,6 +39,30 @@ pub(super) async fn a_new_epoch_goes_on_beyond_what_may_have_been_lost_and_voids
 
     let store = open("epochs").await;
     assert_eq!(next(&*store, DAY).await, 10_005);
+    store.close().await;
+}
+
+pub(super) async fn an_authority_goes_on_numbering_itself_in_a_new_epoch(open: &impl AsyncFn(&str) -> Arc<dyn Store>) {
+    let store = open("own_epochs").await;
+    let authority = party(AUTHORITY);
+    admit(&*store, opened(7)).await;
+    store.commit(Commit::Epoch(started(2, DAY, DAY, 10_001))).await.unwrap();
+    store.close().await;
+
+    let store = open("own_epochs").await;
+    // Its range may begin below what the gateway's counter has to leave out: the counter was never in it.
+    store.leave_number(&authority, DAY, 6_001).await.unwrap();
+    let mut own = opened(6_001);
+    own.opening.as_mut().unwrap().number_source = NumberSource::Own;
+    admit(&*store, own).await;
+    let given = store.leave_number(&authority, DAY, 7).await;
+    assert!(matches!(given, Err(NumberError::Given(_))), "{given:?}");
+    store.close().await;
+
+    let store = open("own_epochs").await;
+    store.leave_number(&authority, DAY, 6_000).await.unwrap();
+    let next = store.take_number(&authority, DAY, LAST_NUMBER).await;
+    assert!(matches!(next, Err(NumberError::Exhausted(_))), "nothing is left below the range: {next:?}");
     store.close().await;
 }
 
