@@ -539,6 +539,20 @@ async fn a_code_that_is_the_alias_of_another_dossier_is_found() {
 }
 
 #[tokio::test]
+async fn a_dossier_that_has_its_own_code_as_an_alias_is_no_problem() {
+    let folder = tempfile::tempdir().unwrap();
+    let signers = sound(folder.path()).await;
+    let (store, _) = open(folder.path());
+    // Decided so no more, but on record where it was.
+    let mut named = numbered(7, DESK, NumberSource::Leased);
+    named.opening.as_mut().unwrap().aliases = vec![code(7).as_str().parse().unwrap()];
+    admit(&*store, signers.sign(named)).await;
+    store.close().await;
+    let report = check(folder.path());
+    assert!(report.is_sound(), "{:#?}", report.problems);
+}
+
+#[tokio::test]
 async fn a_record_that_nobody_can_read_is_found() {
     let folder = tempfile::tempdir().unwrap();
     sound(folder.path()).await;

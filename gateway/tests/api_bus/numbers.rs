@@ -343,3 +343,38 @@ async fn a_registry_that_is_known_already_is_not_sent_again() {
     assert_eq!(read(0, 1).await, (2, false));
     assert_eq!((read(1, 1).await, read(1, 2).await), ((1, true), (1, false)));
 }
+
+#[tokio::test]
+async fn a_code_that_is_still_to_be_given_out_is_nobodys_alias() {
+    let mut world = World::start().await;
+    let (desk, binh) = (world.system("mot-cua").await, world.system("mot-cua-binh").await);
+    let also = |key: &str, aliases: &[String]| v1::Submission { aliases: aliases.to_vec(), ..aid(key) };
+    let at_fault = |refused: Result<v1::SubmitResponse, tonic::Status>| {
+        let refused = refusal(refused);
+        (refused.reason(), refused.violations().iter().map(|one| one.field.clone()).collect::<Vec<_>>())
+    };
+    let ours = |field: &str| (Reason::FieldInvalid, vec![field.to_owned()]);
+
+    // Another desk holds a block, and gives a number of it out without a line.
+    lease(&binh, asking(BINH, SPOOL, vec![wanted(AN, TODAY, 3)])).await.unwrap();
+    let of_block = code(2);
+    for squatted in [of_block.clone(), code(4), format!("{BINH}-250715-0001"), format!("{AN}-250714-10001")] {
+        let aliases = ["G22-77".to_owned(), squatted];
+        assert_eq!(at_fault(desk.submit(&also("k-1", &aliases)).await), ours("aliases[1]"), "{aliases:?}");
+    }
+    let theirs = v1::Submission { acting_party: BINH.into(), ..under("k-2", &of_block) };
+    assert_eq!(binh.admitted(&theirs).await, of_block);
+    // Now it is a dossier's, and said to be so.
+    assert_eq!(at_fault(desk.submit(&also("k-3", &[of_block])).await).0, Reason::AliasTaken);
+
+    // Nor is the code that it comes with, or would get next.
+    let own = v1::Submission { acting_party: BINH.into(), ..also("k-4", &[code(3)]) };
+    assert_eq!(at_fault(binh.submit(&v1::Submission { dossier_code: code(3), ..own }).await), ours("aliases[0]"));
+    // What others number, and what nobody can give out any more, is theirs to say.
+    let elsewhere = ["H57.01-250714-0001".to_owned(), format!("{AN}-240105-0001"), "000.00.01.H57-250714-0001".into()];
+    assert_eq!(desk.admitted(&also("k-5", &elsewhere)).await, code(4));
+
+    world.stop().await;
+    let report = fsck(&world.folder().join("store"), &world.folder().join("node.key"), |_| ()).unwrap();
+    assert!(report.is_sound(), "{:?}", report.problems);
+}

@@ -154,7 +154,8 @@ impl Books {
             report.found(Invariant::Code, position, format!("{} is the alias of another dossier", event.code));
         }
         for alias in &opening.aliases {
-            let is_code = alias.as_str().parse().is_ok_and(|code: DossierCode| self.sequences.contains_key(&code));
+            let of_another = |code: DossierCode| code != event.code && self.sequences.contains_key(&code);
+            let is_code = alias.as_str().parse().is_ok_and(of_another);
             if !self.aliases.insert(alias.to_string()) || is_code {
                 report.found(Invariant::Code, position, format!("alias {alias} is given a second time"));
             }
