@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use lgsp_domain::numbering::LAST_NUMBER;
-use lgsp_gateway::backup::{Manifest, Ordered, RestoreError, Restored, Sources, Taken, restore, take, verify};
+use lgsp_gateway::backup::{Care, Manifest, Ordered, RestoreError, Restored, Sources, Taken, restore, take, verify};
 use lgsp_gateway::config::Config;
 use lgsp_gateway::store::contract::sample::{self, AUTHORITY, DAY, opened, party};
 use lgsp_gateway::store::sled::{Limits, OpenError, Options, SledStore};
@@ -55,7 +55,12 @@ impl Place {
 
     fn backup_as(&self, node_key: Option<PathBuf>) -> Taken {
         let sources = Sources { data: self.path("data"), documents: self.path("documents"), node_key };
-        take(&sources, &self.path("backup"), SystemTime::now(), &|_| ()).unwrap()
+        take(&sources, &self.path("backup"), Care::Ordinary, SystemTime::now(), &|_| ()).unwrap()
+    }
+
+    fn backup_thoroughly(&self) -> Taken {
+        let sources = Sources { data: self.path("data"), documents: self.path("documents"), node_key: None };
+        take(&sources, &self.path("backup"), Care::Thorough, SystemTime::now(), &|_| ()).unwrap()
     }
 
     fn lose_everything(&self) {
@@ -424,6 +429,54 @@ fn copy_folder(from: &Path, to: &Path) {
             fs::copy(entry.path(), to).unwrap();
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_content_that_rotted_in_the_backup_is_written_anew_by_whoever_reads_the_original() {
+    let place = Place::new();
+    let store = place.open().unwrap();
+    admit(&store, 1).await;
+    store.close().await;
+    drop(store);
+    let taken = place.backup();
+    // What is read at every backup anyhow: the newest segment and the key blocks.
+    let changing = taken.manifest.files.iter().filter(|entry| !entry.path.starts_with("documents/"));
+    for entry in changing {
+        rot(&entry.stored_in(&place.path("backup")));
+        assert!(verify(&place.path("backup"), &|_| ()).is_err(), "{}", entry.path);
+        assert_eq!(place.backup().copied, 1, "{}", entry.path);
+        verify(&place.path("backup"), &|_| ()).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_rotted_unread_is_found_and_copied_again_by_a_thorough_backup() {
+    let place = Place::new();
+    let store = place.open().unwrap();
+    for number in 1..=30 {
+        admit(&store, number).await;
+    }
+    store.close().await;
+    drop(store);
+    place.document("0000000000000001", &[7; 20_000]);
+    let taken = place.backup();
+    let document = taken.manifest.files.iter().find(|entry| entry.path.starts_with("documents/")).unwrap();
+    let segment = taken.manifest.files.iter().find(|entry| entry.path.ends_with(".seg")).unwrap();
+    rot(&document.stored_in(&place.path("backup")));
+    fs::remove_file(segment.stored_in(&place.path("backup"))).unwrap();
+    assert_eq!(place.backup().copied, 1, "what is missing is seen at once");
+    assert!(verify(&place.path("backup"), &|_| ()).is_err(), "only its middle is another one");
+    assert_eq!(place.backup_thoroughly().copied, 1);
+    assert_eq!(verify(&place.path("backup"), &|_| ()).unwrap().files, taken.manifest.files);
+    assert_eq!(place.backup_thoroughly().copied, 0);
+}
+
+/// One bit in the middle of a file is another one.
+fn rot(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(path, bytes).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

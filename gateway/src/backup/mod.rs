@@ -18,7 +18,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 
 pub use manifest::{Entry, Identity, Manifest, ManifestError};
 pub use restore::{Ordered, RestoreError, Restored, restore};
-pub use take::{Sources, TakeError, Taken, take};
+pub use take::{Care, Sources, TakeError, Taken, take};
 
 /// In a data folder: it is being restored, and no gateway may start on it.
 pub(crate) const MARKER: &str = "RESTORING";
@@ -55,7 +55,7 @@ pub enum VerifyError {
     /// The manifest cannot be used.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// A content is missing or was changed. Take a new backup; restore from another one.
+    /// A content is missing or was changed. Take a new backup with [`Care::Thorough`]; restore from another one.
     #[error("{path} is not in the backup as it was copied: {what}")]
     Content {
         /// Which file of the gateway.
