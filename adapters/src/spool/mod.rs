@@ -571,7 +571,8 @@ impl Spool {
     }
 
     /// Notes the epoch of the gateway we speak with: durable when this returns. If it has grown, whatever was admitted before is
-    /// sent again, before anything new about the same dossier.
+    /// sent again, before anything new about the same dossier, and what was taken over and not handed over is let go of: the
+    /// gateway owes it again.
     ///
     /// # Errors
     /// [`Broken`]; it will be noted after the restart.
@@ -704,11 +705,15 @@ impl Spool {
         format!("{}/{}/{}{}", id.party, id.dossier, id.sequence, self.shared.state().suffix(id))
     }
 
-    /// Notes that the agency's own system has a delivery: durable when this returns.
+    /// Notes that the agency's own system has a delivery: durable when this returns. Of one that was let go of meanwhile nothing
+    /// is noted: it comes again.
     ///
     /// # Errors
     /// [`Broken`]; it will be handed over again after the restart.
     pub(crate) async fn handed_over(&self, id: &DeliveryId) -> Result<(), Broken> {
+        if self.stage(id).is_none() {
+            return Ok(());
+        }
         let record = stored::HandedOver {
             party: id.party.to_string(),
             dossier_code: id.dossier.to_string(),

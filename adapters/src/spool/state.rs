@@ -55,6 +55,8 @@ pub(crate) enum Change {
         id: CallId,
         admitted: bool,
         dossier: Option<Arc<str>>,
+        /// The number of the event, if it was admitted.
+        sequence: u32,
         /// The authority that an admitted submission went to.
         authority: Option<Arc<str>>,
         at_ms: i64,
@@ -103,6 +105,8 @@ pub(crate) struct Call {
     pub(crate) at_ms: i64,
     /// The dossier an entry is about, or the one a submission became.
     pub(crate) dossier: Option<Arc<str>>,
+    /// The number of the event that it became; 0 as long as it has not.
+    pub(crate) sequence: u32,
     pub(crate) documents: Arc<[[u8; 32]]>,
     pub(crate) progress: Progress,
     /// Where it is queued; [`Position::ORIGIN`] while that is not durable.
@@ -265,6 +269,7 @@ impl State {
                     body_sha256: *body_sha256,
                     at_ms: *at_ms,
                     dossier: dossier.clone(),
+                    sequence: 0,
                     documents: documents.clone(),
                     progress: Progress::Waiting { sending: false, attempts: 0, last_error: None, earlier: None },
                     position,
@@ -276,7 +281,7 @@ impl State {
                 self.calls.insert(id.clone(), call);
                 true
             }
-            Change::Answered { id, admitted, dossier, authority, at_ms } => {
+            Change::Answered { id, admitted, dossier, sequence, authority, at_ms } => {
                 let Some(call) = self.calls.get_mut(id).filter(|call| call.is_waiting()) else { return false };
                 let earlier = match &call.progress {
                     Progress::Waiting { earlier, .. } => *earlier,
@@ -286,6 +291,7 @@ impl State {
                 let told = earlier.filter(|_| *admitted).and_then(|earlier| earlier.told);
                 call.progress = Progress::Answered { position, admitted: *admitted, at_ms: *at_ms, told };
                 call.dossier = dossier.clone().or(call.dossier.take());
+                call.sequence = *sequence;
                 if call.kind == CallKind::Submit {
                     call.authority = authority.clone().or(call.authority.take());
                 }
@@ -382,9 +388,13 @@ impl State {
                     return false;
                 }
                 self.epochs.push(position);
-                // The first one seen says nothing about what was before it.
-                if std::mem::replace(&mut self.epoch, *epoch) != 0 {
+                let before = std::mem::replace(&mut self.epoch, *epoch);
+                // Before the first one was seen something may have been admitted in an earlier one.
+                if *epoch > 1 {
                     self.send_again();
+                }
+                if before != 0 {
+                    self.let_go_of_deliveries(position);
                 }
                 true
             }
@@ -415,6 +425,20 @@ impl State {
         self.arriving > 0 && self.deliveries.iter().any(is)
     }
 
+    /// A restored gateway owes again whatever it does not know as handed over, and by a delivery's name it may mean another event
+    /// by now. So what is not handed over here is let go of, and of what is nothing is said until it comes again.
+    fn let_go_of_deliveries(&mut self, position: Position) {
+        self.pending.clear();
+        self.returned.clear();
+        self.unconfirmed.clear();
+        self.deliveries.retain(|_, stage| !matches!(stage, Stage::TakenOver(_)));
+        for stage in self.deliveries.values_mut() {
+            if let Stage::HandedOver { confirmed, .. } = stage {
+                confirmed.get_or_insert(position);
+            }
+        }
+    }
+
     /// Whatever was admitted is to be sent again: the gateway may have lost it.
     fn send_again(&mut self) {
         let mut again = Vec::new();
@@ -424,12 +448,14 @@ impl State {
                 call.progress = Progress::Waiting { sending: false, attempts: 0, last_error: None, earlier };
                 // What was taken in without a line has a code by now, and goes in the lane of its dossier.
                 call.behind = None;
-                again.push((position, id.clone()));
+                // In the order of a dossier's events, which is not always that of the answers: an entry may have been answered
+                // at once, and the submission at the second try.
+                again.push((call.sequence, position, id.clone()));
             }
         }
         self.again += again.len();
-        again.sort_unstable_by_key(|(position, _)| *position);
-        self.not_in_lanes.extend(again.into_iter().map(|(_, id)| id));
+        again.sort_unstable_by_key(|(sequence, position, _)| (*sequence, *position));
+        self.not_in_lanes.extend(again.into_iter().map(|(_, _, id)| id));
     }
 
     /// Whether another event than the one known stands under a delivery's name.
@@ -465,6 +491,7 @@ impl State {
             body_sha256,
             at_ms: 0,
             dossier: None,
+            sequence: 0,
             documents,
             progress,
             position,
@@ -539,10 +566,10 @@ impl State {
     /// Fills the lanes after the start with all that is unfinished, in the order in which it came.
     pub(crate) fn enqueue_all(&mut self) {
         let mut waiting: Vec<_> = self.calls.iter().filter(|(_, call)| call.is_waiting()).collect();
-        // What is sent again goes before all that is new, in the order in which it was admitted.
+        // What is sent again goes before all that is new, as in `send_again`.
         waiting.sort_unstable_by_key(|(_, call)| match &call.progress {
-            Progress::Waiting { earlier: Some(earlier), .. } => (0, earlier.position),
-            _ => (1, call.position),
+            Progress::Waiting { earlier: Some(earlier), .. } => (0, call.sequence, earlier.position),
+            _ => (1, 0, call.position),
         });
         self.not_in_lanes.clear();
         for (id, call) in waiting {

@@ -499,6 +499,82 @@ async fn what_was_admitted_in_an_earlier_epoch_is_sent_again_before_anything_new
     assert_eq!((spool.counts().waiting, drain(&spool)), (2, vec!["second".to_owned(), "new".to_owned()]));
 }
 
+fn admitted_as(dossier: &str, sequence: u32) -> Outcome {
+    let Outcome::Admitted(mut response) = admitted(dossier) else { unreachable!() };
+    let signed = response.receipt.as_mut().unwrap();
+    let receipt = v1::Receipt { sequence, ..v1::Receipt::decode(&signed.receipt[..]).unwrap() };
+    signed.receipt = receipt.encode_to_vec().into();
+    Outcome::Admitted(response)
+}
+
+#[tokio::test]
+async fn what_was_answered_out_of_order_is_sent_again_in_the_order_of_the_dossiers_events() {
+    let folder = tempfile::tempdir().unwrap();
+    let (opened, accepted) = (call("opened", "1"), entry("accepted", "D-1"));
+    {
+        let spool = open(folder.path());
+        spool.epoch_seen(1).await.unwrap();
+        spool.queue(opened.clone()).await.unwrap();
+        spool.queue(accepted.clone()).await.unwrap();
+        spool.answered(&accepted.id, &admitted_as("D-1", 2)).await.unwrap();
+        spool.answered(&opened.id, &admitted_as("D-1", 1)).await.unwrap();
+        let _ = drain(&spool);
+        spool.epoch_seen(2).await.unwrap();
+        assert_eq!(drain(&spool), ["opened", "accepted"]);
+        // The first is back when the gateway is restored once more.
+        spool.answered(&opened.id, &admitted_as("D-1", 1)).await.unwrap();
+        spool.epoch_seen(3).await.unwrap();
+    }
+    for restate_after in [100, 0] {
+        let spool = Spool::open(&Options { restate_after, ..options(folder.path()) }).unwrap();
+        assert_eq!(drain(&spool), ["opened", "accepted"]);
+    }
+}
+
+#[tokio::test]
+async fn what_was_admitted_before_any_epoch_was_seen_is_sent_again_unless_it_is_the_first() {
+    for (epoch, sent) in [(1, 0), (2, 1)] {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = open(folder.path());
+        let one = call("one", "1");
+        spool.queue(one.clone()).await.unwrap();
+        spool.answered(&one.id, &admitted("D-1")).await.unwrap();
+        let _ = drain(&spool);
+        spool.epoch_seen(epoch).await.unwrap();
+        assert_eq!(drain(&spool).len(), sent, "epoch {epoch}");
+    }
+}
+
+#[tokio::test]
+async fn a_new_epoch_lets_go_of_what_was_not_handed_over_and_says_nothing_of_what_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let id = |sequence| DeliveryId::from(delivery("D-1", sequence).r#ref.as_ref().unwrap());
+    {
+        let spool = open(folder.path());
+        spool.epoch_seen(1).await.unwrap();
+        for sequence in 1..=3 {
+            take_over(&spool, &event("D-1", sequence, 7)).await.unwrap();
+        }
+        spool.handed_over(&id(1)).await.unwrap();
+        spool.give_back(&id(3), "AGENCY_REFUSED", true).await.unwrap();
+        spool.epoch_seen(2).await.unwrap();
+        // It was being posted just then.
+        spool.handed_over(&id(2)).await.unwrap();
+    }
+    for restate_after in [100, 0] {
+        let spool = Spool::open(&Options { restate_after, ..options(folder.path()) }).unwrap();
+        assert_eq!(spool.counts().not_handed_over, 0);
+        assert!(spool.unconfirmed(Position::ORIGIN, 10).is_empty(), "by that name the gateway may mean another event");
+        assert!(spool.returned(Position::ORIGIN).is_empty());
+        assert_eq!(spool.stage(&id(2)), None);
+    }
+    let spool = open(folder.path());
+    assert!(matches!(take_over(&spool, &event("D-1", 1, 7)).await.unwrap(), Stage::HandedOver { .. }), "it is known");
+    for sequence in 2..=3 {
+        assert!(matches!(take_over(&spool, &event("D-1", sequence, 7)).await.unwrap(), Stage::TakenOver(_)));
+    }
+}
+
 fn event(dossier: &str, sequence: u32, body: u8) -> v1::Delivery {
     let event = v1::Event { body_sha256: vec![body; 32].into(), ..v1::Event::default() };
     let event = v1::RecordedEvent { event: Some(event), ..v1::RecordedEvent::default() };
