@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::Args;
-use lgsp_gateway::backup::{Ordered, RestoreError, Restored, restore};
+use lgsp_gateway::backup::{BeginError, Ordered, RestoreError, Restored, restore};
 use lgsp_gateway::config::Config;
 use lgsp_proto::types::ActorId;
 use serde_json::{Value, json};
@@ -65,7 +65,7 @@ impl Command {
             Err(
                 error @ (RestoreError::NotEmpty { .. }
                 | RestoreError::NoNodeKey { .. }
-                | RestoreError::NoNumbers { .. }),
+                | RestoreError::Epoch(BeginError::NoNumbers { .. })),
             ) => Err(Failure::usage(because(&error) + what_to_do(&error, lang))),
             Err(error) => {
                 eprintln!("{}: {}", lang.pick("Chưa khôi phục được", "Nothing was restored"), because(&error));

@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use lgsp_domain::numbering::LAST_NUMBER;
-use lgsp_gateway::backup::{Manifest, Ordered, RestoreError, Restored, Sources, Taken, restore, take, verify};
+use lgsp_gateway::backup::{
+    BeginError, Manifest, Ordered, RestoreError, Restored, Sources, Taken, restore, take, verify,
+};
 use lgsp_gateway::config::Config;
 use lgsp_gateway::store::contract::sample::{self, AUTHORITY, DAY, opened, party};
 use lgsp_gateway::store::sled::{Limits, OpenError, Options, SledStore};
-use lgsp_gateway::store::{Bodies, Commit, Store};
+use lgsp_gateway::store::{Bodies, Commit, Stage, Store};
 use lgsp_journal::RealFiles;
 use lgsp_journal::seal::{KeyId, KeyRing, NodeKey};
 use tempfile::TempDir;
@@ -287,7 +289,10 @@ async fn numbers_go_on_where_the_operator_says_but_never_below_what_is_known() {
     place.lose_everything();
     for wrong in [41, 100_000] {
         let ordered = Ordered { numbers_from: Some(wrong), ..place.ordered() };
-        assert!(matches!(place.restore_as(&ordered), Err(RestoreError::NoNumbers { known: 41, .. })), "{wrong}");
+        assert!(
+            matches!(place.restore_as(&ordered), Err(RestoreError::Epoch(BeginError::NoNumbers { known: 41, .. }))),
+            "{wrong}"
+        );
     }
     let now = SystemTime::now() + Duration::from_secs(1);
     place.restore_as(&Ordered { numbers_from: Some(42), now, ..place.ordered() }).unwrap();
@@ -295,4 +300,68 @@ async fn numbers_go_on_where_the_operator_says_but_never_below_what_is_known() {
     let store = place.open().unwrap();
     assert_eq!(store.take_number(&party(AUTHORITY), DAY, LAST_NUMBER).await.unwrap(), 42);
     store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_is_restored_twice_begins_another_epoch_and_gives_no_number_of_the_lost_one() {
+    let place = Place::new();
+    let store = place.open().unwrap();
+    admit(&store, 1).await;
+    store.close().await;
+    drop(store);
+    place.backup();
+    let mut begun = Vec::new();
+    for _ in 0..3 {
+        place.lose_everything();
+        let restored = place.restore().unwrap();
+        begun.push((restored.epoch.number, restored.epoch.lost.from));
+    }
+    assert_eq!(begun, [(2, 10_001), (3, 20_001), (4, 30_001)]);
+
+    fs::write(place.path("backup/RESTORED"), "two\n").unwrap();
+    place.lose_everything();
+    assert!(matches!(place.restore(), Err(RestoreError::Io { .. })), "nobody knows what was given out");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_had_been_taken_over_is_owed_again_after_a_restore() {
+    let place = Place::new();
+    let store = place.open().unwrap();
+    admit(&store, 1).await;
+    let taken = sample::acknowledgement(AUTHORITY, Stage::TakenOver, &[(1, 1)]);
+    store.commit(Commit::Acknowledgement(taken)).await.unwrap();
+    assert_eq!(store.backlog(&party(AUTHORITY)).await.unwrap().taken_over, 1);
+    store.close().await;
+    drop(store);
+    place.backup();
+    place.lose_everything();
+    place.restore().unwrap();
+    accept(&place);
+    let store = place.open().unwrap();
+    let backlog = store.backlog(&party(AUTHORITY)).await.unwrap();
+    assert_eq!((backlog.waiting, backlog.taken_over), (1, 0));
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_of_a_later_version_is_refused_as_such_and_left_alone() {
+    let place = Place::new();
+    let store = place.open().unwrap();
+    admit(&store, 1).await;
+    place.backup();
+    let manifest = place.path("backup/MANIFEST");
+    let later = fs::read_to_string(&manifest).unwrap().replacen("lgsp-backup 1", "lgsp-backup 2", 1);
+    fs::write(&manifest, &later).unwrap();
+    let said = verify(&place.path("backup"), &|_| ()).unwrap_err().to_string();
+    assert_eq!(said, "it was written by a later version (form 2); use that one");
+    let sources = Sources { data: place.path("data"), documents: place.path("documents"), node_key: None };
+    let refused = take(&sources, &place.path("backup"), SystemTime::now(), &|_| ());
+    assert!(refused.unwrap_err().to_string().contains("written by a later version"), "it would be overwritten");
+    store.close().await;
+    drop(store);
+    place.lose_everything();
+    let refused = place.restore().unwrap_err().to_string();
+    assert!(refused.contains("written by a later version"), "{refused}");
+    assert!(!place.path("data").exists());
+    assert_eq!(fs::read_to_string(&manifest).unwrap(), later);
 }

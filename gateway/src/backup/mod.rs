@@ -5,6 +5,7 @@
 //! that no manifest names are removed after that. [`take`] makes and renews one, [`verify`] reads all of it, [`restore`]
 //! makes a gateway's folders from it.
 
+mod epoch;
 mod manifest;
 mod restore;
 mod take;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{Context, SHA256};
 
+pub use epoch::{Before, BeginError, Beginning, begin, days_at_risk};
 pub use manifest::{Entry, Identity, Manifest, ManifestError};
 pub use restore::{Ordered, RestoreError, Restored, restore};
 pub use take::{Sources, TakeError, Taken, take};

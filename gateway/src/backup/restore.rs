@@ -9,13 +9,13 @@ use std::fs::{self, File};
 use std::io;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use jiff::ToSpan as _;
 use jiff::civil::Date;
-use lgsp_domain::numbering::{LAST_NUMBER, NumberZone};
-use lgsp_proto::types::{ActorId, BusinessTime};
+use lgsp_proto::types::{ActorId, BusinessTime, PartyId};
 
+use super::epoch::{Before, BeginError, Beginning, begin, days_at_risk};
 use super::manifest::Manifest;
 use super::take::private_file;
 use super::{EPOCH_FILE, MARKER, Progress, VerifyError, copy_hashed, make_folder, sync_folder, verify, write_whole};
@@ -25,11 +25,7 @@ use crate::store::data_folder::CannotRead;
 use crate::store::fsck::{self, fsck};
 use crate::store::read_only::ReadOnly;
 use crate::store::sled::{Limits, OpenError, Options, SledStore};
-use crate::store::{Commit, CommitError, EpochStarted, Fact, ReadError, Store as _};
-
-/// How many days ahead numbers may have been leased, with room: a desk's blocks are for the next days of work, and a long
-/// holiday may lie between.
-const LEASED_AHEAD_DAYS: i64 = 31;
+use crate::store::{EpochStarted, Fact, ReadError, Store as _};
 
 /// How far a replay's clock may be moved; it has nothing to do with the machine's.
 const REPLAY_DAYS: i64 = 366;
@@ -79,16 +75,6 @@ pub enum RestoreError {
         /// Where it should be.
         path: PathBuf,
     },
-    /// No number is left beyond those that may have been given out.
-    #[error(
-        "numbers cannot go on from {from}: the last one of a day is {LAST_NUMBER}, the highest one known is {known}"
-    )]
-    NoNumbers {
-        /// Where they would go on.
-        from: u32,
-        /// The highest one that the books know.
-        known: u32,
-    },
     /// A file cannot be written.
     #[error("{} cannot be written", path.display())]
     Io {
@@ -104,9 +90,9 @@ pub enum RestoreError {
     /// The restored store cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The new epoch could not be recorded.
-    #[error("the new epoch could not be recorded")]
-    Epoch(#[from] CommitError),
+    /// The new epoch could not be begun.
+    #[error(transparent)]
+    Epoch(#[from] BeginError),
     /// The books could not be checked.
     #[error("the restored books cannot be checked")]
     Check(#[from] CannotRead),
@@ -142,12 +128,15 @@ pub fn restore(ordered: &Ordered, config: &Config, progress: &dyn Fn(Progress)) 
     copy_back(&ordered.from, &manifest, config, progress)?;
 
     progress(Progress::Indexing);
-    let epoch = begin_epoch(ordered, &manifest, config)?;
+    let Named { systems, parties } = named(data, &config.store.node_key)?;
+    let mut before = Before::load(&ordered.from).map_err(failed(&ordered.from))?;
+    let epoch = begin_epoch(ordered, &manifest, config, (parties, before.clone()))?;
+    // Before the mark goes: books of this epoch are used from then on.
+    before.add(&ordered.from, &epoch).map_err(failed(&ordered.from))?;
     let note = data.join(EPOCH_FILE);
     write_whole(&note, format!("{}\n", epoch.number).as_bytes()).map_err(failed(&note))?;
     progress(Progress::Checking);
     let report = fsck(data, &config.store.node_key, |_| ())?;
-    let systems = systems(data, &config.store.node_key)?;
     if report.is_sound() {
         fs::remove_file(&marker).and_then(|()| sync_folder(data)).map_err(failed(&marker))?;
     }
@@ -209,8 +198,13 @@ fn copy_back(
     Ok(())
 }
 
-/// Opens the restored store, records the new epoch, and closes it again.
-fn begin_epoch(ordered: &Ordered, manifest: &Manifest, config: &Config) -> Result<EpochStarted, RestoreError> {
+/// Opens the restored store, begins the new epoch, and closes it again.
+fn begin_epoch(
+    ordered: &Ordered,
+    manifest: &Manifest,
+    config: &Config,
+    (parties, before): (BTreeSet<PartyId>, Before),
+) -> Result<EpochStarted, RestoreError> {
     let (dir, node_key) = (config.store.dir.clone(), config.store.node_key.clone());
     let store = SledStore::open_marked(&Options { dir, node_key, limits: Limits::default() }, |_| ())?;
     let runtime = tokio::runtime::Builder::new_current_thread().build();
@@ -219,20 +213,18 @@ fn begin_epoch(ordered: &Ordered, manifest: &Manifest, config: &Config) -> Resul
         let begun = async {
             let days = days_lost(manifest.taken_at, ordered.now, config);
             let known = store.highest_number(&days)?;
-            let from = ordered.numbers_from.or_else(|| NumberZone::beyond(known).ok()).unwrap_or(LAST_NUMBER + 1);
-            if from > LAST_NUMBER || from <= known {
-                return Err(RestoreError::NoNumbers { from, known });
-            }
-            let started = EpochStarted {
-                number: store.epoch().await? + 1,
+            let beginning = Beginning {
                 backup: manifest.identity,
-                backup_taken_at: manifest.taken_at,
+                taken_at: manifest.taken_at,
                 actor: ordered.actor.clone(),
-                at: ordered.now,
-                lost: NumberZone { days, from },
+                now: ordered.now,
+                days,
+                known,
+                numbers_from: ordered.numbers_from,
+                before,
+                parties,
             };
-            store.commit(Commit::Epoch(started.clone())).await?;
-            Ok(started)
+            Ok(begin(&store, beginning).await?)
         };
         let begun = begun.await;
         store.close().await;
@@ -240,27 +232,35 @@ fn begin_epoch(ordered: &Ordered, manifest: &Manifest, config: &Config) -> Resul
     })
 }
 
-/// The days in whose names numbers may have been given out after the backup: a reception may lie as far back as the bounds
-/// allow, and a block may have been leased ahead.
 fn days_lost(taken_at: SystemTime, now: SystemTime, config: &Config) -> RangeInclusive<Date> {
-    let back = config.limits.time_bounds.back + config.limits.time_bounds.ahead + Duration::from_secs(24 * 3600);
+    let bounds = &config.limits.time_bounds;
     let day = |at: SystemTime| BusinessTime::from_unix_seconds(unix_seconds(at)).map_or(Date::MAX, BusinessTime::date);
-    let moved = |day: Date, days: i64| day.checked_add(days.days()).unwrap_or(day);
-    let back_days = i64::try_from(back.as_secs().div_ceil(24 * 3600)).unwrap_or(i64::MAX);
-    let (first, last) = match config.business_clock {
-        BusinessClock::System => (day(taken_at.min(now)), moved(day(now), LEASED_AHEAD_DAYS)),
-        BusinessClock::Replay { start } => (start.date(), moved(start.date(), REPLAY_DAYS)),
-    };
-    moved(first, -back_days)..=last
-}
-
-/// Every system that had something admitted.
-fn systems(data: &Path, node_key: &Path) -> Result<BTreeSet<String>, RestoreError> {
-    let mut systems = BTreeSet::new();
-    for record in ReadOnly::open(data, node_key)?.records() {
-        if let (_, Fact::Admitted(admitted)) = record? {
-            systems.insert(admitted.system);
+    match config.business_clock {
+        BusinessClock::System => days_at_risk(day(taken_at), day(now), bounds),
+        BusinessClock::Replay { start } => {
+            let last = start.date().checked_add(REPLAY_DAYS.days()).unwrap_or(start.date());
+            *days_at_risk(start.date(), start.date(), bounds).start()..=last
         }
     }
-    Ok(systems)
+}
+
+/// Who is named in the books.
+#[derive(Default)]
+struct Named {
+    /// Every system that had something admitted.
+    systems: BTreeSet<String>,
+    /// Every party that something was taken over for.
+    parties: BTreeSet<PartyId>,
+}
+
+fn named(data: &Path, node_key: &Path) -> Result<Named, RestoreError> {
+    let mut named = Named::default();
+    for record in ReadOnly::open(data, node_key)?.records() {
+        match record?.1 {
+            Fact::Admitted(admitted) => drop(named.systems.insert(admitted.system)),
+            Fact::Acknowledged(acknowledged) => drop(named.parties.insert(acknowledged.party)),
+            _ => {}
+        }
+    }
+    Ok(named)
 }
