@@ -25,7 +25,8 @@ again. The node's key must be where the configuration says, or in the backup.
 
 What was admitted after the backup is not in it. The restored books begin a new epoch, and the adapters send again what they have
 receipts for: each dossier gets the code it had. Numbers that may have been given out meanwhile are not given out again, and
-numbers leased to desks before are void.
+numbers leased to desks before are void. The folder of the backup keeps a note of that (RESTORED), so that restoring from it once more
+gives out nothing twice: it must be writable, and the note belongs into every copy of the backup.
 
 Ends with 0 when the gateway may be started, 3 when the restored books have problems, 4 when nothing was restored.";
 
