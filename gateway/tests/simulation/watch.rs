@@ -76,6 +76,8 @@ pub(crate) struct Watch {
     broken: BTreeMap<String, u32>,
     /// Dossiers that are parked for certain, for a party, from an event on.
     parked: BTreeMap<(String, String), u32>,
+    /// How many people are deciding about a dossier just now: it may flow at any moment.
+    deciding: BTreeMap<(String, String), usize>,
     skipped: BTreeSet<Name>,
     /// Somebody said so, and was not answered.
     perhaps_skipped: BTreeSet<Name>,
@@ -391,7 +393,10 @@ impl Watch {
         match parked.map(|standing| standing.parked.sequence) {
             Some(from) if from <= name.2 => {
                 self.tally.parked += u64::from(from == name.2);
-                self.parked.insert((name.0.clone(), name.1.clone()), from);
+                let of_dossier = (name.0.clone(), name.1.clone());
+                if self.deciding.get(&of_dossier).is_none_or(|deciding| *deciding == 0) {
+                    self.parked.insert(of_dossier, from);
+                }
             }
             // It may have been handed over by another machine that had it, too late to be told.
             _ if was_under_way && kind == DeclineKind::Permanent && stage.is_some() => {
@@ -409,7 +414,9 @@ impl Watch {
 
     /// Somebody decides about a parked dossier: from now on it may flow.
     pub(crate) fn deciding(&mut self, name: &Name, action: ParkedAction) {
-        self.parked.remove(&(name.0.clone(), name.1.clone()));
+        let of_dossier = (name.0.clone(), name.1.clone());
+        self.parked.remove(&of_dossier);
+        *self.deciding.entry(of_dossier).or_default() += 1;
         if action == ParkedAction::Skip {
             self.perhaps_skipped.insert(name.clone());
         }
@@ -418,6 +425,9 @@ impl Watch {
     /// That was answered, perhaps by a refusal.
     pub(crate) fn decided(&mut self, name: &Name, action: ParkedAction, refused: Option<Reason>) {
         self.note(format!("{action:?} of {name:?}: {refused:?}"));
+        if let Some(deciding) = self.deciding.get_mut(&(name.0.clone(), name.1.clone())) {
+            *deciding = deciding.saturating_sub(1);
+        }
         if refused.is_none() && action == ParkedAction::Skip {
             self.tally.skipped += 1;
             self.skipped.insert(name.clone());
@@ -431,6 +441,8 @@ impl Watch {
 
     /// A gateway has started: what was parked is parked.
     pub(crate) fn check_parked(&mut self, running: &Running) {
+        // Whoever was deciding died with the one before.
+        self.deciding.clear();
         let forgotten =
             self.parked.iter().find(|((party, code), from)| !is_parked(&running.store, party, code, **from));
         if let Some(what) =

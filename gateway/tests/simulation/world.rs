@@ -201,7 +201,7 @@ impl World {
             (CrashMachine, 3),
             (ReplaceSpool, 1),
             (Lease, 26),
-            (Decide, 16),
+            (Decide, 24),
             (Release, 2),
             (BackUp, 2),
             (Restore, 2),
@@ -593,7 +593,7 @@ impl World {
         // After a restore another event may stand under the name.
         let held = spool.held.get(&name).filter(|(_, known)| *known == print).map(|(held, _)| *held);
         match held {
-            None if with_faults && self.draw.percent(8) => {
+            None if with_faults && self.draw.percent(10) => {
                 let kinds = [DeclineKind::Busy, DeclineKind::Transient, DeclineKind::Permanent];
                 let kind = *self.draw.pick(&kinds);
                 self.machines[machine].decline(stream, name, kind);
