@@ -560,12 +560,9 @@ impl World {
         let there = &mut self.machines[machine];
         match arrived {
             None => {}
-            Some(Arrived::Admitted(number, receipt)) => {
-                // Two copies of a request may both have been answered.
-                if there.spool.pending.contains_key(&number) {
-                    there.spool.answered(number, Some(receipt));
-                }
-            }
+            // Two copies of a request may both have been answered.
+            Some(Arrived::Admitted(number, _)) if !there.spool.pending.contains_key(&number) => {}
+            Some(Arrived::Admitted(number, receipt)) => there.spool.answered(number, Some(receipt)),
             Some(Arrived::Refused(number, reason, epoch)) => {
                 let request = there.spool.pending.get(&number).cloned();
                 if request.is_some_and(|request| there.is_final(&request, reason, epoch)) {
