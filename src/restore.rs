@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::Args;
-use lgsp_gateway::backup::{Ordered, RestoreError, Restored, restore};
+use lgsp_gateway::backup::{BeginError, Ordered, RestoreError, Restored, restore};
 use lgsp_gateway::config::Config;
 use lgsp_proto::types::{ActorId, PartyId};
 use serde_json::{Value, json};
@@ -73,8 +73,7 @@ impl Command {
                 error @ (RestoreError::NotEmpty { .. }
                 | RestoreError::NoNodeKey { .. }
                 | RestoreError::NoNote { .. }
-                | RestoreError::NoEpoch { .. }
-                | RestoreError::NoNumbers { .. }),
+                | RestoreError::Epoch(BeginError::NoEpoch { .. } | BeginError::NoNumbers { .. })),
             ) => Err(Failure::usage(because(&error) + what_to_do(&error, lang))),
             Err(error) => {
                 eprintln!("{}: {}", lang.pick("Chưa khôi phục được", "Nothing was restored"), because(&error));
@@ -100,7 +99,7 @@ fn what_to_do(error: &RestoreError, lang: Lang) -> &'static str {
             "\n  It notes the restores of this backup, so that no number is given out again. Let the folder be written, or give a\n  \
              --numbers-from above every number given out, after earlier restores too.",
         ),
-        RestoreError::NoEpoch { .. } => {
+        RestoreError::Epoch(BeginError::NoEpoch { .. }) => {
             lang.pick("\n  Nêu --epoch lớn hơn, hoặc bỏ tham số này.", "\n  Give a greater --epoch, or none.")
         }
         _ => {

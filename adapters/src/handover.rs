@@ -13,7 +13,7 @@ use crate::json::{DeliveryJson, ReceiptJson, WarningJson};
 use crate::lanes::{Job, Lanes};
 use crate::problem::Problem;
 use crate::pump::{Verdict, Work};
-use crate::spool::{CallId, DeliveryId, Outcome, Parcel, RecordError, Spool, Stage, Standing};
+use crate::spool::{CallId, DeliveryId, Outcome, Parcel, RecordError, Spool, Stage, Standing, fingerprint};
 use crate::trace::TraceParent;
 use crate::webhook::{Blame, NotTaken, Webhook};
 
@@ -108,6 +108,7 @@ impl HandOver {
             // The agency's system has fetched it meanwhile, it has gone back to the gateway, or another event took its place.
             return Ok(());
         }
+        let fingerprint = fingerprint(delivery.event.as_ref());
         let event = delivery.event.as_ref().and_then(|recorded| recorded.event.as_ref());
         let message = Message {
             id: self.spool.delivery_name(&id),
@@ -116,7 +117,7 @@ impl HandOver {
         };
         self.post(message).await?;
         self.blamed.lock().unwrap_or_else(PoisonError::into_inner).remove(&position);
-        self.spool.handed_over(&id, position).await.map_err(|_| NotCarried::Broken)
+        self.spool.handed_over(&id, fingerprint).await.map_err(|_| NotCarried::Broken)
     }
 
     /// Whether an answer is reason enough to give the delivery back, and whether for good.

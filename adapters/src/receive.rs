@@ -103,10 +103,14 @@ impl Receive {
         let mut changes = self.spool.changes();
         let mut taking = JoinSet::new();
         let mut outbox = Outbox::default();
+        // Before that, what is to be said may be about deliveries of an epoch that is over.
+        let mut epoch_is_known = false;
         loop {
             changes.mark_unchanged();
-            outbox.take_handed_over(&self.spool);
-            outbox.take_returned(&self.spool);
+            if epoch_is_known {
+                outbox.take_handed_over(&self.spool);
+                outbox.take_returned(&self.spool);
+            }
             tokio::select! {
                 message = deliveries.message(), if taking.len() < most_under_way(self.credit) => match message? {
                     Some(InboxResponse { response: Some(Down::Delivery(delivery)) }) => {
@@ -138,6 +142,7 @@ impl Receive {
                         if self.spool.epoch_seen(opened.epoch).await.is_err() {
                             return Ok(());
                         }
+                        epoch_is_known = true;
                     }
                     Some(InboxResponse { response: Some(Down::Declined(declined)) }) => {
                         for id in declined.deliveries.iter().map(DeliveryId::from) {

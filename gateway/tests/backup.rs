@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use lgsp_domain::numbering::LAST_NUMBER;
-use lgsp_gateway::backup::{Care, Manifest, Ordered, RestoreError, Restored, Sources, Taken, restore, take, verify};
+use lgsp_gateway::backup::{
+    BeginError, Care, Manifest, Ordered, RestoreError, Restored, Sources, Taken, restore, take, verify,
+};
 use lgsp_gateway::config::Config;
 use lgsp_gateway::store::contract::sample::{self, AUTHORITY, DAY, opened, party};
 use lgsp_gateway::store::sled::{Limits, OpenError, Options, SledStore};
-use lgsp_gateway::store::{Bodies, Commit, RegistryRecord, Store};
+use lgsp_gateway::store::{Bodies, Commit, RegistryRecord, Stage, Store};
 use lgsp_journal::RealFiles;
 use lgsp_journal::seal::{KeyId, KeyRing, NodeKey};
 use lgsp_proto::v1;
@@ -295,7 +297,10 @@ async fn numbers_go_on_where_the_operator_says_but_never_below_what_is_known() {
     place.lose_everything();
     for wrong in [41, 100_000] {
         let ordered = Ordered { numbers_from: Some(wrong), ..place.ordered() };
-        assert!(matches!(place.restore_as(&ordered), Err(RestoreError::NoNumbers { known: 41, .. })), "{wrong}");
+        assert!(
+            matches!(place.restore_as(&ordered), Err(RestoreError::Epoch(BeginError::NoNumbers { known: 41, .. }))),
+            "{wrong}"
+        );
     }
     let now = SystemTime::now() + Duration::from_secs(1);
     place.restore_as(&Ordered { numbers_from: Some(42), now, ..place.ordered() }).unwrap();
@@ -382,7 +387,7 @@ async fn where_no_note_can_be_left_the_operator_says_where_numbers_go_on() {
     place.backup();
     place.lose_everything();
     let refused = place.restore_as(&Ordered { epoch: Some(7), ..place.ordered() });
-    assert!(matches!(refused, Err(RestoreError::NoEpoch { epoch: 7, known: 7 })), "{refused:?}");
+    assert!(matches!(refused, Err(RestoreError::Epoch(BeginError::NoEpoch { epoch: 7, known: 7 }))), "{refused:?}");
     // A restore that was only tried, elsewhere, is nobody's: who knows that says so.
     let restored = place.restore_as(&place.ordered()).unwrap();
     assert_eq!(begun(&place, &restored).await.1, 30_001);
@@ -522,4 +527,47 @@ async fn of_two_restores_at_once_one_is_turned_away_and_the_other_is_whole() {
     let store = place.open().unwrap();
     assert_eq!(dossiers(&store).await, 20);
     store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_had_been_taken_over_is_owed_again_after_a_restore() {
+    let place = Place::new();
+    let store = place.open().unwrap();
+    admit(&store, 1).await;
+    let taken = sample::acknowledgement(AUTHORITY, Stage::TakenOver, &[(1, 1)]);
+    store.commit(Commit::Acknowledgement(taken)).await.unwrap();
+    assert_eq!(store.backlog(&party(AUTHORITY)).await.unwrap().taken_over, 1);
+    store.close().await;
+    drop(store);
+    place.backup();
+    place.lose_everything();
+    place.restore().unwrap();
+    accept(&place);
+    let store = place.open().unwrap();
+    let backlog = store.backlog(&party(AUTHORITY)).await.unwrap();
+    assert_eq!((backlog.waiting, backlog.taken_over), (1, 0));
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_of_a_later_version_is_refused_as_such_and_left_alone() {
+    let place = Place::new();
+    let store = place.open().unwrap();
+    admit(&store, 1).await;
+    place.backup();
+    let manifest = place.path("backup/MANIFEST");
+    let later = fs::read_to_string(&manifest).unwrap().replacen("lgsp-backup 1", "lgsp-backup 2", 1);
+    fs::write(&manifest, &later).unwrap();
+    let said = verify(&place.path("backup"), &|_| ()).unwrap_err().to_string();
+    assert_eq!(said, "it was written by a later version (form 2); use that one");
+    let sources = Sources { data: place.path("data"), documents: place.path("documents"), node_key: None };
+    let refused = take(&sources, &place.path("backup"), Care::Ordinary, SystemTime::now(), &|_| ());
+    assert!(refused.unwrap_err().to_string().contains("written by a later version"), "it would be overwritten");
+    store.close().await;
+    drop(store);
+    place.lose_everything();
+    let refused = place.restore().unwrap_err().to_string();
+    assert!(refused.contains("written by a later version"), "{refused}");
+    assert!(!place.path("data").exists());
+    assert_eq!(fs::read_to_string(&manifest).unwrap(), later);
 }

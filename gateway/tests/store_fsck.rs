@@ -17,8 +17,8 @@ use lgsp_certs::sign::{Purpose, SigningKey};
 use lgsp_domain::event::Event;
 use lgsp_domain::numbering::{NumberSource, NumberZone};
 use lgsp_gateway::store::contract::sample::{
-    AUTHORITY, DAY, DESK, PORTAL, RETURN_DESK, acknowledgement, admission, at, attached, block, code, document,
-    handled, holder, machine, opened, parked, party, progressed, sha256,
+    AUTHORITY, DAY, DESK, PORTAL, RETURN_DESK, STRANGER, acknowledgement, admission, at, attached, block, code,
+    document, handled, holder, machine, opened, parked, party, progressed, sha256,
 };
 use lgsp_gateway::store::data_folder::{CannotRead, FolderError};
 use lgsp_gateway::store::fsck::{Invariant, Report, fsck};
@@ -261,7 +261,7 @@ async fn what_was_parked_skipped_and_given_back_is_in_the_books() {
 async fn a_delivery_given_back_or_skipped_by_nobodys_leave_is_found() {
     let forged = [
         Kind::GivenBack(store_v1::GivenBack {
-            party: AUTHORITY.to_owned(),
+            party: PORTAL.to_owned(),
             deliveries: vec![store_v1::Acked { dossier_code: code(1).to_string(), sequence: 1 }],
             why: store_v1::given_back::Why::Declined.into(),
             ..store_v1::GivenBack::default()
@@ -276,7 +276,7 @@ async fn a_delivery_given_back_or_skipped_by_nobodys_leave_is_found() {
             ..store_v1::ParkedHandled::default()
         }),
         Kind::DossierParked(store_v1::DossierParked {
-            party: AUTHORITY.to_owned(),
+            party: STRANGER.to_owned(),
             dossier_code: code(1).to_string(),
             sequence: 1,
             ..store_v1::DossierParked::default()
@@ -288,6 +288,40 @@ async fn a_delivery_given_back_or_skipped_by_nobodys_leave_is_found() {
         forge(folder.path(), &[Record { kind: Some(kind.clone()) }]);
         let report = check(folder.path());
         assert_eq!(broken(&report), BTreeSet::from([Invariant::Delivery]), "{kind:?}: {:#?}", report.problems);
+    }
+}
+
+#[tokio::test]
+async fn what_was_decided_about_a_delivery_just_when_it_was_handed_over_is_no_problem() {
+    let too_late = [
+        Kind::GivenBack(store_v1::GivenBack {
+            party: AUTHORITY.to_owned(),
+            deliveries: vec![store_v1::Acked { dossier_code: code(1).to_string(), sequence: 1 }],
+            why: store_v1::given_back::Why::Declined.into(),
+            ..store_v1::GivenBack::default()
+        }),
+        Kind::ParkedHandled(store_v1::ParkedHandled {
+            party: AUTHORITY.to_owned(),
+            dossier_code: code(1).to_string(),
+            sequence: 1,
+            action: lgsp_proto::v1::ParkedActionKind::Skip.into(),
+            acting_party: AUTHORITY.to_owned(),
+            actor: "operator.1".to_owned(),
+            ..store_v1::ParkedHandled::default()
+        }),
+        Kind::DossierParked(store_v1::DossierParked {
+            party: AUTHORITY.to_owned(),
+            dossier_code: code(1).to_string(),
+            sequence: 1,
+            ..store_v1::DossierParked::default()
+        }),
+    ];
+    for kind in too_late {
+        let folder = tempfile::tempdir().unwrap();
+        sound(folder.path()).await;
+        forge(folder.path(), &[Record { kind: Some(kind.clone()) }]);
+        let report = check(folder.path());
+        assert_eq!(broken(&report), BTreeSet::new(), "{kind:?}: {:#?}", report.problems);
     }
 }
 

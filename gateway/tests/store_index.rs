@@ -328,6 +328,14 @@ async fn a_journal_of_a_later_version_is_refused_as_such_and_left_alone() {
     let refused = opened.unwrap_err();
     let said = std::error::Error::source(&refused).unwrap().to_string();
     assert!(matches!(refused, OpenError::Journal(_)) && said.contains("written by a later version"), "{said}");
+    let said = fsck(folder.path(), &node_key(folder.path()), |_| ()).unwrap();
+    let of_segment: Vec<&str> =
+        said.problems.iter().map(|problem| &*problem.what).filter(|what| what.contains("segment")).collect();
+    assert!(
+        matches!(of_segment[..], [one] if one.contains("was written by a later version (form 2)")),
+        "{of_segment:?}"
+    );
+    assert_eq!(said.dossiers, report.dossiers, "what is before it is checked all the same");
 }
 
 #[tokio::test]

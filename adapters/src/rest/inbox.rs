@@ -129,10 +129,8 @@ pub(super) async fn acknowledge(
     // Side by side, so that they share syncs.
     let mut marking = JoinSet::new();
     for id in deliveries.iter().map(id) {
-        if let Some(Stage::TakenOver(position)) = api.spool.stage(&id) {
-            let spool = api.spool.clone();
-            marking.spawn(async move { spool.handed_over(&id, position).await });
-        }
+        let (spool, event) = (api.spool.clone(), api.spool.fingerprint(&id));
+        marking.spawn(async move { spool.handed_over(&id, event).await });
     }
     while let Some(marked) = marking.join_next().await {
         if !matches!(marked, Ok(Ok(()))) {

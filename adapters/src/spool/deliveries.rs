@@ -66,7 +66,7 @@ impl Spool {
             }
             let is_known = state.deliveries.contains_key(&id);
             let another = state.is_another(&id, fingerprint);
-            let is_new = !is_known || another;
+            let is_new = state.is_new(&id, fingerprint);
             if is_new && state.pending.len() + state.arriving >= self.max_incoming {
                 return Err(TakeOverError::Full);
             }
@@ -140,18 +140,24 @@ impl Spool {
         format!("{}/{}/{}{}", id.party, id.dossier, id.sequence, self.shared.state().suffix(id))
     }
 
-    /// Notes that the agency's own system has the delivery that was taken over at `position`: durable when this returns. If that
-    /// is not the one that now stands under its name, or it is no longer here, there is nothing to note.
+    /// Which event stands under a delivery's name; 0 when that is not known.
+    pub(crate) fn fingerprint(&self, id: &DeliveryId) -> u64 {
+        self.shared.state().known(id).fingerprint
+    }
+
+    /// Notes that the agency's own system has this event: durable when this returns. If it is not the one that now stands under
+    /// its name, or not here to be handed over, there is nothing to note.
     ///
     /// # Errors
     /// [`Broken`]; it will be handed over again after the restart.
-    pub(crate) async fn handed_over(&self, id: &DeliveryId, position: Position) -> Result<(), Broken> {
+    pub(crate) async fn handed_over(&self, id: &DeliveryId, event: u64) -> Result<(), Broken> {
         let Known { fingerprint, renamed } = {
             let state = self.shared.state();
-            if state.deliveries.get(id) != Some(&Stage::TakenOver(position)) {
+            let known = state.known(id);
+            if !matches!(state.deliveries.get(id), Some(Stage::TakenOver(_))) || known.fingerprint != event {
                 return Ok(());
             }
-            state.known(id)
+            known
         };
         let record = stored::HandedOver {
             party: id.party.to_string(),

@@ -11,7 +11,8 @@ use super::writing::Broken;
 
 impl Spool {
     /// Notes the epoch of the gateway we speak with: durable when this returns. If it has grown, whatever was admitted before is
-    /// sent again, before anything new about the same dossier.
+    /// sent again, before anything new about the same dossier, and nothing is said any more of what was delivered before: the
+    /// gateway owes it again.
     ///
     /// # Errors
     /// [`Broken`]; it will be noted after the restart.

@@ -99,8 +99,7 @@ async fn write(to: &Path) {
     for sequence in 1..=2 {
         spool.take_over(&delivery(sequence)).await.unwrap().await.unwrap();
     }
-    let Some(Stage::TakenOver(position)) = spool.stage(&id_of(1)) else { panic!("not taken over") };
-    spool.handed_over(&id_of(1), position).await.unwrap();
+    spool.handed_over(&id_of(1), spool.fingerprint(&id_of(1))).await.unwrap();
     let mut upload = spool.documents().put(PARTY, 1 << 20);
     upload.chunk(Bytes::from_static(DOCUMENT)).await.unwrap();
     upload.finish().await.unwrap();

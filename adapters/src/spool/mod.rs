@@ -47,7 +47,7 @@ pub(crate) use documents::{Documents, PutError};
 pub(crate) use offline::{Exception, HandleError, Handling, OfflineFound};
 pub use opening::OpenError;
 pub(crate) use opening::Options;
-pub(crate) use records::call_id;
+pub(crate) use records::{call_id, fingerprint};
 pub use replay::RecordError;
 use seal::SpoolKey;
 pub use seal::SpoolKeyError;

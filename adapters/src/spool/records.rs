@@ -45,6 +45,7 @@ pub(crate) fn change(record: &stored::SpoolRecord) -> Result<Change, Unknown> {
             Change::Answered(Answered {
                 id: call_id(&answered.acting_party, &answered.request_key),
                 admitted: receipt.is_some(),
+                sequence: receipt.as_ref().map_or(0, |receipt| receipt.sequence),
                 authority: authority.filter(|authority| !authority.is_empty()).map(Into::into),
                 dossier: receipt.map(|receipt| receipt.dossier_code.into()),
                 at_ms: answered.answered_at_unix_ms,

@@ -32,6 +32,8 @@ pub struct Damage {
     pub offset: u64,
     /// The first record that is affected.
     pub position: Position,
+    /// Set when the bytes are as they were written, by a version that writes this form, which this one does not know.
+    pub written_by: Option<u32>,
 }
 
 /// What [`verify`] found.
@@ -75,10 +77,11 @@ pub(crate) fn survey(files: &dyn Files, progress: &mut dyn FnMut(Progress)) -> i
     for (at, head) in heads.iter().enumerate() {
         if at > 0 && heads[at - 1].number + 1 != head.number {
             let segment = heads[at - 1].number + 1;
-            report.damage.push(Damage { segment, offset: 0, position: report.last.next() });
+            report.damage.push(Damage { segment, offset: 0, position: report.last.next(), written_by: None });
         }
         if !head.sound {
-            report.damage.push(Damage { segment: head.number, offset: 0, position: report.last.next() });
+            let (segment, position, written_by) = (head.number, report.last.next(), head.version);
+            report.damage.push(Damage { segment, offset: 0, position, written_by });
         }
         let Some(header) = head.header else { continue };
         if segments.is_empty() {
@@ -111,7 +114,7 @@ pub(crate) fn survey(files: &dyn Files, progress: &mut dyn FnMut(Progress)) -> i
             report.torn_bytes = source.length().saturating_sub(torn[0].offset);
         }
         let segment = head.number;
-        let here = |flaw: &Flaw| Damage { segment, offset: flaw.offset, position: flaw.position };
+        let here = |flaw: &Flaw| Damage { segment, offset: flaw.offset, position: flaw.position, written_by: None };
         report.damage.extend(damaged.iter().map(here));
         segments.push(Segment { number: head.number, first: header.first, index: found.index });
         report.last = end.previous();
@@ -125,8 +128,10 @@ pub(crate) fn survey(files: &dyn Files, progress: &mut dyn FnMut(Progress)) -> i
 struct Head {
     number: u64,
     header: Option<SegmentHeader>,
-    /// Whether it is as it was written.
+    /// Whether it is as it was written, in the form that is known here.
     sound: bool,
+    /// The form, if it is another one.
+    version: Option<u32>,
 }
 
 fn read_heads(files: &dyn Files, numbers: &[u64]) -> io::Result<Vec<Head>> {
@@ -138,9 +143,12 @@ fn read_heads(files: &dyn Files, numbers: &[u64]) -> io::Result<Vec<Head>> {
     }
     let journal = read.iter().find_map(|(_, header, _)| header.ok()).map(|header| header.journal);
     let heads = read.into_iter().map(|(number, header, bytes)| match header {
-        Ok(header) if Some(header.journal) == journal => Head { number, header: Some(header), sound: true },
-        Ok(_) | Err(BadHeader::Version(_)) => Head { number, header: None, sound: false },
-        Err(BadHeader::Damaged) => Head { number, header: guess_header(&bytes, journal), sound: false },
+        Ok(header) if Some(header.journal) == journal => {
+            Head { number, header: Some(header), sound: true, version: None }
+        }
+        Ok(_) => Head { number, header: None, sound: false, version: None },
+        Err(BadHeader::Version(version)) => Head { number, header: None, sound: false, version: Some(version) },
+        Err(BadHeader::Damaged) => Head { number, header: guess_header(&bytes, journal), sound: false, version: None },
     });
     Ok(heads.collect())
 }

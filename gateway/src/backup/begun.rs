@@ -22,6 +22,7 @@ use lgsp_domain::numbering::NumberZone;
 
 use super::manifest::{sealed, unsealed};
 use super::write_whole;
+use crate::store::EpochStarted;
 
 /// The note's name in a backup.
 const NOTE: &str = "RESTORED";
@@ -30,7 +31,7 @@ const VERSION: &str = "lgsp-restores 1";
 
 /// The epochs that were begun from a backup.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(super) struct Begun(Vec<(u32, NumberZone)>);
+pub struct Begun(Vec<(u32, NumberZone)>);
 
 impl Begun {
     /// Where the note of the backup `dir` is.
@@ -55,10 +56,15 @@ impl Begun {
     /// Adds an epoch, durably.
     ///
     /// # Errors
-    /// The note could not be written; it is as it was.
-    pub(super) fn note(mut self, dir: &Path, number: u32, lost: NumberZone) -> io::Result<()> {
-        self.0.push((number, lost));
+    /// The note could not be written; in the folder it is as it was.
+    pub(super) fn add(&mut self, dir: &Path, started: &EpochStarted) -> io::Result<()> {
+        self.note(started);
         self.store(dir)
+    }
+
+    /// Adds an epoch, in memory.
+    pub fn note(&mut self, started: &EpochStarted) {
+        self.0.push((started.number, started.lost.clone()));
     }
 
     /// The greatest number of an epoch; 0 when there is none.
@@ -97,6 +103,8 @@ fn epoch(line: &str) -> Option<(u32, NumberZone)> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use jiff::civil::date;
 
     use super::*;
@@ -107,8 +115,16 @@ mod tests {
         let dir = folder.path();
         let zone = |first, last, from| NumberZone { days: date(2025, 7, first)..=date(2025, 7, last), from };
         assert_eq!(Begun::load(dir).unwrap(), Begun::default());
-        Begun::load(dir).unwrap().note(dir, 7, zone(1, 9, 10_001)).unwrap();
-        Begun::load(dir).unwrap().note(dir, 9, zone(5, 20, 20_001)).unwrap();
+        let started = |number, lost| EpochStarted {
+            number,
+            backup: [1; 16],
+            backup_taken_at: SystemTime::UNIX_EPOCH,
+            actor: "van.hanh.1".parse().unwrap(),
+            at: SystemTime::UNIX_EPOCH,
+            lost,
+        };
+        Begun::load(dir).unwrap().add(dir, &started(7, zone(1, 9, 10_001))).unwrap();
+        Begun::load(dir).unwrap().add(dir, &started(9, zone(5, 20, 20_001))).unwrap();
         let begun = Begun::load(dir).unwrap();
         assert_eq!((begun.newest(), &begun.0[0]), (9, &(7, zone(1, 9, 10_001))));
         let highest = |first, last| begun.highest_number(&(date(2025, 7, first)..=date(2025, 7, last)));

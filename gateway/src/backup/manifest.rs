@@ -81,7 +81,7 @@ pub enum ManifestError {
         line: usize,
     },
     /// A later version wrote it.
-    #[error("the manifest is of another version: {0}")]
+    #[error("it was written by a later version (form {0}); use that one")]
     Version(String),
 }
 

@@ -6,6 +6,7 @@
 //! makes a gateway's folders from it.
 
 mod begun;
+mod epoch;
 mod manifest;
 mod restore;
 mod take;
@@ -16,6 +17,8 @@ use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{Context, SHA256};
 
+pub use begun::Begun;
+pub use epoch::{BeginError, Beginning, begin, days_at_risk};
 pub use manifest::{Entry, Identity, Manifest, ManifestError};
 pub use restore::{Ordered, RestoreError, Restored, restore};
 pub use take::{Care, Sources, TakeError, Taken, take};

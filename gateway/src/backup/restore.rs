@@ -11,16 +11,16 @@ use std::io::{self, Write as _};
 use std::ops::RangeInclusive;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use jiff::ToSpan as _;
 use jiff::civil::Date;
-use lgsp_domain::numbering::{LAST_NUMBER, NumberZone};
 use lgsp_domain::registry::Registry;
 use lgsp_journal::RealFiles;
 use lgsp_proto::types::{ActorId, BusinessTime, PartyId};
 
 use super::begun::Begun;
+use super::epoch::{BeginError, Beginning, begin, days_at_risk};
 use super::manifest::Manifest;
 use super::take::private_file;
 use super::{EPOCH_FILE, MARKER, Progress, VerifyError, copy_hashed, make_folder, sync_folder, verify, write_whole};
@@ -31,11 +31,7 @@ use crate::store::data_folder::CannotRead;
 use crate::store::fsck::{self, fsck};
 use crate::store::read_only::ReadOnly;
 use crate::store::sled::{Limits, OpenError, Options, SledStore};
-use crate::store::{Commit, CommitError, EpochStarted, Fact, ReadError, RegistryRecord, Store as _};
-
-/// How many days ahead numbers may have been leased, with room: a desk's blocks are for the next days of work, and a long
-/// holiday may lie between.
-const LEASED_AHEAD_DAYS: i64 = 31;
+use crate::store::{EpochStarted, Fact, ReadError, RegistryRecord, Store as _};
 
 /// How far a replay's clock may be moved; it has nothing to do with the machine's.
 const REPLAY_DAYS: i64 = 366;
@@ -108,24 +104,6 @@ pub enum RestoreError {
         #[source]
         source: io::Error,
     },
-    /// The epoch asked for is not a new one.
-    #[error("epoch {epoch} is not greater than {known}, which there has been")]
-    NoEpoch {
-        /// The number asked for.
-        epoch: u32,
-        /// The greatest one known.
-        known: u32,
-    },
-    /// No number is left beyond those that may have been given out.
-    #[error(
-        "numbers cannot go on from {from}: the last one of a day is {LAST_NUMBER}, the highest one known is {known}"
-    )]
-    NoNumbers {
-        /// Where they would go on.
-        from: u32,
-        /// The highest one that the books know.
-        known: u32,
-    },
     /// A file cannot be written.
     #[error("{} cannot be written", path.display())]
     Io {
@@ -141,9 +119,9 @@ pub enum RestoreError {
     /// The restored store cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The new epoch could not be recorded.
-    #[error("the new epoch could not be recorded")]
-    Epoch(#[from] CommitError),
+    /// The new epoch could not be begun.
+    #[error(transparent)]
+    Epoch(#[from] BeginError),
     /// The books could not be checked.
     #[error("the restored books cannot be checked")]
     Check(#[from] CannotRead),
@@ -189,17 +167,16 @@ pub fn restore(ordered: &Ordered, config: &Config, progress: &dyn Fn(Progress)) 
     copy_back(&ordered.from, &manifest, config, progress)?;
 
     progress(Progress::Indexing);
-    let epoch = begin_epoch(ordered, &manifest, begun.as_ref(), config)?;
+    let Recorded { systems, parties, registry } = recorded(data, &config.store.node_key)?;
+    let epoch = begin_epoch(ordered, &manifest, config, parties, begun.clone().unwrap_or_default())?;
     let note = data.join(EPOCH_FILE);
     write_whole(&note, format!("{}\n", epoch.number).as_bytes()).map_err(failed(&note))?;
     progress(Progress::Checking);
     let report = fsck(data, &config.store.node_key, |_| ())?;
-    let Recorded { systems, registry } = recorded(data, &config.store.node_key)?;
     let without_numbers = registry.map_or_else(Vec::new, |registry| ending_below(epoch.lost.from, &registry));
     // Before any gateway may start, even one whose operator accepts what is wrong with the books.
-    if let Some(begun) = begun {
-        let noted = begun.note(&ordered.from, epoch.number, epoch.lost.clone());
-        noted.map_err(failed(&Begun::path(&ordered.from)))?;
+    if let Some(mut begun) = begun {
+        begun.add(&ordered.from, &epoch).map_err(failed(&Begun::path(&ordered.from)))?;
     }
     if report.is_sound() {
         mark.remove().map_err(failed(data))?;
@@ -330,12 +307,13 @@ fn copy_back(
     Ok(())
 }
 
-/// Opens the restored store, records the new epoch, and closes it again.
+/// Opens the restored store, begins the new epoch, and closes it again.
 fn begin_epoch(
     ordered: &Ordered,
     manifest: &Manifest,
-    begun: Option<&Begun>,
     config: &Config,
+    parties: BTreeSet<PartyId>,
+    before: Begun,
 ) -> Result<EpochStarted, RestoreError> {
     let (dir, node_key) = (config.store.dir.clone(), config.store.node_key.clone());
     let store = SledStore::open_marked(&Options { dir, node_key, limits: Limits::default() }, |_| ())?;
@@ -345,23 +323,19 @@ fn begin_epoch(
         let begun = async {
             let days = days_lost(manifest.taken_at, ordered.now, config);
             let known = store.highest_number(&days)?;
-            let from = ordered.numbers_from.unwrap_or_else(|| {
-                let known = begun.map_or(0, |begun| begun.highest_number(&days)).max(known);
-                NumberZone::beyond(known).unwrap_or(LAST_NUMBER + 1)
-            });
-            if from > LAST_NUMBER || from <= known {
-                return Err(RestoreError::NoNumbers { from, known });
-            }
-            let started = EpochStarted {
-                number: number_after(store.epoch().await?.max(begun.map_or(0, Begun::newest)), ordered)?,
+            let beginning = Beginning {
+                number: ordered.epoch,
                 backup: manifest.identity,
-                backup_taken_at: manifest.taken_at,
+                taken_at: manifest.taken_at,
                 actor: ordered.actor.clone(),
-                at: ordered.now,
-                lost: NumberZone { days, from },
+                now: ordered.now,
+                days,
+                known,
+                numbers_from: ordered.numbers_from,
+                before,
+                parties,
             };
-            store.commit(Commit::Epoch(started.clone())).await?;
-            Ok(started)
+            Ok(begin(&store, beginning).await?)
         };
         let begun = begun.await;
         store.close().await;
@@ -369,31 +343,16 @@ fn begin_epoch(
     })
 }
 
-/// The number of an epoch after `known`. By the clock it also comes after those that only other backups know of; whichever comes
-/// later, adapters take it for the newer one and send again.
-fn number_after(known: u32, ordered: &Ordered) -> Result<u32, RestoreError> {
-    match ordered.epoch {
-        Some(epoch) if epoch <= known => Err(RestoreError::NoEpoch { epoch, known }),
-        Some(epoch) => Ok(epoch),
-        None => {
-            let by_the_clock = u32::try_from(unix_seconds(ordered.now)).unwrap_or(0);
-            Ok(by_the_clock.max(known.saturating_add(1)))
+fn days_lost(taken_at: SystemTime, now: SystemTime, config: &Config) -> RangeInclusive<Date> {
+    let bounds = &config.limits.time_bounds;
+    let day = |at: SystemTime| BusinessTime::from_unix_seconds(unix_seconds(at)).map_or(Date::MAX, BusinessTime::date);
+    match config.business_clock {
+        BusinessClock::System => days_at_risk(day(taken_at), day(now), bounds),
+        BusinessClock::Replay { start } => {
+            let last = start.date().checked_add(REPLAY_DAYS.days()).unwrap_or(start.date());
+            *days_at_risk(start.date(), start.date(), bounds).start()..=last
         }
     }
-}
-
-/// The days in whose names numbers may have been given out after the backup: a reception may lie as far back as the bounds
-/// allow, and a block may have been leased ahead.
-fn days_lost(taken_at: SystemTime, now: SystemTime, config: &Config) -> RangeInclusive<Date> {
-    let back = config.limits.time_bounds.back + config.limits.time_bounds.ahead + Duration::from_secs(24 * 3600);
-    let day = |at: SystemTime| BusinessTime::from_unix_seconds(unix_seconds(at)).map_or(Date::MAX, BusinessTime::date);
-    let moved = |day: Date, days: i64| day.checked_add(days.days()).unwrap_or(day);
-    let back_days = i64::try_from(back.as_secs().div_ceil(24 * 3600)).unwrap_or(i64::MAX);
-    let (first, last) = match config.business_clock {
-        BusinessClock::System => (day(taken_at.min(now)), moved(day(now), LEASED_AHEAD_DAYS)),
-        BusinessClock::Replay { start } => (start.date(), moved(start.date(), REPLAY_DAYS)),
-    };
-    moved(first, -back_days)..=last
 }
 
 /// What a look through all records finds.
@@ -401,6 +360,8 @@ fn days_lost(taken_at: SystemTime, now: SystemTime, config: &Config) -> RangeInc
 struct Recorded {
     /// Every system that had something admitted.
     systems: BTreeSet<String>,
+    /// Every party that something was taken over for.
+    parties: BTreeSet<PartyId>,
     /// The last version of the registry.
     registry: Option<RegistryRecord>,
 }
@@ -409,9 +370,8 @@ fn recorded(data: &Path, node_key: &Path) -> Result<Recorded, RestoreError> {
     let mut recorded = Recorded::default();
     for record in ReadOnly::open(data, node_key)?.records() {
         match record?.1 {
-            Fact::Admitted(admitted) => {
-                recorded.systems.insert(admitted.system);
-            }
+            Fact::Admitted(admitted) => drop(recorded.systems.insert(admitted.system)),
+            Fact::Acknowledged(acknowledged) => drop(recorded.parties.insert(acknowledged.party)),
             Fact::RegistryApplied(registry) => recorded.registry = Some(registry),
             _ => {}
         }

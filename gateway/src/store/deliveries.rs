@@ -81,6 +81,8 @@ pub enum GivenBackWhy {
     SpoolReplaced,
     /// The receiver gave them back.
     Declined,
+    /// The books were restored: what had become of them since the backup is not known.
+    Restored,
     /// An operator took them from a receiver that does not come back.
     Released {
         /// In whose name.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use lgsp_domain::apply::Inconsistent;
 use lgsp_journal::seal::KeyRing;
-use lgsp_journal::{Position, Reader};
+use lgsp_journal::{Damage, Position, Reader};
 
 use super::data_folder::{CannotRead, Stopped, open_stopped};
 use super::index::{self, Contradiction};
@@ -188,7 +188,13 @@ pub fn fsck(dir: &Path, node_key: &Path, progress: impl Fn(Progress)) -> Result<
 
     let mut report = Report { journal, ..Report::default() };
     for damage in report.journal.damage.clone() {
-        let what = format!("segment {} is damaged at byte {}", damage.segment, damage.offset);
+        let Damage { segment, offset, .. } = damage;
+        let what = match damage.written_by {
+            Some(form) => {
+                format!("segment {segment} was written by a later version (form {form}): check it with that one")
+            }
+            None => format!("segment {segment} is damaged at byte {offset}"),
+        };
         report.found(Invariant::Journal, damage.position, what);
     }
     let mut check = Check { books: Books::default(), memory: Memory::default(), keys: Arc::new(keys), report };

@@ -257,7 +257,8 @@ pub enum Commit {
     Parked(Parked),
     /// Something done about a parked dossier. A [`CommitError::Conflict`] when that delivery is not what it is parked for.
     Handled(Handled),
-    /// The books were restored and begin a new epoch. Its number must be greater than that of the one in force.
+    /// The books were restored and begin a new epoch. Its number must be greater than the one in force; there may be epochs
+    /// between them that were lost.
     Epoch(EpochStarted),
 }
 

@@ -71,7 +71,10 @@ impl<F: Follow> Embedded<F> {
     }
 
     /// The highest number that is known to have been, or may have been, given out on any of `days`, of any authority.
-    pub(crate) fn highest_number(&self, days: &std::ops::RangeInclusive<Date>) -> Result<u32, ReadError> {
+    ///
+    /// # Errors
+    /// The index could not be read.
+    pub fn highest_number(&self, days: &std::ops::RangeInclusive<Date>) -> Result<u32, ReadError> {
         self.inner()?.highest_number(days)
     }
 

@@ -1,10 +1,10 @@
 //! Every form of the stored data that was ever shipped: a later version opens it, checks it, reads it and goes on writing.
 //!
 //! `fixtures/data/vN` holds the folder of a small gateway as version N wrote it: `store/` without its index, `documents/` and the
-//! node's key (a test's own). v0 was written before records were kept of erasures, spools and snapshots. A new version adds a
+//! node's key (a test's own), from v2 on a backup of it. v0 was written before records were kept of erasures, spools and snapshots. A new version adds a
 //! folder and never touches an old one:
 //!
-//! `LGSP_WRITE_FIXTURE=v2 cargo test -p lgsp-gateway --test api_bus formats`
+//! `LGSP_WRITE_FIXTURE=v3 cargo test -p lgsp-gateway --test api_bus formats`
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use lgsp_domain::numbering::{LAST_NUMBER, SpoolId};
+use lgsp_gateway::backup::{Care, Ordered, Sources, restore, take};
+use lgsp_gateway::config::Config;
 use lgsp_gateway::store::contract::sample::{acknowledgement, handled, parked};
 use lgsp_gateway::store::fsck::fsck;
 use lgsp_gateway::store::sled::{Limits, Options, Progress, SledStore};
@@ -101,10 +103,35 @@ async fn write(to: &Path) {
     };
     store.lease_numbers(&block, std::time::SystemTime::now()).await.unwrap();
     store.close().await;
+    let sources = Sources { data: options.dir.clone(), documents: world.folder().join("documents"), node_key: None };
+    take(&sources, &to.join("backup"), Care::Ordinary, std::time::SystemTime::now(), &|_| ()).unwrap();
     for part in ["store", "documents"] {
         copy(&world.folder().join(part), &to.join(part));
     }
     std::fs::copy(world.folder().join("node.key"), to.join("node.key")).unwrap();
+}
+
+/// Restores the backup that lies beside the folder, if there is one.
+fn restores(version: &Path) {
+    let folder = tempfile::tempdir().unwrap();
+    for part in ["backup", "node.key"] {
+        let (from, to) = (version.join(part), folder.path().join(part));
+        if from.is_dir() {
+            copy(&from, &to)
+        } else {
+            let _ = std::fs::copy(&from, &to).unwrap();
+        }
+    }
+    std::fs::set_permissions(folder.path().join("node.key"), Permissions::from_mode(0o600)).unwrap();
+    let text = "name = \"bus.test\"\n[listen]\nlocal = \"127.0.0.1:0\"\n\
+        [tls]\ncertificate = \"c\"\nkey = \"k\"\nclient_bundle = \"b\"\n\
+        [store]\ndir = \"data\"\nnode_key = \"node.key\"\n[documents]\ndir = \"documents\"\n";
+    let config = Config::parse(text, folder.path(), []).unwrap_or_else(|problems| panic!("{problems}"));
+    let (from, actor) = (folder.path().join("backup"), "van.hanh.1".parse().unwrap());
+    let ordered = Ordered { from, actor, numbers_from: None, epoch: None, now: std::time::SystemTime::now() };
+    let restored = restore(&ordered, &config, &|_| ()).unwrap();
+    assert!(restored.report.is_sound(), "{}: {:?}", version.display(), restored.report.problems);
+    assert_eq!((restored.epoch.number, restored.report.dossiers, restored.report.documents), (2, 3, 1));
 }
 
 /// Opens the folder as an operator's new version would, reads what is in it, and goes on.
@@ -174,6 +201,13 @@ async fn every_form_that_was_ever_stored_opens_checks_and_goes_on() {
         std::fs::read_dir(fixtures()).unwrap().map(|entry| entry.unwrap().path()).collect();
     versions.sort();
     assert!(versions.len() >= 2, "{versions:?}");
+    // v2 is the first with a backup.
+    let with_backup: Vec<&PathBuf> = versions.iter().filter(|version| version.join("backup").exists()).collect();
+    assert_eq!(with_backup.len(), versions.len() - 2);
+    for version in with_backup {
+        let version = version.clone();
+        tokio::task::spawn_blocking(move || restores(&version)).await.unwrap();
+    }
     for version in versions {
         Box::pin(opens(&version)).await;
     }

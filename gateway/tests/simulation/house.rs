@@ -19,8 +19,8 @@ use rustls::{ClientConnection, ServerConnection};
 
 const DOMAIN: &str = "lgsp.mau.test";
 
-/// The systems of the runs.
-pub(crate) const SYSTEMS: [&str; 3] = ["mot-cua", "mot-cua-binh", "cong-dich-vu"];
+/// The systems of the runs; the last one is the operator's.
+pub(crate) const SYSTEMS: [&str; 4] = ["mot-cua", "mot-cua-binh", "cong-dich-vu", "van-hanh"];
 
 pub(crate) struct House {
     pub(crate) signer: ReceiptSigner,

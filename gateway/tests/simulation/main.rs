@@ -37,7 +37,7 @@ use crate::world::World;
 const SEEDS: u64 = 32;
 
 /// Steps of one run, before everything settles.
-const STEPS: u64 = 300;
+const STEPS: u64 = 450;
 
 /// How many of the last lines are shown of a run that went wrong; the file has them all.
 const SHOWN: usize = 40;

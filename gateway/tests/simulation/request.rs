@@ -6,8 +6,8 @@ use lgsp_domain::decide::{Entry, Submission, What};
 use lgsp_gateway::engine::Engine;
 use lgsp_gateway::engine::access::Peer;
 use lgsp_gateway::engine::intake::{Admitted, RecordedEntry, Signed};
-use lgsp_proto::Refusal;
 use lgsp_proto::types::{BusinessTime, IntakeChannel, ReturnChannel};
+use lgsp_proto::{Refusal, v1};
 use serde::{Deserialize, Serialize};
 
 use crate::house::HOUSE;
@@ -22,8 +22,20 @@ pub(crate) struct Request {
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub(crate) enum Matter {
-    Submit { procedure: String, locality: String, return_desk: String, received_at: i64, alias: Option<String> },
-    Record { code: String, act: Act, occurred_at: i64, expected: Option<u32> },
+    Submit {
+        procedure: String,
+        locality: String,
+        return_desk: String,
+        received_at: i64,
+        alias: Option<String>,
+        code: Option<String>,
+    },
+    Record {
+        code: String,
+        act: Act,
+        occurred_at: i64,
+        expected: Option<u32>,
+    },
 }
 
 /// The acts that are tried. Those that involve third parties (fees, post) are left to the domain's own tests.
@@ -47,15 +59,25 @@ pub(crate) enum Act {
 const SUPPLEMENT_SECONDS: i64 = 3 * 86_400;
 
 impl Request {
+    /// By which a party and its gateway name it.
+    pub(crate) fn name(&self) -> (String, String) {
+        (self.party.clone(), self.key.clone())
+    }
+
     /// The bytes that are signed.
     fn body(&self) -> Bytes {
         serde_json::to_vec(self).unwrap().into()
     }
 
     /// Calls the gateway, as the API does once it has parsed the bytes.
-    pub(crate) async fn call(&self, engine: &Engine, peer: Peer) -> Result<Admitted, Refusal> {
+    pub(crate) async fn call(
+        &self,
+        engine: &Engine,
+        peer: Peer,
+        earlier: Option<v1::SignedReceipt>,
+    ) -> Result<Admitted, Refusal> {
         match &self.matter {
-            Matter::Submit { procedure, locality, return_desk, received_at, alias } => {
+            Matter::Submit { procedure, locality, return_desk, received_at, alias, code } => {
                 let content = Submission {
                     acting_party: self.party.parse().unwrap(),
                     actor: "can-bo-01".parse().unwrap(),
@@ -70,9 +92,9 @@ impl Request {
                     components: Vec::new(),
                     documents: Vec::new(),
                     aliases: alias.iter().map(|alias| alias.parse().unwrap()).collect(),
-                    code: None,
+                    code: code.as_ref().map(|code| code.parse().unwrap()),
                 };
-                let signed = self.signed(&peer, Purpose::Submission, content);
+                let signed = self.signed(&peer, Purpose::Submission, content, earlier);
                 engine.submit(peer, signed).await
             }
             Matter::Record { code, act, occurred_at, expected } => {
@@ -84,13 +106,13 @@ impl Request {
                     what: act.what(*occurred_at),
                 };
                 let content = RecordedEntry { dossier: code.clone(), entry };
-                let signed = self.signed(&peer, Purpose::Entry, content);
+                let signed = self.signed(&peer, Purpose::Entry, content, earlier);
                 engine.record(peer, signed).await
             }
         }
     }
 
-    fn signed<T>(&self, peer: &Peer, purpose: Purpose, content: T) -> Signed<T> {
+    fn signed<T>(&self, peer: &Peer, purpose: Purpose, content: T, earlier: Option<v1::SignedReceipt>) -> Signed<T> {
         let body = self.body();
         Signed {
             content,
@@ -100,7 +122,7 @@ impl Request {
             documents: Vec::new(),
             warnings: Vec::new(),
             traceparent: None,
-            earlier: None,
+            earlier,
         }
     }
 }

@@ -42,6 +42,8 @@ pub(crate) struct Answered {
     pub(crate) id: CallId,
     pub(crate) admitted: bool,
     pub(crate) dossier: Option<Arc<str>>,
+    /// The number of the event, if it was admitted.
+    pub(crate) sequence: u32,
     /// The authority that an admitted submission went to.
     pub(crate) authority: Option<Arc<str>>,
     pub(crate) at_ms: i64,
@@ -55,6 +57,8 @@ pub(crate) struct Call {
     pub(crate) at_ms: i64,
     /// The dossier an entry is about, or the one a submission became.
     pub(crate) dossier: Option<Arc<str>>,
+    /// The number of the event that it became; 0 as long as it has not.
+    pub(crate) sequence: u32,
     pub(crate) documents: Arc<[[u8; 32]]>,
     pub(crate) progress: Progress,
     /// Where it is queued; [`Position::ORIGIN`] while that is not durable.
@@ -119,6 +123,7 @@ impl State {
             body_sha256: *body_sha256,
             at_ms: *at_ms,
             dossier: dossier.clone(),
+            sequence: 0,
             documents: documents.clone(),
             progress: Progress::Waiting { sending: false, attempts: 0, last_error: None, earlier: None },
             position,
@@ -152,7 +157,7 @@ impl State {
     }
 
     pub(super) fn answered(&mut self, position: Position, answered: &Answered) -> bool {
-        let Answered { id, admitted, dossier, authority, at_ms } = answered;
+        let Answered { id, admitted, dossier, sequence, authority, at_ms } = answered;
         let Some(call) = self.calls.get_mut(id).filter(|call| call.is_waiting()) else { return false };
         let earlier = match &call.progress {
             // The earlier answer itself, written twice by an interrupted restatement.
@@ -164,6 +169,7 @@ impl State {
         let told = earlier.filter(|_| *admitted).and_then(|earlier| earlier.told);
         call.progress = Progress::Answered { position, admitted: *admitted, at_ms: *at_ms, told };
         call.dossier = dossier.clone().or(call.dossier.take());
+        call.sequence = *sequence;
         if call.kind == CallKind::Submit {
             call.authority = authority.clone().or(call.authority.take());
         }
@@ -209,14 +215,16 @@ impl State {
                 call.progress = Progress::Waiting { sending: false, attempts: 0, last_error: None, earlier };
                 // What was taken in without a line has a code by now, and goes in the lane of its dossier.
                 call.behind = None;
-                again.push((position, id.clone(), call.documents.clone()));
+                // In the order of a dossier's events, which is not always that of the answers: an entry may have been answered
+                // at once, and the submission at the second try.
+                again.push(((call.sequence, position), id.clone(), call.documents.clone()));
             }
         }
         for (_, id, documents) in &again {
             self.wants(id, documents);
         }
         self.again += again.len();
-        again.sort_unstable_by_key(|(position, ..)| *position);
+        again.sort_unstable_by_key(|(order, ..)| *order);
         self.not_in_lanes.extend(again.into_iter().map(|(_, id, _)| id));
     }
 
@@ -229,6 +237,7 @@ impl State {
             body_sha256,
             at_ms: 0,
             dossier: None,
+            sequence: 0,
             documents,
             progress,
             position,

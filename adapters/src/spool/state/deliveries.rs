@@ -58,8 +58,16 @@ impl State {
         let Known { fingerprint, renamed } = known;
         let another = self.is_another(id, fingerprint);
         match self.deliveries.get(id) {
-            Some(Stage::TakenOver(_)) if !another => return false,
-            // The books were restored, and this is what now stands under that name: the other event never happened.
+            // The same at the same time is the record itself, written twice by an interrupted restatement.
+            Some(Stage::TakenOver(before))
+                if !another
+                    && (!self.is_of_before(*before)
+                        || self.pending.get(before).is_none_or(|known| known.at_ms == at_ms)) =>
+            {
+                return false;
+            }
+            // The books were restored, and this is what now stands under that name, be it the same event or another: if another,
+            // the one of before never happened.
             Some(Stage::TakenOver(before)) => {
                 self.pending.remove(before);
             }
@@ -83,16 +91,48 @@ impl State {
             return false;
         }
         self.events.entry(id.clone()).or_insert(known);
+        let mut confirmed = None;
         match self.deliveries.get(id) {
             Some(Stage::HandedOver { .. }) => return false,
             Some(Stage::TakenOver(taken_over)) => {
+                // By that name the gateway may mean another event by now. Should it deliver this one again, it will be told.
+                confirmed = self.is_of_before(*taken_over).then_some(position);
                 self.pending.remove(taken_over);
             }
             Some(Stage::Reserved) | None => {}
         }
-        self.deliveries.insert(id.clone(), Stage::HandedOver { position, at_ms, confirmed: None });
-        self.unconfirmed.insert(position, id.clone());
+        self.deliveries.insert(id.clone(), Stage::HandedOver { position, at_ms, confirmed });
+        if confirmed.is_none() {
+            self.unconfirmed.insert(position, id.clone());
+        }
         true
+    }
+
+    /// The gateway's books were restored. It owes again whatever it does not know as handed over, and what it does not know at
+    /// all it may never deliver: so what is here is handed over all the same, and nothing is said of it to the gateway until it
+    /// delivers it again.
+    pub(super) fn owed_anew(&mut self, position: Position) {
+        self.owed_since = position;
+        self.returned.clear();
+        self.unconfirmed.clear();
+        for stage in self.deliveries.values_mut() {
+            if let Stage::HandedOver { confirmed, .. } = stage {
+                confirmed.get_or_insert(position);
+            }
+        }
+    }
+
+    fn is_of_before(&self, taken_over: Position) -> bool {
+        taken_over < self.owed_since
+    }
+
+    /// Whether a delivery is new here: it was never here, another event stands under its name now, or it is owed anew.
+    pub(crate) fn is_new(&self, id: &DeliveryId, fingerprint: u64) -> bool {
+        match self.deliveries.get(id) {
+            None => true,
+            Some(Stage::TakenOver(position)) if self.is_of_before(*position) => true,
+            Some(_) => self.is_another(id, fingerprint),
+        }
     }
 
     /// The gateway knows of a hand-over.

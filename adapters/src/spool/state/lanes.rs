@@ -59,10 +59,10 @@ impl State {
     /// Fills the lanes after the start with all that is unfinished, in the order in which it came.
     pub(crate) fn enqueue_all(&mut self) {
         let mut waiting: Vec<_> = self.calls.iter().filter(|(_, call)| call.is_waiting()).collect();
-        // What is sent again goes before all that is new, in the order in which it was admitted.
+        // What is sent again goes before all that is new, as in `send_again`.
         waiting.sort_unstable_by_key(|(_, call)| match &call.progress {
-            Progress::Waiting { earlier: Some(earlier), .. } => (0, earlier.position),
-            _ => (1, call.position),
+            Progress::Waiting { earlier: Some(earlier), .. } => (0, call.sequence, earlier.position),
+            _ => (1, 0, call.position),
         });
         self.not_in_lanes.clear();
         for (id, call) in waiting {

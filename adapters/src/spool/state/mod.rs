@@ -87,6 +87,8 @@ pub(crate) struct State {
     pub(crate) pending: BTreeMap<Position, Pending>,
     /// Being taken over just now.
     pub(crate) arriving: usize,
+    /// What was taken over before this comes from books that were restored since.
+    owed_since: Position,
     /// What goes back to the gateway, by party and dossier, until the gateway knows.
     pub(crate) returned: HashMap<(Arc<str>, Arc<str>), Returned>,
     /// Handed over, and the gateway does not know it yet.
@@ -144,9 +146,13 @@ impl State {
             return false;
         }
         self.epochs.push(position);
-        // The first one seen says nothing about what was before it.
-        if std::mem::replace(&mut self.epoch, epoch) != 0 {
+        let before = std::mem::replace(&mut self.epoch, epoch);
+        // Before the first one was seen something may have been admitted in an earlier one.
+        if epoch > 1 {
             self.send_again();
+        }
+        if before != 0 {
+            self.owed_anew(position);
         }
         true
     }

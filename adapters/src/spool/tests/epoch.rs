@@ -57,6 +57,92 @@ async fn what_was_admitted_in_an_earlier_epoch_is_sent_again_before_anything_new
     assert_eq!((spool.counts().waiting, drain(&spool)), (2, vec!["second".to_owned(), "new".to_owned()]));
 }
 
+fn admitted_as(dossier: &str, sequence: u32) -> Outcome {
+    let Outcome::Admitted(mut response) = admitted(dossier) else { unreachable!() };
+    let signed = response.receipt.as_mut().unwrap();
+    let receipt = v1::Receipt { sequence, ..v1::Receipt::decode(&signed.receipt[..]).unwrap() };
+    signed.receipt = receipt.encode_to_vec().into();
+    Outcome::Admitted(response)
+}
+
+#[tokio::test]
+async fn what_was_answered_out_of_order_is_sent_again_in_the_order_of_the_dossiers_events() {
+    let folder = tempfile::tempdir().unwrap();
+    let (opened, accepted) = (call("opened", "1"), entry("accepted", "D-1"));
+    {
+        let spool = open(folder.path());
+        spool.epoch_seen(1).await.unwrap();
+        spool.queue(opened.clone()).await.unwrap();
+        spool.queue(accepted.clone()).await.unwrap();
+        spool.answered(&accepted.id, &admitted_as("D-1", 2)).await.unwrap();
+        spool.answered(&opened.id, &admitted_as("D-1", 1)).await.unwrap();
+        let _ = drain(&spool);
+        spool.epoch_seen(2).await.unwrap();
+        assert_eq!(drain(&spool), ["opened", "accepted"]);
+        // The first is back when the gateway is restored once more.
+        spool.answered(&opened.id, &admitted_as("D-1", 1)).await.unwrap();
+        spool.epoch_seen(3).await.unwrap();
+    }
+    for restate_after in [100, 0] {
+        let spool = Spool::open(&Options { restate_after, ..options(folder.path()) }).unwrap();
+        assert_eq!(drain(&spool), ["opened", "accepted"]);
+    }
+}
+
+#[tokio::test]
+async fn what_was_admitted_before_any_epoch_was_seen_is_sent_again_unless_it_is_the_first() {
+    for (epoch, sent) in [(1, 0), (2, 1)] {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = open(folder.path());
+        let one = call("one", "1");
+        spool.queue(one.clone()).await.unwrap();
+        spool.answered(&one.id, &admitted("D-1")).await.unwrap();
+        let _ = drain(&spool);
+        spool.epoch_seen(epoch).await.unwrap();
+        assert_eq!(drain(&spool).len(), sent, "epoch {epoch}");
+    }
+}
+
+#[tokio::test]
+async fn after_a_restore_what_is_here_is_handed_over_and_nothing_is_said_of_it_until_it_comes_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let id = |sequence| DeliveryId::from(delivery("D-1", sequence).r#ref.as_ref().unwrap());
+    {
+        let spool = open(folder.path());
+        spool.epoch_seen(1).await.unwrap();
+        for sequence in 1..=3 {
+            take_over(&spool, &event("D-1", sequence, 7)).await.unwrap();
+        }
+        hand_over(&spool, &id(1)).await;
+        spool.give_back(&id(3), "AGENCY_REFUSED", true).await.unwrap();
+        spool.epoch_seen(2).await.unwrap();
+    }
+    for restate_after in [100, 0] {
+        let spool = Spool::open(&Options { restate_after, ..options(folder.path()) }).unwrap();
+        assert_eq!(spool.counts().not_handed_over, 1, "the gateway may never deliver it again");
+        assert!(spool.unconfirmed(Position::ORIGIN, 10).is_empty(), "by that name the gateway may mean another event");
+        assert!(spool.returned(Position::ORIGIN).is_empty());
+    }
+    {
+        // Handed over before the gateway delivers it again, it is known then.
+        let spool = open(folder.path());
+        hand_over(&spool, &id(2)).await;
+        assert!(spool.unconfirmed(Position::ORIGIN, 10).is_empty());
+        for sequence in 1..=2 {
+            let again = take_over(&spool, &event("D-1", sequence, 7)).await.unwrap();
+            assert!(matches!(again, Stage::HandedOver { .. }), "{again:?}");
+        }
+        assert!(matches!(take_over(&spool, &event("D-1", 3, 7)).await.unwrap(), Stage::TakenOver(_)));
+        spool.epoch_seen(3).await.unwrap();
+        // Delivered again before it is handed over, the gateway is told.
+        assert!(matches!(take_over(&spool, &event("D-1", 3, 7)).await.unwrap(), Stage::TakenOver(_)));
+        assert_eq!(spool.counts().not_handed_over, 1);
+    }
+    let spool = Spool::open(&Options { restate_after: 0, ..options(folder.path()) }).unwrap();
+    hand_over(&spool, &id(3)).await;
+    assert_eq!(spool.unconfirmed(Position::ORIGIN, 10).len(), 1);
+}
+
 /// A spool on a disk, where three of many calls are kept and were admitted before the gateway was restored. One event of the
 /// inbox has taken the name of another.
 async fn with_much_that_is_finished(folder: &Path, disk: &Disk) {
@@ -153,13 +239,14 @@ async fn what_is_said_about_an_event_that_is_gone_settles_nothing_of_the_one_tha
         let spool = open(folder.path());
         let Stage::TakenOver(first) = take_over(&spool, &event("D-1", 2, 7)).await.unwrap() else { panic!("not new") };
         let Stage::TakenOver(second) = take_over(&spool, &event("D-1", 2, 8)).await.unwrap() else { panic!("not new") };
-        spool.handed_over(&id, first).await.unwrap();
+        assert!(second > first);
+        spool.handed_over(&id, u64::from_be_bytes([7; 8])).await.unwrap();
         assert_eq!(spool.pending("H57.101", 10), [second], "the agency has the first one only");
         second
     };
     let spool = open(folder.path());
     assert_eq!(spool.pending("H57.101", 10), [second]);
-    spool.handed_over(&id, second).await.unwrap();
+    hand_over(&spool, &id).await;
     assert_eq!(spool.pending("H57.101", 10), []);
     assert_eq!(spool.delivery_name(&id), "H57.101/D-1/2~0808080808080808");
 }

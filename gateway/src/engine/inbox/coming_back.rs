@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::super::clock::machine_now;
 use super::super::{Engine, commit_failed, read_failed};
-use super::state::Hopeless;
+use super::state::{Hopeless, State};
 use super::{DeliveryName, Inbox, Session, lock};
 use crate::store::{Commit, DeliveryStage, GivenBack, GivenBackWhy, Holder, InboxPosition, Installation, Parked};
 
@@ -98,6 +98,8 @@ impl Session {
     ) -> Result<(), Refusal> {
         let store = &self.engine.inner.store;
         let (party, code, sequence) = (&name.party, &name.code, name.sequence);
+        // That it was taken over may just be being written, over an earlier stream that has ended.
+        until_written(inbox, code).await;
         let stage = store.delivery_stage(party, code, sequence).await.map_err(read_failed)?;
         let holder = store.lane(party, code).await.map_err(read_failed)?.holder;
         let holder = holder.filter(|holder| holder.installation == self.owner);
@@ -227,6 +229,25 @@ impl Engine {
     }
 }
 
+/// Waits until nothing is being written about a dossier.
+async fn until_written(inbox: &Inbox, code: &DossierCode) {
+    until(inbox, |state| !state.is_being_written(code)).await;
+}
+
+/// Tries again each time something has been written.
+async fn until(inbox: &Inbox, mut done: impl FnMut(&mut State) -> bool) {
+    loop {
+        let written = inbox.written.notified();
+        tokio::pin!(written);
+        // Enlisted before looking, so that what ends in between is not missed.
+        written.as_mut().enable();
+        if done(&mut lock(&inbox.state)) {
+            return;
+        }
+        written.await;
+    }
+}
+
 /// Nobody gets a delivery of a dossier while this lives. However it ends, the inbox then goes by what is in the store.
 struct Deciding {
     engine: Engine,
@@ -243,16 +264,8 @@ impl Deciding {
 
     /// Begins once nothing else is being written about the dossier.
     async fn begin(engine: &Engine, inbox: &Arc<Inbox>, code: &DossierCode) -> Self {
-        loop {
-            let written = inbox.written.notified();
-            tokio::pin!(written);
-            // Enlisted before looking, so that what ends in between is not missed.
-            written.as_mut().enable();
-            if lock(&inbox.state).begin_deciding(code, Instant::now()) {
-                return Self::begun(engine, inbox, code);
-            }
-            written.await;
-        }
+        until(inbox, |state| state.begin_deciding(code, Instant::now())).await;
+        Self::begun(engine, inbox, code)
     }
 
     /// All of the dossier's deliveries are parked, so there is nothing to read again.

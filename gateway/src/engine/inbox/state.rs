@@ -234,6 +234,11 @@ impl State {
             && self.first(code).is_some_and(|first| first.sequence == sequence)
     }
 
+    /// Whether it is being written who has its first delivery, or what becomes of it.
+    pub(super) fn is_being_written(&self, code: &DossierCode) -> bool {
+        self.busy.get(code).is_some_and(|busy| busy.hold.is_writing())
+    }
+
     /// Keeps what `stream` has leased from everybody else while its acknowledgement is written; whether it had it leased.
     pub(super) fn begin_settling(&mut self, stream: StreamId, code: &DossierCode, sequence: u32) -> bool {
         let is_leased = self.is_held(Hold::Leased(stream), code, sequence);

@@ -54,6 +54,7 @@ pub(super) fn given_back_record(given_back: &GivenBack) -> store_v1::GivenBack {
     match &given_back.why {
         GivenBackWhy::SpoolReplaced => record.set_why(Why::SpoolReplaced),
         GivenBackWhy::Declined => record.set_why(Why::Declined),
+        GivenBackWhy::Restored => record.set_why(Why::Restored),
         GivenBackWhy::Released { acting_party, actor, system, ground } => {
             record.set_why(Why::Released);
             record.acting_party = acting_party.to_string();
@@ -73,6 +74,7 @@ pub(super) fn given_back(stored: &store_v1::GivenBack) -> Result<GivenBack, Unre
         why: match Why::try_from(stored.why) {
             Ok(Why::SpoolReplaced) => GivenBackWhy::SpoolReplaced,
             Ok(Why::Declined) => GivenBackWhy::Declined,
+            Ok(Why::Restored) => GivenBackWhy::Restored,
             Ok(Why::Released) => GivenBackWhy::Released {
                 acting_party: parse("acting_party", &stored.acting_party)?,
                 actor: parse("actor", &stored.actor)?,

@@ -217,6 +217,7 @@ fn facts() -> impl Strategy<Value = Fact> {
     let why = prop_oneof![
         Just(GivenBackWhy::SpoolReplaced),
         Just(GivenBackWhy::Declined),
+        Just(GivenBackWhy::Restored),
         party().prop_map(|acting_party| GivenBackWhy::Released {
             acting_party,
             actor: "operator.1".parse().unwrap(),

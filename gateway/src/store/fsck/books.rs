@@ -34,6 +34,9 @@ pub(super) struct Books {
     events: HashMap<(DossierCode, u32), Position>,
     /// What has been told to whom and not been handed over.
     owed: BTreeMap<(PartyId, Position), Owed>,
+    /// What has ever been taken over, handed over or skipped. What was decided about a delivery in that very moment by somebody
+    /// else comes too late, and is recorded all the same.
+    moved_on: HashSet<(PartyId, Position)>,
     /// From which event on a dossier is parked for a party.
     parked: BTreeMap<(PartyId, DossierCode), u32>,
     days: HashMap<(PartyId, Date), Day>,
@@ -107,6 +110,7 @@ impl Books {
             Fact::DossierParked(parked) => self.enter_parked(position, parked, report),
             Fact::ParkedHandled(handled) => self.enter_handled(position, handled, report),
             Fact::EpochStarted(started) => {
+                // The first epoch is 1 and was never started.
                 let before = self.epoch.max(1);
                 if started.number <= before {
                     let what = format!("epoch {} is no later than epoch {before}", started.number);
@@ -204,6 +208,9 @@ impl Books {
         for (code, sequence) in &acknowledgement.deliveries {
             let Some(position) = self.events.get(&(code.clone(), *sequence)) else { continue };
             let delivery = (acknowledgement.party.clone(), *position);
+            if self.owed.contains_key(&delivery) {
+                self.moved_on.insert(delivery.clone());
+            }
             match acknowledgement.stage {
                 Stage::TakenOver => {
                     self.owed.entry(delivery).and_modify(|stage| {
@@ -233,10 +240,11 @@ impl Books {
     fn enter_given_back(&mut self, position: Position, given_back: &GivenBack, report: &mut Report) {
         for (code, sequence) in &given_back.deliveries {
             let free = self.free_stage(&given_back.party, code, *sequence);
-            let delivery = self.events.get(&(code.clone(), *sequence));
-            let delivery = delivery.and_then(|at| self.owed.get_mut(&(given_back.party.clone(), *at)));
-            match delivery {
-                Some(stage) if *stage == Owed::TakenOver => *stage = free,
+            let delivery = self.events.get(&(code.clone(), *sequence)).map(|at| (given_back.party.clone(), *at));
+            let stage = delivery.as_ref().and_then(|delivery| self.owed.get_mut(delivery));
+            match (stage, delivery) {
+                (Some(stage), _) if *stage == Owed::TakenOver => *stage = free,
+                (_, Some(delivery)) if self.moved_on.contains(&delivery) => {}
                 _ => {
                     let what = format!("{code}/{sequence} is given back, and {} did not have it", given_back.party);
                     report.found(Invariant::Delivery, position, what);
@@ -247,8 +255,11 @@ impl Books {
 
     fn enter_parked(&mut self, position: Position, parked: &Parked, report: &mut Report) {
         let Parked { party, code, sequence, .. } = parked;
-        let at = self.events.get(&(code.clone(), *sequence));
-        if !at.is_some_and(|at| self.owed.contains_key(&(party.clone(), *at))) {
+        let delivery = self.events.get(&(code.clone(), *sequence)).map(|at| (party.clone(), *at));
+        if !delivery.as_ref().is_some_and(|delivery| self.owed.contains_key(delivery)) {
+            if delivery.is_some_and(|delivery| self.moved_on.contains(&delivery)) {
+                return;
+            }
             let what = format!("{code} is parked for {party} at event {sequence}, which it is not owed");
             report.found(Invariant::Delivery, position, what);
             return;
@@ -260,15 +271,20 @@ impl Books {
 
     fn enter_handled(&mut self, position: Position, handled: &Handled, report: &mut Report) {
         let Handled { party, code, sequence, .. } = handled;
+        let delivery = self.events.get(&(code.clone(), *sequence)).map(|at| (party.clone(), *at));
         if self.parked.get(&(party.clone(), code.clone())) != Some(sequence) {
+            if delivery.is_some_and(|delivery| self.moved_on.contains(&delivery)) {
+                return;
+            }
             let what = format!("{code} is not parked for {party} at event {sequence}");
             report.found(Invariant::Delivery, position, what);
             return;
         }
         if handled.action == ParkedAction::Skip
-            && let Some(at) = self.events.get(&(code.clone(), *sequence))
+            && let Some(delivery) = delivery
         {
-            self.owed.remove(&(party.clone(), *at));
+            self.owed.remove(&delivery);
+            self.moved_on.insert(delivery);
         }
         self.unpark(party, code);
     }
