@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::serve::ListenerExt as _;
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, WebhookUrl};
 use crate::forward::Forward;
-use crate::handover::HandOver;
+use crate::handover::{Blames, HandOver};
 use crate::link::{ConnectError, Link};
 use crate::offline::{Copy, Desk, Keeper};
 use crate::pump;
@@ -138,8 +138,8 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
     for (place, url) in webhooks.iter().enumerate() {
         let at_once = config.webhook.at_once;
         let webhook = Webhook::new(url, config.webhook.timeout, at_once.get());
-        let (spool, attempts, blamed) = (spool.clone(), config.webhook.attempts.get(), Mutex::default());
-        let hand_over = Arc::new(HandOver { spool, place, webhook, attempts, blamed });
+        let (spool, blames) = (spool.clone(), Blames::new(config.webhook.attempts.get()));
+        let hand_over = Arc::new(HandOver { spool, place, webhook, blames });
         parts.spawn(pump::run(hand_over, at_once, exchange.backoff, stopping.clone()));
     }
     if config.offline.enabled {

@@ -5,6 +5,7 @@
 mod calls;
 mod deliveries;
 mod disk;
+mod held_up;
 mod interface;
 mod link;
 mod offline;
