@@ -133,7 +133,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
     });
     parts.spawn(serve(listener, api, stopping.clone()));
     let exchange = &config.exchange;
-    let forward = Arc::new(Forward { spool: spool.clone(), link: link.clone() });
+    let forward = Arc::new(Forward::new(spool.clone(), link.clone()));
     parts.spawn(pump::run(forward, exchange.at_once, exchange.backoff, stopping.clone()));
     for (place, url) in webhooks.iter().enumerate() {
         let at_once = config.webhook.at_once;

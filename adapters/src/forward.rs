@@ -3,9 +3,12 @@
 //! Different dossiers side by side, one dossier's entries one after the other. A call goes out until the gateway has
 //! answered for good, always the same bytes under the same key, so that its effect is had once.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::io::{self, ErrorKind};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use lgsp_journal::ReadError;
 use lgsp_proto::v1::{self, entry::What};
 use lgsp_proto::{Reason, Refusal};
 use prost::Message;
@@ -13,13 +16,19 @@ use tokio::sync::watch;
 
 use crate::lanes::{Job, Lanes};
 use crate::link::{Admitted, CallError, DocumentUpload, Link, Refused, UploadError};
+use crate::problem::LocalReason;
 use crate::pump::{Verdict, Work};
-use crate::spool::{CallId, CallKind, Outcome, QueuedCall, Spool};
+use crate::spool::{CallId, CallKind, Outcome, QueuedCall, RecordError, Spool};
+
+/// How often a disk that fails is asked again for the same call. What is read and is wrong is not asked for again.
+const READS: u32 = 10;
 
 /// Sends the spool's calls over a link.
 pub(crate) struct Forward {
-    pub(crate) spool: Arc<Spool>,
-    pub(crate) link: Link,
+    spool: Arc<Spool>,
+    link: Link,
+    /// How often the disk failed, by call.
+    failed_reads: Mutex<HashMap<CallId, u32>>,
 }
 
 /// Why a call has no outcome yet.
@@ -29,7 +38,7 @@ enum NotYet {
     Call(#[from] CallError),
     /// A document of the call cannot be read on this machine.
     #[error("a document cannot be read from the spool")]
-    Document(#[source] std::io::Error),
+    Document(#[source] io::Error),
     /// The gateway was restarted, or somebody else brings the same document: it holds another part of it than it had said.
     #[error("the gateway wants a document from another place than it had said")]
     DocumentMoved,
@@ -51,14 +60,15 @@ impl Work for Forward {
         let call = match self.spool.begin_sending(&id) {
             Ok(Some(call)) => call,
             Ok(None) => return Verdict::Done,
-            Err(error) => {
-                tracing::error!(party.id = %id.party, %error, "a queued call cannot be read");
+            Err(error) if is_of_the_disk(&error) && !self.gives_up(&id) => {
+                tracing::warn!(party.id = %id.party, %error, "a queued call cannot be read just now");
                 self.spool.not_sent(&id, "the call cannot be read from the spool");
                 return Verdict::Again;
             }
+            Err(error) => return self.lost(&id, &error).await,
         };
         let epoch = self.spool.epoch();
-        let outcome = match self.send(&call, job.attempt).await {
+        let outcome = match self.send(&id, &call, job.attempt).await {
             Ok(admitted) => Outcome::Admitted(v1::SubmitResponse {
                 receipt: Some(admitted.signed),
                 repeated: admitted.repeated,
@@ -72,16 +82,41 @@ impl Work for Forward {
                 tracing::info!(party.id = %id.party, %refused, "the gateway refused a call");
                 Outcome::Refused(status_bytes(&refused))
             }
+            Err(NotYet::Call(CallError::Body(error))) => return self.lost(&id, &error).await,
             Err(error) => return self.not_yet(&id, job.attempt, &error),
         };
-        if self.spool.answered(&id, &outcome).await.is_err() {
-            return Verdict::Again;
-        }
-        Verdict::Done
+        self.answered(&id, &outcome).await
     }
 }
 
 impl Forward {
+    /// Sends over `link`.
+    pub(crate) fn new(spool: Arc<Spool>, link: Link) -> Self {
+        Self { spool, link, failed_reads: Mutex::default() }
+    }
+
+    async fn answered(&self, id: &CallId, outcome: &Outcome) -> Verdict {
+        self.failed_reads.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        match self.spool.answered(id, outcome).await {
+            Ok(()) => Verdict::Done,
+            Err(_) => Verdict::Again,
+        }
+    }
+
+    /// A call that cannot be read any more ends here: its sender is told, and what waits behind it goes on.
+    async fn lost(&self, id: &CallId, error: &(impl std::fmt::Display + Sync)) -> Verdict {
+        tracing::error!(party.id = %id.party, %error, "a queued call cannot be read, and its sender is told so");
+        self.answered(id, &Outcome::Refused(LocalReason::SpoolRecordDamaged.to_kept())).await
+    }
+
+    /// Counts a failure of the disk; true when there were enough of them.
+    fn gives_up(&self, id: &CallId) -> bool {
+        let mut failed = self.failed_reads.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = failed.entry(id.clone()).or_default();
+        *times += 1;
+        *times >= READS
+    }
+
     /// Whether a refusal may only come from a restore: the gateway's books are behind ours for a while, and what was recorded
     /// before must come back first. Until the inbox has told in which epoch the gateway is, nobody knows.
     fn may_be_premature(&self, call: &QueuedCall, epoch: u32, refused: &Refused) -> bool {
@@ -94,17 +129,17 @@ impl Forward {
         not_found && call.kind == CallKind::Record && named()
     }
 
-    async fn send(&self, call: &QueuedCall, attempt: u32) -> Result<Admitted, NotYet> {
+    async fn send(&self, id: &CallId, call: &QueuedCall, attempt: u32) -> Result<Admitted, NotYet> {
         // An earlier attempt may have been admitted without our hearing of it. Then its documents belong to the dossier, and
         // bringing them once more would be for nothing.
         // The same holds for what was admitted before a restore.
         if attempt == 1 && call.earlier.is_none() {
-            self.bring_documents(call).await?;
+            self.bring_documents(id, call).await?;
         }
         match self.call(call).await {
             Err(CallError::Refused(refused)) if lacks_documents(&refused) => {
                 // They went to another dossier of this party, perhaps a moment ago, or were never brought.
-                self.bring_documents(call).await?;
+                self.bring_documents(id, call).await?;
                 Ok(self.call(call).await?)
             }
             answer => Ok(answer?),
@@ -122,15 +157,20 @@ impl Forward {
         }
     }
 
-    async fn bring_documents(&self, call: &QueuedCall) -> Result<(), NotYet> {
+    async fn bring_documents(&self, id: &CallId, call: &QueuedCall) -> Result<(), NotYet> {
         for document in documents_of(call.kind == CallKind::Submit, &call.body) {
-            self.bring(document, call.trace.as_ref()).await?;
+            match self.bring(document, call.trace.as_ref()).await {
+                Err(NotYet::Document(error)) if is_damage(&error) || self.gives_up(id) => {
+                    tracing::error!(party.id = %id.party, %error, "a document cannot be read from the spool and is as if it were not here");
+                }
+                brought => brought?,
+            }
         }
         Ok(())
     }
 
-    /// Sees to it that the gateway has a document, as far as we have it. One that nobody has, the gateway will name in its
-    /// refusal.
+    /// Sees to it that the gateway has a document, as far as we have it. One that nobody has, or that cannot be read any more,
+    /// the gateway will name in its refusal.
     async fn bring(&self, document: DocumentUpload, trace: Option<&crate::trace::TraceParent>) -> Result<(), NotYet> {
         let documents = self.spool.documents();
         if !documents.holds(&document.acting_party, &document.sha256) {
@@ -166,6 +206,16 @@ impl Forward {
         self.spool.not_sent(id, &reason);
         verdict
     }
+}
+
+/// Whether a later try may read what this one could not.
+fn is_of_the_disk(error: &RecordError) -> bool {
+    matches!(error, RecordError::Journal(ReadError::Io(_)))
+}
+
+/// Whether what was read is wrong, or there is nothing to read.
+fn is_damage(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof | ErrorKind::NotFound)
 }
 
 fn lacks_documents(refused: &Refused) -> bool {

@@ -1,13 +1,93 @@
 //! What is wrong with one party, one document, one call or one delivery costs the others nothing.
 
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use http::{Method, StatusCode};
 use lgsp_proto::v1::AcknowledgeStage::TakenOver;
 use lgsp_proto::v1::DeclineKind;
+use serde_json::json;
 
-use crate::support::gateway::Declined;
+use crate::offline::{code, dossier, without_a_line};
+use crate::support::gateway::{Declined, sha256};
 use crate::support::{Adapter, PARTY, World};
 
 fn id(dossier: &str, sequence: u32) -> String {
     format!("{PARTY}/{dossier}/{sequence}")
+}
+
+/// Turns one byte of a file into another.
+fn spoil(file: &Path, at: u64) {
+    let file = OpenOptions::new().read(true).write(true).open(file).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+}
+
+/// The files of a folder whose names end so.
+fn bytes_of(folder: &Path, end: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let wanted = files.filter(|path| path.to_str().unwrap().ends_with(end));
+    wanted.map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+}
+
+#[tokio::test]
+async fn a_document_that_cannot_be_read_back_costs_its_own_dossier_and_not_the_desks_day() {
+    let world = crate::offline::world().await;
+    let adapter = without_a_line(&world).await;
+    let content = vec![7; 200_000];
+    let headers = [("lgsp-party", PARTY), ("lgsp-actor", "mot.cua"), ("content-type", "application/pdf")];
+    let uploaded = adapter.call(Method::POST, "/v1/documents", &headers, content.clone()).await;
+    assert_eq!(uploaded.status, StatusCode::CREATED);
+    let mut with_document = dossier();
+    with_document["components"] = json!([{
+        "code": "to-khai", "name": "Tờ khai", "originals": 1, "copies": 0,
+        "document": {
+            "sha256": uploaded.json()["sha256"], "size_bytes": content.len(), "media_type": "application/pdf"
+        }
+    }]);
+    let [(document, sealed)] = &bytes_of(&world.spool_folder().join("documents"), "")[..] else { panic!() };
+    spoil(document, sealed.len() as u64 / 2);
+    adapter.post("/v1/dossiers", "k1", &with_document).await;
+    adapter.post("/v1/dossiers", "k2", &dossier()).await;
+
+    world.line.mend();
+    let outcome = adapter.outcome("k1").await;
+    assert_eq!((&outcome["state"], &outcome["problem"]["reason"]), (&"refused".into(), &"DOCUMENT_UNKNOWN".into()));
+    assert_eq!(adapter.outcome("k2").await["dossier_code"], code(2));
+    // A clerk sees it, and can bring the document once more.
+    let exceptions = adapter.get("/v1/exceptions").await.json();
+    assert_eq!(exceptions["exceptions"][0]["dossier_code"], code(1));
+    assert!(bytes_of(&world.spool_folder().join("documents"), "").is_empty());
+    assert!(world.gateway.document(PARTY, &sha256(&content)).is_none_or(|brought| brought != content));
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_back_is_told_and_shown_to_a_clerk_and_the_next_go_on() {
+    let world = crate::offline::world().await;
+    let adapter = without_a_line(&world).await;
+    let journal = world.spool_folder().join("journal");
+    let before = bytes_of(&journal, ".seg");
+    adapter.post("/v1/dossiers", "k1", &dossier()).await;
+    let after = bytes_of(&journal, ".seg");
+    adapter.post("/v1/dossiers", "k2", &dossier()).await;
+    // The middle of what the first dossier has added.
+    let [(segment, now)] = &after[..] else { panic!() };
+    let then = &before[0].1;
+    let begin = then.iter().zip(now).position(|(then, now)| then != now).unwrap_or(then.len());
+    spoil(segment, u64::midpoint(begin as u64, now.iter().rposition(|byte| *byte != 0).unwrap() as u64));
+
+    world.line.mend();
+    let outcome = adapter.outcome("k1").await;
+    let told = (&outcome["state"], &outcome["problem"]["reason"]);
+    assert_eq!(told, (&"refused".into(), &"SPOOL_RECORD_DAMAGED".into()), "{outcome}");
+    assert_eq!(adapter.outcome("k2").await["dossier_code"], code(2));
+    let exceptions = adapter.get("/v1/exceptions").await.json();
+    let exception = &exceptions["exceptions"][0];
+    assert_eq!((&exception["dossier_code"], &exception["request_key"]), (&code(1).into(), &"k1".into()));
+    let handled = json!({"note": "đã tiếp nhận lại"});
+    assert_eq!(adapter.post("/v1/exceptions/k1/handled", "-", &handled).await.status, StatusCode::OK);
 }
 
 fn declined(name: &str, reason: &str, kind: DeclineKind) -> Declined {
