@@ -6,9 +6,11 @@
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use lgsp_journal::ReadError;
+use lgsp_proto::types::DossierCode;
 use lgsp_proto::v1::{self, entry::What};
 use lgsp_proto::{Reason, Refusal};
 use prost::Message;
@@ -22,6 +24,10 @@ use crate::spool::{CallId, CallKind, Outcome, QueuedCall, RecordError, Spool};
 
 /// How often a disk that fails is asked again for the same call. What is read and is wrong is not asked for again.
 const READS: u32 = 10;
+
+/// How long after a restore other adapters are given to bring back what they had recorded: each sends again as soon as it is
+/// connected, and one that is not by then may be away for days.
+const COMING_BACK: Duration = Duration::from_secs(600);
 
 /// Sends the spool's calls over a link.
 pub(crate) struct Forward {
@@ -123,10 +129,16 @@ impl Forward {
         if !self.spool.is_epoch_certain() || self.spool.epoch() != epoch {
             return true;
         }
-        let not_found = refused.refusal().is_some_and(|refusal| refusal.reason() == Reason::DossierNotFound);
-        let named =
-            || v1::Entry::decode(call.body.clone()).is_ok_and(|entry| self.spool.may_come_back(&entry.dossier_code));
-        not_found && call.kind == CallKind::Record && named()
+        let Some(reason) = refused.refusal().map(Refusal::reason) else { return false };
+        if call.kind != CallKind::Record || !depends_on_the_books(reason) {
+            return false;
+        }
+        let Ok(entry) = v1::Entry::decode(call.body.clone()) else { return false };
+        let standing = Named {
+            was_known: self.spool.may_come_back(&entry.dossier_code),
+            is_code: entry.dossier_code.parse::<DossierCode>().is_ok(),
+        };
+        is_premature(reason, standing, self.spool.restored_for())
     }
 
     async fn send(&self, id: &CallId, call: &QueuedCall, attempt: u32) -> Result<Admitted, NotYet> {
@@ -208,6 +220,32 @@ impl Forward {
     }
 }
 
+/// What is known of the name by which an entry speaks of a dossier.
+#[derive(Clone, Copy)]
+struct Named {
+    /// It was known here in an epoch before this one.
+    was_known: bool,
+    /// It is a code. Any other name may be that of a dossier that is known here by its code.
+    is_code: bool,
+}
+
+/// Whether what was recorded about the dossier before decides about this refusal, so that it may be another one when that is
+/// back.
+fn depends_on_the_books(reason: Reason) -> bool {
+    use Reason::{DossierNotFound, IllegalTransition, RoleMissing, StaleVersion};
+    matches!(reason, DossierNotFound | IllegalTransition | RoleMissing | StaleVersion)
+}
+
+/// Whether such a refusal is to be asked again. A dossier that was known comes back, or an operator has to look for it; whether
+/// what other adapters bring back about it is still under way nobody can tell, so that is waited for a while only.
+fn is_premature(reason: Reason, named: Named, restored_for: Option<Duration>) -> bool {
+    let lately = restored_for.is_some_and(|since| since < COMING_BACK);
+    if reason == Reason::DossierNotFound && named.was_known {
+        return true;
+    }
+    lately && (named.was_known || !named.is_code)
+}
+
 /// Whether a later try may read what this one could not.
 fn is_of_the_disk(error: &RecordError) -> bool {
     matches!(error, RecordError::Journal(ReadError::Io(_)))
@@ -257,4 +295,25 @@ pub(crate) fn documents_of(is_submission: bool, body: &[u8]) -> Vec<DocumentUplo
         })
     };
     references.into_iter().filter_map(upload).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_restore_only_what_may_still_come_back_is_waited_for_and_not_for_ever() {
+        let (known, stranger) = (Named { was_known: true, is_code: true }, Named { was_known: false, is_code: true });
+        let other_name = Named { was_known: false, is_code: false };
+        let (soon, late) = (Some(COMING_BACK / 2), Some(COMING_BACK));
+        for reason in Reason::ALL.iter().copied().filter(|reason| depends_on_the_books(*reason)) {
+            assert!(is_premature(reason, known, soon) && is_premature(reason, other_name, soon), "{reason}");
+            let for_ever = reason == Reason::DossierNotFound;
+            for restored_for in [late, None] {
+                assert_eq!(is_premature(reason, known, restored_for), for_ever, "{reason}");
+                assert!(!is_premature(reason, other_name, restored_for), "{reason}");
+            }
+            assert!([soon, late, None].iter().all(|restored_for| !is_premature(reason, stranger, *restored_for)));
+        }
+    }
 }

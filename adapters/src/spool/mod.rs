@@ -21,7 +21,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use lgsp_journal::group::{self, GroupCommit, Handle};
@@ -246,6 +246,8 @@ pub(crate) struct Spool {
     broken: CancellationToken,
     /// Whether the epoch is known to be that of the gateway we speak with now.
     epoch_is_certain: AtomicBool,
+    /// When a later epoch was first heard of, or the start that found what was to be sent again because of one.
+    restored: Mutex<Option<Instant>>,
 }
 
 /// What the committer's thread and the callers share.
@@ -336,6 +338,7 @@ impl Spool {
             documents.retire(&party, &sha256, state.names_document(&party, &sha256));
         }
         state.enqueue_all();
+        let restored = (state.again > 0).then(Instant::now);
 
         let shared = Arc::new(Shared { state: Mutex::new(state), changes: watch::Sender::new(0) });
         let applied = shared.clone();
@@ -363,6 +366,7 @@ impl Spool {
             keep_outcomes: options.keep_outcomes,
             broken: CancellationToken::new(),
             epoch_is_certain: AtomicBool::new(false),
+            restored: Mutex::new(restored),
         })
     }
 
@@ -578,7 +582,7 @@ impl Spool {
     pub(crate) async fn epoch_seen(&self, epoch: u32) -> Result<(), Broken> {
         let known = self.epoch();
         if epoch > known {
-            self.write(Kind::EpochSeen(stored::EpochSeen { epoch })).await?;
+            self.write_epoch(epoch).await?;
             if known != 0 {
                 let again = self.shared.state().again;
                 tracing::warn!(epoch, again, "the gateway was restored; what it had admitted is sent again");
@@ -586,6 +590,21 @@ impl Spool {
         }
         self.epoch_is_certain.store(true, Ordering::Release);
         Ok(())
+    }
+
+    /// Writes that the gateway is in a later epoch than the one known.
+    async fn write_epoch(&self, epoch: u32) -> Result<(), Broken> {
+        // The first one seen says nothing about what was before it.
+        if self.epoch() != 0 {
+            *self.restored.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
+        self.write(Kind::EpochSeen(stored::EpochSeen { epoch })).await.map(drop)
+    }
+
+    /// For how long it has been known that the gateway was restored; `None` when that was before this start, and nothing was
+    /// left to be sent again then.
+    pub(crate) fn restored_for(&self) -> Option<Duration> {
+        self.restored.lock().unwrap_or_else(PoisonError::into_inner).map(|restored| restored.elapsed())
     }
 
     /// The gateway's epoch; 0 while it is not known.

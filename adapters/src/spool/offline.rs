@@ -227,7 +227,7 @@ impl Spool {
             return Ok(0);
         }
         if epoch > newest {
-            self.write(Kind::EpochSeen(stored::EpochSeen { epoch })).await?;
+            self.write_epoch(epoch).await?;
         }
         let mut new = 0;
         for block in blocks {

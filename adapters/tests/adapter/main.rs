@@ -9,4 +9,5 @@ mod held_up;
 mod interface;
 mod link;
 mod offline;
+mod restored;
 mod support;
