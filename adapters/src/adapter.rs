@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::acting::Acting;
 use crate::config::{Config, WebhookUrl};
 use crate::forward::Forward;
 use crate::handover::{Blames, HandOver};
@@ -120,11 +121,12 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
     // Its own, so that a part that ends takes the others down in order as well.
     let stopping = stop.child_token();
     let mut parts = JoinSet::new();
+    let acting = Arc::new(Acting::new(config.parties.clone()));
     let api = Arc::new(Api {
         spool: spool.clone(),
         link: link.clone(),
         desk: desk.clone(),
-        parties: config.parties.clone(),
+        acting: acting.clone(),
         max_document_bytes: config.spool.max_document_bytes,
         token,
         requests: Semaphore::new(config.rest.max_requests.get()),
@@ -155,7 +157,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
     let receive = Receive {
         spool: spool.clone(),
         link,
-        parties: config.parties.clone(),
+        acting,
         instance: config.exchange.instance.clone(),
         credit: exchange.credit,
         backoff: exchange.backoff,

@@ -5,16 +5,99 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use http::{Method, StatusCode};
-use lgsp_proto::v1::AcknowledgeStage::TakenOver;
+use lgsp_proto::v1::AcknowledgeStage::{HandedOver, TakenOver};
 use lgsp_proto::v1::DeclineKind;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::offline::{code, dossier, without_a_line};
+use crate::offline::{code, dossier, registry, without_a_line};
 use crate::support::gateway::{Declined, sha256};
-use crate::support::{Adapter, PARTY, World};
+use crate::support::{Adapter, OTHER_PARTY, PARTY, World, until};
 
 fn id(dossier: &str, sequence: u32) -> String {
     format!("{PARTY}/{dossier}/{sequence}")
+}
+
+#[tokio::test]
+async fn a_party_the_system_may_not_act_for_costs_the_others_nothing_and_comes_back_by_itself() {
+    let world = World::new().await;
+    world.gateway.forbid(OTHER_PARTY, true);
+    let adapter = world.pushing_adapter().await;
+    world.gateway.deliver("A-1", 1);
+    assert_eq!(world.agency.takes(1).await, [id("A-1", 1)]);
+    assert_eq!(world.gateway.parties(), [PARTY]);
+    let status = adapter.until(|status| status["parties_refused"] == json!([OTHER_PARTY])).await;
+    assert_eq!(status["epoch"], 1, "what the gateway says is final for the others");
+
+    world.gateway.forbid(OTHER_PARTY, false);
+    until(async || (world.gateway.parties() == [PARTY, OTHER_PARTY]).then_some(())).await;
+    adapter.until(|status| status["parties_refused"].is_null()).await;
+
+    // The same in the middle of a stream, and for the party that is named first.
+    world.gateway.forbid(PARTY, true);
+    until(async || (world.gateway.parties() == [OTHER_PARTY]).then_some(())).await;
+    // For nobody any more: it goes on asking.
+    world.gateway.forbid(OTHER_PARTY, true);
+    adapter.until(|status| status["parties_refused"] == json!([PARTY, OTHER_PARTY])).await;
+    world.gateway.forbid(PARTY, false);
+    until(async || (world.gateway.parties() == [PARTY]).then_some(())).await;
+}
+
+#[tokio::test]
+async fn what_a_party_gives_back_is_told_on_a_stream_that_serves_it() {
+    let world = World::new().await;
+    let adapter = world.adapter().await;
+    world.gateway.deliver("A-1", 1);
+    world.gateway.deliver("B-1", 1);
+    world.gateway.hears(TakenOver, 2).await;
+    world.gateway.forbid(PARTY, true);
+    until(async || (world.gateway.parties() == [OTHER_PARTY]).then_some(())).await;
+    let refuse = json!({"deliveries": [{"dossier_code": "A-1", "sequence": 1}], "reason": "WRONG_AUTHORITY"});
+    assert_eq!(adapter.post("/v1/inbox/refuse", "unused", &refuse).await.status, StatusCode::OK);
+    let ack = json!({"deliveries": [{"dossier_code": "B-1", "sequence": 1}]});
+    assert_eq!(adapter.post("/v1/inbox/ack", "unused", &ack).await.status, StatusCode::OK);
+
+    // What is delivered once more would be declined once more.
+    world.gateway.forget_deliveries();
+    world.gateway.forbid(PARTY, false);
+    assert_eq!(world.gateway.hears_no(1).await, [declined("A-1/1", "WRONG_AUTHORITY", DeclineKind::Permanent)]);
+    assert_eq!(world.gateway.hears(HandedOver, 1).await, ["B-1/1"]);
+    adapter.until(|status| status["incoming"]["returned"] == 0 && status["incoming"]["unconfirmed"] == 0).await;
+}
+
+fn declined(name: &str, reason: &str, kind: DeclineKind) -> Declined {
+    Declined { name: name.into(), reason: reason.into(), kind }
+}
+
+#[tokio::test]
+async fn a_desk_that_may_not_be_acted_for_leaves_the_other_its_registry_and_its_numbers() {
+    let world = World::new().await;
+    let both_take_in = |(name, content): (String, String)| {
+        (
+            name,
+            content.replace(
+                "kind = \"commune\"\n            right",
+                "parties = [\"H57.101\", \"H57.12\"]\n            right",
+            ),
+        )
+    };
+    world.gateway.apply_registry(7, registry().into_iter().map(both_take_in));
+    world.gateway.forbid(PARTY, true);
+    let adapter = Adapter::start(world.config("offline.refresh_seconds = 1")).await;
+    let numbers_of = |status: &Value, party: &str| {
+        let numbers = status["offline"]["numbers"].as_array().unwrap();
+        numbers.iter().any(|one| one["desk"] == party)
+    };
+    let status = adapter.until(|status| numbers_of(status, OTHER_PARTY)).await;
+    assert_eq!(status["offline"]["registry"]["version"], 7);
+    assert!(!numbers_of(&status, PARTY));
+
+    // Where there is nobody to ask for it any more, that is said.
+    world.gateway.forbid(OTHER_PARTY, true);
+    let status = adapter.until(|status| status["offline"]["registry"]["problem"].is_string()).await;
+    let problem = status["offline"]["registry"]["problem"].as_str().unwrap().to_owned();
+    assert!(problem.contains("may not act for this party"), "{problem}");
+    world.gateway.forbid(OTHER_PARTY, false);
+    adapter.until(|status| status["offline"]["registry"]["problem"].is_null()).await;
 }
 
 /// Turns one byte of a file into another.
@@ -88,10 +171,6 @@ async fn a_record_that_cannot_be_read_back_is_told_and_shown_to_a_clerk_and_the_
     assert_eq!((&exception["dossier_code"], &exception["request_key"]), (&code(1).into(), &"k1".into()));
     let handled = json!({"note": "đã tiếp nhận lại"});
     assert_eq!(adapter.post("/v1/exceptions/k1/handled", "-", &handled).await.status, StatusCode::OK);
-}
-
-fn declined(name: &str, reason: &str, kind: DeclineKind) -> Declined {
-    Declined { name: name.into(), reason: reason.into(), kind }
 }
 
 #[tokio::test]

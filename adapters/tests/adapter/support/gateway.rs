@@ -684,9 +684,12 @@ impl Inbox for Service {
                     let _ = sender.send(Err(refused)).await;
                     return;
                 }
-                let due: Vec<_> = shared.books().deliveries[next..].to_vec();
+                let due: Vec<_> = shared.books().deliveries.iter().skip(next).cloned().collect();
                 next += due.len();
-                for delivery in due {
+                let is_served = |delivery: &v1::Delivery| {
+                    delivery.r#ref.as_ref().is_some_and(|name| open.parties.contains(&name.party))
+                };
+                for delivery in due.into_iter().filter(is_served) {
                     // As the real one: never what was handed over already.
                     if say(inbox_response::Response::Delivery(delivery)).await.is_err() {
                         return;
