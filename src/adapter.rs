@@ -6,12 +6,13 @@ use std::time::SystemTime;
 use clap::Args;
 use lgsp_adapters::{Config, Ready, RunError};
 use lgsp_certs::Usage;
+use tokio::runtime::Builder;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use crate::failure::{Failure, because};
 use crate::lang::Lang;
-use crate::node::{Node, announce, environment};
-use crate::output::print;
+use crate::node::{Node, Runnable, announce, environment};
 
 const EXAMPLES: &str = "\
 A first configuration, adapter.toml (paths are relative to the file):
@@ -55,26 +56,32 @@ pub(crate) struct Command {
 impl Command {
     pub(crate) fn run(self, lang: Lang) -> anyhow::Result<ExitCode> {
         let config = Config::load(&self.node.config, environment());
-        let config = config.map_err(|problems| Failure::usage(problems.to_string()))?;
-        if self.node.print_config {
-            print(config.to_toml())?;
-        } else if self.node.check {
-            check(&config, lang)?;
-        } else {
-            // One thread: an adapter waits for others most of the time, and an agency's machine has other things to do.
-            tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(self.serve(config))?;
-        }
-        Ok(ExitCode::SUCCESS)
+        self.node.run(config, lang)
+    }
+}
+
+impl Runnable for Config {
+    fn to_toml(&self) -> String {
+        self.to_toml()
     }
 
-    async fn serve(self, config: Config) -> anyhow::Result<()> {
-        let shutdown = self.node.begin()?;
+    fn check(&self, _: Lang) -> anyhow::Result<()> {
+        let loaded = self.address.tls.load(Usage::Client, SystemTime::now());
+        loaded.map(drop).map_err(|error| Failure::usage(because(&error)))
+    }
+
+    /// One thread: an adapter waits for others most of the time, and an agency's machine has other things to do.
+    fn runtime() -> Builder {
+        Builder::new_current_thread()
+    }
+
+    async fn serve(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let (ready, served) = oneshot::channel::<Ready>();
         let told = async {
             // A sender that is gone means that the adapter did not start; its own error says why.
             served.await.map_or(Ok(()), |ready| announce(&[("rest", ready.rest)]))
         };
-        let (ended, told) = tokio::join!(Box::pin(lgsp_adapters::run(config, shutdown, ready)), told);
+        let (ended, told) = tokio::join!(Box::pin(lgsp_adapters::run(self, shutdown, ready)), told);
         ended.map_err(|error| match &error {
             RunError::Link(_) | RunError::Copy { .. } | RunError::Token { .. } | RunError::Listen { .. } => {
                 Failure::usage(because(&error))
@@ -83,12 +90,4 @@ impl Command {
         })?;
         Ok(told?)
     }
-}
-
-/// What can be known without starting: the files of the configuration are there and fit each other.
-fn check(config: &Config, lang: Lang) -> anyhow::Result<()> {
-    let loaded = config.address.tls.load(Usage::Client, SystemTime::now());
-    loaded.map_err(|error| Failure::usage(because(&error)))?;
-    print(lang.pick("Cấu hình hợp lệ\n", "The configuration is good\n"))?;
-    Ok(())
 }

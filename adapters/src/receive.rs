@@ -134,7 +134,7 @@ impl Receive {
         let served = self.acting.served();
         let (sender, requests) = mpsc::channel(8);
         let parties = served.iter().map(|party| party.as_str().to_owned()).collect();
-        let spool = self.spool.identity().to_vec().into();
+        let spool = self.spool.id().0.to_vec().into();
         let open = OpenInbox { parties, credit: self.credit, spool, instance: self.instance.clone() };
         // There is room: nothing was sent before.
         let _ = sender.send(InboxRequest { request: Some(Up::Open(open)) }).await;

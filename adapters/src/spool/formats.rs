@@ -3,15 +3,21 @@
 //! `tests/fixtures/spool/vN` holds a spool as version N left it, with a key of the test's own. A new version adds a folder and
 //! never touches an old one: `LGSP_WRITE_FIXTURE=v1 cargo test -p lgsp-adapters --lib formats`
 
+use std::collections::HashMap;
 use std::fs::{self, Permissions};
 use std::num::NonZeroUsize;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use lgsp_journal::RealFiles;
+use lgsp_proto::v1;
+use prost::Message as _;
 use tokio_stream::StreamExt as _;
 
 use super::*;
+use crate::digest::sha256;
+use crate::trace::TraceParent;
 
 const PARTY: &str = "H57.101";
 const CODE: &str = "H57.101-250714-0001";

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lgsp_journal::{JournalId, Position};
+use lgsp_journal::Position;
 use lgsp_proto::spool_v1::{self as stored, spool_record::Kind};
 use lgsp_proto::types::{ActorId, Date, DossierCode, PartyId, RequestKey};
 use lgsp_proto::v1;
@@ -175,11 +175,6 @@ impl State {
 }
 
 impl Spool {
-    /// Which spool this is: a block is leased to one spool only.
-    pub(crate) fn id(&self) -> JournalId {
-        self.reader.journal()
-    }
-
     /// Gives out a number; `None` when no block has one left. It is used for good as soon as a call that carries it is
     /// durable; one whose call never became so may be given again after a restart, because nobody was told of it.
     pub(crate) fn take_number(&self, desk: &PartyId, authority: &PartyId, day: Date) -> Option<u32> {
