@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::serve::ListenerExt as _;
@@ -16,9 +16,10 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::acting::Acting;
 use crate::config::{Config, WebhookUrl};
 use crate::forward::Forward;
-use crate::handover::HandOver;
+use crate::handover::{Blames, HandOver};
 use crate::link::{ConnectError, Link};
 use crate::offline::{Copy, Desk, Keeper};
 use crate::pump;
@@ -120,11 +121,12 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
     // Its own, so that a part that ends takes the others down in order as well.
     let stopping = stop.child_token();
     let mut parts = JoinSet::new();
+    let acting = Arc::new(Acting::new(config.parties.clone()));
     let api = Arc::new(Api {
         spool: spool.clone(),
         link: link.clone(),
         desk: desk.clone(),
-        parties: config.parties.clone(),
+        acting: acting.clone(),
         max_document_bytes: config.spool.max_document_bytes,
         token,
         requests: Semaphore::new(config.rest.max_requests.get()),
@@ -133,13 +135,13 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
     });
     parts.spawn(serve(listener, api, stopping.clone()));
     let exchange = &config.exchange;
-    let forward = Arc::new(Forward { spool: spool.clone(), link: link.clone() });
+    let forward = Arc::new(Forward::new(spool.clone(), link.clone()));
     parts.spawn(pump::run(forward, exchange.at_once, exchange.backoff, stopping.clone()));
     for (place, url) in webhooks.iter().enumerate() {
         let at_once = config.webhook.at_once;
         let webhook = Webhook::new(url, config.webhook.timeout, at_once.get());
-        let (spool, attempts, blamed) = (spool.clone(), config.webhook.attempts.get(), Mutex::default());
-        let hand_over = Arc::new(HandOver { spool, place, webhook, attempts, blamed });
+        let (spool, blames) = (spool.clone(), Blames::new(config.webhook.attempts.get()));
+        let hand_over = Arc::new(HandOver { spool, place, webhook, blames });
         parts.spawn(pump::run(hand_over, at_once, exchange.backoff, stopping.clone()));
     }
     if config.offline.enabled {
@@ -155,7 +157,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
     let receive = Receive {
         spool: spool.clone(),
         link,
-        parties: config.parties.clone(),
+        acting,
         instance: config.exchange.instance.clone(),
         credit: exchange.credit,
         backoff: exchange.backoff,

@@ -3,9 +3,14 @@
 //! Different dossiers side by side, one dossier's entries one after the other. A call goes out until the gateway has
 //! answered for good, always the same bytes under the same key, so that its effect is had once.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::io::{self, ErrorKind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
+use lgsp_journal::ReadError;
+use lgsp_proto::types::DossierCode;
 use lgsp_proto::v1;
 use lgsp_proto::{Reason, Refusal};
 use prost::Message;
@@ -13,13 +18,23 @@ use tokio::sync::watch;
 
 use crate::lanes::{Job, Lanes};
 use crate::link::{Admitted, CallError, DocumentUpload, Link, Refused, UploadError, documents_of};
+use crate::problem::LocalReason;
 use crate::pump::{Verdict, Work};
-use crate::spool::{CallId, CallKind, Outcome, QueuedCall, Spool};
+use crate::spool::{CallId, CallKind, Outcome, QueuedCall, RecordError, Spool};
+
+/// How often a disk that fails is asked again for the same call. What is read and is wrong is not asked for again.
+const READS: u32 = 10;
+
+/// How long after a restore other adapters are given to bring back what they had recorded: each sends again as soon as it is
+/// connected, and one that is not by then may be away for days.
+const COMING_BACK: Duration = Duration::from_secs(600);
 
 /// Sends the spool's calls over a link.
 pub(crate) struct Forward {
-    pub(crate) spool: Arc<Spool>,
-    pub(crate) link: Link,
+    spool: Arc<Spool>,
+    link: Link,
+    /// How often the disk failed, by call.
+    failed_reads: Mutex<HashMap<CallId, u32>>,
 }
 
 /// Why a call has no outcome yet.
@@ -29,7 +44,7 @@ enum NotYet {
     Call(#[from] CallError),
     /// A document of the call cannot be read on this machine.
     #[error("a document cannot be read from the spool")]
-    Document(#[source] std::io::Error),
+    Document(#[source] io::Error),
     /// The gateway was restarted, or somebody else brings the same document: it holds another part of it than it had said.
     #[error("the gateway wants a document from another place than it had said")]
     DocumentMoved,
@@ -51,14 +66,15 @@ impl Work for Forward {
         let call = match self.spool.begin_sending(&id) {
             Ok(Some(call)) => call,
             Ok(None) => return Verdict::Done,
-            Err(error) => {
-                tracing::error!(party.id = %id.party, %error, "a queued call cannot be read");
+            Err(error) if is_of_the_disk(&error) && !self.gives_up(&id) => {
+                tracing::warn!(party.id = %id.party, %error, "a queued call cannot be read just now");
                 self.spool.not_sent(&id, "the call cannot be read from the spool");
                 return Verdict::Again;
             }
+            Err(error) => return self.lost(&id, &error).await,
         };
         let epoch = self.spool.epoch();
-        let outcome = match self.send(&call, job.attempt).await {
+        let outcome = match self.send(&id, &call, job.attempt).await {
             Ok(admitted) => Outcome::Admitted(v1::SubmitResponse {
                 receipt: Some(admitted.signed),
                 repeated: admitted.repeated,
@@ -72,39 +88,70 @@ impl Work for Forward {
                 tracing::info!(party.id = %id.party, %refused, "the gateway refused a call");
                 Outcome::Refused(status_bytes(&refused))
             }
+            Err(NotYet::Call(CallError::Body(error))) => return self.lost(&id, &error).await,
             Err(error) => return self.not_yet(&id, job.attempt, &error),
         };
-        if self.spool.answered(&id, &outcome).await.is_err() {
-            return Verdict::Again;
-        }
-        Verdict::Done
+        self.answered(&id, &outcome).await
     }
 }
 
 impl Forward {
+    /// Sends over `link`.
+    pub(crate) fn new(spool: Arc<Spool>, link: Link) -> Self {
+        Self { spool, link, failed_reads: Mutex::default() }
+    }
+
+    async fn answered(&self, id: &CallId, outcome: &Outcome) -> Verdict {
+        self.failed_reads.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        match self.spool.answered(id, outcome).await {
+            Ok(()) => Verdict::Done,
+            Err(_) => Verdict::Again,
+        }
+    }
+
+    /// A call that cannot be read any more ends here: its sender is told, and what waits behind it goes on.
+    async fn lost(&self, id: &CallId, error: &(impl std::fmt::Display + Sync)) -> Verdict {
+        tracing::error!(party.id = %id.party, %error, "a queued call cannot be read, and its sender is told so");
+        self.answered(id, &Outcome::Refused(LocalReason::SpoolRecordDamaged.to_kept())).await
+    }
+
+    /// Counts a failure of the disk; true when there were enough of them.
+    fn gives_up(&self, id: &CallId) -> bool {
+        let mut failed = self.failed_reads.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = failed.entry(id.clone()).or_default();
+        *times += 1;
+        *times >= READS
+    }
+
     /// Whether a refusal may only come from a restore: the gateway's books are behind ours for a while, and what was recorded
     /// before must come back first. Until the inbox has told in which epoch the gateway is, nobody knows.
     fn may_be_premature(&self, call: &QueuedCall, epoch: u32, refused: &Refused) -> bool {
         if !self.spool.is_epoch_certain() || self.spool.epoch() != epoch {
             return true;
         }
-        let not_found = refused.refusal().is_some_and(|refusal| refusal.reason() == Reason::DossierNotFound);
-        let named =
-            || v1::Entry::decode(call.body.clone()).is_ok_and(|entry| self.spool.may_come_back(&entry.dossier_code));
-        not_found && call.kind == CallKind::Record && named()
+        let Some(reason) = refused.refusal().map(Refusal::reason) else { return false };
+        if call.kind != CallKind::Record || !depends_on_the_books(reason) {
+            return false;
+        }
+        let Ok(entry) = v1::Entry::decode(call.body.clone()) else { return false };
+        let standing = Named {
+            was_known: self.spool.may_come_back(&entry.dossier_code),
+            is_code: entry.dossier_code.parse::<DossierCode>().is_ok(),
+        };
+        is_premature(reason, standing, self.spool.restored_for())
     }
 
-    async fn send(&self, call: &QueuedCall, attempt: u32) -> Result<Admitted, NotYet> {
+    async fn send(&self, id: &CallId, call: &QueuedCall, attempt: u32) -> Result<Admitted, NotYet> {
         // An earlier attempt may have been admitted without our hearing of it. Then its documents belong to the dossier, and
         // bringing them once more would be for nothing.
         // The same holds for what was admitted before a restore.
         if attempt == 1 && call.earlier.is_none() {
-            self.bring_documents(call).await?;
+            self.bring_documents(id, call).await?;
         }
         match self.call(call).await {
             Err(CallError::Refused(refused)) if lacks_documents(&refused) => {
                 // They went to another dossier of this party, perhaps a moment ago, or were never brought.
-                self.bring_documents(call).await?;
+                self.bring_documents(id, call).await?;
                 Ok(self.call(call).await?)
             }
             answer => Ok(answer?),
@@ -122,15 +169,20 @@ impl Forward {
         }
     }
 
-    async fn bring_documents(&self, call: &QueuedCall) -> Result<(), NotYet> {
+    async fn bring_documents(&self, id: &CallId, call: &QueuedCall) -> Result<(), NotYet> {
         for document in documents_of(call.kind == CallKind::Submit, &call.body) {
-            self.bring(document, call.trace.as_ref()).await?;
+            match self.bring(document, call.trace.as_ref()).await {
+                Err(NotYet::Document(error)) if is_damage(&error) || self.gives_up(id) => {
+                    tracing::error!(party.id = %id.party, %error, "a document cannot be read from the spool and is as if it were not here");
+                }
+                brought => brought?,
+            }
         }
         Ok(())
     }
 
-    /// Sees to it that the gateway has a document, as far as we have it. One that nobody has, the gateway will name in its
-    /// refusal.
+    /// Sees to it that the gateway has a document, as far as we have it. One that nobody has, or that cannot be read any more,
+    /// the gateway will name in its refusal.
     async fn bring(&self, document: DocumentUpload, trace: Option<&crate::trace::TraceParent>) -> Result<(), NotYet> {
         let documents = self.spool.documents();
         if !documents.holds(&document.acting_party, &document.sha256) {
@@ -168,6 +220,42 @@ impl Forward {
     }
 }
 
+/// What is known of the name by which an entry speaks of a dossier.
+#[derive(Clone, Copy)]
+struct Named {
+    /// It was known here in an epoch before this one.
+    was_known: bool,
+    /// It is a code. Any other name may be that of a dossier that is known here by its code.
+    is_code: bool,
+}
+
+/// Whether what was recorded about the dossier before decides about this refusal, so that it may be another one when that is
+/// back.
+fn depends_on_the_books(reason: Reason) -> bool {
+    use Reason::{DossierNotFound, IllegalTransition, RoleMissing, StaleVersion};
+    matches!(reason, DossierNotFound | IllegalTransition | RoleMissing | StaleVersion)
+}
+
+/// Whether such a refusal is to be asked again. A dossier that was known comes back, or an operator has to look for it; whether
+/// what other adapters bring back about it is still under way nobody can tell, so that is waited for a while only.
+fn is_premature(reason: Reason, named: Named, restored_for: Option<Duration>) -> bool {
+    let lately = restored_for.is_some_and(|since| since < COMING_BACK);
+    if reason == Reason::DossierNotFound && named.was_known {
+        return true;
+    }
+    lately && (named.was_known || !named.is_code)
+}
+
+/// Whether a later try may read what this one could not.
+fn is_of_the_disk(error: &RecordError) -> bool {
+    matches!(error, RecordError::Journal(ReadError::Io(_)))
+}
+
+/// Whether what was read is wrong, or there is nothing to read.
+fn is_damage(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof | ErrorKind::NotFound)
+}
+
 fn lacks_documents(refused: &Refused) -> bool {
     let reason = refused.refusal().map(Refusal::reason);
     matches!(reason, Some(Reason::DocumentUnknown | Reason::DocumentOfAnotherDossier))
@@ -180,4 +268,25 @@ fn holds_another_part(refused: &Refused) -> bool {
 /// A refusal as it is kept: the `google.rpc.Status` that came.
 fn status_bytes(refused: &Refused) -> Bytes {
     Bytes::copy_from_slice(refused.status().details())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_restore_only_what_may_still_come_back_is_waited_for_and_not_for_ever() {
+        let (known, stranger) = (Named { was_known: true, is_code: true }, Named { was_known: false, is_code: true });
+        let other_name = Named { was_known: false, is_code: false };
+        let (soon, late) = (Some(COMING_BACK / 2), Some(COMING_BACK));
+        for reason in Reason::ALL.iter().copied().filter(|reason| depends_on_the_books(*reason)) {
+            assert!(is_premature(reason, known, soon) && is_premature(reason, other_name, soon), "{reason}");
+            let for_ever = reason == Reason::DossierNotFound;
+            for restored_for in [late, None] {
+                assert_eq!(is_premature(reason, known, restored_for), for_ever, "{reason}");
+                assert!(!is_premature(reason, other_name, restored_for), "{reason}");
+            }
+            assert!([soon, late, None].iter().all(|restored_for| !is_premature(reason, stranger, *restored_for)));
+        }
+    }
 }

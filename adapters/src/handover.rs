@@ -2,7 +2,7 @@
 //! again until it says that it has them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lgsp_journal::Position;
 use lgsp_proto::v1;
@@ -22,10 +22,28 @@ pub(crate) struct HandOver {
     pub(crate) spool: Arc<Spool>,
     pub(crate) place: usize,
     pub(crate) webhook: Webhook,
-    /// After so many answers that blame a delivery, it goes back to the gateway.
-    pub(crate) attempts: u32,
-    /// How often that was answered, by delivery.
-    pub(crate) blamed: Mutex<HashMap<Position, u32>>,
+    pub(crate) blames: Blames,
+}
+
+/// What is held against the deliveries of one place.
+pub(crate) struct Blames {
+    /// After so many failures that are held against a delivery, it goes back to the gateway.
+    attempts: u32,
+    ledger: Mutex<Ledger>,
+}
+
+#[derive(Default)]
+struct Ledger {
+    /// How much the agency's system has taken, as a clock of its doing well.
+    taken: u64,
+    deliveries: HashMap<Position, Held>,
+}
+
+/// What is held against one delivery.
+struct Held {
+    times: u32,
+    /// What had been taken when it was last tried.
+    taken: u64,
 }
 
 /// A message about to be posted.
@@ -65,6 +83,7 @@ impl Work for HandOver {
     }
 
     async fn perform(&self, job: Job<Parcel>) -> Verdict {
+        let taken_before = self.blames.taken();
         let posted = match &job.item {
             Parcel::Delivery(position) => self.delivery(*position, job.attempt).await,
             Parcel::Outcome(id) => self.outcome(id, job.attempt).await,
@@ -73,7 +92,7 @@ impl Work for HandOver {
             Ok(()) => Verdict::Done,
             Err(error) => {
                 if let (Parcel::Delivery(position), NotCarried::NotTaken(error)) = (&job.item, &error)
-                    && let Some((reason, permanent)) = self.judge(*position, error)
+                    && let Some((reason, permanent)) = self.blames.judge(*position, error.blames(), taken_before)
                 {
                     return self.give_back(*position, reason, permanent).await;
                 }
@@ -106,6 +125,7 @@ impl HandOver {
         let id = DeliveryId::from(delivery.r#ref.as_ref().unwrap_or(&v1::DeliveryRef::default()));
         if self.spool.stage(&id) != Some(Stage::TakenOver(position)) {
             // The agency's system has fetched it meanwhile, it has gone back to the gateway, or another event took its place.
+            self.blames.forget(position);
             return Ok(());
         }
         let fingerprint = fingerprint(delivery.event.as_ref());
@@ -116,26 +136,8 @@ impl HandOver {
             body: to_json(&DeliveryJson::new(delivery, self.spool.delivery_name(&id), Some(attempt))),
         };
         self.post(message).await?;
-        self.blamed.lock().unwrap_or_else(PoisonError::into_inner).remove(&position);
+        self.blames.forget(position);
         self.spool.handed_over(&id, fingerprint).await.map_err(|_| NotCarried::Broken)
-    }
-
-    /// Whether an answer is reason enough to give the delivery back, and whether for good.
-    fn judge(&self, position: Position, error: &NotTaken) -> Option<(&'static str, bool)> {
-        let mut blamed = self.blamed.lock().unwrap_or_else(PoisonError::into_inner);
-        let judged = match error.blames() {
-            Blame::Line => None,
-            Blame::ThisForGood => Some(("AGENCY_REFUSED", true)),
-            Blame::This => {
-                let times = blamed.entry(position).or_default();
-                *times += 1;
-                (*times >= self.attempts).then_some(("AGENCY_FAILING", false))
-            }
-        };
-        if judged.is_some() {
-            blamed.remove(&position);
-        }
-        judged
     }
 
     /// Gives a delivery back to the gateway, and with it the later ones of its dossier: they must not overtake it.
@@ -182,10 +184,98 @@ impl HandOver {
     }
 
     async fn post(&self, message: Message) -> Result<(), NotTaken> {
-        self.webhook.post(&message.id, message.trace.as_ref(), message.body).await
+        self.webhook.post(&message.id, message.trace.as_ref(), message.body).await?;
+        self.blames.one_more_taken();
+        Ok(())
+    }
+}
+
+impl Blames {
+    pub(crate) fn new(attempts: u32) -> Self {
+        Self { attempts, ledger: Mutex::default() }
+    }
+
+    /// How much the agency's system has taken so far.
+    fn taken(&self) -> u64 {
+        self.ledger().taken
+    }
+
+    fn one_more_taken(&self) {
+        self.ledger().taken += 1;
+    }
+
+    /// Whether a failure is reason enough to give the delivery back, and whether for good. `taken_before` is what had been taken
+    /// when the try began.
+    fn judge(&self, position: Position, blame: Blame, taken_before: u64) -> Option<(&'static str, bool)> {
+        let mut ledger = self.ledger();
+        let taken = ledger.taken;
+        match blame {
+            Blame::Line => return None,
+            Blame::ThisForGood => {
+                ledger.deliveries.remove(&position);
+                return Some(("AGENCY_REFUSED", true));
+            }
+            Blame::This | Blame::ThisIfOthersPass => {}
+        }
+        let held = ledger.deliveries.entry(position).or_insert(Held { times: 0, taken: taken_before });
+        let others_passed = taken > std::mem::replace(&mut held.taken, taken);
+        if blame == Blame::This || others_passed {
+            held.times += 1;
+        }
+        if held.times < self.attempts {
+            return None;
+        }
+        ledger.deliveries.remove(&position);
+        Some(("AGENCY_FAILING", false))
+    }
+
+    fn forget(&self, position: Position) {
+        self.ledger().deliveries.remove(&position);
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        // No holder panics between two statements that belong together.
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 fn to_json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("our own types have text keys and finite numbers only")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_is_held_against_a_delivery_only_if_others_were_taken_since_its_last_try() {
+        let blames = Blames::new(2);
+        let fails = |number, blame| blames.judge(Position(number), blame, blames.taken());
+        // The agency's system hangs as a whole.
+        for _ in 0..10 {
+            assert_eq!(fails(1, Blame::ThisIfOthersPass), None);
+        }
+        blames.one_more_taken();
+        // Many taken between two tries say no more than one.
+        blames.one_more_taken();
+        assert_eq!(fails(1, Blame::ThisIfOthersPass), None);
+        assert_eq!(fails(1, Blame::ThisIfOthersPass), None);
+        assert_eq!(fails(1, Blame::Line), None);
+        // Nothing was taken since this one began for the first time.
+        assert_eq!(fails(2, Blame::ThisIfOthersPass), None);
+        blames.one_more_taken();
+        assert_eq!(fails(1, Blame::ThisIfOthersPass), Some(("AGENCY_FAILING", false)));
+        assert_eq!(fails(2, Blame::ThisIfOthersPass), None);
+        // A failure that names the message counts whatever became of others.
+        assert_eq!(fails(2, Blame::This), Some(("AGENCY_FAILING", false)));
+    }
+
+    #[test]
+    fn what_was_taken_while_the_first_try_lasted_counts_against_it() {
+        let blames = Blames::new(1);
+        let before = blames.taken();
+        blames.one_more_taken();
+        assert_eq!(blames.judge(Position(1), Blame::ThisIfOthersPass, before), Some(("AGENCY_FAILING", false)));
+        assert_eq!(blames.judge(Position(2), Blame::ThisForGood, before), Some(("AGENCY_REFUSED", true)));
+    }
 }

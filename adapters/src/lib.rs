@@ -12,8 +12,10 @@
 //! | `rest` | the local interface of the agency's own system |
 //! | [`json`], `problem` | what that system reads and writes; the command line's `--json` writes the same |
 //! | [`config`], [`adapter`] | the configuration, and putting everything together |
+//! | `acting` | the parties acted for, and those that the gateway does not let us act for |
 //! | `lanes`, `pump`, `backoff` | work in order per dossier, tried again until it is done |
 
+mod acting;
 pub mod adapter;
 mod backoff;
 pub mod config;

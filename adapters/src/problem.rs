@@ -1,16 +1,17 @@
 //! What the agency's own system reads when something is refused: problem details (RFC 9457) with the bus's stable reason,
 //! every field at fault, and what to do, in Vietnamese and English.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use lgsp_journal::room::Shortage;
 use lgsp_proto::{ERROR_DOMAIN, Reason, Refusal};
 use prost::Message;
 use serde::Serialize;
 use tonic::{Code, Status};
-use tonic_types::StatusExt as _;
+use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::link::CallError;
 
@@ -33,6 +34,8 @@ pub(crate) enum LocalReason {
     GatewayUnreachable,
     /// The spool's disk is nearly full.
     SpoolDiskFull,
+    /// A request that was taken in cannot be read from the spool any more.
+    SpoolRecordDamaged,
 }
 
 /// A refusal, ready to be sent. Boxed, because it travels as the rare side of every result here.
@@ -80,10 +83,11 @@ impl LocalReason {
             Self::ExceptionHandled => "EXCEPTION_HANDLED",
             Self::GatewayUnreachable => "GATEWAY_UNREACHABLE",
             Self::SpoolDiskFull => "SPOOL_DISK_FULL",
+            Self::SpoolRecordDamaged => "SPOOL_RECORD_DAMAGED",
         }
     }
 
-    const fn status(self) -> StatusCode {
+    fn status(self) -> StatusCode {
         match self {
             Self::TokenInvalid => StatusCode::UNAUTHORIZED,
             Self::ResourceNotFound | Self::RequestNotFound | Self::ExceptionNotFound => StatusCode::NOT_FOUND,
@@ -91,6 +95,7 @@ impl LocalReason {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::GatewayUnreachable => StatusCode::SERVICE_UNAVAILABLE,
             Self::SpoolDiskFull => StatusCode::INSUFFICIENT_STORAGE,
+            Self::SpoolRecordDamaged => http_status(Code::DataLoss),
         }
     }
 
@@ -145,7 +150,24 @@ impl LocalReason {
                 "Free some space on the adapter's machine; it goes on by itself. Send again later with the same key.",
                 "Giải phóng dung lượng trên máy của bộ kết nối; bộ kết nối sẽ tự tiếp tục. Gửi lại sau với cùng khoá.",
             ],
+            Self::SpoolRecordDamaged => [
+                "The request cannot be read from the adapter's disk any more, so it is not sent.",
+                "Không đọc lại được yêu cầu từ đĩa của bộ kết nối nên yêu cầu không được chuyển lên trục.",
+                "Look whether the dossier is with the gateway; if not, hand it in again with another key. Check the adapter's disk.",
+                "Kiểm tra hồ sơ đã có trên trục chưa; nếu chưa, gửi lại với khoá khác. Kiểm tra đĩa của bộ kết nối.",
+            ],
         }
+    }
+}
+
+impl LocalReason {
+    /// As the outcome of a request, kept like a refusal of the gateway: [`Problem::of_kept`] reads it.
+    pub(crate) fn to_kept(self) -> Bytes {
+        let [title, message_vi, en, vi] = self.texts();
+        let remedy = [("remedy_en", en), ("remedy_vi", vi)].map(|(key, text)| (key.to_owned(), text.to_owned()));
+        let mut details = ErrorDetails::with_error_info(self.word(), ERROR_DOMAIN, HashMap::from(remedy));
+        details.set_localized_message("vi", message_vi);
+        Bytes::copy_from_slice(Status::with_error_details(Code::DataLoss, title, details).details())
     }
 }
 
@@ -297,12 +319,11 @@ fn http_status(code: Code) -> StatusCode {
         Code::PermissionDenied | Code::Unauthenticated => StatusCode::FORBIDDEN,
         Code::AlreadyExists | Code::Aborted => StatusCode::CONFLICT,
         Code::ResourceExhausted | Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        Code::Unimplemented
-        | Code::Cancelled
-        | Code::Unknown
-        | Code::DeadlineExceeded
-        | Code::Internal
-        | Code::DataLoss => StatusCode::BAD_GATEWAY,
+        Code::Unimplemented | Code::Cancelled | Code::Unknown | Code::DeadlineExceeded | Code::Internal => {
+            StatusCode::BAD_GATEWAY
+        }
+        // Of the adapter's own disk: no gateway refuses with it.
+        Code::DataLoss => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 
@@ -339,6 +360,12 @@ mod tests {
     }
 
     #[test]
+    fn what_the_adapter_itself_keeps_as_an_outcome_reads_as_if_it_were_said_at_once() {
+        let reason = LocalReason::SpoolRecordDamaged;
+        assert_eq!(json(&Problem::of_kept(&reason.to_kept())), json(&reason.into()));
+    }
+
+    #[test]
     fn a_reason_of_a_newer_gateway_is_passed_on_in_its_own_words() {
         let metadata = std::collections::HashMap::from([("remedy_vi".to_owned(), "làm thế".to_owned())]);
         let mut details = tonic_types::ErrorDetails::with_error_info("OF_TOMORROW", ERROR_DOMAIN, metadata);
@@ -363,6 +390,7 @@ mod tests {
             ExceptionHandled,
             GatewayUnreachable,
             SpoolDiskFull,
+            SpoolRecordDamaged,
         ] {
             assert_eq!(Reason::parse(reason.word()), None);
             let [title, message_vi, en, vi] = reason.texts();

@@ -1,9 +1,9 @@
 //! Takes over what the gateway delivers: durable here first, acknowledged then; and tells the gateway what was handed over.
 //!
-//! One stream serves all parties. What is to be acknowledged is kept until the stream takes it, and read from the spool's
+//! One stream serves all parties that the gateway lets us act for. What is to be acknowledged is kept until the stream takes it, and read from the spool's
 //! state rather than remembered, so that a new stream goes on where the old one broke off.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use lgsp_journal::Position;
@@ -12,7 +12,8 @@ use lgsp_proto::types::PartyId;
 use lgsp_proto::v1::inbox_request::Request as Up;
 use lgsp_proto::v1::inbox_response::Response as Down;
 use lgsp_proto::v1::{
-    Acknowledge, AcknowledgeStage, Decline, DeclineKind, DeliveryRef, InboxRequest, InboxResponse, OpenInbox,
+    Acknowledge, AcknowledgeStage, BacklogRequest, Decline, DeclineKind, DeliveryRef, InboxRequest, InboxResponse,
+    OpenInbox,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -20,12 +21,16 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
+use crate::acting::Acting;
 use crate::backoff::Backoff;
 use crate::link::Link;
 use crate::spool::{DeliveryId, Returned, Spool, Stage, TakeOverError};
 
 /// The most names in one acknowledgement that the gateway takes.
 const MAX_NAMES: usize = 1024;
+
+/// The account in whose name the adapter itself asks.
+const ACTOR: &str = "adapter";
 
 /// What may be on its way into the spool: twice what a gateway that counts can send, with one acknowledgement's names beside
 /// it. One that does not count is read no further meanwhile.
@@ -37,7 +42,7 @@ fn most_under_way(credit: u32) -> usize {
 pub(crate) struct Receive {
     pub(crate) spool: Arc<Spool>,
     pub(crate) link: Link,
-    pub(crate) parties: Vec<PartyId>,
+    pub(crate) acting: Arc<Acting>,
     /// Which of the system's installations this is.
     pub(crate) instance: String,
     /// Deliveries that may be under way at one time.
@@ -67,11 +72,19 @@ impl Receive {
         loop {
             let ended = tokio::select! {
                 () = stop.cancelled() => return,
-                ended = self.stream(&mut failures) => ended,
+                ended = self.stream(&mut failures), if !self.acting.served().is_empty() => Some(ended),
+                () = self.somebody_is_let_in() => None,
             };
-            // The next one may be to a gateway that was restored; if it does not let us in at all, we shall never know.
-            let shut_out = ended.as_ref().err().and_then(Refusal::from_status);
-            self.spool.set_epoch_certain(shut_out.is_some_and(|refusal| !refusal.reason().is_transient()));
+            let refusal = ended.as_ref().and_then(|ended| Refusal::from_status(ended.as_ref().err()?));
+            let newly_shut_out = refusal.as_ref().and_then(|refusal| self.acting.refused_by(refusal));
+            if let Some(party) = &newly_shut_out {
+                tracing::warn!(party.id = %party, "the gateway does not let this system act for a party; the others go on");
+            }
+            // The next stream may be to a gateway that was restored; if it does not let us in at all, we shall never know.
+            let shut_out = refusal.is_some_and(|refusal| !refusal.reason().is_transient());
+            let goes_on = ended.is_none() || newly_shut_out.is_some() && !self.acting.served().is_empty();
+            self.spool.set_epoch_certain(shut_out && !goes_on);
+            let Some(ended) = ended.filter(|_| !goes_on) else { continue };
             failures += 1;
             let status = ended.err();
             // A gateway that restarts closes its streams; that is worth a line only if it goes on.
@@ -89,10 +102,38 @@ impl Receive {
         }
     }
 
+    /// Until a party that was refused is let in again: then a stream that serves it as well is worth opening.
+    async fn somebody_is_let_in(&self) {
+        let shut_out = self.acting.shut_out();
+        if shut_out.is_empty() {
+            return std::future::pending().await;
+        }
+        loop {
+            tokio::time::sleep(self.backoff.delay(u32::MAX)).await;
+            // All are asked, so that one new stream is enough when a registry lets many of them in.
+            for party in &shut_out {
+                if self.is_let_in(party).await {
+                    tracing::info!(party.id = %party, "the gateway lets this system act for the party again");
+                    self.acting.let_in(party);
+                }
+            }
+            if self.acting.shut_out() != shut_out {
+                return;
+            }
+        }
+    }
+
+    /// Whether the gateway lets us act for a party. Asked by what costs it least, and changes nothing.
+    async fn is_let_in(&self, party: &PartyId) -> bool {
+        let request = BacklogRequest { parties: vec![party.to_string()], actor: ACTOR.to_owned() };
+        self.link.inbox().backlog(self.link.request(request, None)).await.is_ok()
+    }
+
     /// One stream, from opening it to its end.
     async fn stream(&self, failures: &mut u32) -> Result<(), Status> {
+        let served = self.acting.served();
         let (sender, requests) = mpsc::channel(8);
-        let parties = self.parties.iter().map(|party| party.as_str().to_owned()).collect();
+        let parties = served.iter().map(|party| party.as_str().to_owned()).collect();
         let spool = self.spool.id().0.to_vec().into();
         let open = OpenInbox { parties, credit: self.credit, spool, instance: self.instance.clone() };
         // There is room: nothing was sent before.
@@ -102,7 +143,8 @@ impl Receive {
 
         let mut changes = self.spool.changes();
         let mut taking = JoinSet::new();
-        let mut outbox = Outbox::default();
+        let mut outbox =
+            Outbox { served: served.iter().map(|party| party.as_str().into()).collect(), ..Outbox::default() };
         // Before that, what is to be said may be about deliveries of an epoch that is over.
         let mut epoch_is_known = false;
         loop {
@@ -218,6 +260,9 @@ fn kind_of(returned: &Returned) -> DeclineKind {
 /// What the gateway is to be told.
 #[derive(Default)]
 struct Outbox {
+    /// Only of these is it told what goes back: what is another party's it passes over and answers all the same. A hand-over of
+    /// another's it leaves out of its answer, so that is told again on the next stream.
+    served: HashSet<Box<str>>,
     taken_over: VecDeque<DeliveryRef>,
     handed_over: VecDeque<DeliveryRef>,
     declined: VecDeque<Declined>,
@@ -254,6 +299,9 @@ impl Outbox {
     fn take_returned(&mut self, spool: &Spool) {
         for returned in spool.returned(self.told_returned) {
             self.told_returned = returned.position;
+            if !self.served.contains(&*returned.id.party) {
+                continue;
+            }
             let (name, kind) = (DeliveryRef::from(&returned.id), kind_of(&returned));
             self.declined.push_back(Declined { name, reason: returned.reason, kind });
         }

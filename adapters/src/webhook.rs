@@ -60,6 +60,8 @@ pub(crate) enum NotTaken {
 pub(crate) enum Blame {
     /// The line, the agency's system as a whole, or how it is set up: nothing is wrong with the message.
     Line,
+    /// This message, if others were taken meanwhile: it may be what makes the agency's system hang or crash. Else the line.
+    ThisIfOthersPass,
     /// This message, as far as we know; it may be taken later.
     This,
     /// This message, and it will never be taken as it is.
@@ -70,7 +72,11 @@ impl NotTaken {
     /// What it is about. Answers of proxies, of logins and of an address that leads nowhere say nothing of the message (RFC
     /// 9110, section 15; RFC 6585; RFC 8470).
     pub(crate) fn blames(self) -> Blame {
-        let NotTaken::Status(status) = self else { return Blame::Line };
+        let status = match self {
+            NotTaken::Status(status) => status,
+            NotTaken::Unreachable => return Blame::Line,
+            NotTaken::BrokenOff | NotTaken::TimedOut => return Blame::ThisIfOthersPass,
+        };
         match status.as_u16() {
             400 | 413 | 415 | 422 => Blame::ThisForGood,
             401 | 403 | 404 | 405 | 408 | 425 | 429 | 502 | 503 | 504 => Blame::Line,
@@ -170,8 +176,9 @@ mod tests {
         for status in [402, 409, 410, 423, 500, 501, 507] {
             assert_eq!(blames(status), Blame::This, "{status}");
         }
-        for error in [NotTaken::Unreachable, NotTaken::BrokenOff, NotTaken::TimedOut] {
-            assert_eq!(error.blames(), Blame::Line);
+        assert_eq!(NotTaken::Unreachable.blames(), Blame::Line);
+        for error in [NotTaken::BrokenOff, NotTaken::TimedOut] {
+            assert_eq!(error.blames(), Blame::ThisIfOthersPass);
         }
     }
 

@@ -1,7 +1,8 @@
 //! The adapter's configuration: one checked struct per part, every problem of a file reported at once.
 //!
-//! `raw` knows keys and how they are read; this module knows what they mean; `written` has it all as a file again. Paths are relative to the file's folder. A key
-//! may be overridden by an environment variable: `LGSP_ADAPTER__REST__LISTEN` is `listen` in `[rest]`.
+//! `raw` knows keys and how they are read; this module knows what they mean; `written` has it all as a file again. Paths are
+//! relative to the file's folder. A key may be overridden by an environment variable: `LGSP_ADAPTER__REST__LISTEN` is `listen`
+//! in `[rest]`.
 
 mod raw;
 mod written;
@@ -480,7 +481,7 @@ mod tests {
             spelled_out.push('\n');
         }
         assert_eq!(format!("{:?}", parse(&spelled_out, &[]).unwrap()), format!("{shown:?}"));
-        assert_eq!(keys, 27);
+        assert_eq!(keys, 29);
     }
 
     #[test]

@@ -3,9 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
+use lgsp_certs::TlsFiles;
 use toml::Value;
 
-use super::Config;
+use super::{Config, Exchange, Offline, Rest, Spool, Webhook};
+use crate::backoff::Backoff;
+use crate::link::{Address, Timings};
 
 impl Config {
     /// The effective values, as a file that would give the same configuration. Secrets appear as paths only.
@@ -16,55 +19,66 @@ impl Config {
         let count = |count: usize| number(count as u64);
         let millis = |duration: Duration| number(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
         let Config { address, parties, spool, rest, webhook, exchange, offline, stop_grace } = self;
-        let timings = &address.timings;
+        // Every part is taken apart by name, so that a new key cannot be forgotten here.
+        let Address { gateway, server_name, tls: TlsFiles { certificate, key, bundle }, timings } = address;
+        let Timings { connect_timeout, call_timeout, keep_alive_interval, keep_alive_timeout } = timings;
+        let Spool {
+            folder,
+            max_outgoing,
+            max_incoming,
+            keep_outcomes,
+            max_document_bytes,
+            max_documents_bytes,
+            min_free_bytes,
+        } = spool;
+        let Rest { listen, token_file, max_requests } = rest;
+        let Webhook { url, parties: single, timeout, at_once: posts_at_once, attempts } = webhook;
+        let Exchange { instance, at_once, credit, backoff: Backoff { first, limit } } = exchange;
+        let Offline { enabled, block, days_ahead, authorities, refresh, skew_tolerance, ahead, back } = offline;
         let optional = |key, value: Option<Value>| value.map(|value| (key, value));
 
-        let mut top = vec![("gateway", Value::from(address.gateway.to_string()))];
-        top.extend(optional("server_name", address.server_name.clone().map(Value::from)));
+        let mut top = vec![("gateway", Value::from(gateway.to_string()))];
+        top.extend(optional("server_name", server_name.clone().map(Value::from)));
         let parties: Vec<_> = parties.iter().map(|party| party.to_string().into()).collect();
         top.push(("parties", Value::Array(parties)));
         top.push(("stop_grace_seconds", number(stop_grace.as_secs())));
 
-        let mut listening = vec![("listen", Value::from(rest.listen.to_string()))];
-        listening.extend(optional("token_file", rest.token_file.as_deref().map(path)));
-        listening.push(("max_requests", count(rest.max_requests.get())));
+        let mut listening = vec![("listen", Value::from(listen.to_string()))];
+        listening.extend(optional("token_file", token_file.as_deref().map(path)));
+        listening.push(("max_requests", count(max_requests.get())));
 
-        let mut posting: Vec<_> =
-            optional("url", webhook.url.as_ref().map(|url| url.to_string().into())).into_iter().collect();
-        posting.extend([("timeout_ms", millis(webhook.timeout)), ("at_once", count(webhook.at_once.get()))]);
+        let mut posting: Vec<_> = optional("url", url.as_ref().map(|url| url.to_string().into())).into_iter().collect();
+        posting.extend([
+            ("timeout_ms", millis(*timeout)),
+            ("at_once", count(posts_at_once.get())),
+            ("attempts", number(attempts.get().into())),
+        ]);
         let single: toml::Table =
-            webhook.parties.iter().map(|(party, url)| (party.to_string(), url.to_string().into())).collect();
+            single.iter().map(|(party, url)| (party.to_string(), url.to_string().into())).collect();
         posting.extend(optional("parties", (!single.is_empty()).then_some(Value::Table(single))));
 
         let sections = [
             ("", top),
-            (
-                "tls",
-                vec![
-                    ("certificate", path(&address.tls.certificate)),
-                    ("key", path(&address.tls.key)),
-                    ("bundle", path(&address.tls.bundle)),
-                ],
-            ),
+            ("tls", vec![("certificate", path(certificate)), ("key", path(key)), ("bundle", path(bundle))]),
             (
                 "timings",
                 vec![
-                    ("connect_timeout_ms", millis(timings.connect_timeout)),
-                    ("call_timeout_ms", millis(timings.call_timeout)),
-                    ("keep_alive_interval_ms", millis(timings.keep_alive_interval)),
-                    ("keep_alive_timeout_ms", millis(timings.keep_alive_timeout)),
+                    ("connect_timeout_ms", millis(*connect_timeout)),
+                    ("call_timeout_ms", millis(*call_timeout)),
+                    ("keep_alive_interval_ms", millis(*keep_alive_interval)),
+                    ("keep_alive_timeout_ms", millis(*keep_alive_timeout)),
                 ],
             ),
             (
                 "spool",
                 vec![
-                    ("folder", path(&spool.folder)),
-                    ("max_outgoing", count(spool.max_outgoing.get())),
-                    ("max_incoming", count(spool.max_incoming.get())),
-                    ("keep_outcomes_hours", number(spool.keep_outcomes.as_secs() / 3600)),
-                    ("max_document_mib", number(spool.max_document_bytes / MIB)),
-                    ("max_documents_mib", number(spool.max_documents_bytes / MIB)),
-                    ("min_free_mib", number(spool.min_free_bytes / MIB)),
+                    ("folder", path(folder)),
+                    ("max_outgoing", count(max_outgoing.get())),
+                    ("max_incoming", count(max_incoming.get())),
+                    ("keep_outcomes_hours", number(keep_outcomes.as_secs() / 3600)),
+                    ("max_document_mib", number(max_document_bytes / MIB)),
+                    ("max_documents_mib", number(max_documents_bytes / MIB)),
+                    ("min_free_mib", number(min_free_bytes / MIB)),
                 ],
             ),
             ("rest", listening),
@@ -72,26 +86,24 @@ impl Config {
             (
                 "exchange",
                 vec![
-                    ("at_once", count(exchange.at_once.get())),
-                    ("credit", number(exchange.credit.into())),
-                    ("backoff_first_ms", millis(exchange.backoff.first)),
-                    ("backoff_limit_ms", millis(exchange.backoff.limit)),
+                    ("instance", Value::from(instance.clone())),
+                    ("at_once", count(at_once.get())),
+                    ("credit", number((*credit).into())),
+                    ("backoff_first_ms", millis(*first)),
+                    ("backoff_limit_ms", millis(*limit)),
                 ],
             ),
             (
                 "offline",
                 vec![
-                    ("enabled", Value::from(offline.enabled)),
-                    ("block", number(offline.block.into())),
-                    ("days_ahead", number(offline.days_ahead.into())),
-                    (
-                        "authorities",
-                        Value::Array(offline.authorities.iter().map(|one| one.to_string().into()).collect()),
-                    ),
-                    ("refresh_seconds", number(offline.refresh.as_secs())),
-                    ("skew_tolerance_seconds", number(offline.skew_tolerance.as_secs())),
-                    ("ahead_seconds", number(offline.ahead.as_secs())),
-                    ("back_days", number(offline.back.as_secs() / (24 * 3600))),
+                    ("enabled", Value::from(*enabled)),
+                    ("block", number((*block).into())),
+                    ("days_ahead", number((*days_ahead).into())),
+                    ("authorities", Value::Array(authorities.iter().map(|one| one.to_string().into()).collect())),
+                    ("refresh_seconds", number(refresh.as_secs())),
+                    ("skew_tolerance_seconds", number(skew_tolerance.as_secs())),
+                    ("ahead_seconds", number(ahead.as_secs())),
+                    ("back_days", number(back.as_secs() / (24 * 3600))),
                 ],
             ),
         ];
@@ -105,5 +117,92 @@ impl Config {
             }
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every key, and none at its default.
+    const EVERYTHING: &str = r#"
+        gateway = "https://gw.lgsp.hue.test:7443"
+        server_name = "another.lgsp.hue.test"
+        parties = ["H57.101", "H57.12"]
+        stop_grace_seconds = 11
+        [tls]
+        certificate = "/etc/adapter.pem"
+        key = "/etc/adapter.key"
+        bundle = "/etc/ca.pem"
+        [timings]
+        connect_timeout_ms = 10001
+        call_timeout_ms = 30001
+        keep_alive_interval_ms = 10002
+        keep_alive_timeout_ms = 10003
+        [spool]
+        folder = "/srv/spool"
+        max_outgoing = 10001
+        max_incoming = 10002
+        keep_outcomes_hours = 169
+        max_document_mib = 101
+        max_documents_mib = 4097
+        min_free_mib = 257
+        [rest]
+        listen = "127.0.0.1:8481"
+        token_file = "/etc/token"
+        max_requests = 257
+        [webhook]
+        url = "http://127.0.0.1:9000/lgsp"
+        timeout_ms = 10004
+        at_once = 17
+        attempts = 21
+        [webhook.parties]
+        "H57.12" = "http://127.0.0.1:9001/lgsp"
+        [exchange]
+        instance = "hue-2"
+        at_once = 65
+        credit = 255
+        backoff_first_ms = 251
+        backoff_limit_ms = 30002
+        [offline]
+        enabled = false
+        block = 51
+        days_ahead = 4
+        authorities = ["H57.15"]
+        refresh_seconds = 301
+        skew_tolerance_seconds = 121
+        ahead_seconds = 302
+        back_days = 16
+    "#;
+
+    fn parse(text: &str) -> Config {
+        Config::parse(text, Path::new("/"), []).unwrap()
+    }
+
+    #[test]
+    fn what_is_printed_gives_the_same_configuration_again_whatever_was_set() {
+        let config = parse(EVERYTHING);
+        let printed = config.to_toml();
+        assert_eq!(format!("{:#?}", parse(&printed)), format!("{config:#?}"), "{printed}");
+        // A key at its default would be tried by nothing; one that is not printed is missed here by its name.
+        let is_key = |line: &&str| line.trim().split_once(" = ").is_some();
+        let compulsory = ["gateway", "parties", "certificate", "key", "bundle", "folder"];
+        for line in EVERYTHING.lines().filter(is_key) {
+            let (key, _) = line.trim().split_once(" = ").unwrap();
+            assert!(printed.contains(&format!("{key} = ")), "{key}");
+            if !compulsory.contains(&key) {
+                let without = EVERYTHING.replace(line, "");
+                assert_ne!(format!("{:?}", parse(&without)), format!("{config:?}"), "{key} is set to its default");
+            }
+        }
+    }
+
+    #[test]
+    fn the_example_knows_every_key() {
+        let shown = super::super::EXAMPLE;
+        for line in EVERYTHING.lines().filter(|line| line.contains(" = ")) {
+            let (key, _) = line.trim().split_once(" = ").unwrap();
+            assert!(shown.contains(&format!("{key} = ")), "{key}");
+        }
     }
 }

@@ -124,6 +124,15 @@ impl Copy {
         }
     }
 
+    /// The gateway did not give it; the former copy stays.
+    pub(crate) fn not_synced(&self, why: String) {
+        let mut held = self.held();
+        if held.problem.as_ref() != Some(&why) {
+            tracing::warn!(why, "the registry could not be synced; the former copy stays in use");
+        }
+        held.problem = Some(why);
+    }
+
     fn taken(&self, answer: &ReadRegistryResponse) -> Result<Option<Registry>, CopyError> {
         let number = answer.version.as_ref().map_or(0, |version| version.number);
         let known = self.held().registry.as_ref().map(|registry| registry.version());

@@ -9,12 +9,15 @@ use std::time::{Duration, SystemTime};
 use jiff::ToSpan as _;
 use lgsp_domain::registry::{Registry, Right};
 use lgsp_proto::types::{Date, PartyId};
-use lgsp_proto::v1::{LeaseNumbersRequest, LeaseNumbersResponse, NumbersWanted, ReadRegistryRequest};
+use lgsp_proto::v1::{
+    LeaseNumbersRequest, LeaseNumbersResponse, NumbersWanted, ReadRegistryRequest, ReadRegistryResponse,
+};
+use lgsp_proto::{Reason, Refusal};
 use tokio_util::sync::CancellationToken;
 
 use super::{Desk, unix_ms, wall_clock};
 use crate::backoff::Backoff;
-use crate::link::{CallError, Link};
+use crate::link::{CallError, Link, Refused};
 use crate::spool::Spool;
 
 /// The account in whose name the adapter itself asks.
@@ -99,21 +102,43 @@ impl Keeper {
     }
 
     async fn sync_registry(&self) -> Result<(), NotKept> {
-        let Some(party) = self.parties.first() else { return Ok(()) };
-        let request = ReadRegistryRequest {
-            acting_party: party.to_string(),
-            actor: ACTOR.to_owned(),
-            version: 0,
-            known_version: self.desk.copy.registry().map_or(0, |registry| registry.version()),
+        let answer = match self.read_registry().await {
+            Ok(answer) => answer,
+            Err(error) => {
+                // A line that is down is shown as such, and is no answer.
+                if let CallError::Refused(refused) | CallError::NotNow(refused) = &error {
+                    self.desk.copy.not_synced(refused.to_string());
+                }
+                return Err(error.into());
+            }
         };
-        let answer = self.link.registry().read(self.link.request(request, None)).await;
-        let answer = answer.map_err(CallError::from_status)?.into_inner();
         let desk = self.desk.clone();
         // Parsing a province's registry and syncing it to the disk take their time.
         match tokio::task::spawn_blocking(move || desk.copy.take(answer)).await {
             // What this program cannot read it will not be able to read in a moment either; the former stays and says so.
             Ok(Ok(()) | Err(super::CopyError::Unreadable { .. })) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(NotKept::Registry),
+        }
+    }
+
+    /// Asks in the name of one party after the other: the registry is the same for all, and one that we may not act for any
+    /// more must not keep it from the others.
+    async fn read_registry(&self) -> Result<ReadRegistryResponse, CallError> {
+        let mut parties = self.parties.iter();
+        loop {
+            let Some(party) = parties.next() else { return Ok(ReadRegistryResponse::default()) };
+            let request = ReadRegistryRequest {
+                acting_party: party.to_string(),
+                actor: ACTOR.to_owned(),
+                version: 0,
+                known_version: self.desk.copy.registry().map_or(0, |registry| registry.version()),
+            };
+            let answer = self.link.registry().read(self.link.request(request, None)).await;
+            match answer.map_err(CallError::from_status) {
+                Err(CallError::Refused(refused)) if is_shut_out(&refused) && parties.len() > 0 => {}
+                Err(error) => return Err(error),
+                Ok(answer) => return Ok(answer.into_inner()),
+            }
         }
     }
 
@@ -133,7 +158,14 @@ impl Keeper {
         {
             // Nothing is asked for but the time: on another day than the gateway's there is nothing to lease.
             let asking = NumbersWanted { authority: any.to_string(), day: today.to_string(), more: 0 };
-            self.lease(desk, vec![asking]).await?;
+            match self.lease(desk, vec![asking]).await {
+                Err(NotKept::Call(CallError::Refused(refused))) => {
+                    tell(told, desk, "the time", &refused);
+                    // Without the time nothing can be leased for it, and the other desks are not to wait for that.
+                    return Ok(());
+                }
+                asked => asked?,
+            }
         }
         if !self.desk.knows_the_day() {
             return Ok(());
@@ -149,17 +181,17 @@ impl Keeper {
         for wanted in wanted.chunks(MAX_WANTED) {
             match self.lease(desk, wanted.to_vec()).await {
                 Ok(()) => {}
+                Err(NotKept::Call(CallError::Refused(refused))) if is_shut_out(&refused) => {
+                    tell(told, desk, "any", &refused);
+                    return Ok(());
+                }
                 // One that is refused must not cost the desk the others.
                 Err(NotKept::Call(CallError::Refused(_))) => {
                     for one in wanted {
-                        let name = format!("{} {}", one.authority, one.day);
                         match self.lease(desk, vec![one.clone()]).await {
                             Ok(()) => {}
                             Err(NotKept::Call(CallError::Refused(refused))) => {
-                                if told.insert((desk.clone(), name)) {
-                                    let (authority, day) = (&one.authority, &one.day);
-                                    tracing::info!(party.id = %desk, authority, day, %refused, "no numbers are leased");
-                                }
+                                tell(told, desk, &format!("{} {}", one.authority, one.day), &refused);
                             }
                             Err(error) => return Err(error),
                         }
@@ -203,5 +235,17 @@ impl Keeper {
             tracing::debug!(party.id = %desk, blocks = new, "numbers leased");
         }
         Ok(())
+    }
+}
+
+/// Whether we may not act for the party at all.
+fn is_shut_out(refused: &Refused) -> bool {
+    refused.refusal().map(Refusal::reason) == Some(Reason::ActsForMissing)
+}
+
+/// Says once for each desk what it gets no numbers of.
+fn tell(told: &mut HashSet<(PartyId, String)>, desk: &PartyId, of: &str, refused: &Refused) {
+    if told.insert((desk.clone(), of.to_owned())) {
+        tracing::info!(party.id = %desk, of, %refused, "no numbers are leased");
     }
 }

@@ -78,7 +78,7 @@ impl Caller {
 /// # Errors
 /// It does not.
 pub(super) fn acts_for(api: &Api, party: &PartyId) -> Result<(), Problem> {
-    if api.parties.contains(party) {
+    if api.acting.all().contains(party) {
         return Ok(());
     }
     Err(Refusal::new(Reason::ActsForMissing).detail("party", party).into())

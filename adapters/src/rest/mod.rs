@@ -42,12 +42,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::{HeaderMap, StatusCode, header};
 use lgsp_proto::Reason;
-use lgsp_proto::types::PartyId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::acting::Acting;
 use crate::link::Link;
 use crate::offline::Desk;
 use crate::problem::{LocalReason, Problem};
@@ -66,7 +66,7 @@ pub(crate) struct Api {
     /// What there is to work with without a line.
     pub(crate) desk: Arc<Desk>,
     /// The parties this adapter acts for.
-    pub(crate) parties: Vec<PartyId>,
+    pub(crate) acting: Arc<Acting>,
     /// The largest document.
     pub(crate) max_document_bytes: u64,
     /// What a caller must show; `None` lets everybody in who reaches the port.

@@ -123,8 +123,15 @@ pub(super) async fn show(
     })
     .await;
     let call = api.spool.call(&id).ok_or(LocalReason::RequestNotFound)?;
-    let kept = api.spool.submission(&id).map_err(|error| unreadable(&error))?;
-    let (code, provisional) = match kept.and_then(|(_, intake)| intake) {
+    let intake = match api.spool.submission(&id) {
+        Ok(kept) => kept.and_then(|(_, intake)| intake),
+        // How it stands is known all the same.
+        Err(error) => {
+            tracing::error!(%error, "a request cannot be read from the spool");
+            api.spool.known_intake(&id)
+        }
+    };
+    let (code, provisional) = match intake {
         Some(intake) => (intake.dossier_code, intake.provisional_number),
         None => (String::new(), String::new()),
     };

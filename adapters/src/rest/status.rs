@@ -51,6 +51,9 @@ struct StatusJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     epoch: Option<u32>,
     parties: Vec<String>,
+    /// Those of them that the gateway does not let this system act for; absent if there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    parties_refused: Vec<String>,
     outgoing: OutgoingJson,
     incoming: IncomingJson,
     offline: OfflineJson,
@@ -195,7 +198,8 @@ pub(super) async fn status(State(api): State<Arc<Api>>) -> Response {
         connected_seconds: connectivity.connected_since.map(|since| seconds_since(unix_ms(since))),
         connections: connectivity.connections,
         epoch: api.spool.is_epoch_certain().then(|| api.spool.epoch()).filter(|epoch| *epoch > 0),
-        parties: api.parties.iter().map(ToString::to_string).collect(),
+        parties: api.acting.all().iter().map(ToString::to_string).collect(),
+        parties_refused: api.acting.shut_out().iter().map(ToString::to_string).collect(),
         outgoing: OutgoingJson {
             waiting: counts.waiting,
             oldest_seconds: counts.oldest_waiting_ms.map(seconds_since),

@@ -2,7 +2,9 @@
 //!
 //! The newest epoch seen is a record; whether it is that of the gateway we speak with just now is known in memory only.
 
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use lgsp_proto::spool_v1::{self as stored, spool_record::Kind};
 
@@ -19,7 +21,7 @@ impl Spool {
     pub(crate) async fn epoch_seen(&self, epoch: u32) -> Result<(), Broken> {
         let known = self.epoch();
         if epoch > known {
-            self.write(Kind::EpochSeen(stored::EpochSeen { epoch })).await?;
+            self.write_epoch(epoch).await?;
             if known != 0 {
                 let again = self.shared.state().again;
                 tracing::warn!(epoch, again, "the gateway was restored; what it had admitted is sent again");
@@ -27,6 +29,21 @@ impl Spool {
         }
         self.epoch_is_certain.store(true, Ordering::Release);
         Ok(())
+    }
+
+    /// Writes that the gateway is in a later epoch than the one known.
+    pub(super) async fn write_epoch(&self, epoch: u32) -> Result<(), Broken> {
+        // The first one seen says nothing about what was before it.
+        if self.epoch() != 0 {
+            *self.restored.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
+        self.write(Kind::EpochSeen(stored::EpochSeen { epoch })).await.map(drop)
+    }
+
+    /// For how long it has been known that the gateway was restored; `None` when that was before this start, and nothing was
+    /// left to be sent again then.
+    pub(crate) fn restored_for(&self) -> Option<Duration> {
+        self.restored.lock().unwrap_or_else(PoisonError::into_inner).map(|restored| restored.elapsed())
     }
 
     /// The gateway's epoch; 0 while it is not known.

@@ -32,7 +32,7 @@ mod writing;
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use lgsp_journal::group::{GroupCommit, Handle};
 use lgsp_journal::room::{Room, Shortage};
@@ -72,6 +72,8 @@ pub(crate) struct Spool {
     broken: CancellationToken,
     /// Whether the epoch is known to be that of the gateway we speak with now.
     epoch_is_certain: AtomicBool,
+    /// When a later epoch was first heard of, or the start that found what was to be sent again because of one.
+    restored: Mutex<Option<Instant>>,
 }
 
 /// What the committer's thread and the callers share.

@@ -111,6 +111,17 @@ impl Offline {
         }
     }
 
+    /// What is known of the intake without its record.
+    fn intake(&self) -> stored::OfflineIntake {
+        let provisional = self.provisional.and_then(|_| self.names.get(usize::from(self.code.is_some())));
+        stored::OfflineIntake {
+            dossier_code: self.code.as_ref().map(ToString::to_string).unwrap_or_default(),
+            provisional_number: provisional.map(ToString::to_string).unwrap_or_default(),
+            competent_authority: self.authority.to_string(),
+            ..stored::OfflineIntake::default()
+        }
+    }
+
     pub(super) fn mark_used(&self, desk: &str, numbers: &mut Numbers) {
         if let Some(code) = &self.code {
             numbers.used(desk, code);
@@ -210,7 +221,7 @@ impl Spool {
             return Ok(0);
         }
         if epoch > newest {
-            self.write(Kind::EpochSeen(stored::EpochSeen { epoch })).await?;
+            self.write_epoch(epoch).await?;
         }
         let mut new = 0;
         for block in blocks {
@@ -271,6 +282,11 @@ impl Spool {
         Ok(Some((submission, queued.offline)))
     }
 
+    /// What an offline submission told the citizen, as far as that is known without its record.
+    pub(crate) fn known_intake(&self, id: &CallId) -> Option<stored::OfflineIntake> {
+        self.shared.state().calls.get(id)?.offline.as_ref().map(|offline| offline.intake())
+    }
+
     /// The offline intake of a party that goes by this name and that the gateway does not have.
     ///
     /// # Errors
@@ -315,14 +331,11 @@ impl Spool {
     /// # Errors
     /// See [`RecordError`].
     pub(crate) fn exception(&self, id: &CallId) -> Result<Option<Exception>, RecordError> {
-        let (queued_at, answered_at, handled_at) = {
+        let (queued_at_ms, answered_at, handled_at) = {
             let state = self.shared.state();
             let Some(call) = state.calls.get(id).filter(|call| call.is_exception()) else { return Ok(None) };
             let Progress::Answered { position, .. } = call.progress else { return Ok(None) };
-            (call.position, position, call.handled.map(|handled| handled.position))
-        };
-        let Some(Kind::Queued(queued)) = self.read(queued_at)?.kind else {
-            return Err(RecordError::Unknown(queued_at));
+            (call.at_ms, position, call.handled.map(|handled| handled.position))
         };
         let Some(Kind::Answered(answered)) = self.read(answered_at)?.kind else {
             return Err(RecordError::Unknown(answered_at));
@@ -334,14 +347,18 @@ impl Spool {
             Some(Kind::ExceptionHandled(handled)) => Some(handled),
             _ => None,
         };
-        let submission = v1::Submission::decode(&queued.body[..]).map_err(|_| RecordError::Unknown(queued_at))?;
+        let (submission, intake) = match self.submission(id) {
+            Ok(Some((submission, intake))) => (submission, intake),
+            // That may be the very reason why it stands here: the number is shown all the same.
+            Ok(None) | Err(_) => (v1::Submission::default(), self.known_intake(id)),
+        };
         Ok(Some(Exception {
             place: answered_at.0,
             request_key: id.key.clone(),
-            intake: queued.offline.unwrap_or_default(),
+            intake: intake.unwrap_or_default(),
             procedure: submission.procedure_code,
             received_at: submission.received_at,
-            queued_at_ms: queued.queued_at_unix_ms,
+            queued_at_ms,
             refused_at_ms: answered.answered_at_unix_ms,
             refusal: refusal.into(),
             handled,

@@ -8,7 +8,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lgsp_journal::group::GroupCommit;
 use lgsp_journal::room::Room;
@@ -117,6 +117,7 @@ impl Spool {
             documents.retire(&party, &sha256, state.names_document(&party, &sha256));
         }
         state.enqueue_all();
+        let restored = (state.again > 0).then(Instant::now);
 
         let shared = Arc::new(Shared { state: Mutex::new(state), changes: watch::Sender::new(0) });
         let applied = shared.clone();
@@ -139,6 +140,7 @@ impl Spool {
             keep_outcomes: options.keep_outcomes,
             broken: CancellationToken::new(),
             epoch_is_certain: AtomicBool::new(false),
+            restored: Mutex::new(restored),
         })
     }
 }

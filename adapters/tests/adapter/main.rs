@@ -5,7 +5,9 @@
 mod calls;
 mod deliveries;
 mod disk;
+mod held_up;
 mod interface;
 mod link;
 mod offline;
+mod restored;
 mod support;

@@ -157,9 +157,14 @@ impl State {
         true
     }
 
-    /// Whether something about a dossier was delivered here, or admitted from here.
-    pub(crate) fn knows_dossier(&self, dossier: &str) -> bool {
-        self.deliveries.keys().any(|id| &*id.dossier == dossier)
-            || self.calls.values().any(|call| call.was_admitted() && call.dossier.as_deref() == Some(dossier))
+    /// Whether something about a dossier was delivered here, or admitted from here. By its code, or by a name that was told
+    /// without a line.
+    pub(crate) fn knows_dossier(&self, name: &str) -> bool {
+        let goes_by = |call: &Call| {
+            let told = call.offline.as_ref().is_some_and(|offline| offline.names.iter().any(|one| &**one == name));
+            told || call.dossier.as_deref() == Some(name)
+        };
+        self.deliveries.keys().any(|id| &*id.dossier == name)
+            || self.calls.values().any(|call| call.was_admitted() && goes_by(call))
     }
 }

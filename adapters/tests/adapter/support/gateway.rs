@@ -1,6 +1,6 @@
 //! Something that speaks like a gateway over mutual TLS, and misbehaves as a test tells it to.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -91,6 +91,8 @@ struct Books {
     /// The highest number leased, by authority and day.
     leased: HashMap<(String, String), u32>,
     epoch: u32,
+    /// The parties for which the system may not act any more.
+    forbidden: BTreeSet<String>,
     clock_ahead_seconds: i64,
     /// Leases that are recorded here, and whose answer gets lost.
     lose_leases: usize,
@@ -334,6 +336,23 @@ impl Gateway {
         books.leased.values_mut().for_each(|highest| *highest += 10_000);
     }
 
+    /// What was refused before is no longer, because what it lacked has come back.
+    pub fn forget_refusals(&self) {
+        self.books().refused.clear();
+    }
+
+    /// From now on the system may not act for the party any more, or it may again. A stream that serves it ends.
+    pub fn forbid(&self, party: &str, forbids: bool) {
+        let mut books = self.books();
+        if forbids {
+            books.forbidden.insert(party.to_owned())
+        } else {
+            books.forbidden.remove(party)
+        };
+        drop(books);
+        self.shared.changes.send_modify(|number| *number += 1);
+    }
+
     pub fn set_clock_ahead(&self, seconds: i64) {
         self.books().clock_ahead_seconds = seconds;
     }
@@ -364,6 +383,15 @@ impl Drop for Gateway {
 impl Shared {
     fn books(&self) -> MutexGuard<'_, Books> {
         self.books.lock().unwrap()
+    }
+
+    /// As the real one: the first party at fault is named, and all is refused.
+    fn may_act_for<'a>(&self, parties: impl IntoIterator<Item = &'a String>) -> Result<(), Status> {
+        let books = self.books();
+        let forbidden = parties.into_iter().find(|party| books.forbidden.contains(*party));
+        forbidden.map_or(Ok(()), |party| {
+            Err(Refusal::new(Reason::ActsForMissing).detail("system", "one-stop").detail("party", party).to_status())
+        })
     }
 }
 
@@ -645,6 +673,7 @@ impl Inbox for Service {
     async fn open(&self, request: Request<Streaming<v1::InboxRequest>>) -> Result<Response<Self::OpenStream>, Status> {
         let mut requests = request.into_inner();
         let Some(inbox_request::Request::Open(open)) = requests.message().await?.unwrap().request else { panic!() };
+        self.0.may_act_for(&open.parties)?;
         {
             let mut books = self.0.books();
             books.streams += 1;
@@ -656,14 +685,22 @@ impl Inbox for Service {
         let shared = self.0.clone();
         tokio::spawn(async move {
             let say = |response| sender.send(Ok(v1::InboxResponse { response: Some(response) }));
-            let _ = say(inbox_response::Response::Opened(v1::Opened { parties: open.parties, epoch: 1 })).await;
+            let (parties, epoch) = (open.parties.clone(), shared.books().epoch.max(1));
+            let _ = say(inbox_response::Response::Opened(v1::Opened { parties, epoch })).await;
             let mut changes = shared.changes.subscribe();
             let mut next = 0;
             loop {
                 changes.mark_unchanged();
-                let due: Vec<_> = shared.books().deliveries[next..].to_vec();
+                if let Err(refused) = shared.may_act_for(&open.parties) {
+                    let _ = sender.send(Err(refused)).await;
+                    return;
+                }
+                let due: Vec<_> = shared.books().deliveries.iter().skip(next).cloned().collect();
                 next += due.len();
-                for delivery in due {
+                let is_served = |delivery: &v1::Delivery| {
+                    delivery.r#ref.as_ref().is_some_and(|name| open.parties.contains(&name.party))
+                };
+                for delivery in due.into_iter().filter(is_served) {
                     // As the real one: never what was handed over already.
                     if say(inbox_response::Response::Delivery(delivery)).await.is_err() {
                         return;
@@ -685,7 +722,9 @@ impl Inbox for Service {
                             }
                             inbox_request::Request::Decline(decline) => {
                                 let (reason, kind) = (decline.reason.clone(), decline.kind());
-                                let names = decline.deliveries.iter().map(|name| Declined {
+                                // As the real one: what is not this stream's is passed over, and answered all the same.
+                                let served = decline.deliveries.iter().filter(|name| open.parties.contains(&name.party));
+                                let names = served.map(|name| Declined {
                                     name: format!("{}/{}", name.dossier_code, name.sequence),
                                     reason: reason.clone(),
                                     kind,
@@ -711,7 +750,8 @@ impl Inbox for Service {
         Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
     }
 
-    async fn backlog(&self, _: Request<v1::BacklogRequest>) -> Result<Response<v1::BacklogResponse>, Status> {
+    async fn backlog(&self, request: Request<v1::BacklogRequest>) -> Result<Response<v1::BacklogResponse>, Status> {
+        self.0.may_act_for(&request.get_ref().parties)?;
         Ok(Response::new(v1::BacklogResponse::default()))
     }
 
@@ -737,6 +777,7 @@ impl Registry for Service {
         &self,
         request: Request<v1::ReadRegistryRequest>,
     ) -> Result<Response<v1::ReadRegistryResponse>, Status> {
+        self.0.may_act_for([&request.get_ref().acting_party])?;
         let mut books = self.0.books();
         let known = request.get_ref().known_version;
         books.known_versions.push(known);
@@ -763,6 +804,7 @@ impl Numbers for Service {
         request: Request<v1::LeaseNumbersRequest>,
     ) -> Result<Response<v1::LeaseNumbersResponse>, Status> {
         let request = request.into_inner();
+        self.0.may_act_for([&request.acting_party])?;
         assert_eq!(request.spool.len(), 16);
         let mut books = self.0.books();
         let mut blocks = Vec::new();

@@ -235,6 +235,12 @@ impl Adapter {
         json
     }
 
+    /// Hands a dossier in, and waits for its outcome.
+    pub async fn outcome_of(&self, key: &str, submission: &Value) -> Value {
+        self.post("/v1/dossiers", key, submission).await;
+        self.outcome(key).await
+    }
+
     pub async fn status(&self) -> Value {
         self.get("/status").await.json()
     }
