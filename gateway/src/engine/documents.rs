@@ -7,6 +7,7 @@
 //! is synced and its digest was checked, and is on record only after that.
 
 mod file;
+mod under_way;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,9 +23,9 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use self::file::{Partial, Whole};
+use self::under_way::{Held, UnderWay};
 use super::access::{Authorized, Peer};
 use super::clock::machine_now;
-use super::lanes::{Held, Lane};
 use super::shares::{Counted, Tally};
 use super::{Engine, commit_failed, disk_full, read_failed};
 use crate::store::{Commit, DocumentMeta};
@@ -51,6 +52,7 @@ pub struct Documents {
     dir: PathBuf,
     uploads: Streams,
     downloads: Streams,
+    under_way: UnderWay,
     room: Arc<Room>,
 }
 
@@ -87,7 +89,8 @@ impl Documents {
     pub fn open(dir: PathBuf) -> std::io::Result<Self> {
         file::prepare(&dir, machine_now())?;
         let room = Arc::new(Room::watch(&dir, 0));
-        Ok(Self { dir, uploads: Streams::new(), downloads: Streams::new(), room })
+        let (uploads, downloads) = (Streams::new(), Streams::new());
+        Ok(Self { dir, uploads, downloads, under_way: UnderWay::default(), room })
     }
 
     /// Takes nothing in when less than `bytes` of the folder's disk are free.
@@ -151,7 +154,7 @@ pub struct UploadSession {
     chunks: mpsc::Sender<Step>,
     writer: JoinHandle<Result<(), UploadError>>,
     /// Shared with the writer: another upload of this content begins only when neither needs the file any more.
-    lane: Arc<Held>,
+    held: Arc<Held>,
 }
 
 enum Step {
@@ -204,8 +207,7 @@ impl Engine {
         }
         // What a broken line left may still be on its way to the disk: asked too soon, it would be less than there is. An upload
         // that goes on meanwhile is not waited for.
-        let name = party.to_string();
-        let _let_go = timeout(WRITER_PATIENCE, self.inner.lanes.hold([Lane::Document(&name, sha256.as_bytes())])).await;
+        let _let_go = timeout(WRITER_PATIENCE, self.inner.documents.under_way.hold(party, sha256)).await;
         let (dir, party, sha256) = (self.inner.documents.dir.clone(), party.clone(), *sha256);
         let offset = blocking(move || Ok(Partial::durable_bytes(&dir, &party, &sha256)?)).await?;
         Ok(UploadState { offset, complete: false })
@@ -223,8 +225,7 @@ impl Engine {
         }
         self.inner.documents.room.for_more().map_err(|shortage| disk_full(&shortage))?;
         let permit = self.inner.documents.uploads.place(&announced.party)?;
-        let party = announced.party.to_string();
-        let lane = self.inner.lanes.hold([Lane::Document(&party, announced.sha256.as_bytes())]).await;
+        let held = self.inner.documents.under_way.hold(&announced.party, &announced.sha256).await;
         if let Some(free) = self.free_document(&announced.party, &announced.sha256).await? {
             return Ok(Upload::Already(free));
         }
@@ -236,16 +237,16 @@ impl Engine {
         let partial = blocking(move || Partial::open(&dir, &about, fresh, key_of)).await?;
         let key_id = partial.key_id();
         let (chunks, steps) = mpsc::channel(QUEUE);
-        let lane = Arc::new(lane);
+        let held = Arc::new(held);
         let writer = tokio::task::spawn_blocking({
-            let lane = Arc::clone(&lane);
+            let held = Arc::clone(&held);
             move || {
-                let _held = (permit, lane);
+                let _held = (permit, held);
                 write(partial, steps)
             }
         });
         let system = peer.system().to_owned();
-        Ok(Upload::Open(UploadSession { engine: self.clone(), announced, system, key_id, chunks, writer, lane }))
+        Ok(Upload::Open(UploadSession { engine: self.clone(), announced, system, key_id, chunks, writer, held }))
     }
 
     /// Streams a document of a dossier, from `offset`.
@@ -328,10 +329,10 @@ impl UploadSession {
     /// # Errors
     /// `DOCUMENT_DIGEST_MISMATCH`: what was sent is thrown away. Those of a commit.
     pub async fn finish(self) -> Result<DocumentMeta, Refusal> {
-        let Self { engine, announced, system, key_id, chunks, mut writer, lane } = self;
+        let Self { engine, announced, system, key_id, chunks, mut writer, held } = self;
         let store = Arc::clone(&engine.inner.store);
         let work = async move {
-            let _lane = lane;
+            let _held = held;
             // A writer that has ended already says why when it is joined.
             let _ = chunks.send(Step::Finish).await;
             writer_ended(&mut writer).await?;
@@ -398,7 +399,48 @@ async fn blocking<T: Send + 'static>(
 #[cfg(all(test, feature = "test-util"))]
 mod tests {
     use super::*;
+    use crate::engine::lanes::Lanes;
     use crate::engine::testing::{AN, House};
+
+    fn announced(party: &str, content: &[u8], offset: usize) -> Announced {
+        let sha256 = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, content);
+        Announced {
+            party: party.parse().unwrap(),
+            actor: "can.bo.1".parse().unwrap(),
+            sha256: Sha256Digest::try_from(sha256.as_ref()).unwrap(),
+            size_bytes: content.len() as u64,
+            media_type: "application/pdf".parse().unwrap(),
+            offset: offset as u64,
+        }
+    }
+
+    /// Begins an upload of which nothing is there yet.
+    async fn begun(house: &House, peer: &Peer, announced: Announced) -> UploadSession {
+        let Upload::Open(upload) = house.engine.begin_upload(peer, announced).await.unwrap() else {
+            panic!("nothing was uploaded yet")
+        };
+        upload
+    }
+
+    /// Within the time in which whatever has to wait for an upload would not be done.
+    async fn at_once<T>(work: impl Future<Output = T>) -> T {
+        timeout(Duration::from_secs(20), work).await.expect("it waits for the upload")
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_upload_under_way_keeps_nothing_else_waiting_whatever_lane_that_takes() {
+        let house = House::open_with(Lanes::one()).await;
+        let (peer, content) = (house.peer("mot-cua"), Bytes::from(vec![7; 1000]));
+        let mut slow = begun(&house, &peer, announced(AN, &content, 0)).await;
+        slow.write(content.slice(..10)).await.unwrap();
+        // Whatever is decided takes a lane of the one pool there is.
+        at_once(house.change_registry("systems.toml", "acts_for = [\"H99.102\"]", "acts_for = [\"H99.104\"]")).await;
+        let mut other = at_once(begun(&house, &peer, announced(AN, &content[1..], 0))).await;
+        other.write(content.slice(1..)).await.unwrap();
+        at_once(other.finish()).await.unwrap();
+        slow.write(content.slice(10..)).await.unwrap();
+        assert_eq!(at_once(slow.finish()).await.unwrap().size_bytes, 1000);
+    }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn an_upload_goes_on_only_when_the_one_before_has_let_go_of_the_file() {
