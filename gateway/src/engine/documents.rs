@@ -9,6 +9,7 @@
 mod file;
 mod under_way;
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -162,7 +163,7 @@ enum Step {
     Finish,
 }
 
-/// Why an upload ended early.
+/// Why an upload ended early, or a download.
 #[derive(Debug, thiserror::Error)]
 enum UploadError {
     #[error("the content does not have the size or digest announced")]
@@ -187,6 +188,12 @@ impl UploadError {
                 Refusal::new(Reason::ReadOnly)
             }
         }
+    }
+
+    /// Why a document that is on record cannot be read. Nothing was to be written, so there is nothing to send again later.
+    fn unreadable(self) -> Refusal {
+        tracing::error!(error = &self as &dyn std::error::Error, "a document on record cannot be read");
+        Refusal::new(Reason::Internal)
     }
 }
 
@@ -252,7 +259,8 @@ impl Engine {
     /// Streams a document of a dossier, from `offset`.
     ///
     /// # Errors
-    /// `DOSSIER_NOT_FOUND`, `DOCUMENT_NOT_FOUND`, `CONTENT_ERASED`, `OVERLOADED`, those of [`Engine::authorize`].
+    /// `DOSSIER_NOT_FOUND`, `DOCUMENT_NOT_FOUND`, `CONTENT_ERASED`, `OVERLOADED`, `INTERNAL` when the file is damaged or
+    /// lost, those of [`Engine::authorize`].
     pub async fn download(
         &self,
         peer: &Peer,
@@ -268,20 +276,33 @@ impl Engine {
         let permit = self.inner.documents.downloads.place(party)?;
         let dir = self.inner.documents.dir.clone();
         let (id, size) = (meta.id, meta.size_bytes);
-        let whole = blocking(move || Whole::open(&dir, id, size, key, offset)).await?;
+        let opened = blocking(move || Ok(Whole::open(&dir, id, size, key, offset))).await?;
+        let whole = match opened {
+            Ok(whole) => whole,
+            Err(error) => return Err(self.cannot_be_opened(meta.key_id, error).await?),
+        };
         let (sender, chunks) = mpsc::channel(QUEUE);
         let handle = tokio::runtime::Handle::current();
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
             for chunk in whole {
                 let failed = chunk.is_err();
-                let sending = timeout(READER_PATIENCE, sender.send(chunk.map_err(UploadError::refusal)));
+                let sending = timeout(READER_PATIENCE, sender.send(chunk.map_err(UploadError::unreadable)));
                 if !matches!(handle.block_on(sending), Ok(Ok(()))) || failed {
                     return;
                 }
             }
         });
         Ok(Download { meta, chunks })
+    }
+
+    /// Why a document's file cannot be opened whose key was there a moment ago: an erasure goes for the key, and then for the file.
+    async fn cannot_be_opened(&self, key_id: u64, error: UploadError) -> Result<Refusal, Refusal> {
+        let is_lost = matches!(&error, UploadError::Io(error) if error.kind() == ErrorKind::NotFound);
+        if is_lost && self.inner.store.key(key_id).await.map_err(read_failed)?.is_none() {
+            return Ok(Refusal::new(Reason::ContentErased));
+        }
+        Ok(error.unreadable())
     }
 
     async fn document_of(
@@ -400,7 +421,9 @@ async fn blocking<T: Send + 'static>(
 mod tests {
     use super::*;
     use crate::engine::lanes::Lanes;
-    use crate::engine::testing::{AN, House};
+    use crate::engine::testing::{AN, BINH, House};
+    use crate::store::Erasure;
+    use crate::store::contract::sample;
 
     fn announced(party: &str, content: &[u8], offset: usize) -> Announced {
         let sha256 = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, content);
@@ -440,6 +463,53 @@ mod tests {
         at_once(other.finish()).await.unwrap();
         slow.write(content.slice(10..)).await.unwrap();
         assert_eq!(at_once(slow.finish()).await.unwrap().size_bytes, 1000);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_document_that_cannot_be_read_is_our_failure_and_not_a_gateway_that_takes_nothing() {
+        let house = House::open().await;
+        let (peer, binh) = (house.peer("mot-cua-binh"), BINH.parse::<PartyId>().unwrap());
+        let content = Bytes::from(vec![7; 100_000]);
+        let mut upload = begun(&house, &peer, announced(BINH, &content, 0)).await;
+        upload.write(content.clone()).await.unwrap();
+        let meta = upload.finish().await.unwrap();
+        house
+            .admit(1, |admission| {
+                admission.event.recipients = vec![binh.clone()];
+                admission.event.outcome.documents = vec![sample::attached(&meta)];
+            })
+            .await;
+        let code = sample::code(1).to_string();
+        let read = || async {
+            let mut download = house.engine.download(&peer, &binh, &code, &meta.sha256, 0).await?;
+            let mut bytes = 0;
+            while let Some(chunk) = download.chunks.recv().await {
+                bytes += chunk?.len();
+            }
+            Ok::<usize, Refusal>(bytes)
+        };
+        assert_eq!(read().await.unwrap(), content.len());
+        let path = house.folder().join(format!("documents/whole/{:08}/{:016}", meta.id >> 12, meta.id));
+        let mut stored = std::fs::read(&path).unwrap();
+        *stored.last_mut().unwrap() ^= 1;
+        std::fs::write(&path, stored).unwrap();
+        assert_eq!(read().await.unwrap_err().reason(), Reason::Internal, "its last chunk is damaged");
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(read().await.unwrap_err().reason(), Reason::Internal, "it is lost");
+        // The same, when an erasure came between the key and the file.
+        let erasure = Erasure {
+            code: sample::code(1),
+            key_ids: Vec::new(),
+            party: binh.clone(),
+            actor: "van.hanh.1".parse().unwrap(),
+            system: "van-hanh".into(),
+            ground: "TEST".into(),
+            at: machine_now(),
+        };
+        house.engine.store().erase(erasure).await.unwrap();
+        let gone = UploadError::Io(ErrorKind::NotFound.into());
+        let refusal = house.engine.cannot_be_opened(meta.key_id, gone).await.unwrap();
+        assert_eq!(refusal.reason(), Reason::ContentErased);
     }
 
     #[tokio::test(flavor = "multi_thread")]
