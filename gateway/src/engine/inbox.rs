@@ -326,11 +326,19 @@ impl Engine {
         let owner = Installation { system: peer.system().to_owned(), instance: instance.to_owned() };
         let in_use = Arc::new(inboxes.installations.enter(&owner, &spool)?);
         if !spool.is_empty() {
-            for party in parties {
-                // A receiver that named no spool keeps what it has.
-                let lost = |holder: &Holder| !holder.spool.is_empty() && holder.spool != spool;
-                self.take_back(party, &owner, lost, &GivenBackWhy::SpoolReplaced).await?;
-            }
+            let (engine, in_use) = (self.clone(), Arc::clone(&in_use));
+            let (parties, owner, spool) = (parties.to_vec(), owner.clone(), spool.clone());
+            // To its end, and in use until then, even if the receiver goes away.
+            let taking_back = async move {
+                let _in_use = in_use;
+                for party in &parties {
+                    // A receiver that named no spool keeps what it has.
+                    let lost = |holder: &Holder| !holder.spool.is_empty() && holder.spool != spool;
+                    engine.take_back(party, &owner, lost, &GivenBackWhy::SpoolReplaced).await?;
+                }
+                Ok(())
+            };
+            self.to_the_end(taking_back).await?;
         }
         let stream = StreamId(inboxes.streams.fetch_add(1, Ordering::Relaxed));
         let line = Line { credit: Mutex::new(credit), system: owner.system.clone(), ..Line::default() };

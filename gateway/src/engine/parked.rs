@@ -197,10 +197,16 @@ impl Engine {
     ) -> Result<u64, Refusal> {
         let authorized = self.authorize(peer, asking)?;
         authorized.require(Right::Operate, None)?;
-        let _away = self.inner.inboxes.keep_out(installation)?;
+        let away = self.inner.inboxes.keep_out(installation)?;
         let (acting_party, system) = (asking.clone(), peer.system().to_owned());
         let why = GivenBackWhy::Released { acting_party, actor, system, ground };
-        self.take_back(party, installation, |_| true, &why).await
+        let (engine, party, installation) = (self.clone(), party.clone(), installation.clone());
+        // To its end, and kept out until then, even if whoever asked goes away.
+        let taking_back = async move {
+            let _away = away;
+            engine.take_back(&party, &installation, |_| true, &why).await
+        };
+        self.to_the_end(taking_back).await
     }
 }
 

@@ -475,3 +475,57 @@ async fn what_comes_back_is_read_again_in_order_and_what_is_under_way_stays_so()
     assert_eq!(leased(&mut state, OTHER), None, "the second one is with the first stream");
     assert!(state.begin_settling(ME, &code(2), 1));
 }
+
+#[tokio::test]
+async fn an_installation_stays_away_until_what_it_had_is_taken_from_it_whoever_still_waits_for_that() {
+    let (house, peer, binh) = waiting_for_binh(1).await;
+    let stream = open(&house, &peer, &binh, 8, MAIN, b"a spool.........").await.unwrap();
+    let first = next(&stream).await;
+    take_over(&stream, &first).await;
+    drop(stream);
+    let (operator, asking) = (house.peer("van-hanh"), "H99.VH".parse().unwrap());
+    let installation = installation(MAIN);
+    {
+        let who = ("van.hanh.1".parse().unwrap(), "BROKEN".to_owned());
+        let releasing = house.engine.release(&operator, &asking, who, (&binh, &installation));
+        tokio::pin!(releasing);
+        // Begun, and then given up by whoever waited for it.
+        tokio::select! {
+            biased;
+            _ = &mut releasing => panic!("a sync takes longer than nothing"),
+            () = std::future::ready(()) => {}
+        }
+    }
+    for spool in [b"a spool.........".as_slice(), b""] {
+        let refused = open(&house, &peer, &binh, 8, MAIN, spool).await.err().map(|refusal| refusal.reason());
+        assert_eq!(refused, Some(Reason::InstanceInUse));
+    }
+    house.engine.inner.tasks.close();
+    house.engine.inner.tasks.wait().await;
+    let backlog = house.engine.store().backlog(&binh).await.unwrap();
+    assert_eq!((backlog.waiting, backlog.taken_over), (1, 0));
+}
+
+#[tokio::test]
+async fn a_new_spool_keeps_the_old_one_away_until_it_has_what_that_had_even_if_it_goes_away_itself() {
+    let (house, peer, binh) = waiting_for_binh(1).await;
+    let old = open(&house, &peer, &binh, 8, MAIN, b"an old spool....").await.unwrap();
+    let first = next(&old).await;
+    take_over(&old, &first).await;
+    drop(old);
+    {
+        let opening = open(&house, &peer, &binh, 8, MAIN, b"a new spool.....");
+        tokio::pin!(opening);
+        tokio::select! {
+            biased;
+            _ = &mut opening => panic!("a sync takes longer than nothing"),
+            () = std::future::ready(()) => {}
+        }
+    }
+    let refused = open(&house, &peer, &binh, 8, MAIN, b"an old spool....").await.err().map(|refusal| refusal.reason());
+    assert_eq!(refused, Some(Reason::InstanceInUse));
+    house.engine.inner.tasks.close();
+    house.engine.inner.tasks.wait().await;
+    let backlog = house.engine.store().backlog(&binh).await.unwrap();
+    assert_eq!((backlog.waiting, backlog.taken_over), (1, 0));
+}
