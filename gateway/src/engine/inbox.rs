@@ -33,7 +33,9 @@ use super::{Engine, commit_failed, read_failed};
 use crate::store::{
     Acknowledgement, Backlog, Bodies, Commit, CommitError, GivenBackWhy, Holder, Installation, Recorded, Stage,
 };
+pub(super) use coming_back::ComingBack;
 pub use coming_back::Declined;
+use coming_back::HandingOver;
 use installations::{InUse, Installations};
 pub use policy::Policy;
 use state::{Hold, Queued, State, Swept};
@@ -194,13 +196,31 @@ impl Inboxes {
         self.installations.keep_out(installation)
     }
 
-    /// Something older than what was read has come back to `party`.
-    pub(super) fn reload(&self, party: &PartyId) {
-        if let Some(inbox) = lock(&self.parties).get(party) {
-            let mut state = lock(&inbox.state);
-            state.reload();
-            state.wake();
-        }
+    /// Something older than what was read is on its way back to `party`. Its inbox is made, if there is none: one that somebody
+    /// makes meanwhile might read too soon.
+    fn begin_coming_back(&self, party: &PartyId) -> Arc<Inbox> {
+        let mut parties = lock(&self.parties);
+        let inbox = parties.entry(party.clone()).or_insert_with(|| Arc::new(Inbox::new(party.clone())));
+        lock(&inbox.state).begin_coming_back();
+        Arc::clone(inbox)
+    }
+
+    fn came_back(&self, inbox: &Inbox) {
+        let mut parties = lock(&self.parties);
+        let mut state = lock(&inbox.state);
+        state.came_back();
+        state.wake();
+        forget_idle(&mut parties, inbox, &mut state);
+    }
+
+    /// It is written that the agency has something of these dossiers, or not.
+    fn handed_over(&self, inbox: &Inbox, codes: &[DossierCode]) {
+        let mut parties = lock(&self.parties);
+        let mut state = lock(&inbox.state);
+        state.end_handing_over(codes);
+        state.handers_over -= 1;
+        forget_idle(&mut parties, inbox, &mut state);
+        inbox.written.notify_waiters();
     }
 
     /// It is written what becomes of a dossier: parked as a whole, or as the store says.
@@ -417,18 +437,22 @@ impl Session {
     async fn next_of(&self, inbox: &Arc<Inbox>) -> Result<Option<Delivery>, Refusal> {
         loop {
             let until = Instant::now() + self.engine.inner.inboxes.policy.lease;
-            let (code, queued, generation) = {
+            let (code, queued, (generation, comebacks)) = {
                 let mut state = lock(&inbox.state);
                 let Some((code, queued)) = state.lease(self.stream, &self.owner, until) else { return Ok(None) };
                 // Counted before reading, so that the lease and its credit are always one.
                 *lock(&self.line.credit) -= 1;
-                (code, queued, state.generation())
+                (code, queued, (state.generation(), state.comebacks()))
             };
             let lease = Leased { session: self, inbox, code: &code, sequence: queued.sequence, kept: false };
             let _ = self.engine.authorize(&self.peer, &inbox.party)?;
             let lane = self.engine.inner.store.lane(&inbox.party, &code).await.map_err(read_failed)?;
             if lane.parked.is_some_and(|from| from <= queued.sequence) {
-                lock(&inbox.state).forget(&code);
+                let mut state = lock(&inbox.state);
+                // Unless it flows again by now.
+                if state.comebacks() == comebacks {
+                    state.forget(&code);
+                }
                 continue;
             }
             if let Some(holder) = lane.holder.filter(|holder| holder.installation != self.owner) {
@@ -439,6 +463,10 @@ impl Session {
                 continue;
             }
             let delivery = self.read(&inbox.party, &code, queued).await?;
+            if lock(&inbox.state).comebacks() != comebacks {
+                // What nobody had when this was leased may be owed before it by now.
+                continue;
+            }
             lease.keep();
             return Ok(Some(delivery));
         }
@@ -496,18 +524,23 @@ impl Session {
                 continue;
             }
             let _ = self.engine.authorize(&self.peer, &inbox.party)?;
-            let accepted: Vec<DeliveryName> = {
+            // Taking over needs the lease: a stale one must not take what another stream has by now. Handing over does not, it
+            // may come over a later stream.
+            let (mut accepted, mut unleased) = (Vec::with_capacity(of_party.len()), Vec::new());
+            {
                 let mut state = lock(&inbox.state);
-                // Taking over needs the lease: a stale one must not take what another stream has by now. Handing over does
-                // not, it may come over a later stream.
-                let of_party = of_party.into_iter().filter(|name| {
+                for name in of_party {
                     let is_leased = state.begin_settling(self.stream, &name.code, name.sequence);
-                    is_leased || stage == Stage::HandedOver
-                });
-                of_party.cloned().collect()
-            };
+                    if !is_leased && stage == Stage::HandedOver {
+                        unleased.push(name.code.clone());
+                    }
+                    if is_leased || stage == Stage::HandedOver {
+                        accepted.push(name.clone());
+                    }
+                }
+            }
             if !accepted.is_empty() {
-                writing.push(self.write(inbox, stage, accepted.clone()));
+                writing.push(self.write(inbox, stage, accepted.clone(), unleased));
                 acknowledged.extend(accepted);
             }
         }
@@ -520,12 +553,13 @@ impl Session {
     }
 
     /// Begins to write an acknowledgement; it goes on to its end even if the stream ends meanwhile, because what it says may
-    /// be durable by then.
+    /// be durable by then. The `unleased` dossiers wait until nothing else is decided about them.
     fn write(
         &self,
         inbox: &Arc<Inbox>,
         stage: Stage,
         names: Vec<DeliveryName>,
+        unleased: Vec<DossierCode>,
     ) -> impl Future<Output = Result<Settling, Refusal>> + use<> {
         let acknowledgement = Acknowledgement {
             party: inbox.party.clone(),
@@ -536,18 +570,20 @@ impl Session {
         };
         let (engine, inbox, stream) = (self.engine.clone(), Arc::clone(inbox), self.stream);
         let in_use = Arc::clone(&self.in_use);
+        let handing_over = (!unleased.is_empty()).then(|| HandingOver::announce(&engine, &inbox, unleased));
         let settling = Settling { engine: engine.clone(), inbox, stream, names, durable: false, _in_use: in_use };
         let work = async move {
+            let _handing_over = match handing_over {
+                Some(announced) => Some(announced.begin().await),
+                None => None,
+            };
             let unparks = engine.unparks(&acknowledgement).await?;
-            let party = acknowledgement.party.clone();
+            let _coming_back = unparks.then(|| ComingBack::begin(&engine, &acknowledgement.party));
             if let Err(error) = engine.inner.store.commit(Commit::Acknowledgement(acknowledgement)).await {
                 if matches!(error, CommitError::Unknown) {
                     settling.leave_held();
                 }
                 return Err(commit_failed(&error));
-            }
-            if unparks {
-                engine.inner.inboxes.reload(&party);
             }
             Ok(settling.written())
         };

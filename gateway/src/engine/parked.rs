@@ -9,6 +9,7 @@ use lgsp_proto::{Reason, Refusal, v1};
 
 use super::access::{Authorized, Peer};
 use super::clock::machine_now;
+use super::inbox::ComingBack;
 use super::{Engine, commit_failed, read_failed};
 use crate::store::{
     Bodies, Commit, CommitError, DeliveryStage, GivenBackWhy, Handled, Installation, ParkedAction, ParkedStanding,
@@ -168,12 +169,11 @@ impl Engine {
         tracing::info!(
             party.id = %party, dossier.code = %code, sequence, ?action, actor = %handled.actor, "a parked dossier was handled"
         );
-        let (engine, inbox) = (self.clone(), party.clone());
+        let (engine, coming_back) = (self.clone(), ComingBack::begin(self, &party));
         // To its end, so that the inbox learns of it even if whoever asked goes away.
         let writing = async move {
-            let committed = engine.inner.store.commit(Commit::Handled(handled)).await;
-            engine.inner.inboxes.reload(&inbox);
-            Ok(committed)
+            let _coming_back = coming_back;
+            Ok(engine.inner.store.commit(Commit::Handled(handled)).await)
         };
         match self.to_the_end(writing).await? {
             Ok(()) => Ok(waiting),

@@ -35,6 +35,15 @@ pub(super) struct State {
     /// Whether the store may hold more after `loaded_to`.
     pub(super) more: bool,
     generation: u64,
+    /// How often something older may have come back.
+    comebacks: u64,
+    /// Of how many records that is being written just now.
+    coming_back: usize,
+    /// Dossiers of which it is being written, on a stream that does not have them leased, that the agency has something; and
+    /// how often.
+    handing_over: HashMap<DossierCode, usize>,
+    /// How many say so, or are about to.
+    pub(super) handers_over: usize,
     pub(super) listeners: Vec<(StreamId, Arc<Line>)>,
 }
 
@@ -122,6 +131,12 @@ impl State {
         self.generation
     }
 
+    /// Changes whenever something older may have come back. Whoever read about a dossier before that does not hand it out, nor
+    /// forget it.
+    pub(super) fn comebacks(&self) -> u64 {
+        self.comebacks
+    }
+
     pub(super) fn wake(&self) {
         for (_, line) in &self.listeners {
             line.wake.notify_one();
@@ -130,7 +145,9 @@ impl State {
 
     /// Whether nothing needs to stay in memory but how often something failed: nobody listens, nothing is being written.
     pub(super) fn is_idle(&self) -> bool {
-        self.listeners.is_empty() && !self.busy.values().any(|busy| busy.hold.is_writing())
+        let is_written_about = self.busy.values().any(|busy| busy.hold.is_writing());
+        let is_idle = self.listeners.is_empty() && !is_written_about;
+        is_idle && self.handers_over == 0 && self.coming_back == 0
     }
 
     pub(super) fn remembers_failures(&self) -> bool {
@@ -160,13 +177,16 @@ impl State {
     }
 
     /// Leases the oldest delivery that a stream of `owner` may have: its dossier has none under way, and nobody else holds an
-    /// earlier one as far as is known.
+    /// earlier one as far as is known. None while older ones are on their way back.
     pub(super) fn lease(
         &mut self,
         stream: StreamId,
         owner: &Installation,
         until: Instant,
     ) -> Option<(DossierCode, Queued)> {
+        if self.coming_back > 0 {
+            return None;
+        }
         let free = self.ready.first_key_value();
         let held = self.held.get(owner).and_then(BTreeMap::first_key_value);
         let code = match (free, held) {
@@ -243,10 +263,49 @@ impl State {
         is_leased
     }
 
+    /// Notes that it is written of these that the agency has something of them; false, and nothing noted, while something else is
+    /// decided about one of them. So neither the one nor the other is written on a state that is about to change.
+    pub(super) fn begin_handing_over(&mut self, codes: &[DossierCode]) -> bool {
+        let is_decided = |code| self.busy.get(code).is_some_and(|busy| busy.hold == Hold::Deciding);
+        if codes.iter().any(is_decided) {
+            return false;
+        }
+        for code in codes {
+            *self.handing_over.entry(code.clone()).or_default() += 1;
+        }
+        true
+    }
+
+    /// Ends what [`State::begin_handing_over`] began.
+    pub(super) fn end_handing_over(&mut self, codes: &[DossierCode]) {
+        for code in codes {
+            if let Some(times) = self.handing_over.get_mut(code) {
+                *times -= 1;
+                if *times == 0 {
+                    self.handing_over.remove(code);
+                }
+            }
+        }
+    }
+
+    /// Nothing is leased until [`State::came_back`]: what is on its way to the disk makes older deliveries flow again, and those
+    /// that come after them are there a moment sooner.
+    pub(super) fn begin_coming_back(&mut self) {
+        self.coming_back += 1;
+        self.comebacks += 1;
+    }
+
+    /// Ends what [`State::begin_coming_back`] began; all that is owed is read again.
+    pub(super) fn came_back(&mut self) {
+        self.coming_back -= 1;
+        self.reload();
+    }
+
     /// Keeps a dossier from everybody while it is written what becomes of it; false when something else is being written about
     /// it just now. A lease of one of its deliveries ends.
     pub(super) fn begin_deciding(&mut self, code: &DossierCode, now: Instant) -> bool {
-        if self.busy.get(code).is_some_and(|busy| busy.hold.is_writing()) {
+        let is_written_about = self.busy.get(code).is_some_and(|busy| busy.hold.is_writing());
+        if is_written_about || self.handing_over.contains_key(code) {
             return false;
         }
         self.free(code);
@@ -373,6 +432,7 @@ impl State {
     /// Forgets all that is not under way, so that what is owed is read again from the oldest on: something older has come back.
     pub(super) fn reload(&mut self) {
         self.generation += 1;
+        self.comebacks += 1;
         self.ready.clear();
         self.aside.clear();
         self.held.clear();
@@ -398,8 +458,7 @@ impl State {
             };
             swept.expired += 1;
             let failures = self.count_failure(&code, first.sequence, policy, (now, jitter));
-            if failures >= policy.attempts {
-                self.begin_deciding(&code, now);
+            if failures >= policy.attempts && self.begin_deciding(&code, now) {
                 swept.hopeless.push(Hopeless { code, sequence: first.sequence, failures, stream });
             } else {
                 self.rest_failed(&code);

@@ -34,6 +34,9 @@ pub(super) struct Books {
     events: HashMap<(DossierCode, u32), Position>,
     /// What has been told to whom and not been handed over.
     owed: BTreeMap<(PartyId, Position), Owed>,
+    /// What was handed over. That it is given back, parked for or decided about after that says nothing: it was looked at a
+    /// moment before, and the projection passes it over.
+    handed_over: HashSet<(PartyId, Position)>,
     /// From which event on a dossier is parked for a party.
     parked: BTreeMap<(PartyId, DossierCode), u32>,
     days: HashMap<(PartyId, Date), Day>,
@@ -209,12 +212,18 @@ impl Books {
                 }
                 Stage::HandedOver => {
                     self.owed.remove(&delivery);
+                    self.handed_over.insert(delivery);
                     if self.parked.get(&(acknowledgement.party.clone(), code.clone())) == Some(sequence) {
                         self.unpark(&acknowledgement.party, code);
                     }
                 }
             }
         }
+    }
+
+    fn was_handed_over(&self, party: &PartyId, code: &DossierCode, sequence: u32) -> bool {
+        let at = self.events.get(&(code.clone(), sequence));
+        at.is_some_and(|at| self.handed_over.contains(&(party.clone(), *at)))
     }
 
     /// Where a delivery is that nobody has.
@@ -227,6 +236,9 @@ impl Books {
 
     fn enter_given_back(&mut self, position: Position, given_back: &GivenBack, report: &mut Report) {
         for (code, sequence) in &given_back.deliveries {
+            if self.was_handed_over(&given_back.party, code, *sequence) {
+                continue;
+            }
             let free = self.free_stage(&given_back.party, code, *sequence);
             let delivery = self.events.get(&(code.clone(), *sequence));
             let delivery = delivery.and_then(|at| self.owed.get_mut(&(given_back.party.clone(), *at)));
@@ -242,6 +254,9 @@ impl Books {
 
     fn enter_parked(&mut self, position: Position, parked: &Parked, report: &mut Report) {
         let Parked { party, code, sequence, .. } = parked;
+        if self.was_handed_over(party, code, *sequence) {
+            return;
+        }
         let at = self.events.get(&(code.clone(), *sequence));
         if !at.is_some_and(|at| self.owed.contains_key(&(party.clone(), *at))) {
             let what = format!("{code} is parked for {party} at event {sequence}, which it is not owed");
@@ -256,6 +271,9 @@ impl Books {
     fn enter_handled(&mut self, position: Position, handled: &Handled, report: &mut Report) {
         let Handled { party, code, sequence, .. } = handled;
         if self.parked.get(&(party.clone(), code.clone())) != Some(sequence) {
+            if self.was_handed_over(party, code, *sequence) {
+                return;
+            }
             let what = format!("{code} is not parked for {party} at event {sequence}");
             report.found(Invariant::Delivery, position, what);
             return;
