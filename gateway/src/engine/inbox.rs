@@ -31,7 +31,8 @@ use super::access::Peer;
 use super::clock::machine_now;
 use super::{Engine, commit_failed, read_failed};
 use crate::store::{
-    Acknowledgement, Backlog, Bodies, Commit, CommitError, GivenBackWhy, Holder, Installation, Recorded, Stage,
+    Acknowledgement, Backlog, Bodies, Commit, CommitError, GivenBackWhy, Holder, Installation, ReadError, Recorded,
+    Stage,
 };
 pub(super) use coming_back::ComingBack;
 pub use coming_back::Declined;
@@ -406,7 +407,7 @@ impl Session {
     ///
     /// # Errors
     /// Those of [`Engine::authorize`] once the system may no longer act for the party: a stream stays open for months, and
-    /// the registry changes. `INTERNAL` when the store cannot be read.
+    /// the registry changes. `INTERNAL` when the store cannot be read; what is damaged of it only parks its dossier.
     pub async fn next(&self) -> Result<Delivery, Refusal> {
         loop {
             let woken = self.line.wake.notified();
@@ -446,7 +447,13 @@ impl Session {
             };
             let lease = Leased { session: self, inbox, code: &code, sequence: queued.sequence, kept: false };
             let _ = self.engine.authorize(&self.peer, &inbox.party)?;
-            let lane = self.engine.inner.store.lane(&inbox.party, &code).await.map_err(read_failed)?;
+            let lane = match self.engine.inner.store.lane(&inbox.party, &code).await {
+                Ok(lane) => lane,
+                Err(error) => {
+                    self.cannot_read(inbox, &code, queued, error)?;
+                    continue;
+                }
+            };
             if lane.parked.is_some_and(|from| from <= queued.sequence) {
                 let mut state = lock(&inbox.state);
                 // Unless it flows again by now.
@@ -462,7 +469,13 @@ impl Session {
                 state.wake();
                 continue;
             }
-            let delivery = self.read(&inbox.party, &code, queued).await?;
+            let delivery = match self.read(&inbox.party, &code, queued).await {
+                Ok(delivery) => delivery,
+                Err(error) => {
+                    self.cannot_read(inbox, &code, queued, error)?;
+                    continue;
+                }
+            };
             if lock(&inbox.state).comebacks() != comebacks {
                 // What nobody had when this was leased may be owed before it by now.
                 continue;
@@ -472,13 +485,12 @@ impl Session {
         }
     }
 
-    async fn read(&self, party: &PartyId, code: &DossierCode, queued: Queued) -> Result<Delivery, Refusal> {
+    async fn read(&self, party: &PartyId, code: &DossierCode, queued: Queued) -> Result<Delivery, ReadError> {
         let store = &self.engine.inner.store;
-        let recorded = store.event(code, queued.sequence, Bodies::With).await.map_err(read_failed)?;
-        let dossier = store.dossier(code).await.map_err(read_failed)?;
+        let recorded = store.event(code, queued.sequence, Bodies::With).await?;
+        let dossier = store.dossier(code).await?;
         let (Some(recorded), Some(dossier)) = (recorded, dossier) else {
-            tracing::error!(dossier.code = %code, sequence = queued.sequence, "a delivery names an event that is not there");
-            return Err(Refusal::new(Reason::Internal));
+            return Err(ReadError::Damaged("a delivery names an event that is not there".to_owned()));
         };
         Ok(Delivery { party: party.clone(), recorded, dossier, attempt: queued.attempts })
     }

@@ -13,6 +13,7 @@ use super::inbox::ComingBack;
 use super::{Engine, commit_failed, read_failed};
 use crate::store::{
     Bodies, Commit, CommitError, DeliveryStage, GivenBackWhy, Handled, Installation, ParkedAction, ParkedStanding,
+    ReadError,
 };
 
 /// How many past actions are shown of one dossier: the newest.
@@ -36,7 +37,7 @@ pub struct ParkedQuery {
 pub struct ParkedView {
     /// How it stands.
     pub standing: ParkedStanding,
-    /// What the event is whose delivery failed.
+    /// What the event is whose delivery failed; 0 when that cannot be read.
     pub kind: i32,
 }
 
@@ -132,7 +133,12 @@ impl Engine {
     async fn parked_view(&self, standing: ParkedStanding) -> Result<ParkedView, Refusal> {
         let parked = &standing.parked;
         let event = self.inner.store.event(&parked.code, parked.sequence, Bodies::Without).await;
-        let kind = event.map_err(read_failed)?.map_or(0, |recorded| recorded.event.kind);
+        let kind = match event {
+            Ok(recorded) => recorded.map_or(0, |recorded| recorded.event.kind),
+            // It may be parked for just that.
+            Err(ReadError::Damaged(_)) => 0,
+            Err(error) => return Err(read_failed(error)),
+        };
         Ok(ParkedView { standing, kind })
     }
 

@@ -11,15 +11,20 @@ use tokio::time::Instant;
 
 use super::super::clock::machine_now;
 use super::super::{Engine, commit_failed, read_failed};
-use super::state::Hopeless;
+use super::state::{Hopeless, Queued};
 use super::{DeliveryName, Inbox, Session, lock};
-use crate::store::{Commit, DeliveryStage, GivenBack, GivenBackWhy, Holder, InboxPosition, Installation, Parked};
+use crate::store::{
+    Commit, DeliveryStage, GivenBack, GivenBackWhy, Holder, InboxPosition, Installation, Parked, ReadError,
+};
 
 /// How many deliveries are looked at at a time when what an installation holds is searched for, and go into one record.
 const AT_A_TIME: usize = 1_000;
 
 /// What it says when a lease has expired.
 const LEASE_EXPIRED: &str = "LEASE_EXPIRED";
+
+/// What it says when the gateway cannot read what it is to deliver.
+const UNREADABLE: &str = "UNREADABLE";
 
 /// Why a receiver does not take something.
 #[derive(Clone, Debug)]
@@ -135,6 +140,47 @@ impl Session {
             system: self.peer.system().to_owned(),
             at: machine_now(),
         }
+    }
+
+    /// Sees to a delivery of this stream's that cannot be read, so that the party's other dossiers flow: what is damaged is parked,
+    /// what only a later version can read rests.
+    ///
+    /// # Errors
+    /// `INTERNAL` when it is not this delivery's fault.
+    pub(super) fn cannot_read(
+        &self,
+        inbox: &Arc<Inbox>,
+        code: &DossierCode,
+        queued: Queued,
+        error: ReadError,
+    ) -> Result<(), Refusal> {
+        if matches!(error, ReadError::Engine(_)) {
+            return Err(read_failed(error));
+        }
+        tracing::error!(
+            party.id = %inbox.party, dossier.code = %code, sequence = queued.sequence,
+            error = &error as &dyn std::error::Error, "a delivery cannot be read"
+        );
+        let (now, inboxes) = (Instant::now(), &self.engine.inner.inboxes);
+        let failures = {
+            let mut state = lock(&inbox.state);
+            let jitter = (inboxes.chance)();
+            // Should it not be possible to park it either, it rests longer and longer.
+            let failures = state.count_failure(code, queued.sequence, &inboxes.policy, (now, jitter));
+            let is_damaged = matches!(error, ReadError::Damaged(_));
+            if !is_damaged || !state.begin_deciding(code, now) {
+                state.rest_failed(code);
+                return Ok(());
+            }
+            failures
+        };
+        let deciding = Deciding::begun(&self.engine, inbox, code);
+        let declined = Declined { kind: v1::DeclineKind::Permanent, reason: UNREADABLE.to_owned() };
+        let name = DeliveryName { party: inbox.party.clone(), code: code.clone(), sequence: queued.sequence };
+        let (engine, parked) = (self.engine.clone(), self.parked(&declined, &name, failures));
+        // Runs by itself. If it fails the delivery is read again when it has rested.
+        drop(self.engine.to_the_end(async move { engine.park(parked, deciding).await }));
+        Ok(())
     }
 
     /// Parks what ran out of its leases too often; nobody waits for it.

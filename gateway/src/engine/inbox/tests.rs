@@ -607,6 +607,38 @@ async fn what_a_dossier_is_parked_for_is_handed_over_and_the_rest_flows_to_a_str
 }
 
 #[tokio::test]
+async fn a_record_that_cannot_be_read_parks_its_dossier_and_the_others_flow() {
+    let (house, peer, binh) = waiting_for_binh(2).await;
+    house.tell_binh_more(1).await;
+    damage(&house, &crate::store::contract::sample::code(1));
+    let stream = open(&house, &peer, &binh, 8, MAIN, b"").await.unwrap();
+    assert_eq!(named(&next(&stream).await), (2, 1));
+    house.engine.inner.tasks.close();
+    house.engine.inner.tasks.wait().await;
+    assert!(is_quiet(&stream).await);
+    let query = ParkedQuery { parties: vec![], dossier: None, limit: 9, after: None };
+    let page = house.engine.parked(&peer, &binh, &query).await.unwrap();
+    let parked = &page.dossiers[0].standing;
+    assert_eq!((page.dossiers.len(), parked.waiting), (1, 2));
+    assert_eq!((parked.parked.sequence, parked.parked.reason.as_str()), (1, "UNREADABLE"));
+}
+
+/// Flips a bit of the first record of a dossier, on the disk.
+fn damage(house: &House, code: &DossierCode) {
+    let journal = house.folder().join("store/journal");
+    let files = std::fs::read_dir(journal).unwrap().map(|entry| entry.unwrap().path());
+    for path in files.filter(|path| path.extension().is_some_and(|ending| ending == "seg")) {
+        let mut bytes = std::fs::read(&path).unwrap();
+        let at = bytes.windows(code.as_str().len()).position(|window| window == code.as_str().as_bytes());
+        if let Some(at) = at {
+            bytes[at] ^= 1;
+            return std::fs::write(&path, bytes).unwrap();
+        }
+    }
+    panic!("{code} is not in the journal");
+}
+
+#[tokio::test]
 async fn an_installation_stays_away_until_what_it_had_is_taken_from_it_whoever_still_waits_for_that() {
     let (house, peer, binh) = waiting_for_binh(1).await;
     let stream = open(&house, &peer, &binh, 8, MAIN, b"a spool.........").await.unwrap();
