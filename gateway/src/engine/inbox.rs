@@ -31,15 +31,15 @@ use super::access::Peer;
 use super::clock::machine_now;
 use super::{Engine, commit_failed, read_failed};
 use crate::store::{
-    Acknowledgement, Backlog, Bodies, Commit, CommitError, GivenBackWhy, Holder, Installation, ReadError, Recorded,
-    Stage,
+    Acknowledgement, Backlog, Bodies, Commit, CommitError, GivenBackWhy, Holder, InboxPosition, Installation,
+    ReadError, Recorded, Stage, Waiting,
 };
 pub(super) use coming_back::ComingBack;
 pub use coming_back::Declined;
 use coming_back::HandingOver;
 use installations::{InUse, Installations};
 pub use policy::Policy;
-use state::{Hold, Queued, State, Swept};
+use state::{Hold, Queued, ReadFrom, State, Swept};
 
 /// How many deliveries of one party are kept in memory; the rest waits in the store. Bounds what a party that does not
 /// fetch can cost.
@@ -288,31 +288,44 @@ impl Inbox {
             return Ok(());
         }
         let _one_at_a_time = self.refill.lock().await;
-        let (after, generation) = {
-            let mut state = lock(&self.state);
-            if !state.wants_more() {
-                return Ok(());
-            }
-            // Cleared before reading: what arrives while we read sets it again.
-            state.more = false;
-            (state.loaded_to, state.generation())
-        };
-        let read = engine.inner.store.waiting(&self.party, after, WINDOW).await;
-        let mut state = lock(&self.state);
-        let waiting = read.map_err(|error| {
-            state.more = true;
-            read_failed(error)
-        })?;
-        if state.generation() != generation {
-            // Something has come back or gone meanwhile, so this may not be what is owed any more.
-            state.more = true;
-            return Ok(());
-        }
-        state.more |= waiting.len() == WINDOW;
-        for delivery in waiting {
-            state.load(delivery);
-        }
+        let Some((refilling, after)) = Refilling::begin(self) else { return Ok(()) };
+        let waiting = engine.inner.store.waiting(&self.party, after, WINDOW).await.map_err(read_failed)?;
+        refilling.end(waiting);
         Ok(())
+    }
+}
+
+/// The store is being read for an inbox. However that ends, also with the stream that does it, the inbox knows whether there may
+/// be more.
+struct Refilling<'a> {
+    inbox: &'a Inbox,
+    /// Taken when it has been read.
+    from: Option<ReadFrom>,
+}
+
+impl<'a> Refilling<'a> {
+    /// Begins, if there may be something to read and there is room for it.
+    fn begin(inbox: &'a Inbox) -> Option<(Self, Option<InboxPosition>)> {
+        let mut state = lock(&inbox.state);
+        let from = state.wants_more().then(|| state.begin_refill())?;
+        let after = from.after;
+        Some((Self { inbox, from: Some(from) }, after))
+    }
+
+    fn end(mut self, waiting: Vec<Waiting>) {
+        if let Some(from) = self.from.take() {
+            lock(&self.inbox.state).end_refill(from, waiting);
+        }
+    }
+}
+
+impl Drop for Refilling<'_> {
+    fn drop(&mut self) {
+        if self.from.is_some() {
+            let mut state = lock(&self.inbox.state);
+            state.give_up_refill();
+            state.wake();
+        }
     }
 }
 

@@ -2,10 +2,10 @@
 //! waking streams; the machine's time comes in as an argument.
 //!
 //! It is a window on the store and may be forgotten at any time: [`State::reload`] does so, and what is owed is read again.
-//! Whoever looked something up in the store notes the [`State::generation`] before, and drops what it found if that has
-//! changed: a dossier may have come back, been parked or been let go of meanwhile.
+//! Whoever looked something up in the store notes before how often something has come back ([`State::comebacks`]), and drops
+//! what it found if that has changed; who holds a dossier may change more often than that ([`State::generation`]).
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use lgsp_proto::types::DossierCode;
@@ -34,6 +34,8 @@ pub(super) struct State {
     pub(super) loaded_to: Option<InboxPosition>,
     /// Whether the store may hold more after `loaded_to`.
     pub(super) more: bool,
+    /// What was acknowledged since the store began to be read, while it is.
+    settled_meanwhile: Option<HashSet<(DossierCode, u32)>>,
     generation: u64,
     /// How often something older may have come back.
     comebacks: u64,
@@ -45,6 +47,13 @@ pub(super) struct State {
     /// How many say so, or are about to.
     pub(super) handers_over: usize,
     pub(super) listeners: Vec<(StreamId, Arc<Line>)>,
+}
+
+/// From where on the store is read, and what was known then.
+#[derive(Debug)]
+pub(super) struct ReadFrom {
+    pub(super) after: Option<InboxPosition>,
+    comebacks: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -152,6 +161,35 @@ impl State {
 
     pub(super) fn remembers_failures(&self) -> bool {
         !self.failing.is_empty()
+    }
+
+    /// Begins to read from the store what comes after what is loaded. What arrives while it is read is asked for again.
+    pub(super) fn begin_refill(&mut self) -> ReadFrom {
+        self.more = false;
+        self.settled_meanwhile = Some(HashSet::new());
+        ReadFrom { after: self.loaded_to, comebacks: self.comebacks }
+    }
+
+    /// Takes in what was read, as far as it is still owed. All of it is read again when something older may have come back.
+    pub(super) fn end_refill(&mut self, from: ReadFrom, waiting: Vec<Waiting>) {
+        let settled = self.settled_meanwhile.take().unwrap_or_default();
+        if from.comebacks != self.comebacks {
+            self.more = true;
+            return;
+        }
+        self.more |= waiting.len() == WINDOW;
+        for delivery in waiting {
+            let is_settled = !settled.is_empty() && settled.contains(&(delivery.code.clone(), delivery.sequence));
+            if !is_settled {
+                self.load(delivery);
+            }
+        }
+    }
+
+    /// Nothing came of reading.
+    pub(super) fn give_up_refill(&mut self) {
+        self.settled_meanwhile = None;
+        self.more = true;
     }
 
     /// Takes in what was read from the store.
@@ -398,6 +436,9 @@ impl State {
 
     /// Forgets a delivery that is no longer owed, and makes the dossier's next one ready.
     pub(super) fn settle(&mut self, code: &DossierCode, sequence: u32) {
+        if let Some(settled) = &mut self.settled_meanwhile {
+            settled.insert((code.clone(), sequence));
+        }
         if self.failing.get(code).is_some_and(|failing| failing.sequence == sequence) {
             self.failing.remove(code);
         }

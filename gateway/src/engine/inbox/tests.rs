@@ -693,3 +693,46 @@ async fn a_new_spool_keeps_the_old_one_away_until_it_has_what_that_had_even_if_i
     let backlog = house.engine.store().backlog(&binh).await.unwrap();
     assert_eq!((backlog.waiting, backlog.taken_over), (1, 0));
 }
+
+#[tokio::test]
+async fn what_is_acknowledged_while_the_store_is_read_is_not_loaded_again_and_costs_no_reading() {
+    let mut state = state(&[(1, 1, 1)]);
+    let waiting =
+        |position, number, sequence| Waiting { position: InboxPosition(position), code: code(number), sequence };
+    assert_eq!(leased(&mut state, ME), Some((code(1), 1)));
+    state.more = true;
+    // Read again from the oldest on, while one is acknowledged that is known here and one that is not.
+    state.reload();
+    let read_from = state.begin_refill();
+    for number in [1, 3] {
+        state.look_again(&code(number));
+        state.settle(&code(number), 1);
+    }
+    state.end_refill(read_from, vec![waiting(1, 1, 1), waiting(2, 2, 1), waiting(3, 3, 1), waiting(4, 1, 2)]);
+    assert!(!state.wants_more(), "what was read is what is owed");
+    assert_eq!(leased(&mut state, ME), Some((code(2), 1)));
+    assert_eq!(leased(&mut state, ME), Some((code(1), 2)));
+    assert_eq!(leased(&mut state, ME), None);
+    // What came back while the store was read may not be in what was read.
+    state.more = true;
+    let read_from = state.begin_refill();
+    state.begin_coming_back();
+    state.end_refill(read_from, vec![waiting(5, 4, 1)]);
+    assert!(!state.queues.contains_key(&code(4)));
+    state.came_back();
+    assert!(state.wants_more() && state.loaded_to.is_none());
+    assert_eq!(leased(&mut state, ME), None);
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_while_the_store_is_read_for_it_leaves_that_to_the_next() {
+    let (house, peer, binh) = waiting_for_binh(1).await;
+    let stream = open(&house, &peer, &binh, 1, MAIN, b"").await.unwrap();
+    let other = open(&house, &peer, &binh, 1, MAIN, b"").await.unwrap();
+    // As its future is when the line is cut.
+    let refilling = Refilling::begin(&stream.inboxes[0]).expect("nothing was read yet");
+    assert!(is_quiet(&other).await, "one reads for all");
+    drop(refilling);
+    drop(stream);
+    assert_eq!(named(&next(&other).await), (1, 1));
+}
