@@ -4,7 +4,7 @@
 //! nothing: it is looked up among the party's own uploads, or among the documents of a dossier the party may know.
 //!
 //! On disk, `whole/` holds complete documents by identifier and `partial/` what is under way; a file moves from one to the other only when it
-//! is synced and its digest was checked, and is on record only after that.
+//! is synced and its digest was checked, and is on record only after that. One that does not get there is not left behind.
 
 mod file;
 mod under_way;
@@ -29,7 +29,7 @@ use super::access::{Authorized, Peer};
 use super::clock::machine_now;
 use super::shares::{Counted, Tally};
 use super::{Engine, commit_failed, disk_full, read_failed};
-use crate::store::{Commit, DocumentMeta};
+use crate::store::{Commit, CommitError, DocumentMeta, ReadError};
 
 /// How many uploads may be under way at once, and how many downloads; each costs a thread that waits on the disk and a few
 /// chunks.
@@ -103,6 +103,17 @@ impl Documents {
     /// The room there is.
     pub fn room(&self) -> &Room {
         &self.room
+    }
+
+    /// A complete document is on record, or it is certain that it is not: then it is an upload again, so that only its last chunk
+    /// has to come once more.
+    async fn settle(&self, meta: &DocumentMeta, on_record: bool) {
+        let (dir, id, party, sha256) = (self.dir.clone(), meta.id, meta.party.clone(), meta.sha256);
+        let settled =
+            move || Ok(if on_record { file::closed(&dir, id) } else { file::reopen(&dir, id, &party, &sha256) }?);
+        if blocking(settled).await.is_err() {
+            tracing::warn!(document.id = id, on_record, "what is left of an upload is seen to at the next start");
+        }
     }
 
     /// Removes complete documents for good. Those that are not there are no error.
@@ -305,6 +316,27 @@ impl Engine {
         Ok(error.unreadable())
     }
 
+    /// Removes the complete documents that a crash kept from getting on record, which nothing would ever name.
+    pub(super) async fn sweep_unrecorded(&self) -> Result<(), ReadError> {
+        let dir = self.inner.documents.dir.clone();
+        // A short list, and nothing is served yet. What cannot be listed now is for the next start.
+        let closing = file::closing(&dir).unwrap_or_default();
+        for id in closing {
+            let on_record = self.inner.store.document_by_id(id).await?.is_some();
+            let dir = dir.clone();
+            let swept = move || {
+                if !on_record {
+                    Whole::remove(&dir, id)?;
+                }
+                Ok(file::closed(&dir, id)?)
+            };
+            if blocking(swept).await.is_err() {
+                tracing::warn!(document.id = id, on_record, "what a crash left of an upload could not be removed");
+            }
+        }
+        Ok(())
+    }
+
     async fn document_of(
         &self,
         authorized: &Authorized,
@@ -352,6 +384,7 @@ impl UploadSession {
     pub async fn finish(self) -> Result<DocumentMeta, Refusal> {
         let Self { engine, announced, system, key_id, chunks, mut writer, held } = self;
         let store = Arc::clone(&engine.inner.store);
+        let tasks = engine.clone();
         let work = async move {
             let _held = held;
             // A writer that has ended already says why when it is joined.
@@ -369,10 +402,15 @@ impl UploadSession {
                 stored_at: machine_now(),
                 dossier: None,
             };
-            store.commit(Commit::Document(meta.clone())).await.map_err(|error| commit_failed(&error))?;
+            let committed = store.commit(Commit::Document(meta.clone())).await;
+            // What nobody knows is seen to at the next start.
+            if !matches!(committed, Err(CommitError::Unknown)) {
+                engine.inner.documents.settle(&meta, committed.is_ok()).await;
+            }
+            committed.map_err(|error| commit_failed(&error))?;
             Ok(meta)
         };
-        engine.to_the_end(work).await
+        tasks.to_the_end(work).await
     }
 }
 
@@ -418,6 +456,7 @@ async fn blocking<T: Send + 'static>(
 }
 
 #[cfg(all(test, feature = "test-util"))]
+#[expect(clippy::unwrap_used, reason = "clippy takes a module with a feature for no test")]
 mod tests {
     use super::*;
     use crate::engine::lanes::Lanes;
@@ -510,6 +549,58 @@ mod tests {
         let gone = UploadError::Io(ErrorKind::NotFound.into());
         let refusal = house.engine.cannot_be_opened(meta.key_id, gone).await.unwrap();
         assert_eq!(refusal.reason(), Reason::ContentErased);
+    }
+
+    /// The complete documents, and how many of them are said to be on their way to the record.
+    fn files(house: &House) -> (usize, usize) {
+        let (mut files, mut closing) = (0, 0);
+        for entry in std::fs::read_dir(house.folder().join("documents/whole")).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { files += std::fs::read_dir(path).unwrap().count() } else { closing += 1 }
+        }
+        (files, closing)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_crash_before_the_record_leaves_no_file_and_one_after_it_loses_none() {
+        let house = House::open().await;
+        let (peer, contents) = (house.peer("mot-cua"), [Bytes::from(vec![7; 100]), Bytes::from(vec![8; 100])]);
+        let mut ids = Vec::new();
+        for content in &contents {
+            let mut upload = begun(&house, &peer, announced(AN, content, 0)).await;
+            upload.write(content.clone()).await.unwrap();
+            if ids.is_empty() {
+                let meta = upload.finish().await.unwrap();
+                assert_eq!(files(&house), (1, 0));
+                ids.push(meta.id);
+            } else {
+                // Complete, and the machine stops.
+                ids.push(upload.key_id);
+                assert!(upload.chunks.send(Step::Finish).await.is_ok());
+                writer_ended(&mut upload.writer).await.unwrap();
+                assert_eq!(files(&house), (2, 1));
+            }
+        }
+        // The first one's record was written, and its mark not removed.
+        std::fs::write(house.folder().join(format!("documents/whole/closing-{:016}", ids[0])), b"").unwrap();
+        house.engine.sweep_unrecorded().await.unwrap();
+        assert_eq!(files(&house), (1, 0));
+        let known = house.folder().join(format!("documents/whole/{:08}/{:016}", ids[0] >> 12, ids[0]));
+        assert!(known.exists());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_upload_that_cannot_be_put_on_record_is_resumed_and_leaves_no_file_that_nobody_knows() {
+        let house = House::open().await;
+        let (peer, content) = (house.peer("mot-cua"), Bytes::from(vec![7; 100_000]));
+        let mut upload = begun(&house, &peer, announced(AN, &content, 0)).await;
+        upload.write(content.clone()).await.unwrap();
+        house.engine.store().close().await;
+        assert_eq!(upload.finish().await.unwrap_err().reason(), Reason::ReadOnly);
+        assert_eq!(files(&house), (0, 0));
+        let dir = house.folder().join("documents");
+        let (party, sha256) = (AN.parse().unwrap(), announced(AN, &content, 0).sha256);
+        assert_eq!(Partial::durable_bytes(&dir, &party, &sha256).unwrap(), 64 << 10, "all but the last chunk");
     }
 
     #[tokio::test(flavor = "multi_thread")]
