@@ -258,11 +258,66 @@ async fn what_was_parked_skipped_and_given_back_is_in_the_books() {
 }
 
 #[tokio::test]
+async fn what_comes_a_batch_after_its_hand_over_is_no_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    sound(folder.path()).await;
+    let owed = check(folder.path()).owed;
+    // The adapter said that the agency has them while something else was being written about them: each is as it was
+    // looked at a moment before.
+    let handed_over = |number: u32, sequence: u32| {
+        Kind::Acknowledgement(store_v1::Acknowledgement {
+            party: AUTHORITY.to_owned(),
+            stage: lgsp_proto::v1::AcknowledgeStage::HandedOver.into(),
+            deliveries: vec![store_v1::Acked { dossier_code: code(number).to_string(), sequence }],
+            ..store_v1::Acknowledgement::default()
+        })
+    };
+    let parked = |number: u32| {
+        Kind::DossierParked(store_v1::DossierParked {
+            party: AUTHORITY.to_owned(),
+            dossier_code: code(number).to_string(),
+            sequence: 1,
+            ..store_v1::DossierParked::default()
+        })
+    };
+    let records = [
+        // Taken over, and given back too late.
+        handed_over(2, 1),
+        Kind::GivenBack(store_v1::GivenBack {
+            party: AUTHORITY.to_owned(),
+            deliveries: vec![store_v1::Acked { dossier_code: code(2).to_string(), sequence: 1 }],
+            why: store_v1::given_back::Why::SpoolReplaced.into(),
+            ..store_v1::GivenBack::default()
+        }),
+        // Waiting, and parked too late.
+        handed_over(5, 1),
+        parked(5),
+        // Parked, and handled too late.
+        parked(6),
+        handed_over(6, 1),
+        Kind::ParkedHandled(store_v1::ParkedHandled {
+            party: AUTHORITY.to_owned(),
+            dossier_code: code(6).to_string(),
+            sequence: 1,
+            action: lgsp_proto::v1::ParkedActionKind::Retry.into(),
+            acting_party: AUTHORITY.to_owned(),
+            actor: "operator.1".to_owned(),
+            ..store_v1::ParkedHandled::default()
+        }),
+    ];
+    forge(folder.path(), &records.map(|kind| Record { kind: Some(kind) }));
+    let report = check(folder.path());
+    assert!(report.is_sound(), "{:#?}", report.problems);
+    assert_eq!(report.owed, owed - 3);
+}
+
+#[tokio::test]
 async fn a_delivery_given_back_or_skipped_by_nobodys_leave_is_found() {
     let forged = [
         Kind::GivenBack(store_v1::GivenBack {
-            party: PORTAL.to_owned(),
-            deliveries: vec![store_v1::Acked { dossier_code: code(1).to_string(), sequence: 1 }],
+            party: AUTHORITY.to_owned(),
+            // It waits: nobody has taken it over.
+            deliveries: vec![store_v1::Acked { dossier_code: code(5).to_string(), sequence: 1 }],
             why: store_v1::given_back::Why::Declined.into(),
             ..store_v1::GivenBack::default()
         }),
@@ -278,7 +333,7 @@ async fn a_delivery_given_back_or_skipped_by_nobodys_leave_is_found() {
         Kind::DossierParked(store_v1::DossierParked {
             party: STRANGER.to_owned(),
             dossier_code: code(1).to_string(),
-            sequence: 1,
+            sequence: 9,
             ..store_v1::DossierParked::default()
         }),
     ];

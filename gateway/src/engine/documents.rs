@@ -4,10 +4,12 @@
 //! nothing: it is looked up among the party's own uploads, or among the documents of a dossier the party may know.
 //!
 //! On disk, `whole/` holds complete documents by identifier and `partial/` what is under way; a file moves from one to the other only when it
-//! is synced and its digest was checked, and is on record only after that.
+//! is synced and its digest was checked, and is on record only after that. One that does not get there is not left behind.
 
 mod file;
+mod under_way;
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,12 +24,12 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use self::file::{Partial, Whole};
+use self::under_way::{Held, UnderWay};
 use super::access::{Authorized, Peer};
 use super::clock::machine_now;
-use super::lanes::{Held, Lane};
 use super::shares::{Counted, Tally};
 use super::{Engine, commit_failed, disk_full, read_failed};
-use crate::store::{Commit, DocumentMeta};
+use crate::store::{Commit, CommitError, DocumentMeta, ReadError};
 
 /// How many uploads may be under way at once, and how many downloads; each costs a thread that waits on the disk and a few
 /// chunks.
@@ -51,6 +53,7 @@ pub struct Documents {
     dir: PathBuf,
     uploads: Streams,
     downloads: Streams,
+    under_way: UnderWay,
     room: Arc<Room>,
 }
 
@@ -87,7 +90,8 @@ impl Documents {
     pub fn open(dir: PathBuf) -> std::io::Result<Self> {
         file::prepare(&dir, machine_now())?;
         let room = Arc::new(Room::watch(&dir, 0));
-        Ok(Self { dir, uploads: Streams::new(), downloads: Streams::new(), room })
+        let (uploads, downloads) = (Streams::new(), Streams::new());
+        Ok(Self { dir, uploads, downloads, under_way: UnderWay::default(), room })
     }
 
     /// Takes nothing in when less than `bytes` of the folder's disk are free.
@@ -99,6 +103,17 @@ impl Documents {
     /// The room there is.
     pub fn room(&self) -> &Room {
         &self.room
+    }
+
+    /// A complete document is on record, or it is certain that it is not: then it is an upload again, so that only its last chunk
+    /// has to come once more.
+    async fn settle(&self, meta: &DocumentMeta, on_record: bool) {
+        let (dir, id, party, sha256) = (self.dir.clone(), meta.id, meta.party.clone(), meta.sha256);
+        let settled =
+            move || Ok(if on_record { file::closed(&dir, id) } else { file::reopen(&dir, id, &party, &sha256) }?);
+        if blocking(settled).await.is_err() {
+            tracing::warn!(document.id = id, on_record, "what is left of an upload is seen to at the next start");
+        }
     }
 
     /// Removes complete documents for good. Those that are not there are no error.
@@ -151,7 +166,7 @@ pub struct UploadSession {
     chunks: mpsc::Sender<Step>,
     writer: JoinHandle<Result<(), UploadError>>,
     /// Shared with the writer: another upload of this content begins only when neither needs the file any more.
-    lane: Arc<Held>,
+    held: Arc<Held>,
 }
 
 enum Step {
@@ -159,7 +174,7 @@ enum Step {
     Finish,
 }
 
-/// Why an upload ended early.
+/// Why an upload ended early, or a download.
 #[derive(Debug, thiserror::Error)]
 enum UploadError {
     #[error("the content does not have the size or digest announced")]
@@ -185,6 +200,12 @@ impl UploadError {
             }
         }
     }
+
+    /// Why a document that is on record cannot be read. Nothing was to be written, so there is nothing to send again later.
+    fn unreadable(self) -> Refusal {
+        tracing::error!(error = &self as &dyn std::error::Error, "a document on record cannot be read");
+        Refusal::new(Reason::Internal)
+    }
 }
 
 impl Engine {
@@ -204,8 +225,7 @@ impl Engine {
         }
         // What a broken line left may still be on its way to the disk: asked too soon, it would be less than there is. An upload
         // that goes on meanwhile is not waited for.
-        let name = party.to_string();
-        let _let_go = timeout(WRITER_PATIENCE, self.inner.lanes.hold([Lane::Document(&name, sha256.as_bytes())])).await;
+        let _let_go = timeout(WRITER_PATIENCE, self.inner.documents.under_way.hold(party, sha256)).await;
         let (dir, party, sha256) = (self.inner.documents.dir.clone(), party.clone(), *sha256);
         let offset = blocking(move || Ok(Partial::durable_bytes(&dir, &party, &sha256)?)).await?;
         Ok(UploadState { offset, complete: false })
@@ -223,8 +243,7 @@ impl Engine {
         }
         self.inner.documents.room.for_more().map_err(|shortage| disk_full(&shortage))?;
         let permit = self.inner.documents.uploads.place(&announced.party)?;
-        let party = announced.party.to_string();
-        let lane = self.inner.lanes.hold([Lane::Document(&party, announced.sha256.as_bytes())]).await;
+        let held = self.inner.documents.under_way.hold(&announced.party, &announced.sha256).await;
         if let Some(free) = self.free_document(&announced.party, &announced.sha256).await? {
             return Ok(Upload::Already(free));
         }
@@ -236,22 +255,23 @@ impl Engine {
         let partial = blocking(move || Partial::open(&dir, &about, fresh, key_of)).await?;
         let key_id = partial.key_id();
         let (chunks, steps) = mpsc::channel(QUEUE);
-        let lane = Arc::new(lane);
+        let held = Arc::new(held);
         let writer = tokio::task::spawn_blocking({
-            let lane = Arc::clone(&lane);
+            let held = Arc::clone(&held);
             move || {
-                let _held = (permit, lane);
+                let _held = (permit, held);
                 write(partial, steps)
             }
         });
         let system = peer.system().to_owned();
-        Ok(Upload::Open(UploadSession { engine: self.clone(), announced, system, key_id, chunks, writer, lane }))
+        Ok(Upload::Open(UploadSession { engine: self.clone(), announced, system, key_id, chunks, writer, held }))
     }
 
     /// Streams a document of a dossier, from `offset`.
     ///
     /// # Errors
-    /// `DOSSIER_NOT_FOUND`, `DOCUMENT_NOT_FOUND`, `CONTENT_ERASED`, `OVERLOADED`, those of [`Engine::authorize`].
+    /// `DOSSIER_NOT_FOUND`, `DOCUMENT_NOT_FOUND`, `CONTENT_ERASED`, `OVERLOADED`, `INTERNAL` when the file is damaged or
+    /// lost, those of [`Engine::authorize`].
     pub async fn download(
         &self,
         peer: &Peer,
@@ -267,20 +287,54 @@ impl Engine {
         let permit = self.inner.documents.downloads.place(party)?;
         let dir = self.inner.documents.dir.clone();
         let (id, size) = (meta.id, meta.size_bytes);
-        let whole = blocking(move || Whole::open(&dir, id, size, key, offset)).await?;
+        let opened = blocking(move || Ok(Whole::open(&dir, id, size, key, offset))).await?;
+        let whole = match opened {
+            Ok(whole) => whole,
+            Err(error) => return Err(self.cannot_be_opened(meta.key_id, error).await?),
+        };
         let (sender, chunks) = mpsc::channel(QUEUE);
         let handle = tokio::runtime::Handle::current();
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
             for chunk in whole {
                 let failed = chunk.is_err();
-                let sending = timeout(READER_PATIENCE, sender.send(chunk.map_err(UploadError::refusal)));
+                let sending = timeout(READER_PATIENCE, sender.send(chunk.map_err(UploadError::unreadable)));
                 if !matches!(handle.block_on(sending), Ok(Ok(()))) || failed {
                     return;
                 }
             }
         });
         Ok(Download { meta, chunks })
+    }
+
+    /// Why a document's file cannot be opened whose key was there a moment ago: an erasure goes for the key, and then for the file.
+    async fn cannot_be_opened(&self, key_id: u64, error: UploadError) -> Result<Refusal, Refusal> {
+        let is_lost = matches!(&error, UploadError::Io(error) if error.kind() == ErrorKind::NotFound);
+        if is_lost && self.inner.store.key(key_id).await.map_err(read_failed)?.is_none() {
+            return Ok(Refusal::new(Reason::ContentErased));
+        }
+        Ok(error.unreadable())
+    }
+
+    /// Removes the complete documents that a crash kept from getting on record, which nothing would ever name.
+    pub(super) async fn sweep_unrecorded(&self) -> Result<(), ReadError> {
+        let dir = self.inner.documents.dir.clone();
+        // A short list, and nothing is served yet. What cannot be listed now is for the next start.
+        let closing = file::closing(&dir).unwrap_or_default();
+        for id in closing {
+            let on_record = self.inner.store.document_by_id(id).await?.is_some();
+            let dir = dir.clone();
+            let swept = move || {
+                if !on_record {
+                    Whole::remove(&dir, id)?;
+                }
+                Ok(file::closed(&dir, id)?)
+            };
+            if blocking(swept).await.is_err() {
+                tracing::warn!(document.id = id, on_record, "what a crash left of an upload could not be removed");
+            }
+        }
+        Ok(())
     }
 
     async fn document_of(
@@ -328,10 +382,11 @@ impl UploadSession {
     /// # Errors
     /// `DOCUMENT_DIGEST_MISMATCH`: what was sent is thrown away. Those of a commit.
     pub async fn finish(self) -> Result<DocumentMeta, Refusal> {
-        let Self { engine, announced, system, key_id, chunks, mut writer, lane } = self;
+        let Self { engine, announced, system, key_id, chunks, mut writer, held } = self;
         let store = Arc::clone(&engine.inner.store);
+        let tasks = engine.clone();
         let work = async move {
-            let _lane = lane;
+            let _held = held;
             // A writer that has ended already says why when it is joined.
             let _ = chunks.send(Step::Finish).await;
             writer_ended(&mut writer).await?;
@@ -347,10 +402,15 @@ impl UploadSession {
                 stored_at: machine_now(),
                 dossier: None,
             };
-            store.commit(Commit::Document(meta.clone())).await.map_err(|error| commit_failed(&error))?;
+            let committed = store.commit(Commit::Document(meta.clone())).await;
+            // What nobody knows is seen to at the next start.
+            if !matches!(committed, Err(CommitError::Unknown)) {
+                engine.inner.documents.settle(&meta, committed.is_ok()).await;
+            }
+            committed.map_err(|error| commit_failed(&error))?;
             Ok(meta)
         };
-        engine.to_the_end(work).await
+        tasks.to_the_end(work).await
     }
 }
 
@@ -396,9 +456,152 @@ async fn blocking<T: Send + 'static>(
 }
 
 #[cfg(all(test, feature = "test-util"))]
+#[expect(clippy::unwrap_used, reason = "clippy takes a module with a feature for no test")]
 mod tests {
     use super::*;
-    use crate::engine::testing::{AN, House};
+    use crate::engine::lanes::Lanes;
+    use crate::engine::testing::{AN, BINH, House};
+    use crate::store::Erasure;
+    use crate::store::contract::sample;
+
+    fn announced(party: &str, content: &[u8], offset: usize) -> Announced {
+        let sha256 = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, content);
+        Announced {
+            party: party.parse().unwrap(),
+            actor: "can.bo.1".parse().unwrap(),
+            sha256: Sha256Digest::try_from(sha256.as_ref()).unwrap(),
+            size_bytes: content.len() as u64,
+            media_type: "application/pdf".parse().unwrap(),
+            offset: offset as u64,
+        }
+    }
+
+    /// Begins an upload of which nothing is there yet.
+    async fn begun(house: &House, peer: &Peer, announced: Announced) -> UploadSession {
+        let Upload::Open(upload) = house.engine.begin_upload(peer, announced).await.unwrap() else {
+            panic!("nothing was uploaded yet")
+        };
+        upload
+    }
+
+    /// Within the time in which whatever has to wait for an upload would not be done.
+    async fn at_once<T>(work: impl Future<Output = T>) -> T {
+        timeout(Duration::from_secs(20), work).await.expect("it waits for the upload")
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_upload_under_way_keeps_nothing_else_waiting_whatever_lane_that_takes() {
+        let house = House::open_with(Lanes::one()).await;
+        let (peer, content) = (house.peer("mot-cua"), Bytes::from(vec![7; 1000]));
+        let mut slow = begun(&house, &peer, announced(AN, &content, 0)).await;
+        slow.write(content.slice(..10)).await.unwrap();
+        // Whatever is decided takes a lane of the one pool there is.
+        at_once(house.change_registry("systems.toml", "acts_for = [\"H99.102\"]", "acts_for = [\"H99.104\"]")).await;
+        let mut other = at_once(begun(&house, &peer, announced(AN, &content[1..], 0))).await;
+        other.write(content.slice(1..)).await.unwrap();
+        at_once(other.finish()).await.unwrap();
+        slow.write(content.slice(10..)).await.unwrap();
+        assert_eq!(at_once(slow.finish()).await.unwrap().size_bytes, 1000);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_document_that_cannot_be_read_is_our_failure_and_not_a_gateway_that_takes_nothing() {
+        let house = House::open().await;
+        let (peer, binh) = (house.peer("mot-cua-binh"), BINH.parse::<PartyId>().unwrap());
+        let content = Bytes::from(vec![7; 100_000]);
+        let mut upload = begun(&house, &peer, announced(BINH, &content, 0)).await;
+        upload.write(content.clone()).await.unwrap();
+        let meta = upload.finish().await.unwrap();
+        house
+            .admit(1, |admission| {
+                admission.event.recipients = vec![binh.clone()];
+                admission.event.outcome.documents = vec![sample::attached(&meta)];
+            })
+            .await;
+        let code = sample::code(1).to_string();
+        let read = || async {
+            let mut download = house.engine.download(&peer, &binh, &code, &meta.sha256, 0).await?;
+            let mut bytes = 0;
+            while let Some(chunk) = download.chunks.recv().await {
+                bytes += chunk?.len();
+            }
+            Ok::<usize, Refusal>(bytes)
+        };
+        assert_eq!(read().await.unwrap(), content.len());
+        let path = house.folder().join(format!("documents/whole/{:08}/{:016}", meta.id >> 12, meta.id));
+        let mut stored = std::fs::read(&path).unwrap();
+        *stored.last_mut().unwrap() ^= 1;
+        std::fs::write(&path, stored).unwrap();
+        assert_eq!(read().await.unwrap_err().reason(), Reason::Internal, "its last chunk is damaged");
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(read().await.unwrap_err().reason(), Reason::Internal, "it is lost");
+        // The same, when an erasure came between the key and the file.
+        let erasure = Erasure {
+            code: sample::code(1),
+            key_ids: Vec::new(),
+            party: binh.clone(),
+            actor: "van.hanh.1".parse().unwrap(),
+            system: "van-hanh".into(),
+            ground: "TEST".into(),
+            at: machine_now(),
+        };
+        house.engine.store().erase(erasure).await.unwrap();
+        let gone = UploadError::Io(ErrorKind::NotFound.into());
+        let refusal = house.engine.cannot_be_opened(meta.key_id, gone).await.unwrap();
+        assert_eq!(refusal.reason(), Reason::ContentErased);
+    }
+
+    /// The complete documents, and how many of them are said to be on their way to the record.
+    fn files(house: &House) -> (usize, usize) {
+        let (mut files, mut closing) = (0, 0);
+        for entry in std::fs::read_dir(house.folder().join("documents/whole")).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { files += std::fs::read_dir(path).unwrap().count() } else { closing += 1 }
+        }
+        (files, closing)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_crash_before_the_record_leaves_no_file_and_one_after_it_loses_none() {
+        let house = House::open().await;
+        let (peer, contents) = (house.peer("mot-cua"), [Bytes::from(vec![7; 100]), Bytes::from(vec![8; 100])]);
+        let mut ids = Vec::new();
+        for content in &contents {
+            let mut upload = begun(&house, &peer, announced(AN, content, 0)).await;
+            upload.write(content.clone()).await.unwrap();
+            if ids.is_empty() {
+                let meta = upload.finish().await.unwrap();
+                assert_eq!(files(&house), (1, 0));
+                ids.push(meta.id);
+            } else {
+                // Complete, and the machine stops.
+                ids.push(upload.key_id);
+                assert!(upload.chunks.send(Step::Finish).await.is_ok());
+                writer_ended(&mut upload.writer).await.unwrap();
+                assert_eq!(files(&house), (2, 1));
+            }
+        }
+        // The first one's record was written, and its mark not removed.
+        std::fs::write(house.folder().join(format!("documents/whole/closing-{:016}", ids[0])), b"").unwrap();
+        house.engine.sweep_unrecorded().await.unwrap();
+        assert_eq!(files(&house), (1, 0));
+        let known = house.folder().join(format!("documents/whole/{:08}/{:016}", ids[0] >> 12, ids[0]));
+        assert!(known.exists());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_upload_that_cannot_be_put_on_record_is_resumed_and_leaves_no_file_that_nobody_knows() {
+        let house = House::open().await;
+        let (peer, content) = (house.peer("mot-cua"), Bytes::from(vec![7; 100_000]));
+        let mut upload = begun(&house, &peer, announced(AN, &content, 0)).await;
+        upload.write(content.clone()).await.unwrap();
+        house.engine.store().close().await;
+        assert_eq!(upload.finish().await.unwrap_err().reason(), Reason::ReadOnly);
+        assert_eq!(files(&house), (0, 0));
+        let dir = house.folder().join("documents");
+        let (party, sha256) = (AN.parse().unwrap(), announced(AN, &content, 0).sha256);
+        assert_eq!(Partial::durable_bytes(&dir, &party, &sha256).unwrap(), 64 << 10, "all but the last chunk");
+    }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn an_upload_goes_on_only_when_the_one_before_has_let_go_of_the_file() {

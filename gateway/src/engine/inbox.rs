@@ -27,12 +27,13 @@ use tokio::sync::Notify;
 
 use super::access::Peer;
 use super::{Engine, read_failed};
-use crate::store::{Backlog, Installation};
+use crate::store::{Backlog, InboxPosition, Installation, Waiting};
+pub(super) use coming_back::ComingBack;
 pub use coming_back::Declined;
 use installations::Installations;
 pub use policy::Policy;
 pub use session::{Delivery, Opening, Session};
-use state::{Hold, State};
+use state::{Hold, ReadFrom, State};
 
 /// How many deliveries of one party are kept in memory; the rest waits in the store. Bounds what a party that does not
 /// fetch can cost.
@@ -164,13 +165,31 @@ impl Inboxes {
         self.installations.keep_out(installation)
     }
 
-    /// Something older than what was read has come back to `party`.
-    pub(super) fn reload(&self, party: &PartyId) {
-        if let Some(inbox) = lock(&self.parties).get(party) {
-            let mut state = lock(&inbox.state);
-            state.reload();
-            state.wake();
-        }
+    /// Something older than what was read is on its way back to `party`. Its inbox is made, if there is none: one that somebody
+    /// makes meanwhile might read too soon.
+    fn begin_coming_back(&self, party: &PartyId) -> Arc<Inbox> {
+        let mut parties = lock(&self.parties);
+        let inbox = parties.entry(party.clone()).or_insert_with(|| Arc::new(Inbox::new(party.clone())));
+        lock(&inbox.state).begin_coming_back();
+        Arc::clone(inbox)
+    }
+
+    fn came_back(&self, inbox: &Inbox) {
+        let mut parties = lock(&self.parties);
+        let mut state = lock(&inbox.state);
+        state.came_back();
+        state.wake();
+        forget_idle(&mut parties, inbox, &mut state);
+    }
+
+    /// It is written that the agency has something of these dossiers, or not.
+    fn handed_over(&self, inbox: &Inbox, codes: &[DossierCode]) {
+        let mut parties = lock(&self.parties);
+        let mut state = lock(&inbox.state);
+        state.end_handing_over(codes);
+        state.handers_over -= 1;
+        forget_idle(&mut parties, inbox, &mut state);
+        inbox.written.notify_waiters();
     }
 
     /// It is written what becomes of a dossier: parked as a whole, or as the store says.
@@ -237,31 +256,44 @@ impl Inbox {
             return Ok(());
         }
         let _one_at_a_time = self.refill.lock().await;
-        let (after, generation) = {
-            let mut state = lock(&self.state);
-            if !state.wants_more() {
-                return Ok(());
-            }
-            // Cleared before reading: what arrives while we read sets it again.
-            state.more = false;
-            (state.loaded_to, state.generation())
-        };
-        let read = engine.inner.store.waiting(&self.party, after, WINDOW).await;
-        let mut state = lock(&self.state);
-        let waiting = read.map_err(|error| {
-            state.more = true;
-            read_failed(error)
-        })?;
-        if state.generation() != generation {
-            // Something has come back or gone meanwhile, so this may not be what is owed any more.
-            state.more = true;
-            return Ok(());
-        }
-        state.more |= waiting.len() == WINDOW;
-        for delivery in waiting {
-            state.load(delivery);
-        }
+        let Some((refilling, after)) = Refilling::begin(self) else { return Ok(()) };
+        let waiting = engine.inner.store.waiting(&self.party, after, WINDOW).await.map_err(read_failed)?;
+        refilling.end(waiting);
         Ok(())
+    }
+}
+
+/// The store is being read for an inbox. However that ends, also with the stream that does it, the inbox knows whether there may
+/// be more.
+struct Refilling<'a> {
+    inbox: &'a Inbox,
+    /// Taken when it has been read.
+    from: Option<ReadFrom>,
+}
+
+impl<'a> Refilling<'a> {
+    /// Begins, if there may be something to read and there is room for it.
+    fn begin(inbox: &'a Inbox) -> Option<(Self, Option<InboxPosition>)> {
+        let mut state = lock(&inbox.state);
+        let from = state.wants_more().then(|| state.begin_refill())?;
+        let after = from.after;
+        Some((Self { inbox, from: Some(from) }, after))
+    }
+
+    fn end(mut self, waiting: Vec<Waiting>) {
+        if let Some(from) = self.from.take() {
+            lock(&self.inbox.state).end_refill(from, waiting);
+        }
+    }
+}
+
+impl Drop for Refilling<'_> {
+    fn drop(&mut self) {
+        if self.from.is_some() {
+            let mut state = lock(&self.inbox.state);
+            state.give_up_refill();
+            state.wake();
+        }
     }
 }
 
@@ -280,7 +312,8 @@ impl Engine {
     }
 }
 
-/// A fraction at random, anything from 0 to 1, for what should not happen at the same moment.
+/// A fraction at random, for what should not happen at the same moment.
+/// Anything from 0 to 1.
 fn chance() -> f64 {
     let mut random = [0; 4];
     // Without randomness there is no jitter, which does no more harm than that.

@@ -1,7 +1,8 @@
 //! Lanes: one commit at a time per dossier, per request key and per alias; everything else side by side.
 //!
 //! A lane is held from before the state is read until the commit is visible to every reader, so that a decision is never
-//! made on a state that is about to change.
+//! made on a state that is about to change. That is a sync or two: different names share a lane by chance, so nobody may hold one
+//! for as long as somebody else's line is slow.
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher as _, DefaultHasher, Hash as _, Hasher as _, RandomState};
@@ -36,6 +37,12 @@ impl Lanes {
         Self { lanes: (0..LANES).map(|_| Arc::default()).collect(), secret }
     }
 
+    /// A pool of one, in which everything shares a lane.
+    #[cfg(all(test, feature = "test-util"))]
+    pub(super) fn one() -> Self {
+        Self { lanes: vec![Arc::default()], secret: 0 }
+    }
+
     /// Waits for the lanes of all `names`.
     ///
     /// They are always taken in the order of their numbers, so that two calls never wait for each other.
@@ -51,7 +58,7 @@ impl Lanes {
     fn number(&self, lane: Lane<'_>) -> usize {
         let mut hasher = DefaultHasher::new();
         (self.secret, lane).hash(&mut hasher);
-        usize::try_from(hasher.finish() % LANES as u64).expect("smaller than the number of lanes")
+        usize::try_from(hasher.finish() % self.lanes.len() as u64).expect("smaller than the number of lanes")
     }
 }
 
@@ -68,7 +75,7 @@ pub enum Lane<'a> {
     Dossier(&'a str),
     /// A request key of a party.
     Key(&'a str, &'a str),
-    /// A document of a party, by digest.
+    /// What a party has uploaded, by digest, so that one dossier gets it. Uploads have locks of their own: they last too long.
     Document(&'a str, &'a [u8; 32]),
     /// The registry as a whole.
     Registry,

@@ -135,6 +135,7 @@ impl Engine {
             }),
         };
         engine.sweep_erased().await?;
+        engine.sweep_unrecorded().await?;
         Ok(engine)
     }
 

@@ -9,9 +9,11 @@ use lgsp_proto::{Reason, Refusal, v1};
 
 use super::access::{Authorized, Peer};
 use super::clock::machine_now;
+use super::inbox::ComingBack;
 use super::{Engine, commit_failed, read_failed};
 use crate::store::{
     Bodies, Commit, CommitError, DeliveryStage, GivenBackWhy, Handled, Installation, ParkedAction, ParkedStanding,
+    ReadError,
 };
 
 /// How many past actions are shown of one dossier: the newest.
@@ -35,7 +37,7 @@ pub struct ParkedQuery {
 pub struct ParkedView {
     /// How it stands.
     pub standing: ParkedStanding,
-    /// What the event is whose delivery failed.
+    /// What the event is whose delivery failed; 0 when that cannot be read.
     pub kind: i32,
 }
 
@@ -131,7 +133,12 @@ impl Engine {
     async fn parked_view(&self, standing: ParkedStanding) -> Result<ParkedView, Refusal> {
         let parked = &standing.parked;
         let event = self.inner.store.event(&parked.code, parked.sequence, Bodies::Without).await;
-        let kind = event.map_err(read_failed)?.map_or(0, |recorded| recorded.event.kind);
+        let kind = match event {
+            Ok(recorded) => recorded.map_or(0, |recorded| recorded.event.kind),
+            // It may be parked for just that.
+            Err(ReadError::Damaged(_)) => 0,
+            Err(error) => return Err(read_failed(error)),
+        };
         Ok(ParkedView { standing, kind })
     }
 
@@ -168,12 +175,11 @@ impl Engine {
         tracing::info!(
             party.id = %party, dossier.code = %code, sequence, ?action, actor = %handled.actor, "a parked dossier was handled"
         );
-        let (engine, inbox) = (self.clone(), party.clone());
+        let (engine, coming_back) = (self.clone(), ComingBack::begin(self, &party));
         // To its end, so that the inbox learns of it even if whoever asked goes away.
         let writing = async move {
-            let committed = engine.inner.store.commit(Commit::Handled(handled)).await;
-            engine.inner.inboxes.reload(&inbox);
-            Ok(committed)
+            let _coming_back = coming_back;
+            Ok(engine.inner.store.commit(Commit::Handled(handled)).await)
         };
         match self.to_the_end(writing).await? {
             Ok(()) => Ok(waiting),
@@ -197,10 +203,16 @@ impl Engine {
     ) -> Result<u64, Refusal> {
         let authorized = self.authorize(peer, asking)?;
         authorized.require(Right::Operate, None)?;
-        let _away = self.inner.inboxes.keep_out(installation)?;
+        let away = self.inner.inboxes.keep_out(installation)?;
         let (acting_party, system) = (asking.clone(), peer.system().to_owned());
         let why = GivenBackWhy::Released { acting_party, actor, system, ground };
-        self.take_back(party, installation, |_| true, &why).await
+        let (engine, party, installation) = (self.clone(), party.clone(), installation.clone());
+        // To its end, and kept out until then, even if whoever asked goes away.
+        let taking_back = async move {
+            let _away = away;
+            engine.take_back(&party, &installation, |_| true, &why).await
+        };
+        self.to_the_end(taking_back).await
     }
 }
 

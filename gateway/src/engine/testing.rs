@@ -16,7 +16,8 @@ use rustls::{ClientConnection, ServerConnection};
 use super::access::Peer;
 use super::clock::BusinessClock;
 use super::documents::Documents;
-use super::inbox::Policy;
+use super::inbox::{Inboxes, Policy};
+use super::lanes::Lanes;
 use super::receipt::ReceiptSigner;
 use super::shares::Quota;
 use super::{Engine, Settings};
@@ -40,6 +41,10 @@ pub(super) struct House {
 
 impl House {
     pub(super) async fn open() -> Self {
+        Self::open_with(Lanes::new()).await
+    }
+
+    pub(super) async fn open_with(lanes: Lanes) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let now = SystemTime::now();
         let ca = CertificateAuthority::create(dir.path(), &DOMAIN.parse().unwrap(), now).unwrap();
@@ -60,9 +65,15 @@ impl House {
             party_quota: Quota { per_second: 1000, at_once: 16 },
             leases: LeaseLimits::default(),
         };
-        let engine = Engine::start(Arc::new(store), documents, signer, clock, settings).await.unwrap();
+        let engine = Engine::start_with(Arc::new(store), documents, signer, clock, settings, lanes, Inboxes::new);
+        let engine = engine.await.unwrap();
         engine.apply_first_registry(registry()).await.unwrap();
         Self { engine, ca, gateway, dir }
+    }
+
+    /// Where everything of it lies.
+    pub(super) fn folder(&self) -> &Path {
+        self.dir.path()
     }
 
     /// A system, known by its certificate from a finished handshake.

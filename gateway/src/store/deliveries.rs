@@ -105,7 +105,7 @@ pub struct Parked {
     pub code: DossierCode,
     /// The event whose delivery failed.
     pub sequence: u32,
-    /// The receiver's word, or `LEASE_EXPIRED`.
+    /// The receiver's word, `LEASE_EXPIRED`, or `UNREADABLE` when the gateway cannot read what it is to deliver.
     pub reason: String,
     /// Whether it failed for good or too often.
     pub kind: v1::DeclineKind,

@@ -197,7 +197,8 @@ impl<F: Follow> Store for Embedded<F> {
         after: Option<InboxPosition>,
         limit: usize,
     ) -> Result<Vec<Waiting>, ReadError> {
-        self.inner()?.waiting(party, after, limit)
+        let party = party.clone();
+        self.walk(move |inner| inner.waiting(&party, after, limit)).await
     }
 
     async fn backlog(&self, party: &PartyId) -> Result<Backlog, ReadError> {

@@ -7,6 +7,9 @@
 //! +--------+----------------+---------------------+----------------------- - -
 //! ```
 //!
+//! While a complete document is on its way to the record, `whole/closing-<key id>` says so: what a crash leaves there is looked up
+//! at the next start, and a file that no record names is removed. There are never more of these than uploads under way.
+//!
 //! Chunks are sealed one by one ([`lgsp_journal::seal::stream`]), so that a document streams at constant memory and an
 //! upload goes on at a chunk's border. The last chunk is always sent again at a resume: only it closes the file.
 
@@ -31,6 +34,9 @@ const PREFACE: usize = 16;
 
 /// Where the first chunk begins.
 const CHUNKS_AT: u64 = (PREFACE + HEADER) as u64;
+
+/// How the name of a document's mark begins whose record is being written.
+const CLOSING: &str = "closing-";
 
 /// How long an upload that nobody goes on with is kept.
 const PARTIAL_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -199,10 +205,11 @@ impl Partial {
         let whole = whole_path(&self.dir, self.key_id);
         let folder = whole.parent().expect("a file in a folder");
         fs::create_dir_all(folder)?;
-        fs::rename(&self.path, &whole)?;
-        // The name must be as durable as the content before anything is said about it.
-        sync_folder(folder)?;
+        // Durable before the file has its name, and the name as durable as the content before anything is said about it.
+        File::create(closing_path(&self.dir, self.key_id))?;
         sync_folder(&self.dir.join("whole"))?;
+        fs::rename(&self.path, &whole)?;
+        sync_folder(folder)?;
         Ok(())
     }
 
@@ -213,6 +220,28 @@ impl Partial {
             Err(error) => UploadError::Io(error),
         }
     }
+}
+
+/// Notes that a complete document is on record.
+pub(super) fn closed(dir: &Path, id: u64) -> io::Result<()> {
+    fs::remove_file(closing_path(dir, id))
+}
+
+/// Makes a complete document that did not get on record an upload again, which goes on with its last chunk.
+pub(super) fn reopen(dir: &Path, id: u64, party: &PartyId, sha256: &Sha256Digest) -> io::Result<()> {
+    fs::rename(whole_path(dir, id), partial_path(dir, party, sha256))?;
+    closed(dir, id)
+}
+
+/// The complete documents of which it is not known whether they got on record. Asked before anything is uploaded.
+pub(super) fn closing(dir: &Path) -> io::Result<Vec<u64>> {
+    let mut ids = Vec::new();
+    for entry in fs::read_dir(dir.join("whole"))? {
+        let name = entry?.file_name();
+        let id = name.to_str().and_then(|name| name.strip_prefix(CLOSING));
+        ids.extend(id.and_then(|id| id.parse::<u64>().ok()));
+    }
+    Ok(ids)
 }
 
 /// A complete document, read chunk by chunk.
@@ -322,6 +351,11 @@ fn partial_path(dir: &Path, party: &PartyId, sha256: &Sha256Digest) -> PathBuf {
 /// Complete documents lie in folders of up to 4,096, so that no folder grows without end.
 fn whole_path(dir: &Path, id: u64) -> PathBuf {
     dir.join("whole").join(format!("{:08}", id >> 12)).join(format!("{id:016}"))
+}
+
+/// Says that a document's record is being written.
+fn closing_path(dir: &Path, id: u64) -> PathBuf {
+    dir.join("whole").join(format!("{CLOSING}{id:016}"))
 }
 
 fn sync_folder(folder: &Path) -> io::Result<()> {

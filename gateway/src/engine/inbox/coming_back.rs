@@ -11,15 +11,20 @@ use tokio::time::Instant;
 
 use super::super::clock::machine_now;
 use super::super::{Engine, commit_failed, read_failed};
-use super::state::{Hopeless, State};
+use super::state::{Hopeless, Queued, State};
 use super::{DeliveryName, Inbox, Session, lock};
-use crate::store::{Commit, DeliveryStage, GivenBack, GivenBackWhy, Holder, InboxPosition, Installation, Parked};
+use crate::store::{
+    Commit, DeliveryStage, GivenBack, GivenBackWhy, Holder, InboxPosition, Installation, Parked, ReadError,
+};
 
 /// How many deliveries are looked at at a time when what an installation holds is searched for, and go into one record.
 const AT_A_TIME: usize = 1_000;
 
 /// What it says when a lease has expired.
 const LEASE_EXPIRED: &str = "LEASE_EXPIRED";
+
+/// What it says when the gateway cannot read what it is to deliver.
+const UNREADABLE: &str = "UNREADABLE";
 
 /// Why a receiver does not take something.
 #[derive(Clone, Debug)]
@@ -69,22 +74,18 @@ impl Session {
             }
             let failures =
                 state.count_failure(&name.code, name.sequence, &policy, (now, (self.engine.inner.inboxes.chance)()));
-            if declined.kind != v1::DeclineKind::Permanent && failures < policy.attempts {
+            let is_hopeless = declined.kind == v1::DeclineKind::Permanent || failures >= policy.attempts;
+            if !is_hopeless || !state.begin_deciding(&name.code, now) {
                 state.rest_failed(&name.code);
                 self.line.wake.notify_one();
                 return Ok(true);
             }
-            state.begin_deciding(&name.code, now);
             failures
         };
         let deciding = Deciding::begun(&self.engine, inbox, &name.code);
         let parked = self.parked(declined, name, failures);
         let engine = self.engine.clone();
-        let writing = async move {
-            engine.park(parked).await?;
-            deciding.parked();
-            Ok(())
-        };
+        let writing = async move { engine.park(parked, deciding).await };
         self.engine.to_the_end(writing).await?;
         Ok(true)
     }
@@ -118,7 +119,7 @@ impl Session {
         let (party, code) = (party.clone(), code.clone());
         let writing = async move {
             if let Some(parked) = parked {
-                engine.park(parked).await?;
+                engine.write_parked(parked).await?;
             }
             let later = engine.inner.store.taken_over_of(&party, &code, sequence).await.map_err(read_failed)?;
             let deliveries = later.into_iter().map(|sequence| (code.clone(), sequence)).collect();
@@ -143,6 +144,47 @@ impl Session {
         }
     }
 
+    /// Sees to a delivery of this stream's that cannot be read, so that the party's other dossiers flow: what is damaged is parked,
+    /// what only a later version can read rests.
+    ///
+    /// # Errors
+    /// `INTERNAL` when it is not this delivery's fault.
+    pub(super) fn cannot_read(
+        &self,
+        inbox: &Arc<Inbox>,
+        code: &DossierCode,
+        queued: Queued,
+        error: ReadError,
+    ) -> Result<(), Refusal> {
+        if matches!(error, ReadError::Engine(_)) {
+            return Err(read_failed(error));
+        }
+        tracing::error!(
+            party.id = %inbox.party, dossier.code = %code, sequence = queued.sequence,
+            error = &error as &dyn std::error::Error, "a delivery cannot be read"
+        );
+        let (now, inboxes) = (Instant::now(), &self.engine.inner.inboxes);
+        let failures = {
+            let mut state = lock(&inbox.state);
+            let jitter = (inboxes.chance)();
+            // Should it not be possible to park it either, it rests longer and longer.
+            let failures = state.count_failure(code, queued.sequence, &inboxes.policy, (now, jitter));
+            let is_damaged = matches!(error, ReadError::Damaged(_));
+            if !is_damaged || !state.begin_deciding(code, now) {
+                state.rest_failed(code);
+                return Ok(());
+            }
+            failures
+        };
+        let deciding = Deciding::begun(&self.engine, inbox, code);
+        let declined = Declined { kind: v1::DeclineKind::Permanent, reason: UNREADABLE.to_owned() };
+        let name = DeliveryName { party: inbox.party.clone(), code: code.clone(), sequence: queued.sequence };
+        let (engine, parked) = (self.engine.clone(), self.parked(&declined, &name, failures));
+        // Runs by itself. If it fails the delivery is read again when it has rested.
+        drop(self.engine.to_the_end(async move { engine.park(parked, deciding).await }));
+        Ok(())
+    }
+
     /// Parks what ran out of its leases too often; nobody waits for it.
     pub(super) fn park_hopeless(&self, inbox: &Arc<Inbox>, hopeless: Vec<Hopeless>) {
         for Hopeless { code, sequence, failures, stream } in hopeless {
@@ -159,17 +201,24 @@ impl Session {
             };
             let engine = self.engine.clone();
             // Runs by itself. If it fails the delivery flows again, and the next lease that expires says the same.
-            drop(self.engine.to_the_end(async move {
-                engine.park(parked).await?;
-                deciding.parked();
-                Ok(())
-            }));
+            drop(self.engine.to_the_end(async move { engine.park(parked, deciding).await }));
         }
     }
 }
 
 impl Engine {
-    async fn park(&self, parked: Parked) -> Result<(), Refusal> {
+    /// Parks a dossier that is being decided about. When the delivery was handed over a moment before it is not parked, and flows.
+    pub(super) async fn park(&self, parked: Parked, deciding: Deciding) -> Result<(), Refusal> {
+        let (party, code, sequence) = (parked.party.clone(), parked.code.clone(), parked.sequence);
+        self.write_parked(parked).await?;
+        let lane = self.inner.store.lane(&party, &code).await.map_err(read_failed)?;
+        if lane.parked.is_some_and(|from| from <= sequence) {
+            deciding.parked();
+        }
+        Ok(())
+    }
+
+    async fn write_parked(&self, parked: Parked) -> Result<(), Refusal> {
         let Parked { party, code, sequence, reason, attempts, system, .. } = &parked;
         tracing::warn!(
             party.id = %party, dossier.code = %code, sequence, reason, attempts, system, "a dossier is parked for a party"
@@ -206,11 +255,11 @@ impl Engine {
             for (holder, deliveries) in by_holder {
                 count += deliveries.len() as u64;
                 let back = GivenBack { party: party.clone(), deliveries, holder, why: why.clone(), at: machine_now() };
-                let (engine, party) = (self.clone(), party.clone());
+                let (engine, coming_back) = (self.clone(), ComingBack::begin(self, party));
                 // To its end, so that the inbox learns of it even if whoever asked goes away.
                 let writing = async move {
+                    let _coming_back = coming_back;
                     let committed = engine.inner.store.commit(Commit::GivenBack(back)).await;
-                    engine.inner.inboxes.reload(&party);
                     committed.map_err(|error| commit_failed(&error))
                 };
                 self.to_the_end(writing).await?;
@@ -249,7 +298,7 @@ async fn until(inbox: &Inbox, mut done: impl FnMut(&mut State) -> bool) {
 }
 
 /// Nobody gets a delivery of a dossier while this lives. However it ends, the inbox then goes by what is in the store.
-struct Deciding {
+pub(super) struct Deciding {
     engine: Engine,
     inbox: Arc<Inbox>,
     code: DossierCode,
@@ -263,7 +312,7 @@ impl Deciding {
     }
 
     /// Begins once nothing else is being written about the dossier.
-    async fn begin(engine: &Engine, inbox: &Arc<Inbox>, code: &DossierCode) -> Self {
+    pub(super) async fn begin(engine: &Engine, inbox: &Arc<Inbox>, code: &DossierCode) -> Self {
         until(inbox, |state| state.begin_deciding(code, Instant::now())).await;
         Self::begun(engine, inbox, code)
     }
@@ -277,5 +326,56 @@ impl Deciding {
 impl Drop for Deciding {
     fn drop(&mut self) {
         self.engine.inner.inboxes.decided(&self.inbox, &self.code, self.is_parked);
+    }
+}
+
+/// Once begun, nothing is decided about some dossiers while this lives: it is being written that the agency has something of
+/// them, on a stream that has it not leased.
+pub(super) struct HandingOver {
+    engine: Engine,
+    inbox: Arc<Inbox>,
+    codes: Vec<DossierCode>,
+    is_begun: bool,
+}
+
+impl HandingOver {
+    /// Keeps the inbox, though the stream may end before it begins.
+    pub(super) fn announce(engine: &Engine, inbox: &Arc<Inbox>, codes: Vec<DossierCode>) -> Self {
+        lock(&inbox.state).handers_over += 1;
+        Self { engine: engine.clone(), inbox: Arc::clone(inbox), codes, is_begun: false }
+    }
+
+    /// Begins once nothing is decided about any of them.
+    pub(super) async fn begin(mut self) -> Self {
+        let (inbox, codes) = (Arc::clone(&self.inbox), &self.codes);
+        until(&inbox, |state| state.begin_handing_over(codes)).await;
+        self.is_begun = true;
+        self
+    }
+}
+
+impl Drop for HandingOver {
+    fn drop(&mut self) {
+        let codes = if self.is_begun { self.codes.as_slice() } else { &[] };
+        self.engine.inner.inboxes.handed_over(&self.inbox, codes);
+    }
+}
+
+/// A party gets nothing while this lives, because something is being written that makes older deliveries flow again. However it
+/// ends, the inbox then goes by what is in the store.
+pub(in super::super) struct ComingBack {
+    engine: Engine,
+    inbox: Arc<Inbox>,
+}
+
+impl ComingBack {
+    pub(in super::super) fn begin(engine: &Engine, party: &PartyId) -> Self {
+        Self { inbox: engine.inner.inboxes.begin_coming_back(party), engine: engine.clone() }
+    }
+}
+
+impl Drop for ComingBack {
+    fn drop(&mut self) {
+        self.engine.inner.inboxes.came_back(&self.inbox);
     }
 }

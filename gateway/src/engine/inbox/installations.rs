@@ -21,6 +21,14 @@ struct Used {
     spool: Bytes,
     /// Streams, and acknowledgements being written.
     times: usize,
+    /// Whether nobody may come at all, with whatever spool or none.
+    kept_out: bool,
+}
+
+impl Used {
+    fn new(kept_out: bool) -> Self {
+        Self { spool: Bytes::new(), times: 0, kept_out }
+    }
 }
 
 /// Keeps an installation's spool the only one, as long as a stream is open or something it said is being written.
@@ -34,10 +42,13 @@ impl Installations {
     /// Counts one more use of an installation.
     ///
     /// # Errors
-    /// `INSTANCE_IN_USE` while it is used with another spool.
+    /// `INSTANCE_IN_USE` while it is used with another spool, or kept out.
     pub(super) fn enter(&self, installation: &Installation, spool: &Bytes) -> Result<InUse, Refusal> {
         let mut used = lock(&self.0);
-        let entry = used.entry(installation.clone()).or_insert_with(|| Used { spool: Bytes::new(), times: 0 });
+        let entry = used.entry(installation.clone()).or_insert_with(|| Used::new(false));
+        if entry.kept_out {
+            return Err(in_use(installation));
+        }
         if entry.spool.is_empty() {
             entry.spool = spool.clone();
         } else if !spool.is_empty() && entry.spool != *spool {
@@ -56,8 +67,7 @@ impl Installations {
         if used.contains_key(installation) {
             return Err(in_use(installation));
         }
-        // No spool has a single byte.
-        used.insert(installation.clone(), Used { spool: Bytes::from_static(b"-"), times: 1 });
+        used.insert(installation.clone(), Used { times: 1, ..Used::new(true) });
         Ok(InUse { installations: self.clone(), installation: installation.clone() })
     }
 }
@@ -98,7 +108,10 @@ mod tests {
         assert_eq!(installations.keep_out(&main).unwrap_err().reason(), Reason::InstanceInUse);
         drop(writing);
         let released = installations.keep_out(&main).unwrap();
-        assert_eq!(installations.enter(&main, &new).unwrap_err().reason(), Reason::InstanceInUse);
+        for spool in [&new, &Bytes::new(), &Bytes::from_static(b"-")] {
+            assert_eq!(installations.enter(&main, spool).unwrap_err().reason(), Reason::InstanceInUse, "{spool:?}");
+        }
+        assert_eq!(installations.keep_out(&main).unwrap_err().reason(), Reason::InstanceInUse);
         drop(released);
         assert!(installations.enter(&main, &new).is_ok());
     }

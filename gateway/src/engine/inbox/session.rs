@@ -9,18 +9,21 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use lgsp_domain::dossier::Dossier;
+use lgsp_proto::Refusal;
 use lgsp_proto::types::{DossierCode, PartyId};
-use lgsp_proto::{Reason, Refusal};
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 use super::super::access::Peer;
 use super::super::clock::machine_now;
 use super::super::{Engine, commit_failed, read_failed};
+use super::coming_back::{ComingBack, HandingOver};
 use super::installations::InUse;
 use super::state::{Hold, Queued, Swept};
 use super::{DeliveryName, Inbox, Line, StreamId, lock};
-use crate::store::{Acknowledgement, Bodies, Commit, CommitError, GivenBackWhy, Holder, Installation, Recorded, Stage};
+use crate::store::{
+    Acknowledgement, Bodies, Commit, CommitError, GivenBackWhy, Holder, Installation, ReadError, Recorded, Stage,
+};
 
 /// A delivery handed to a stream.
 #[derive(Clone, Debug)]
@@ -79,11 +82,19 @@ impl Engine {
         let owner = Installation { system: peer.system().to_owned(), instance: instance.to_owned() };
         let in_use = Arc::new(inboxes.installations.enter(&owner, &spool)?);
         if !spool.is_empty() {
-            for party in parties {
-                // A receiver that named no spool keeps what it has.
-                let lost = |holder: &Holder| !holder.spool.is_empty() && holder.spool != spool;
-                self.take_back(party, &owner, lost, &GivenBackWhy::SpoolReplaced).await?;
-            }
+            let (engine, in_use) = (self.clone(), Arc::clone(&in_use));
+            let (parties, owner, spool) = (parties.to_vec(), owner.clone(), spool.clone());
+            // To its end, and in use until then, even if the receiver goes away.
+            let taking_back = async move {
+                let _in_use = in_use;
+                for party in &parties {
+                    // A receiver that named no spool keeps what it has.
+                    let lost = |holder: &Holder| !holder.spool.is_empty() && holder.spool != spool;
+                    engine.take_back(party, &owner, lost, &GivenBackWhy::SpoolReplaced).await?;
+                }
+                Ok(())
+            };
+            self.to_the_end(taking_back).await?;
         }
         let stream = StreamId(inboxes.streams.fetch_add(1, Ordering::Relaxed));
         let line = Line { credit: Mutex::new(credit), system: owner.system.clone(), ..Line::default() };
@@ -118,7 +129,7 @@ impl Session {
     ///
     /// # Errors
     /// Those of [`Engine::authorize`] once the system may no longer act for the party: a stream stays open for months, and
-    /// the registry changes. `INTERNAL` when the store cannot be read.
+    /// the registry changes. `INTERNAL` when the store cannot be read; what is damaged of it only parks its dossier.
     pub async fn next(&self) -> Result<Delivery, Refusal> {
         loop {
             let woken = self.line.wake.notified();
@@ -149,18 +160,28 @@ impl Session {
     async fn next_of(&self, inbox: &Arc<Inbox>) -> Result<Option<Delivery>, Refusal> {
         loop {
             let until = Instant::now() + self.engine.inner.inboxes.policy.lease;
-            let (code, queued, generation) = {
+            let (code, queued, (generation, comebacks)) = {
                 let mut state = lock(&inbox.state);
                 let Some((code, queued)) = state.lease(self.stream, &self.owner, until) else { return Ok(None) };
                 // Counted before reading, so that the lease and its credit are always one.
                 *lock(&self.line.credit) -= 1;
-                (code, queued, state.generation())
+                (code, queued, (state.generation(), state.comebacks()))
             };
             let lease = Leased { session: self, inbox, code: &code, sequence: queued.sequence, kept: false };
             let _ = self.engine.authorize(&self.peer, &inbox.party)?;
-            let lane = self.engine.inner.store.lane(&inbox.party, &code).await.map_err(read_failed)?;
+            let lane = match self.engine.inner.store.lane(&inbox.party, &code).await {
+                Ok(lane) => lane,
+                Err(error) => {
+                    self.cannot_read(inbox, &code, queued, error)?;
+                    continue;
+                }
+            };
             if lane.parked.is_some_and(|from| from <= queued.sequence) {
-                lock(&inbox.state).forget(&code);
+                let mut state = lock(&inbox.state);
+                // Unless it flows again by now.
+                if state.comebacks() == comebacks {
+                    state.forget(&code);
+                }
                 continue;
             }
             if let Some(holder) = lane.holder.filter(|holder| holder.installation != self.owner) {
@@ -170,19 +191,28 @@ impl Session {
                 state.wake();
                 continue;
             }
-            let delivery = self.read(&inbox.party, &code, queued).await?;
+            let delivery = match self.read(&inbox.party, &code, queued).await {
+                Ok(delivery) => delivery,
+                Err(error) => {
+                    self.cannot_read(inbox, &code, queued, error)?;
+                    continue;
+                }
+            };
+            if lock(&inbox.state).comebacks() != comebacks {
+                // What nobody had when this was leased may be owed before it by now.
+                continue;
+            }
             lease.keep();
             return Ok(Some(delivery));
         }
     }
 
-    async fn read(&self, party: &PartyId, code: &DossierCode, queued: Queued) -> Result<Delivery, Refusal> {
+    async fn read(&self, party: &PartyId, code: &DossierCode, queued: Queued) -> Result<Delivery, ReadError> {
         let store = &self.engine.inner.store;
-        let recorded = store.event(code, queued.sequence, Bodies::With).await.map_err(read_failed)?;
-        let dossier = store.dossier(code).await.map_err(read_failed)?;
+        let recorded = store.event(code, queued.sequence, Bodies::With).await?;
+        let dossier = store.dossier(code).await?;
         let (Some(recorded), Some(dossier)) = (recorded, dossier) else {
-            tracing::error!(dossier.code = %code, sequence = queued.sequence, "a delivery names an event that is not there");
-            return Err(Refusal::new(Reason::Internal));
+            return Err(ReadError::Damaged("a delivery names an event that is not there".to_owned()));
         };
         Ok(Delivery { party: party.clone(), recorded, dossier, attempt: queued.attempts })
     }
@@ -228,18 +258,23 @@ impl Session {
                 continue;
             }
             let _ = self.engine.authorize(&self.peer, &inbox.party)?;
-            let accepted: Vec<DeliveryName> = {
+            // Taking over needs the lease: a stale one must not take what another stream has by now. Handing over does not, it
+            // may come over a later stream.
+            let (mut accepted, mut unleased) = (Vec::with_capacity(of_party.len()), Vec::new());
+            {
                 let mut state = lock(&inbox.state);
-                // Taking over needs the lease: a stale one must not take what another stream has by now. Handing over does
-                // not, it may come over a later stream.
-                let of_party = of_party.into_iter().filter(|name| {
+                for name in of_party {
                     let is_leased = state.begin_settling(self.stream, &name.code, name.sequence);
-                    is_leased || stage == Stage::HandedOver
-                });
-                of_party.cloned().collect()
-            };
+                    if !is_leased && stage == Stage::HandedOver {
+                        unleased.push(name.code.clone());
+                    }
+                    if is_leased || stage == Stage::HandedOver {
+                        accepted.push(name.clone());
+                    }
+                }
+            }
             if !accepted.is_empty() {
-                writing.push(self.write(inbox, stage, accepted.clone()));
+                writing.push(self.write(inbox, stage, accepted.clone(), unleased));
                 acknowledged.extend(accepted);
             }
         }
@@ -252,12 +287,13 @@ impl Session {
     }
 
     /// Begins to write an acknowledgement; it goes on to its end even if the stream ends meanwhile, because what it says may
-    /// be durable by then.
+    /// be durable by then. The `unleased` dossiers wait until nothing else is decided about them.
     fn write(
         &self,
         inbox: &Arc<Inbox>,
         stage: Stage,
         names: Vec<DeliveryName>,
+        unleased: Vec<DossierCode>,
     ) -> impl Future<Output = Result<Settling, Refusal>> + use<> {
         let acknowledgement = Acknowledgement {
             party: inbox.party.clone(),
@@ -268,18 +304,20 @@ impl Session {
         };
         let (engine, inbox, stream) = (self.engine.clone(), Arc::clone(inbox), self.stream);
         let in_use = Arc::clone(&self.in_use);
+        let handing_over = (!unleased.is_empty()).then(|| HandingOver::announce(&engine, &inbox, unleased));
         let settling = Settling { engine: engine.clone(), inbox, stream, names, durable: false, _in_use: in_use };
         let work = async move {
+            let _handing_over = match handing_over {
+                Some(announced) => Some(announced.begin().await),
+                None => None,
+            };
             let unparks = engine.unparks(&acknowledgement).await?;
-            let party = acknowledgement.party.clone();
+            let _coming_back = unparks.then(|| ComingBack::begin(&engine, &acknowledgement.party));
             if let Err(error) = engine.inner.store.commit(Commit::Acknowledgement(acknowledgement)).await {
                 if matches!(error, CommitError::Unknown) {
                     settling.leave_held();
                 }
                 return Err(commit_failed(&error));
-            }
-            if unparks {
-                engine.inner.inboxes.reload(&party);
             }
             Ok(settling.written())
         };

@@ -2,10 +2,10 @@
 //! waking streams; the machine's time comes in as an argument.
 //!
 //! It is a window on the store and may be forgotten at any time: [`State::reload`] does so, and what is owed is read again.
-//! Whoever looked something up in the store notes the [`State::generation`] before, and drops what it found if that has
-//! changed: a dossier may have come back, been parked or been let go of meanwhile.
+//! Whoever looked something up in the store notes before how often something has come back ([`State::comebacks`]), and drops
+//! what it found if that has changed; who holds a dossier may change more often than that ([`State::generation`]).
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use lgsp_proto::types::DossierCode;
@@ -34,8 +34,26 @@ pub(super) struct State {
     pub(super) loaded_to: Option<InboxPosition>,
     /// Whether the store may hold more after `loaded_to`.
     pub(super) more: bool,
+    /// What was acknowledged since the store began to be read, while it is.
+    settled_meanwhile: Option<HashSet<(DossierCode, u32)>>,
     generation: u64,
+    /// How often something older may have come back.
+    comebacks: u64,
+    /// Of how many records that is being written just now.
+    coming_back: usize,
+    /// Dossiers of which it is being written, on a stream that does not have them leased, that the agency has something; and
+    /// how often.
+    handing_over: HashMap<DossierCode, usize>,
+    /// How many say so, or are about to.
+    pub(super) handers_over: usize,
     pub(super) listeners: Vec<(StreamId, Arc<Line>)>,
+}
+
+/// From where on the store is read, and what was known then.
+#[derive(Debug)]
+pub(super) struct ReadFrom {
+    pub(super) after: Option<InboxPosition>,
+    comebacks: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -122,6 +140,12 @@ impl State {
         self.generation
     }
 
+    /// Changes whenever something older may have come back. Whoever read about a dossier before that does not hand it out, nor
+    /// forget it.
+    pub(super) fn comebacks(&self) -> u64 {
+        self.comebacks
+    }
+
     pub(super) fn wake(&self) {
         for (_, line) in &self.listeners {
             line.wake.notify_one();
@@ -130,11 +154,42 @@ impl State {
 
     /// Whether nothing needs to stay in memory but how often something failed: nobody listens, nothing is being written.
     pub(super) fn is_idle(&self) -> bool {
-        self.listeners.is_empty() && !self.busy.values().any(|busy| busy.hold.is_writing())
+        let is_written_about = self.busy.values().any(|busy| busy.hold.is_writing());
+        let is_idle = self.listeners.is_empty() && !is_written_about;
+        is_idle && self.handers_over == 0 && self.coming_back == 0
     }
 
     pub(super) fn remembers_failures(&self) -> bool {
         !self.failing.is_empty()
+    }
+
+    /// Begins to read from the store what comes after what is loaded. What arrives while it is read is asked for again.
+    pub(super) fn begin_refill(&mut self) -> ReadFrom {
+        self.more = false;
+        self.settled_meanwhile = Some(HashSet::new());
+        ReadFrom { after: self.loaded_to, comebacks: self.comebacks }
+    }
+
+    /// Takes in what was read, as far as it is still owed. All of it is read again when something older may have come back.
+    pub(super) fn end_refill(&mut self, from: ReadFrom, waiting: Vec<Waiting>) {
+        let settled = self.settled_meanwhile.take().unwrap_or_default();
+        if from.comebacks != self.comebacks {
+            self.more = true;
+            return;
+        }
+        self.more |= waiting.len() == WINDOW;
+        for delivery in waiting {
+            let is_settled = !settled.is_empty() && settled.contains(&(delivery.code.clone(), delivery.sequence));
+            if !is_settled {
+                self.load(delivery);
+            }
+        }
+    }
+
+    /// Nothing came of reading.
+    pub(super) fn give_up_refill(&mut self) {
+        self.settled_meanwhile = None;
+        self.more = true;
     }
 
     /// Takes in what was read from the store.
@@ -160,13 +215,16 @@ impl State {
     }
 
     /// Leases the oldest delivery that a stream of `owner` may have: its dossier has none under way, and nobody else holds an
-    /// earlier one as far as is known.
+    /// earlier one as far as is known. None while older ones are on their way back.
     pub(super) fn lease(
         &mut self,
         stream: StreamId,
         owner: &Installation,
         until: Instant,
     ) -> Option<(DossierCode, Queued)> {
+        if self.coming_back > 0 {
+            return None;
+        }
         let free = self.ready.first_key_value();
         let held = self.held.get(owner).and_then(BTreeMap::first_key_value);
         let code = match (free, held) {
@@ -248,10 +306,49 @@ impl State {
         is_leased
     }
 
+    /// Notes that it is written of these that the agency has something of them; false, and nothing noted, while something else is
+    /// decided about one of them. So neither the one nor the other is written on a state that is about to change.
+    pub(super) fn begin_handing_over(&mut self, codes: &[DossierCode]) -> bool {
+        let is_decided = |code| self.busy.get(code).is_some_and(|busy| busy.hold == Hold::Deciding);
+        if codes.iter().any(is_decided) {
+            return false;
+        }
+        for code in codes {
+            *self.handing_over.entry(code.clone()).or_default() += 1;
+        }
+        true
+    }
+
+    /// Ends what [`State::begin_handing_over`] began.
+    pub(super) fn end_handing_over(&mut self, codes: &[DossierCode]) {
+        for code in codes {
+            if let Some(times) = self.handing_over.get_mut(code) {
+                *times -= 1;
+                if *times == 0 {
+                    self.handing_over.remove(code);
+                }
+            }
+        }
+    }
+
+    /// Nothing is leased until [`State::came_back`]: what is on its way to the disk makes older deliveries flow again, and those
+    /// that come after them are there a moment sooner.
+    pub(super) fn begin_coming_back(&mut self) {
+        self.coming_back += 1;
+        self.comebacks += 1;
+    }
+
+    /// Ends what [`State::begin_coming_back`] began; all that is owed is read again.
+    pub(super) fn came_back(&mut self) {
+        self.coming_back -= 1;
+        self.reload();
+    }
+
     /// Keeps a dossier from everybody while it is written what becomes of it; false when something else is being written about
     /// it just now. A lease of one of its deliveries ends.
     pub(super) fn begin_deciding(&mut self, code: &DossierCode, now: Instant) -> bool {
-        if self.busy.get(code).is_some_and(|busy| busy.hold.is_writing()) {
+        let is_written_about = self.busy.get(code).is_some_and(|busy| busy.hold.is_writing());
+        if is_written_about || self.handing_over.contains_key(code) {
             return false;
         }
         self.free(code);
@@ -344,6 +441,9 @@ impl State {
 
     /// Forgets a delivery that is no longer owed, and makes the dossier's next one ready.
     pub(super) fn settle(&mut self, code: &DossierCode, sequence: u32) {
+        if let Some(settled) = &mut self.settled_meanwhile {
+            settled.insert((code.clone(), sequence));
+        }
         if self.failing.get(code).is_some_and(|failing| failing.sequence == sequence) {
             self.failing.remove(code);
         }
@@ -378,6 +478,7 @@ impl State {
     /// Forgets all that is not under way, so that what is owed is read again from the oldest on: something older has come back.
     pub(super) fn reload(&mut self) {
         self.generation += 1;
+        self.comebacks += 1;
         self.ready.clear();
         self.aside.clear();
         self.held.clear();
@@ -403,8 +504,7 @@ impl State {
             };
             swept.expired += 1;
             let failures = self.count_failure(&code, first.sequence, policy, (now, jitter));
-            if failures >= policy.attempts {
-                self.begin_deciding(&code, now);
+            if failures >= policy.attempts && self.begin_deciding(&code, now) {
                 swept.hopeless.push(Hopeless { code, sequence: first.sequence, failures, stream });
             } else {
                 self.rest_failed(&code);

@@ -5,11 +5,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::coming_back::Deciding;
 use super::state::{Hopeless, Swept};
 use super::*;
+use crate::engine::clock::machine_now;
 use crate::engine::parked::{Decision, ParkedQuery};
 use crate::engine::testing::{BINH, House};
-use crate::store::{InboxPosition, MAIN, ParkedAction, Stage, Waiting};
+use crate::store::{Acknowledgement, Commit, Holder, InboxPosition, MAIN, Parked, ParkedAction, Stage, Waiting};
 
 const ME: StreamId = StreamId(1);
 const OTHER: StreamId = StreamId(2);
@@ -477,4 +479,264 @@ async fn what_comes_back_is_read_again_in_order_and_what_is_under_way_stays_so()
     assert_eq!(leased(&mut state, OTHER), Some((code(3), 1)));
     assert_eq!(leased(&mut state, OTHER), None, "the second one is with the first stream");
     assert!(state.begin_settling(ME, &code(2), 1));
+}
+
+/// How Bình's deliveries go on after one whose parking crossed the word that the agency has it.
+async fn nothing_is_overtaken(house: &House, stream: &Session) {
+    for sequence in [2, 3] {
+        let delivery = next(stream).await;
+        assert_eq!(named(&delivery), (1, sequence));
+        take_over(stream, &delivery).await;
+        stream.acknowledge(Stage::HandedOver, vec![name(&delivery)]).await.unwrap();
+        house.tell_binh_more(1).await;
+    }
+    let backlog = house.engine.store().backlog(&BINH.parse().unwrap()).await.unwrap();
+    assert_eq!((backlog.waiting, backlog.taken_over, backlog.parked_dossiers), (2, 0, 0));
+}
+
+fn parked_at(delivery: &Delivery) -> Parked {
+    Parked {
+        party: delivery.party.clone(),
+        code: delivery.dossier.code.clone(),
+        sequence: delivery.recorded.event.sequence,
+        reason: "AGENCY_REFUSED".into(),
+        kind: lgsp_proto::v1::DeclineKind::Permanent,
+        attempts: 1,
+        system: "mot-cua-binh".into(),
+        at: machine_now(),
+    }
+}
+
+#[tokio::test]
+async fn a_parking_that_comes_after_the_hand_over_lets_the_rest_flow_in_order() {
+    let (house, peer, binh) = waiting_for_binh(1).await;
+    house.tell_binh_more(1).await;
+    let stream = open(&house, &peer, &binh, 8, MAIN, b"").await.unwrap();
+    let first = next(&stream).await;
+    let inbox = Arc::clone(&stream.inboxes[0]);
+    let deciding = Deciding::begin(&house.engine, &inbox, &first.dossier.code).await;
+    // The agency has it by now: visible before the parking is looked at.
+    let acknowledgement = Acknowledgement {
+        party: binh.clone(),
+        stage: Stage::HandedOver,
+        deliveries: vec![(first.dossier.code.clone(), 1)],
+        holder: Holder { installation: stream.owner.clone(), spool: Bytes::new() },
+        at: machine_now(),
+    };
+    house.engine.store().commit(Commit::Acknowledgement(acknowledgement)).await.unwrap();
+    house.engine.park(parked_at(&first), deciding).await.unwrap();
+    house.tell_binh_more(1).await;
+    nothing_is_overtaken(&house, &stream).await;
+}
+
+#[tokio::test]
+async fn a_hand_over_that_crosses_a_parking_lets_the_rest_flow_in_order() {
+    for decided_first in [true, false] {
+        let (house, peer, binh) = waiting_for_binh(1).await;
+        house.tell_binh_more(1).await;
+        let stream = open(&house, &peer, &binh, 8, MAIN, b"").await.unwrap();
+        let first = next(&stream).await;
+        let inbox = Arc::clone(&stream.inboxes[0]);
+        let other = open(&house, &peer, &binh, 0, "other", b"").await.unwrap();
+        let handing_over = other.acknowledge(Stage::HandedOver, vec![name(&first)]);
+        let parking = async {
+            if !decided_first {
+                // What was begun to be written is on its way to the disk by then.
+                tokio::task::yield_now().await;
+            }
+            let deciding = Deciding::begin(&house.engine, &inbox, &first.dossier.code).await;
+            house.engine.park(parked_at(&first), deciding).await.unwrap();
+        };
+        if decided_first {
+            let ((), handed_over) = tokio::join!(parking, handing_over);
+            assert_eq!(handed_over.unwrap(), [name(&first)]);
+        } else {
+            let (handed_over, ()) = tokio::join!(handing_over, parking);
+            assert_eq!(handed_over.unwrap(), [name(&first)]);
+        }
+        house.tell_binh_more(1).await;
+        nothing_is_overtaken(&house, &stream).await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_decided_about_a_dossier_while_the_agency_is_said_to_have_something_of_it_nor_the_other_way_round() {
+    let policy = Policy { attempts: 1, ..Policy::default() };
+    let mut state = state(&[(1, 1, 1), (2, 2, 1)]);
+    let now = Instant::now();
+    assert_eq!(leased(&mut state, ME), Some((code(1), 1)));
+    assert!(state.begin_handing_over(&[code(1), code(2)]) && state.begin_handing_over(&[code(1)]));
+    state.end_handing_over(&[code(1), code(2)]);
+    assert!(!state.begin_deciding(&code(1), now), "one of the two is still being written");
+    // Time is over for it all the same; it is looked at again when that is written.
+    let later = now + Duration::from_secs(120);
+    assert_eq!(state.sweep(&policy, later, 1.0), Swept { expired: 1, hopeless: vec![] });
+    state.end_handing_over(&[code(1)]);
+    assert!(state.begin_deciding(&code(1), now));
+    assert!(!state.begin_handing_over(&[code(2), code(1)]));
+    assert!(state.begin_deciding(&code(2), now), "of what was refused nothing was noted");
+}
+
+#[tokio::test]
+async fn what_came_after_waits_for_what_is_on_its_way_back() {
+    let mut state = state(&[(2, 1, 2), (3, 2, 1)]);
+    assert_eq!(leased(&mut state, ME), Some((code(1), 2)));
+    let comebacks = state.comebacks();
+    state.begin_coming_back();
+    assert_ne!(state.comebacks(), comebacks, "whoever reads about what it has leased must look again");
+    state.load(Waiting { position: InboxPosition(4), code: code(3), sequence: 7 });
+    assert_eq!(leased(&mut state, OTHER), None);
+    assert!(!state.is_idle());
+    state.came_back();
+    assert_eq!(leased(&mut state, OTHER), None, "it is read again, the oldest first");
+    for (position, number, sequence) in [(1, 3, 6), (4, 3, 7)] {
+        state.load(Waiting { position: InboxPosition(position), code: code(number), sequence });
+    }
+    assert_eq!(leased(&mut state, OTHER), Some((code(3), 6)));
+}
+
+#[tokio::test]
+async fn what_a_dossier_is_parked_for_is_handed_over_and_the_rest_flows_to_a_stream_that_waits() {
+    let (house, peer, binh) = waiting_for_binh(1).await;
+    let stream = open(&house, &peer, &binh, 8, MAIN, b"").await.unwrap();
+    let first = next(&stream).await;
+    stream.decline(&declined(lgsp_proto::v1::DeclineKind::Permanent), &[name(&first)]).await.unwrap();
+    house.tell_binh_more(1).await;
+    // Both are parked. They flow again while somebody hands over what it was parked for.
+    let other = open(&house, &peer, &binh, 0, "other", b"").await.unwrap();
+    let (handed_over, second) = tokio::join!(other.acknowledge(Stage::HandedOver, vec![name(&first)]), next(&stream));
+    assert_eq!(handed_over.unwrap(), [name(&first)]);
+    assert_eq!(named(&second), (1, 2));
+    assert!(lock(&stream.inboxes[0].state).handers_over == 0);
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_parks_its_dossier_and_the_others_flow() {
+    let (house, peer, binh) = waiting_for_binh(2).await;
+    house.tell_binh_more(1).await;
+    damage(&house, &crate::store::contract::sample::code(1));
+    let stream = open(&house, &peer, &binh, 8, MAIN, b"").await.unwrap();
+    assert_eq!(named(&next(&stream).await), (2, 1));
+    house.engine.inner.tasks.close();
+    house.engine.inner.tasks.wait().await;
+    assert!(is_quiet(&stream).await);
+    let query = ParkedQuery { parties: vec![], dossier: None, limit: 9, after: None };
+    let page = house.engine.parked(&peer, &binh, &query).await.unwrap();
+    let parked = &page.dossiers[0].standing;
+    assert_eq!((page.dossiers.len(), parked.waiting), (1, 2));
+    assert_eq!((parked.parked.sequence, parked.parked.reason.as_str()), (1, "UNREADABLE"));
+}
+
+/// Flips a bit of the first record of a dossier, on the disk.
+fn damage(house: &House, code: &DossierCode) {
+    let journal = house.folder().join("store/journal");
+    let files = std::fs::read_dir(journal).unwrap().map(|entry| entry.unwrap().path());
+    for path in files.filter(|path| path.extension().is_some_and(|ending| ending == "seg")) {
+        let mut bytes = std::fs::read(&path).unwrap();
+        let at = bytes.windows(code.as_str().len()).position(|window| window == code.as_str().as_bytes());
+        if let Some(at) = at {
+            bytes[at] ^= 1;
+            return std::fs::write(&path, bytes).unwrap();
+        }
+    }
+    panic!("{code} is not in the journal");
+}
+
+#[tokio::test]
+async fn an_installation_stays_away_until_what_it_had_is_taken_from_it_whoever_still_waits_for_that() {
+    let (house, peer, binh) = waiting_for_binh(1).await;
+    let stream = open(&house, &peer, &binh, 8, MAIN, b"a spool.........").await.unwrap();
+    let first = next(&stream).await;
+    take_over(&stream, &first).await;
+    drop(stream);
+    let (operator, asking) = (house.peer("van-hanh"), "H99.VH".parse().unwrap());
+    let installation = installation(MAIN);
+    {
+        let who = ("van.hanh.1".parse().unwrap(), "BROKEN".to_owned());
+        let releasing = house.engine.release(&operator, &asking, who, (&binh, &installation));
+        tokio::pin!(releasing);
+        // Begun, and then given up by whoever waited for it.
+        tokio::select! {
+            biased;
+            _ = &mut releasing => panic!("a sync takes longer than nothing"),
+            () = std::future::ready(()) => {}
+        }
+    }
+    tokio::task::yield_now().await;
+    for spool in [b"a spool.........".as_slice(), b""] {
+        let refused = open(&house, &peer, &binh, 8, MAIN, spool).await.err().map(|refusal| refusal.reason());
+        assert_eq!(refused, Some(Reason::InstanceInUse));
+    }
+    house.engine.inner.tasks.close();
+    house.engine.inner.tasks.wait().await;
+    let backlog = house.engine.store().backlog(&binh).await.unwrap();
+    assert_eq!((backlog.waiting, backlog.taken_over), (1, 0));
+}
+
+#[tokio::test]
+async fn a_new_spool_keeps_the_old_one_away_until_it_has_what_that_had_even_if_it_goes_away_itself() {
+    let (house, peer, binh) = waiting_for_binh(1).await;
+    let old = open(&house, &peer, &binh, 8, MAIN, b"an old spool....").await.unwrap();
+    let first = next(&old).await;
+    take_over(&old, &first).await;
+    drop(old);
+    {
+        let opening = open(&house, &peer, &binh, 8, MAIN, b"a new spool.....");
+        tokio::pin!(opening);
+        tokio::select! {
+            biased;
+            _ = &mut opening => panic!("a sync takes longer than nothing"),
+            () = std::future::ready(()) => {}
+        }
+    }
+    tokio::task::yield_now().await;
+    let refused = open(&house, &peer, &binh, 8, MAIN, b"an old spool....").await.err().map(|refusal| refusal.reason());
+    assert_eq!(refused, Some(Reason::InstanceInUse));
+    house.engine.inner.tasks.close();
+    house.engine.inner.tasks.wait().await;
+    let backlog = house.engine.store().backlog(&binh).await.unwrap();
+    assert_eq!((backlog.waiting, backlog.taken_over), (1, 0));
+}
+
+#[tokio::test]
+async fn what_is_acknowledged_while_the_store_is_read_is_not_loaded_again_and_costs_no_reading() {
+    let mut state = state(&[(1, 1, 1)]);
+    let waiting =
+        |position, number, sequence| Waiting { position: InboxPosition(position), code: code(number), sequence };
+    assert_eq!(leased(&mut state, ME), Some((code(1), 1)));
+    state.more = true;
+    // Read again from the oldest on, while one is acknowledged that is known here and one that is not.
+    state.reload();
+    let read_from = state.begin_refill();
+    for number in [1, 3] {
+        state.look_again(&code(number));
+        state.settle(&code(number), 1);
+    }
+    state.end_refill(read_from, vec![waiting(1, 1, 1), waiting(2, 2, 1), waiting(3, 3, 1), waiting(4, 1, 2)]);
+    assert!(!state.wants_more(), "what was read is what is owed");
+    assert_eq!(leased(&mut state, ME), Some((code(2), 1)));
+    assert_eq!(leased(&mut state, ME), Some((code(1), 2)));
+    assert_eq!(leased(&mut state, ME), None);
+    // What came back while the store was read may not be in what was read.
+    state.more = true;
+    let read_from = state.begin_refill();
+    state.begin_coming_back();
+    state.end_refill(read_from, vec![waiting(5, 4, 1)]);
+    assert!(!state.queues.contains_key(&code(4)));
+    state.came_back();
+    assert!(state.wants_more() && state.loaded_to.is_none());
+    assert_eq!(leased(&mut state, ME), None);
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_while_the_store_is_read_for_it_leaves_that_to_the_next() {
+    let (house, peer, binh) = waiting_for_binh(1).await;
+    let stream = open(&house, &peer, &binh, 1, MAIN, b"").await.unwrap();
+    let other = open(&house, &peer, &binh, 1, MAIN, b"").await.unwrap();
+    // As its future is when the line is cut.
+    let refilling = Refilling::begin(&stream.inboxes[0]).expect("nothing was read yet");
+    assert!(is_quiet(&other).await, "one reads for all");
+    drop(refilling);
+    drop(stream);
+    assert_eq!(named(&next(&other).await), (1, 1));
 }
