@@ -638,7 +638,10 @@ mod tests {
             assert!(matches!(after.get(first), Err(KeyError::Destroyed { .. })), "read as it was before");
             after.destroy(second).unwrap();
             for ring in [&*after, &ring(&disk)] {
-                assert!(matches!(ring.get(first), Err(KeyError::Destroyed { .. })), "the next destruction wrote it back");
+                assert!(
+                    matches!(ring.get(first), Err(KeyError::Destroyed { .. })),
+                    "the next destruction wrote it back"
+                );
                 assert!(matches!(ring.get(second), Err(KeyError::Destroyed { .. })));
                 ring.get(third).unwrap();
             }
