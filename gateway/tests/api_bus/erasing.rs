@@ -8,9 +8,14 @@ use tonic::Status;
 use super::documents::{content, download, sha256, uploaded, with_document};
 use super::world::*;
 
-const OPERATOR: &str = "H99.VH";
+pub(crate) const OPERATOR: &str = "H99.VH";
 
-async fn erase(system: &System, party: &str, dossier: &str, ground: &str) -> Result<v1::EraseResponse, Status> {
+pub(crate) async fn erase(
+    system: &System,
+    party: &str,
+    dossier: &str,
+    ground: &str,
+) -> Result<v1::EraseResponse, Status> {
     let request = v1::EraseRequest {
         acting_party: party.into(),
         actor: "van.hanh.1".into(),

@@ -43,6 +43,7 @@ impl<F: Follow> Inner<F> {
     }
 
     async fn record_erasure(&self, mut erasure: Erasure, claim: Claim) -> Result<Erasure, CommitError> {
+        self.room.for_the_end()?;
         let held = self.held(&erasure.code).map_err(|error| cannot_read(&error))?.ok_or(CommitError::Conflict)?;
         erasure.key_ids = vec![held.key_id];
         for document in &held.dossier.documents {
