@@ -149,7 +149,7 @@ struct Parts<'a> {
     keys: KeyRing,
     dir: &'a Path,
     limits: Limits,
-    room: Room,
+    room: Arc<Room>,
 }
 
 impl SledStore {
@@ -180,7 +180,10 @@ impl SledStore {
         let snapshots = data_folder::hold(&options.dir, data_folder::SNAPSHOTS)?;
         let node_key = NodeKey::load_or_create(&options.node_key).map_err(|error| OpenError::Keys(error.into()))?;
         let keys = KeyRing::open(keys, &node_key).map_err(|error| OpenError::Keys(error.into()))?;
-        Self::open_parts(Parts { journal, snapshots, keys, dir: &options.dir, limits: options.limits, room }, &progress)
+        Self::open_parts(
+            Parts { journal, snapshots, keys, dir: &options.dir, limits: options.limits, room: Arc::new(room) },
+            &progress,
+        )
     }
 
     /// Opens a store whose journal, snapshots and keys are on disks of a test's making; the index is in the folder `dir`.
@@ -199,7 +202,7 @@ impl SledStore {
         let keys = KeyRing::open(keys, node_key).map_err(|error| OpenError::Keys(error.into()))?;
         // The snapshots keep to names of their own.
         let snapshots = Arc::clone(&journal);
-        let room = Room::watch(dir, limits.min_free_bytes);
+        let room = Arc::new(Room::watch(dir, limits.min_free_bytes));
         Self::open_parts(Parts { journal, snapshots, keys, dir, limits, room }, &progress)
     }
 
@@ -212,8 +215,12 @@ impl SledStore {
         if let Err(error) = snapshots.tidy() {
             tracing::warn!(%error, "the folder of snapshots cannot be tidied");
         }
-        let at =
-            Where { folder: IndexFolder::new(parts.dir, journal.reader.journal()), snapshots, limits: parts.limits };
+        let at = Where {
+            folder: IndexFolder::new(parts.dir, journal.reader.journal()),
+            snapshots,
+            limits: parts.limits,
+            room: Arc::clone(&parts.room),
+        };
         let (index, projector, follower) = open_index(parts.dir, &at, &journal, progress)?;
         let hook = Arc::clone(&projector);
         let limits = group::Limits { queue_records: parts.limits.queue, ..group::Limits::default() };
@@ -247,6 +254,7 @@ struct Where {
     folder: IndexFolder,
     snapshots: Snapshots,
     limits: Limits,
+    room: Arc<Room>,
 }
 
 /// Opens the index and brings it up to the journal; if that cannot be done, makes it again.
@@ -298,13 +306,13 @@ fn caught_up(
     progress: &dyn Fn(Progress),
 ) -> Result<Index, NotCaughtUp> {
     let durable = journal.reader.durable();
-    let Where { folder, snapshots, limits } = at;
+    let Where { folder, snapshots, limits, room } = at;
     let (index, mut applied) = folder.open(durable).map_err(|failure| match failure {
         IndexError::Locked(error) => NotCaughtUp::Locked(error),
         failure => NotCaughtUp::Index(failure.to_string()),
     })?;
     let is_new = index.is_empty();
-    let photographer = Photographer::new(snapshots.clone(), limits.snapshot_every);
+    let photographer = Photographer::new(snapshots.clone(), limits.snapshot_every, Arc::clone(room));
     let follower = Follower::start(index.clone(), folder.clone(), applied, Some(photographer));
     let follower = Arc::new(follower.map_err(NotCaughtUp::Thread)?);
     let mut blame: fn(String) -> NotCaughtUp = if is_new { NotCaughtUp::New } else { NotCaughtUp::Index };
