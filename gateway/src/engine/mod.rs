@@ -134,7 +134,7 @@ impl Engine {
                 settings,
             }),
         };
-        engine.sweep_erased().await?;
+        engine.begin_sweep().await?;
         Ok(engine)
     }
 

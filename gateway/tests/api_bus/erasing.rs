@@ -32,6 +32,31 @@ fn files(folder: &Path) -> usize {
 }
 
 #[tokio::test]
+async fn a_document_of_an_erased_dossier_that_a_crash_has_left_is_removed_after_the_next_start() {
+    let mut world = World::start().await;
+    let (desk, binh) = (world.system("mot-cua").await, world.system("mot-cua-binh").await);
+    let content = content(1000);
+    uploaded(&desk, &content).await;
+    let code = desk.admitted(&with_document("k-1", &content)).await;
+    let refusing = v1::entry::What::Refused(v1::Refused { reason: "thiếu giấy tờ".into() });
+    binh.record(&entry("k-2", BINH, &code, refusing)).await.unwrap();
+    let documents = world.folder().join("documents").join("whole");
+    let folder = std::fs::read_dir(&documents).unwrap().next().unwrap().unwrap().path();
+    let file = std::fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
+    let left = std::fs::read(&file).unwrap();
+    erase(&world.system("van-hanh").await, OPERATOR, &code, "QD-1/2026").await.unwrap();
+    world.stop().await;
+    std::fs::write(&file, left).unwrap();
+    world.run().await;
+    let removed = async {
+        while file.exists() {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(removed).await;
+}
+
+#[tokio::test]
 async fn an_operator_erases_a_closed_dossier_and_only_its_envelope_is_left() {
     let mut world = World::start().await;
     let (desk, binh) = (world.system("mot-cua").await, world.system("mot-cua-binh").await);

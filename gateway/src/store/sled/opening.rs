@@ -84,6 +84,11 @@ pub enum Progress {
         /// Bytes of an unfinished write that were left behind.
         torn_bytes: u64,
     },
+    /// The index is read whole before anybody relies on it.
+    IndexRead {
+        /// Entries read so far.
+        entries: u64,
+    },
     /// The index was of no use and is made again from the journal.
     Rebuilding {
         /// Why.
@@ -106,6 +111,11 @@ pub enum Progress {
         entries: u64,
         /// Entries it has.
         of: u64,
+    },
+    /// Erased dossiers are looked at again, for what a crash or a restored key has left of them.
+    ErasuresChecked {
+        /// Dossiers looked at so far.
+        dossiers: u64,
     },
     /// Records that the index lacked have been applied.
     CatchingUp {
@@ -239,7 +249,7 @@ impl SledStore {
             projector,
             room: parts.room,
         };
-        inner.finish_erasures().map_err(|error| OpenError::Keys(error.into()))?;
+        inner.finish_erasures(progress).map_err(|error| OpenError::Keys(error.into()))?;
         // While there is room, what the next opening may need is set aside.
         let _ = inner.room.for_more();
         Ok(Self { inner: ArcSwapOption::from_pointee(inner) })
@@ -307,10 +317,12 @@ fn caught_up(
 ) -> Result<Index, NotCaughtUp> {
     let durable = journal.reader.durable();
     let Where { folder, snapshots, limits, room } = at;
-    let (index, mut applied) = folder.open(durable).map_err(|failure| match failure {
-        IndexError::Locked(error) => NotCaughtUp::Locked(error),
-        failure => NotCaughtUp::Index(failure.to_string()),
-    })?;
+    let (index, mut applied) = folder.open(durable, &|entries| progress(Progress::IndexRead { entries })).map_err(
+        |failure| match failure {
+            IndexError::Locked(error) => NotCaughtUp::Locked(error),
+            failure => NotCaughtUp::Index(failure.to_string()),
+        },
+    )?;
     let is_new = index.is_empty();
     let photographer = Photographer::new(snapshots.clone(), limits.snapshot_every, Arc::clone(room));
     let follower = Follower::start(index.clone(), folder.clone(), applied, Some(photographer));
