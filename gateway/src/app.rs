@@ -281,6 +281,8 @@ async fn open_store(config: &config::Store, stage: &watch::Sender<Stage>) -> Res
 fn in_words(progress: &Progress) -> String {
     match progress {
         Progress::JournalOpened { durable, .. } => format!("the journal is open, its last record is {durable}"),
+        Progress::IndexRead { entries } => format!("reading the index: {entries} entries"),
+        Progress::ErasuresChecked { dossiers } => format!("looking at erased dossiers again: {dossiers}"),
         Progress::Rebuilding { why, .. } => format!("making the index again: {why}"),
         Progress::SnapshotPassedOver { position, why } => {
             format!("passing over the snapshot at record {position}: {why}")

@@ -12,7 +12,7 @@ use lgsp_gateway::store::fsck::{Invariant, fsck};
 use lgsp_gateway::store::read_only::ReadOnly;
 use lgsp_gateway::store::sled::{Limits, SledStore};
 use lgsp_gateway::store::{Bodies, Commit, CommitError, Erasure, ParkedAction, Stage, Store};
-use lgsp_journal::seal::NodeKey;
+use lgsp_journal::seal::{KEYS_PER_BLOCK, NodeKey};
 use lgsp_journal::testing::{Disk, Fault};
 use store_support::{admit, node_key, open};
 
@@ -184,6 +184,37 @@ async fn a_key_that_cannot_be_destroyed_leaves_the_outcome_open_and_erasing_agai
     assert!(is_erased(&store, 1).await);
     let unknown = store.erase(erasure(9)).await;
     assert!(matches!(unknown, Err(CommitError::Conflict)), "{unknown:?}");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_damaged_block_of_keys_of_an_erased_dossier_does_not_keep_the_store_from_opening() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = NodeKey::load_or_create(&node_key(folder.path())).unwrap();
+    let disk = Disk::new();
+    let open = || SledStore::open_on(disk.files(), disk.files(), &key, folder.path(), Limits::default(), |_| ());
+    let store = open().unwrap();
+    admit(&store, opened(1)).await.unwrap();
+    // The newest block is looked at when the keys are opened; this is about one of those before.
+    for _ in 0..KEYS_PER_BLOCK {
+        store.new_key().await.unwrap();
+    }
+    admit(&store, opened(2)).await.unwrap();
+    admit(&store, opened(3)).await.unwrap();
+    // The keys of the one are in the damaged block, and the other's erasure is what a crash has left.
+    store.erase(erasure(1)).await.unwrap();
+    let before = disk.contents("00000002.keys");
+    store.erase(erasure(2)).await.unwrap();
+    disk.tamper("00000002.keys", |bytes| *bytes = before);
+    disk.tamper("00000001.keys", |bytes| bytes[40] ^= 1);
+    store.close().await;
+
+    let store = open().unwrap();
+    assert!(is_erased(&store, 2).await, "the rest of what a crash has left is finished all the same");
+    assert!(!is_erased(&store, 3).await);
+    assert_eq!(store.dossier(&code(1)).await.unwrap().unwrap().sequence, 1);
+    // Who wants to be certain of the damaged one is told that it is not.
+    assert!(matches!(store.erase(erasure(1)).await, Err(CommitError::Unknown)));
     store.close().await;
 }
 

@@ -70,6 +70,19 @@ async fn an_orderly_close_leaves_nothing_to_catch_up_with() {
 }
 
 #[tokio::test]
+async fn opening_says_how_far_it_has_read_the_index() {
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path()).await;
+    let (store, progress) = open(folder.path());
+    let read: Vec<u64> = progress
+        .iter()
+        .filter_map(|step| if let Progress::IndexRead { entries } = step { Some(*entries) } else { None })
+        .collect();
+    assert!(matches!(read[..], [entries] if entries > 20), "{progress:?}");
+    store.close().await;
+}
+
+#[tokio::test]
 async fn a_missing_index_is_made_from_the_journal() {
     let folder = tempfile::tempdir().unwrap();
     let before = filled(folder.path()).await;

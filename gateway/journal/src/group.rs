@@ -222,14 +222,6 @@ impl<T: AsRef<[u8]>> Handle<T> {
         queue.wake.notify_one();
         Ok(())
     }
-
-    /// Asks the committer to remove whole segments before `before` when it next comes by; see [`Writer::forget`]. What could
-    /// not be removed will be with the next call.
-    pub fn forget(&self, before: Position) {
-        let mut state = self.queue.lock();
-        state.forget = state.forget.max(Some(before));
-        self.queue.wake.notify_one();
-    }
 }
 
 impl<T> Handle<T> {
@@ -251,14 +243,13 @@ struct Waiting<T> {
 struct State<T> {
     waiting: VecDeque<Waiting<T>>,
     bytes: usize,
-    forget: Option<Position>,
     /// What further submits are told, once there is an end.
     end: Option<SubmitError>,
 }
 
 impl<T> State<T> {
     fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.forget.is_none() && self.end.is_none()
+        self.waiting.is_empty() && self.end.is_none()
     }
 }
 
@@ -272,7 +263,6 @@ struct Queue<T> {
 /// What the committer does next.
 enum Turn<T> {
     Commit(Vec<T>, Vec<Done>),
-    Forget(Position),
     Close,
 }
 
@@ -280,7 +270,7 @@ impl<T: AsRef<[u8]>> Queue<T> {
     fn new(limits: Limits, writer: &Writer) -> Self {
         let gauges = Gauges::default();
         gauges.durable.store(writer.next().previous().0, Ordering::Release);
-        let state = State { waiting: VecDeque::new(), bytes: 0, forget: None, end: None };
+        let state = State { waiting: VecDeque::new(), bytes: 0, end: None };
         Self { limits, gauges, state: Mutex::new(state), wake: Condvar::new() }
     }
 
@@ -290,8 +280,6 @@ impl<T: AsRef<[u8]>> Queue<T> {
         loop {
             match self.take_turn() {
                 Turn::Commit(items, done) => self.commit(&mut writer, &mut applied, items, done)?,
-                // The segments stay and the next call tries again; nothing else depends on it.
-                Turn::Forget(before) => drop(writer.forget(before)),
                 Turn::Close => {
                     mem::forget(ending);
                     return writer.close();
@@ -304,9 +292,6 @@ impl<T: AsRef<[u8]>> Queue<T> {
     fn take_turn(&self) -> Turn<T> {
         let mut state =
             self.wake.wait_while(self.lock(), |state| state.is_idle()).unwrap_or_else(PoisonError::into_inner);
-        if let Some(before) = state.forget.take() {
-            return Turn::Forget(before);
-        }
         if state.waiting.is_empty() {
             return Turn::Close;
         }
@@ -556,21 +541,5 @@ mod tests {
         assert!(answered.recv().is_err(), "the answer is dropped: the outcome is unknown");
         assert!(matches!(group.stop(), Err(AppendError::Poisoned)));
         assert_eq!(handle.submit(b"x".to_vec(), |_| ()), Err(SubmitError::Poisoned));
-    }
-
-    #[test]
-    fn a_spool_forgets_through_its_committer() {
-        let disk = Disk::new();
-        let Opened { writer, reader, .. } = open(disk.files(), Options { segment_bytes: 200 }).unwrap();
-        let group = GroupCommit::start(writer, Limits { batch_records: 1, ..Limits::default() }, |_: &_| ()).unwrap();
-        let (answers, answered) = channel();
-        for _ in 0..8 {
-            group.handle().submit(vec![0; 100], pass(&answers)).unwrap();
-        }
-        assert_eq!(answered.iter().take(8).filter(Result::is_ok).count(), 8);
-        group.handle().forget(Position(4));
-        group.stop().unwrap();
-        // Each record fills a segment of its own.
-        assert_eq!((reader.first(), reader.durable()), (Position(4), Position(8)));
     }
 }

@@ -129,8 +129,8 @@ impl Reader {
             return Err(damaged(number, Flaw { offset, position }));
         };
         let source = match Source::open(&*self.shared.files, number) {
-            // The writer forgot the segment after we found it.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && position < self.first() => {
+            // The writer is forgetting the segment, or has done so after we found it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && position < self.shared.forgotten() => {
                 return Err(ReadError::Forgotten { position });
             }
             other => other?,
@@ -233,6 +233,8 @@ pub(crate) struct Shared {
     journal: JournalId,
     durable: AtomicU64,
     poisoned: AtomicBool,
+    /// Records before this position are being forgotten: their segments may be gone while they are still listed.
+    forgotten: AtomicU64,
     /// In order, never empty in an open journal. A segment's records end where the next one's begin.
     segments: RwLock<Vec<Segment>>,
 }
@@ -244,6 +246,7 @@ impl Shared {
             journal,
             durable: AtomicU64::new(durable.0),
             poisoned: AtomicBool::new(false),
+            forgotten: AtomicU64::new(Position::FIRST.0),
             segments: RwLock::new(segments),
         }
     }
@@ -288,11 +291,22 @@ impl Shared {
         sealed
     }
 
-    /// Takes the oldest segment out if another follows it and all its records are before `before`; answers its number.
-    pub(crate) fn forget_segment(&self, before: Position) -> Option<u64> {
-        let mut segments = self.write();
-        let forgettable = segments.get(1).is_some_and(|second| second.first <= before);
-        forgettable.then(|| segments.remove(0).number)
+    /// Answers the oldest segment if another follows it and all its records are before `before`. From now on its file may be
+    /// gone; it stays listed until [`Shared::forgot`].
+    pub(crate) fn begin_forgetting(&self, before: Position) -> Option<u64> {
+        let segments = self.read();
+        let second = segments.get(1).filter(|second| second.first <= before)?;
+        self.forgotten.fetch_max(second.first.0, Ordering::AcqRel);
+        Some(segments[0].number)
+    }
+
+    /// Takes the segment out whose file is gone for certain.
+    pub(crate) fn forgot(&self, number: u64) {
+        self.write().retain(|segment| segment.number != number);
+    }
+
+    fn forgotten(&self) -> Position {
+        Position(self.forgotten.load(Ordering::Acquire))
     }
 
     /// The segment that holds `position`, and where to begin walking in it.

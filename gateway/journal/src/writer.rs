@@ -130,13 +130,19 @@ impl Writer {
     /// The newest segment always stays. For a journal whose old records live on elsewhere, such as a spool.
     ///
     /// # Errors
-    /// The disk's own error. Some segments may have been removed; the journal can go on.
+    /// The disk's own error. Some segments may have been removed; the journal can go on, and another call removes the rest.
     pub fn forget(&mut self, before: Position) -> io::Result<Position> {
-        while let Some(number) = self.shared.forget_segment(before) {
+        while let Some(number) = self.shared.begin_forgetting(before) {
             let files = &self.shared.files;
-            files.remove(&segment_name(number))?;
+            match files.remove(&segment_name(number)) {
+                // An earlier call came this far.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other?,
+            }
             // One at a time: a power cut must not leave a gap between segments.
             files.sync_dir()?;
+            // Only now: while it is listed, a call after a failure begins with this segment again and passes over none.
+            self.shared.forgot(number);
             let _ = files.remove(&crate::sidecar::sidecar_name(number));
         }
         Ok(self.shared.first())

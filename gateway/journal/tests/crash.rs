@@ -396,6 +396,38 @@ fn forgetting_survives_every_crash() {
     }
 }
 
+#[test]
+fn forgetting_again_after_a_failure_leaves_no_gap() {
+    let written = Life::first(&[3, 3, 3, 3, 3], true).disk;
+    // The segments go one after the other, each in three steps: its name, the folder's sync, its index.
+    for failing in 0..6 {
+        let disk = written.killed();
+        let Opened { mut writer, reader, .. } = open(disk.files(), SHORT).unwrap();
+        let segments = disk.names().iter().filter(|name| name.ends_with(".seg")).count();
+        disk.fail_after(failing, Fault::Error);
+        let failed = writer.forget(Position(15)).is_err();
+        assert_eq!(failed, failing % 3 != 2, "operation {failing}");
+        // Whether the record is still there or not, it is not said to be damaged or the disk to fail.
+        for number in 1..15 {
+            match reader.read(Position(number)) {
+                Ok(read) => assert_eq!(read, record(number as usize - 1)),
+                Err(ReadError::Forgotten { .. }) => {}
+                Err(error) => panic!("record {number} after operation {failing}: {error}"),
+            }
+        }
+        for crashed in disk.power_cuts() {
+            open(crashed.files(), SHORT).unwrap_or_else(|error| panic!("after operation {failing}: {error}"));
+        }
+        let first = writer.forget(Position(15)).unwrap();
+        assert!(disk.names().iter().filter(|name| name.ends_with(".seg")).count() < segments - 1);
+        for crashed in disk.power_cuts() {
+            let reader = open(crashed.files(), SHORT).expect("no gap is left").reader;
+            assert_eq!((reader.first(), reader.durable()), (first, Position(15)));
+            assert_eq!(reader.replay(first).filter(Result::is_ok).count() as u64, 15 - first.previous().0);
+        }
+    }
+}
+
 /// What happens in one drawn life.
 #[derive(Clone, Debug)]
 struct Drawn {

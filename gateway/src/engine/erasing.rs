@@ -53,13 +53,33 @@ impl Engine {
         Ok(erased)
     }
 
-    /// Removes the document files of erased dossiers that a crash has left. Their keys are gone already.
-    pub(super) async fn sweep_erased(&self) -> Result<(), ReadError> {
+    /// Begins to remove the document files of erased dossiers that a crash has left. Their keys are gone already, so nothing
+    /// waits for it: of a system that has erased for years, every dossier is looked at.
+    pub(super) async fn begin_sweep(&self) -> Result<(), ReadError> {
+        let first = self.inner.store.erased(None, SLICE).await?;
+        if first.is_empty() {
+            return Ok(());
+        }
+        let engine = self.clone();
+        self.inner.tasks.spawn(async move {
+            if let Err(error) = engine.sweep_erased(first).await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "documents of erased dossiers were not all looked for"
+                );
+            }
+        });
+        Ok(())
+    }
+
+    async fn sweep_erased(&self, mut slice: Vec<DossierCode>) -> Result<(), ReadError> {
         let store = &self.inner.store;
-        let mut after: Option<DossierCode> = None;
         loop {
-            let slice = store.erased(after.as_ref(), SLICE).await?;
             for code in &slice {
+                // Left off when the engine stops: the next start begins anew.
+                if self.inner.tasks.is_closed() {
+                    return Ok(());
+                }
                 let Some(dossier) = store.dossier(code).await? else { continue };
                 let ids = dossier.documents.iter().map(|document| document.document_id).collect();
                 if self.inner.documents.remove(ids).await.is_err() {
@@ -69,7 +89,7 @@ impl Engine {
             if slice.len() < SLICE {
                 return Ok(());
             }
-            after = slice.last().cloned();
+            slice = store.erased(slice.last(), SLICE).await?;
         }
     }
 }

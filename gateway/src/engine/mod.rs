@@ -134,8 +134,8 @@ impl Engine {
                 settings,
             }),
         };
-        engine.sweep_erased().await?;
         engine.sweep_unrecorded().await?;
+        engine.begin_sweep().await?;
         Ok(engine)
     }
 

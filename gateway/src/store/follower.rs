@@ -480,7 +480,7 @@ mod tests {
 
     fn open(dir: &Path) -> (Sled, IndexFolder, Position) {
         let folder = IndexFolder::new(dir, JournalId([7; 16]));
-        let (index, applied) = folder.open(Position(u64::MAX)).unwrap();
+        let (index, applied) = folder.open(Position(u64::MAX), &|_| ()).unwrap();
         (index, folder, applied)
     }
 

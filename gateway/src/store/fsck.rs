@@ -235,7 +235,7 @@ impl Check {
         if !folder.exists() {
             return None;
         }
-        match folder.open(self.report.journal.last) {
+        match folder.open(self.report.journal.last, &|_| ()) {
             Ok(index) => Some(index),
             Err(error @ IndexError::Locked(_)) => {
                 self.report.found(Invariant::Index, None, error.to_string());

@@ -25,6 +25,9 @@ use super::overlay::{Base, Entries, Read};
 /// What sled may keep in memory. The index is small state; the page cache does the rest.
 const CACHE_BYTES: u64 = 16 << 20;
 
+/// Entries between two reports of how many have been read.
+const REPORT_EVERY: u64 = 50_000;
+
 /// How many indexes that were moved aside are kept.
 const KEPT_ASIDE: u32 = 3;
 
@@ -68,14 +71,15 @@ impl IndexFolder {
         Self { data: data.to_owned(), journal }
     }
 
-    /// Opens sled, beginning an empty index if there is none, and answers the last record it holds in full.
+    /// Opens sled, beginning an empty index if there is none, and answers the last record it holds in full. Every entry is read
+    /// first; `told` how many have been.
     ///
     /// # Errors
     /// [`IndexError::Locked`], and otherwise: it does not open, belongs to another journal or another form of the index, or holds less than its checkpoint or more
     /// than the journal's `durable` position: it is of no use, and [`IndexFolder::move_aside`] is next.
-    pub(super) fn open(&self, durable: Position) -> Result<(Sled, Position), IndexError> {
+    pub(super) fn open(&self, durable: Position, told: &dyn Fn(u64)) -> Result<(Sled, Position), IndexError> {
         // sled may panic over a file that it does not understand, e.g. after a power cut.
-        let opened = catch_unwind(AssertUnwindSafe(|| self.open_sled()));
+        let opened = catch_unwind(AssertUnwindSafe(|| self.open_sled(told)));
         let (index, mark) = opened.map_err(|_| IndexError::Distrusted("sled panicked while opening".to_owned()))??;
         let noted = self.checkpoint();
         let applied = match mark {
@@ -97,7 +101,7 @@ impl IndexFolder {
         Ok((index, applied))
     }
 
-    fn open_sled(&self) -> Result<(Sled, Option<store_v1::Applied>), IndexError> {
+    fn open_sled(&self, told: &dyn Fn(u64)) -> Result<(Sled, Option<store_v1::Applied>), IndexError> {
         self.wait_until_let_go()?;
         let config = ::sled::Config::default()
             .path(self.path())
@@ -114,8 +118,16 @@ impl IndexFolder {
         })?;
         // After a kill sled may open and still have pages that it cannot read. Whoever met one later would get an error, and
         // another start would not help; found here, the index is made again.
+        let mut entries = 0;
         for entry in index.iter() {
             entry?;
+            entries += 1;
+            if entries % REPORT_EVERY == 0 {
+                told(entries);
+            }
+        }
+        if entries % REPORT_EVERY > 0 {
+            told(entries);
         }
         let mark = match index.get(keys::Applied.encode())? {
             Some(mark) => Some(store_v1::Applied::decode(&mark[..]).map_err(|error| unreadable("index", &error))?),

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{Context, SHA256, digest};
 use bytes::Bytes;
 use lgsp_journal::files::{AppendFile, ReadFile};
+use lgsp_journal::room::Room;
 use lgsp_journal::{Files, Position, Reader};
 use tracing::{info, warn};
 
@@ -333,6 +334,8 @@ impl Draft {
 /// holds the index exactly as it was when the snapshot began.
 pub(super) struct Photographer {
     snapshots: Snapshots,
+    /// A snapshot is only a shortcut: it must never take the room that a record needs.
+    room: Arc<Room>,
     /// Records between two snapshots, at least.
     every: u64,
     /// Entries that are written at a time.
@@ -354,11 +357,11 @@ struct Exposure {
 impl Photographer {
     /// Goes on after the newest snapshot there is. One is due when more records have come since the last than `every`, and than a
     /// sixteenth of the entries it held: see [`ENTRIES_PER_RECORD`].
-    pub(super) fn new(snapshots: Snapshots, every: u64) -> Self {
+    pub(super) fn new(snapshots: Snapshots, every: u64, room: Arc<Room>) -> Self {
         let newest = snapshots.positions().ok().and_then(|positions| positions.first().copied());
         let last = newest.and_then(|position| snapshots.look_at(position).ok());
         let due = last.map_or(Position(every), |last| after(last.position, every, last.entries));
-        Self { snapshots, every, slice: SLICE, due, under_way: None }
+        Self { snapshots, room, every, slice: SLICE, due, under_way: None }
     }
 
     /// Whether there is something to be written.
@@ -394,7 +397,16 @@ impl Photographer {
     /// # Errors
     /// The index could not be read. That a snapshot cannot be written is no error: it is only a shortcut.
     pub(super) fn go_on(&mut self, index: &impl Base, applied: Position, is_whole: bool) -> Result<(), ReadError> {
-        if self.under_way.is_none() && is_whole && applied >= self.due {
+        let is_due = self.under_way.is_none() && is_whole && applied >= self.due;
+        if is_due || self.under_way.is_some() {
+            // Asked again at every slice: the file is as large as the index, and what it has taken so far is given back.
+            if let Err(shortage) = self.room.for_more() {
+                let position = self.under_way.as_ref().map_or(applied, |exposure| exposure.draft.position);
+                self.give_up(position, &shortage);
+                return Ok(());
+            }
+        }
+        if is_due {
             match self.snapshots.begin(applied) {
                 Ok(draft) => {
                     self.under_way = Some(Exposure { draft, from: Vec::new(), before: BTreeMap::new() });
@@ -509,7 +521,8 @@ mod tests {
 
     fn photographer(disk: &Disk, journal: &Opened, slice: usize) -> (Photographer, Snapshots) {
         let snapshots = Snapshots::new(disk.files(), journal.reader.clone());
-        (Photographer { slice, ..Photographer::new(snapshots.clone(), 1) }, snapshots)
+        let room = Arc::new(Room::watch("/", 0));
+        (Photographer { slice, ..Photographer::new(snapshots.clone(), 1, room) }, snapshots)
     }
 
     /// Takes a snapshot of `index` as of `position`, in one go.
@@ -639,6 +652,32 @@ mod tests {
         assert!(matches!(snapshots.open(Position(51)), Err(Unusable::Foreign)));
         snapshots.tidy().unwrap();
         assert_eq!(snapshots.positions().unwrap(), []);
+    }
+
+    #[test]
+    fn on_a_disk_that_is_nearly_full_none_is_begun_and_one_under_way_is_given_up() {
+        let disk = Disk::new();
+        let journal = journal(&disk);
+        let (mut photographer, snapshots) = photographer(&disk, &journal, 4);
+        let (index, before) = (index(), disk.names());
+        let (enough, full) = (Arc::clone(&photographer.room), Arc::new(Room::watch("/", u64::MAX / 4)));
+        photographer.room = Arc::clone(&full);
+        photographer.go_on(&index, Position(3), true).unwrap();
+        assert!(!photographer.is_busy() && disk.names() == before, "begun without room");
+
+        photographer.room = Arc::clone(&enough);
+        photographer.go_on(&index, Position(9), true).unwrap();
+        assert!(photographer.is_busy() && disk.names().len() == before.len() + 1);
+        photographer.room = full;
+        photographer.go_on(&index, Position(10), true).unwrap();
+        assert!(!photographer.is_busy() && disk.names() == before, "what it had taken of the disk is given back");
+
+        photographer.room = enough;
+        photographer.go_on(&index, Position(30), true).unwrap();
+        while photographer.is_busy() {
+            photographer.go_on(&index, Position(30), true).unwrap();
+        }
+        assert_eq!(snapshots.positions().unwrap(), [Position(30)]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use tonic_health::pb::health_client::HealthClient;
 
 use super::delivery::Inbox;
 use super::documents::{content, message, start};
+use super::erasing::{OPERATOR, erase};
 use super::world::*;
 
 fn free(folder: &Path) -> u64 {
@@ -94,6 +95,30 @@ async fn without_room_even_for_that_acknowledgements_are_refused_and_owed_again(
     assert_disk_full(&refusal(Err::<(), _>(ended)));
     let mut inbox = Inbox::open(&binh, &[BINH], 8).await;
     assert_eq!(inbox.delivery().await.r#ref.unwrap().dossier_code, code);
+}
+
+#[tokio::test]
+async fn without_room_even_for_that_nothing_is_erased_and_nothing_is_poisoned() {
+    let mut world = World::start().await;
+    let code = world.system("mot-cua").await.admitted(&aid_elsewhere("k-1")).await;
+    let refusing = v1::entry::What::Refused(v1::Refused { reason: "thiếu giấy tờ".into() });
+    world.system("mot-cua-binh").await.record(&entry("k-2", BINH, &code, refusing)).await.unwrap();
+    world.min_free_bytes = free(world.folder()) * 8;
+    world.restart().await;
+    assert_disk_full(&refusal(erase(&world.system("van-hanh").await, OPERATOR, &code, "QD-1/2026").await));
+    let events = world.system("mot-cua").await.get(AN, &code, true).await.unwrap().events;
+    assert!(events.iter().all(|event| !event.erased));
+
+    // To erase ends something, so it goes on for longer than what begins.
+    world.min_free_bytes = free(world.folder()) * 3 / 2;
+    world.restart().await;
+    let operator = world.system("van-hanh").await;
+    assert!(!erase(&operator, OPERATOR, &code, "QD-2/2026").await.unwrap().repeated, "nothing was recorded before");
+    // Said again it is answered, whatever room there is.
+    world.min_free_bytes = free(world.folder()) * 8;
+    world.restart().await;
+    let again = erase(&world.system("van-hanh").await, OPERATOR, &code, "QD-3/2026").await.unwrap();
+    assert_eq!((again.repeated, again.ground.as_str()), (true, "QD-2/2026"));
 }
 
 #[test]

@@ -8,9 +8,14 @@ use tonic::Status;
 use super::documents::{content, download, sha256, uploaded, with_document};
 use super::world::*;
 
-const OPERATOR: &str = "H99.VH";
+pub(crate) const OPERATOR: &str = "H99.VH";
 
-async fn erase(system: &System, party: &str, dossier: &str, ground: &str) -> Result<v1::EraseResponse, Status> {
+pub(crate) async fn erase(
+    system: &System,
+    party: &str,
+    dossier: &str,
+    ground: &str,
+) -> Result<v1::EraseResponse, Status> {
     let request = v1::EraseRequest {
         acting_party: party.into(),
         actor: "van.hanh.1".into(),
@@ -24,6 +29,31 @@ async fn erase(system: &System, party: &str, dossier: &str, ground: &str) -> Res
 fn files(folder: &Path) -> usize {
     let entries = std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
     entries.map(|path| if path.is_dir() { files(&path) } else { 1 }).sum()
+}
+
+#[tokio::test]
+async fn a_document_of_an_erased_dossier_that_a_crash_has_left_is_removed_after_the_next_start() {
+    let mut world = World::start().await;
+    let (desk, binh) = (world.system("mot-cua").await, world.system("mot-cua-binh").await);
+    let content = content(1000);
+    uploaded(&desk, &content).await;
+    let code = desk.admitted(&with_document("k-1", &content)).await;
+    let refusing = v1::entry::What::Refused(v1::Refused { reason: "thiếu giấy tờ".into() });
+    binh.record(&entry("k-2", BINH, &code, refusing)).await.unwrap();
+    let documents = world.folder().join("documents").join("whole");
+    let folder = std::fs::read_dir(&documents).unwrap().next().unwrap().unwrap().path();
+    let file = std::fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
+    let left = std::fs::read(&file).unwrap();
+    erase(&world.system("van-hanh").await, OPERATOR, &code, "QD-1/2026").await.unwrap();
+    world.stop().await;
+    std::fs::write(&file, left).unwrap();
+    world.run().await;
+    let removed = async {
+        while file.exists() {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(removed).await;
 }
 
 #[tokio::test]

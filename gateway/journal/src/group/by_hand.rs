@@ -41,7 +41,6 @@ impl<T: AsRef<[u8]> + Send + 'static> GroupCommit<T> {
             let ending = Ending(&queue);
             match queue.take_turn() {
                 Turn::Commit(items, done) => queue.commit(open, &mut applied, items, done)?,
-                Turn::Forget(before) => drop(open.forget(before)),
                 Turn::Close => writer.take().map_or(Ok(()), Writer::close)?,
             }
             mem::forget(ending);

@@ -130,6 +130,8 @@ struct State {
     spare: Option<Arc<Block>>,
     /// Blocks as they are on disk, the least recently used first.
     cache: VecDeque<Arc<Block>>,
+    /// Blocks that were written anew. Who read one before the last of them must not remember it: a key may be gone since.
+    rewritten: u64,
 }
 
 impl KeyRing {
@@ -222,17 +224,20 @@ impl KeyRing {
     /// `Unknown` for a key that does not exist; `Io`, after which the key may or may not be destroyed: call again.
     pub fn destroy(&self, id: KeyId) -> Result<(), KeyError> {
         let _writing = lock(&self.writing);
-        let block = self.block(id)?;
+        // Never from memory: what is written back is what is on disk, without the one key.
+        let block = self.read(id)?;
         if let Slot::Destroyed = block.key(id.slot()) {
             // Perhaps by a call that failed, or a process that was killed, before the last step.
             return Ok(self.files.sync_dir()?);
         }
         let block = Arc::new(block.without(id.slot()));
-        // Should this fail, the next `get` reads what is on disk, whatever that is.
-        lock(&self.state).cache.retain(|cached| cached.number != block.number);
-        publish(&*self.files, &block_name(block.number), [&block.bytes[..]])?;
+        let published = publish(&*self.files, &block_name(block.number), [&block.bytes[..]]);
         let mut guard = lock(&self.state);
         let state = &mut *guard;
+        // Also after a failure: the block may be in force already, so the next `get` reads what is on disk, whatever that is.
+        state.rewritten += 1;
+        state.cache.retain(|cached| cached.number != block.number);
+        published?;
         for held in [state.spare.as_mut(), state.current.as_mut().map(|(current, _)| current)].into_iter().flatten() {
             if held.number == block.number {
                 *held = Arc::clone(&block);
@@ -261,19 +266,32 @@ impl KeyRing {
     }
 
     fn block(&self, id: KeyId) -> Result<Arc<Block>, KeyError> {
-        let number = id.block();
-        if let Some(block) = lock(&self.state).recall(number) {
-            return Ok(block);
+        let rewritten = {
+            let mut state = lock(&self.state);
+            if let Some(block) = state.recall(id.block()) {
+                return Ok(block);
+            }
+            state.rewritten
+        };
+        let block = Arc::new(self.read(id)?);
+        let mut state = lock(&self.state);
+        // Otherwise this may be the block from before, with a key that was destroyed while we read.
+        if state.rewritten == rewritten {
+            state.remember(Arc::clone(&block));
         }
+        Ok(block)
+    }
+
+    /// The block of `id` as it is on disk.
+    fn read(&self, id: KeyId) -> Result<Block, KeyError> {
+        let number = id.block();
         let bytes = match read_whole(&*self.files, &block_name(number), BLOCK as u64) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(KeyError::Unknown { id }),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(KeyError::Damaged { id }),
             Err(error) => return Err(error.into()),
         };
-        let block = Arc::new(Block::parse(&self.root, number, bytes).ok_or(KeyError::Damaged { id })?);
-        lock(&self.state).remember(Arc::clone(&block));
-        Ok(block)
+        Block::parse(&self.root, number, bytes).ok_or(KeyError::Damaged { id })
     }
 }
 
@@ -446,6 +464,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+    use crate::files::{AppendFile, ReadFile};
     use crate::testing::{Disk, Fault};
 
     fn node() -> NodeKey {
@@ -558,6 +577,87 @@ mod tests {
             let cut = disk.power_cut_dropping_all();
             assert!(matches!(ring(&cut).get(id), Err(KeyError::Destroyed { .. })), "after failure {failing}");
         }
+    }
+
+    /// A disk on which something happens right after a file was opened for reading.
+    struct Meanwhile {
+        disk: Disk,
+        happens: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    }
+
+    impl Files for Meanwhile {
+        fn list(&self) -> io::Result<Vec<String>> {
+            self.disk.list()
+        }
+
+        fn create(&self, name: &str) -> io::Result<Box<dyn AppendFile>> {
+            self.disk.create(name)
+        }
+
+        fn open(&self, name: &str) -> io::Result<Box<dyn ReadFile>> {
+            let file = self.disk.open(name)?;
+            let happens = lock(&self.happens).take();
+            if let Some(happens) = happens {
+                happens();
+            }
+            Ok(file)
+        }
+
+        fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+            self.disk.rename(from, to)
+        }
+
+        fn remove(&self, name: &str) -> io::Result<()> {
+            self.disk.remove(name)
+        }
+
+        fn sync_dir(&self) -> io::Result<()> {
+            self.disk.sync_dir()
+        }
+    }
+
+    #[test]
+    fn who_read_a_block_before_a_key_of_it_was_destroyed_does_not_bring_the_key_back() {
+        // Also if the destruction fails once the block has its name: it is in force, only not yet for certain.
+        for fails_at in [None, Some(4)] {
+            let disk = Disk::new();
+            let before = ring(&disk);
+            let [(first, _), (second, _), (third, _)] = [(); 3].map(|()| before.next().unwrap());
+            let files = Arc::new(Meanwhile { disk: disk.clone(), happens: Mutex::default() });
+            let after = Arc::new(KeyRing::open(files.clone(), &node()).unwrap());
+            let destroying = Arc::clone(&after);
+            let failing = disk.clone();
+            *lock(&files.happens) = Some(Box::new(move || {
+                if let Some(operation) = fails_at {
+                    failing.fail_after(operation, Fault::Error);
+                }
+                assert_eq!(destroying.destroy(first).is_err(), fails_at.is_some());
+            }));
+            after.get(third).unwrap();
+            assert!(lock(&files.happens).is_none(), "it was destroyed while the block was read");
+            assert!(matches!(after.get(first), Err(KeyError::Destroyed { .. })), "read as it was before");
+            after.destroy(second).unwrap();
+            for ring in [&*after, &ring(&disk)] {
+                assert!(
+                    matches!(ring.get(first), Err(KeyError::Destroyed { .. })),
+                    "the next destruction wrote it back"
+                );
+                assert!(matches!(ring.get(second), Err(KeyError::Destroyed { .. })));
+                ring.get(third).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_block_is_destroyed_from_as_it_lies_on_the_disk() {
+        // Whatever is held in memory, e.g. a block that a failed destruction has left, is not what is written back.
+        let disk = Disk::new();
+        let [held, other] = [ring(&disk), ring(&disk)];
+        let [(first, _), (second, _)] = [(); 2].map(|()| held.next().unwrap());
+        other.destroy(first).unwrap();
+        held.destroy(second).unwrap();
+        assert!(matches!(ring(&disk).get(first), Err(KeyError::Destroyed { .. })));
+        assert!(matches!(held.get(first), Err(KeyError::Destroyed { .. })));
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub(in crate::store) struct Inner<F: Follow = Follower> {
     pub(super) claims: Claims,
     pub(super) counters: Counters,
     pub(super) projector: Arc<Projector<F>>,
-    pub(super) room: Room,
+    pub(super) room: Arc<Room>,
 }
 
 impl<F: Follow> std::fmt::Debug for Inner<F> {

@@ -16,6 +16,7 @@ use super::super::overlay::Base as _;
 use super::super::records::unreadable;
 use super::super::*;
 use super::committing::{Inner, cannot_read};
+use super::opening::Progress;
 
 /// Erased dossiers that are looked at together when the store is opened.
 const SLICE: usize = 1_000;
@@ -43,6 +44,7 @@ impl<F: Follow> Inner<F> {
     }
 
     async fn record_erasure(&self, mut erasure: Erasure, claim: Claim) -> Result<Erasure, CommitError> {
+        self.room.for_the_end()?;
         let held = self.held(&erasure.code).map_err(|error| cannot_read(&error))?.ok_or(CommitError::Conflict)?;
         erasure.key_ids = vec![held.key_id];
         for document in &held.dossier.documents {
@@ -71,20 +73,29 @@ impl<F: Follow> Inner<F> {
         entries.into_iter().map(code).collect()
     }
 
-    /// Destroys the keys that a crash has left after their dossier's erasure was recorded.
-    pub(super) fn finish_erasures(&self) -> Result<(), ReadError> {
-        let mut after: Option<DossierCode> = None;
+    /// Destroys the keys that a crash has left after their dossier's erasure was recorded, and those that came back with a
+    /// block of keys from a backup.
+    ///
+    /// A key that is damaged opens nothing. That it cannot be said to be destroyed is logged, and no reason not to start.
+    pub(super) fn finish_erasures(&self, progress: &dyn Fn(Progress)) -> Result<(), ReadError> {
+        let (mut after, mut dossiers): (Option<DossierCode>, u64) = (None, 0);
         loop {
             let slice = self.erased(after.as_ref(), SLICE)?;
             for code in &slice {
                 for id in self.erasure(code)?.into_iter().flat_map(|erasure| erasure.key_ids) {
-                    let destroyed = destroy(&self.keys, id, false);
-                    destroyed.map_err(|error| ReadError::Engine(error.into()))?;
+                    match destroy(&self.keys, id, false) {
+                        Err(KeyError::Damaged { .. }) => {
+                            tracing::error!(dossier.code = %code, key = id, "a key of an erased dossier is damaged");
+                        }
+                        destroyed => destroyed.map_err(|error| ReadError::Engine(error.into()))?,
+                    }
                 }
             }
+            dossiers += slice.len() as u64;
             if slice.len() < SLICE {
                 return Ok(());
             }
+            progress(Progress::ErasuresChecked { dossiers });
             after = slice.last().cloned();
         }
     }

@@ -84,6 +84,11 @@ pub enum Progress {
         /// Bytes of an unfinished write that were left behind.
         torn_bytes: u64,
     },
+    /// The index is read whole before anybody relies on it.
+    IndexRead {
+        /// Entries read so far.
+        entries: u64,
+    },
     /// The index was of no use and is made again from the journal.
     Rebuilding {
         /// Why.
@@ -106,6 +111,11 @@ pub enum Progress {
         entries: u64,
         /// Entries it has.
         of: u64,
+    },
+    /// Erased dossiers are looked at again, for what a crash or a restored key has left of them.
+    ErasuresChecked {
+        /// Dossiers looked at so far.
+        dossiers: u64,
     },
     /// Records that the index lacked have been applied.
     CatchingUp {
@@ -149,7 +159,7 @@ struct Parts<'a> {
     keys: KeyRing,
     dir: &'a Path,
     limits: Limits,
-    room: Room,
+    room: Arc<Room>,
 }
 
 impl SledStore {
@@ -180,7 +190,10 @@ impl SledStore {
         let snapshots = data_folder::hold(&options.dir, data_folder::SNAPSHOTS)?;
         let node_key = NodeKey::load_or_create(&options.node_key).map_err(|error| OpenError::Keys(error.into()))?;
         let keys = KeyRing::open(keys, &node_key).map_err(|error| OpenError::Keys(error.into()))?;
-        Self::open_parts(Parts { journal, snapshots, keys, dir: &options.dir, limits: options.limits, room }, &progress)
+        Self::open_parts(
+            Parts { journal, snapshots, keys, dir: &options.dir, limits: options.limits, room: Arc::new(room) },
+            &progress,
+        )
     }
 
     /// Opens a store whose journal, snapshots and keys are on disks of a test's making; the index is in the folder `dir`.
@@ -199,7 +212,7 @@ impl SledStore {
         let keys = KeyRing::open(keys, node_key).map_err(|error| OpenError::Keys(error.into()))?;
         // The snapshots keep to names of their own.
         let snapshots = Arc::clone(&journal);
-        let room = Room::watch(dir, limits.min_free_bytes);
+        let room = Arc::new(Room::watch(dir, limits.min_free_bytes));
         Self::open_parts(Parts { journal, snapshots, keys, dir, limits, room }, &progress)
     }
 
@@ -212,8 +225,12 @@ impl SledStore {
         if let Err(error) = snapshots.tidy() {
             tracing::warn!(%error, "the folder of snapshots cannot be tidied");
         }
-        let at =
-            Where { folder: IndexFolder::new(parts.dir, journal.reader.journal()), snapshots, limits: parts.limits };
+        let at = Where {
+            folder: IndexFolder::new(parts.dir, journal.reader.journal()),
+            snapshots,
+            limits: parts.limits,
+            room: Arc::clone(&parts.room),
+        };
         let (index, projector, follower) = open_index(parts.dir, &at, &journal, progress)?;
         let hook = Arc::clone(&projector);
         let limits = group::Limits { queue_records: parts.limits.queue, ..group::Limits::default() };
@@ -232,7 +249,7 @@ impl SledStore {
             projector,
             room: parts.room,
         };
-        inner.finish_erasures().map_err(|error| OpenError::Keys(error.into()))?;
+        inner.finish_erasures(progress).map_err(|error| OpenError::Keys(error.into()))?;
         // While there is room, what the next opening may need is set aside.
         let _ = inner.room.for_more();
         Ok(Self { inner: ArcSwapOption::from_pointee(inner) })
@@ -247,6 +264,7 @@ struct Where {
     folder: IndexFolder,
     snapshots: Snapshots,
     limits: Limits,
+    room: Arc<Room>,
 }
 
 /// Opens the index and brings it up to the journal; if that cannot be done, makes it again.
@@ -298,13 +316,15 @@ fn caught_up(
     progress: &dyn Fn(Progress),
 ) -> Result<Index, NotCaughtUp> {
     let durable = journal.reader.durable();
-    let Where { folder, snapshots, limits } = at;
-    let (index, mut applied) = folder.open(durable).map_err(|failure| match failure {
-        IndexError::Locked(error) => NotCaughtUp::Locked(error),
-        failure => NotCaughtUp::Index(failure.to_string()),
-    })?;
+    let Where { folder, snapshots, limits, room } = at;
+    let (index, mut applied) = folder.open(durable, &|entries| progress(Progress::IndexRead { entries })).map_err(
+        |failure| match failure {
+            IndexError::Locked(error) => NotCaughtUp::Locked(error),
+            failure => NotCaughtUp::Index(failure.to_string()),
+        },
+    )?;
     let is_new = index.is_empty();
-    let photographer = Photographer::new(snapshots.clone(), limits.snapshot_every);
+    let photographer = Photographer::new(snapshots.clone(), limits.snapshot_every, Arc::clone(room));
     let follower = Follower::start(index.clone(), folder.clone(), applied, Some(photographer));
     let follower = Arc::new(follower.map_err(NotCaughtUp::Thread)?);
     let mut blame: fn(String) -> NotCaughtUp = if is_new { NotCaughtUp::New } else { NotCaughtUp::Index };

@@ -96,7 +96,7 @@ impl SteppedStore {
             claims: Default::default(),
             counters: Default::default(),
             projector,
-            room: Room::watch("/", 0),
+            room: Arc::new(Room::watch("/", 0)),
         };
         Ok(Self { inner: ArcSwapOption::from_pointee(inner) })
     }
