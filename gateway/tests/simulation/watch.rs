@@ -327,7 +327,7 @@ impl Watch {
 
 /// Whether a refusal for this reason ends a request: to all others the answer is to send it again.
 pub(crate) fn is_last_word(reason: Reason) -> bool {
-    !matches!(reason, Reason::Overloaded | Reason::ReadOnly | Reason::ShuttingDown | Reason::OutcomeUnknown)
+    !reason.is_transient()
 }
 
 /// What a read of the simulated store answers: it never waits.
