@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::serve::ListenerExt as _;
+use lgsp_journal::fault;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
@@ -96,14 +97,15 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
     let link = Link::new(&config.address)?;
     let token = config.rest.token_file.as_deref().map(read_token).transpose()?;
     let (places, webhooks) = places(&config);
+    let (keep_outcomes, restate_after) = fault::spool_keeps().unwrap_or((config.spool.keep_outcomes, RESTATE_AFTER));
     let options = spool::Options {
         folder: config.spool.folder.clone(),
         max_outgoing: config.spool.max_outgoing,
         max_incoming: config.spool.max_incoming,
-        keep_outcomes: config.spool.keep_outcomes,
+        keep_outcomes,
         max_document_bytes: config.spool.max_documents_bytes,
         min_free_bytes: config.spool.min_free_bytes,
-        restate_after: RESTATE_AFTER,
+        restate_after,
         places,
     };
     let opening = tokio::task::spawn_blocking(move || Spool::open(&options));

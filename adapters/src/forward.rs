@@ -48,6 +48,9 @@ enum NotYet {
     /// The gateway was restarted, or somebody else brings the same document: it holds another part of it than it had said.
     #[error("the gateway wants a document from another place than it had said")]
     DocumentMoved,
+    /// Other dossiers with the same document were faster, each time it was brought.
+    #[error("a document went to another dossier that names it as well")]
+    DocumentTaken,
 }
 
 impl Work for Forward {
@@ -151,8 +154,14 @@ impl Forward {
         match self.call(call).await {
             Err(CallError::Refused(refused)) if lacks_documents(&refused) => {
                 // They went to another dossier of this party, perhaps a moment ago, or were never brought.
-                self.bring_documents(id, call).await?;
-                Ok(self.call(call).await?)
+                let are_there = self.bring_documents(id, call).await?;
+                match self.call(call).await {
+                    // And once more, to a third dossier that names the same: no refusal as long as we can bring them.
+                    Err(CallError::Refused(refused)) if are_there && lacks_documents(&refused) => {
+                        Err(NotYet::DocumentTaken)
+                    }
+                    answer => Ok(answer?),
+                }
             }
             answer => Ok(answer?),
         }
@@ -169,29 +178,32 @@ impl Forward {
         }
     }
 
-    async fn bring_documents(&self, id: &CallId, call: &QueuedCall) -> Result<(), NotYet> {
+    /// Says whether all of them were there for a moment at least.
+    async fn bring_documents(&self, id: &CallId, call: &QueuedCall) -> Result<bool, NotYet> {
+        let mut are_there = true;
         for document in documents_of(call.kind == CallKind::Submit, &call.body) {
             match self.bring(document, call.trace.as_ref()).await {
                 Err(NotYet::Document(error)) if is_damage(&error) || self.gives_up(id) => {
                     tracing::error!(party.id = %id.party, %error, "a document cannot be read from the spool and is as if it were not here");
+                    are_there = false;
                 }
-                brought => brought?,
+                brought => are_there &= brought?,
             }
         }
-        Ok(())
+        Ok(are_there)
     }
 
     /// Sees to it that the gateway has a document, as far as we have it. One that nobody has, or that cannot be read any more,
     /// the gateway will name in its refusal.
-    async fn bring(&self, document: DocumentUpload, trace: Option<&crate::trace::TraceParent>) -> Result<(), NotYet> {
+    async fn bring(&self, document: DocumentUpload, trace: Option<&crate::trace::TraceParent>) -> Result<bool, NotYet> {
         let documents = self.spool.documents();
         if !documents.holds(&document.acting_party, &document.sha256) {
-            return Ok(());
+            return Ok(false);
         }
-        let Some(offset) = self.link.missing_from(&document, trace).await? else { return Ok(()) };
+        let Some(offset) = self.link.missing_from(&document, trace).await? else { return Ok(true) };
         let content = documents.read(&document.acting_party, &document.sha256, offset).map_err(NotYet::Document)?;
         match self.link.upload(&document, offset, content, trace).await {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(true),
             // Nobody's mistake, and no answer to the call: the next attempt asks anew where to go on.
             Err(UploadError::Call(CallError::Refused(refused))) if holds_another_part(&refused) => {
                 Err(NotYet::DocumentMoved)

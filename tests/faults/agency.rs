@@ -73,6 +73,8 @@ struct System {
     /// How often its adapter was started.
     lives: AtomicU32,
     manner: Mutex<(Manner, u32)>,
+    /// Webhooks that met a manner other than good.
+    misbehaved: AtomicU32,
 }
 
 #[derive(Default)]
@@ -103,7 +105,7 @@ impl Agencies {
         let listener = TcpListener::bind((listen, 0)).await?;
         let system = |(name, rest, parties)| {
             let manner = Mutex::new((Manner::Good, 0));
-            (name, System { rest, parties, lives: AtomicU32::new(0), manner })
+            (name, System { rest, parties, lives: AtomicU32::new(0), manner, misbehaved: AtomicU32::new(0) })
         };
         let shared = Shared {
             caller: Caller::new(),
@@ -143,6 +145,12 @@ impl Agencies {
         *lock(&self.0.systems[system].manner) = (manner, webhooks);
     }
 
+    /// From now on a system is good again; gives how many webhooks it was not good to.
+    pub(crate) fn behave_again(&self, system: &str) -> u32 {
+        self.behave(system, Manner::Good, 0);
+        self.0.systems[system].misbehaved.swap(0, Ordering::SeqCst)
+    }
+
     /// The books as they are.
     pub(crate) fn books(&self) -> Books {
         lock(&self.0.books).books.clone()
@@ -164,6 +172,8 @@ impl Agencies {
         self.0.under_way.fetch_add(1, Ordering::SeqCst);
         // Who files online has papers as documents only.
         let paper = (draw.once_in(4) || request.party == PORTAL).then(|| draw.next());
+        // The same blank form with many of them.
+        let paper = paper.map(|own| if draw.once_in(4) { 0 } else { own });
         let agencies = self.clone();
         tokio::spawn(async move {
             let request = match paper {
@@ -314,6 +324,9 @@ async fn take(State(agencies): State<Agencies>, Path(name): Path<String>, body: 
         *manner = if left > 1 { (now, left - 1) } else { (Manner::Good, 0) };
         now
     };
+    if manner != Manner::Good {
+        system.misbehaved.fetch_add(1, Ordering::SeqCst);
+    }
     match manner {
         Manner::Down => return (StatusCode::SERVICE_UNAVAILABLE, ""),
         Manner::Wrong => return (StatusCode::INTERNAL_SERVER_ERROR, GARBAGE),

@@ -3,7 +3,7 @@
 use lgsp_journal::fault;
 
 use crate::draw::Draw;
-use crate::world::{ADAPTERS, Who};
+use crate::world::{ADAPTERS, PORTAL, Who};
 
 /// One fault, with everything that is drawn about it beforehand.
 #[derive(Clone, Debug)]
@@ -22,6 +22,9 @@ pub(crate) enum Fault {
     DiskFull { who: Who },
     /// The power fails.
     PowerCut { who: Who },
+    /// The gateway's folder is lost and restored from a backup that is older; an adapter ends at a point of its own, or at any
+    /// moment, while it sends again what the backup does not have.
+    Restore { other: usize, point: Option<&'static str>, pass: u64, with_key: bool },
     /// Lines are cut, and healed.
     Cut { lines: Vec<usize> },
     /// A line on which one side does not hear the other, and healed.
@@ -62,6 +65,7 @@ pub(crate) enum Kind {
     AdapterDiskFull,
     GatewayPowerCut,
     AdapterPowerCut,
+    GatewayRestored,
     LineCut,
     AllLinesCut,
     LineDeaf,
@@ -76,7 +80,7 @@ pub(crate) enum Kind {
 use Kind::*;
 
 /// Every kind, how often it is drawn against the others, and its name.
-pub(crate) const KINDS: [(Kind, usize, &str); 23] = [
+pub(crate) const KINDS: [(Kind, usize, &str); 24] = [
     (KillGateway, 18, "gateway killed at any moment"),
     (KillAdapter, 14, "adapter killed at any moment"),
     (KillEverybody, 4, "gateway and adapters killed together"),
@@ -91,6 +95,7 @@ pub(crate) const KINDS: [(Kind, usize, &str); 23] = [
     (AdapterDiskFull, 2, "adapter: disk full"),
     (GatewayPowerCut, 10, "gateway: power cut"),
     (AdapterPowerCut, 7, "adapter: power cut"),
+    (GatewayRestored, 4, "gateway lost, restored from a backup"),
     (LineCut, 4, "one line cut and healed"),
     (AllLinesCut, 2, "all lines cut and healed"),
     (LineDeaf, 3, "a line deaf in one direction"),
@@ -143,6 +148,12 @@ impl Kind {
             AdapterDiskFull => Fault::DiskFull { who: some },
             GatewayPowerCut => Fault::PowerCut { who: gateway },
             AdapterPowerCut => Fault::PowerCut { who: some },
+            // The portal's adapter forgets soonest and is told most: half of the cases are its.
+            GatewayRestored => {
+                let other = if draw.once_in(2) { PORTAL } else { adapter };
+                let point = draw.once_in(2).then_some(point);
+                Fault::Restore { other, point, pass, with_key: draw.once_in(2) }
+            }
             LineCut => Fault::Cut { lines: vec![adapter] },
             AllLinesCut => Fault::Cut { lines: (0..ADAPTERS).collect() },
             LineDeaf => Fault::Deaf { line: adapter },
@@ -166,12 +177,21 @@ impl Kind {
     }
 }
 
-/// The kinds of so many rounds, among those that are possible here: first each of them once, then by weight. `at_least`
-/// power cuts are among them where they are possible.
+/// The rounds in which every kind comes at least once.
+pub(crate) const ALL_KINDS: usize = KINDS.len() + 2;
+
+/// The kinds of so many rounds, among those that are possible here: first each of them once, then by weight. A full disk is
+/// another thing where it is watched for, which it is in every other world: that comes in both halves of the first
+/// [`ALL_KINDS`].
 pub(crate) fn plan(seed: u64, rounds: usize, possible: impl Fn(Kind) -> bool) -> Vec<Kind> {
     let mut draw = Draw::new(seed, u64::MAX);
-    let mut plan: Vec<Kind> = KINDS.iter().map(|(kind, ..)| *kind).filter(|kind| possible(*kind)).collect();
+    let kinds = KINDS.iter().map(|(kind, ..)| *kind).filter(|kind| possible(*kind));
+    let (full, mut plan): (Vec<Kind>, Vec<Kind>) =
+        kinds.partition(|kind| matches!(kind, GatewayDiskFull | AdapterDiskFull));
     draw.shuffle(&mut plan);
+    for at in [plan.len() * 3 / 4, plan.len() / 4] {
+        plan.splice(at..at, full.iter().copied());
+    }
     let weighted = KINDS.iter().filter(|(kind, ..)| possible(*kind));
     let bag: Vec<Kind> = weighted.flat_map(|(kind, weight, _)| std::iter::repeat_n(*kind, *weight)).collect();
     while plan.len() < rounds {

@@ -62,6 +62,12 @@ impl Caller {
         Ok(serde_json::from_slice(&body)?)
     }
 
+    /// Whether somebody there says these words.
+    pub(crate) async fn says(&self, at: SocketAddr, path: &str, words: &str) -> bool {
+        let said = self.send(at, Method::GET, path, &[], Bytes::new()).await;
+        said.is_ok_and(|(_, body)| String::from_utf8_lossy(&body).contains(words))
+    }
+
     /// Whether somebody there says 2xx.
     pub(crate) async fn says_yes(&self, at: SocketAddr, path: &str) -> bool {
         self.send(at, Method::GET, path, &[], Bytes::new()).await.is_ok_and(|(status, _)| status.is_success())

@@ -6,6 +6,7 @@
 //! writes it has accepted, tear and reorder them, is not in this picture; the journal's own tests generate those states.)
 //! Elsewhere a disk is a plain folder, which can be filled and pulled from nobody.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,7 +30,8 @@ impl Disk {
         }
         let image = scratch.join(format!("{name}.img"));
         fs::File::create(&image)?.set_len(mib << 20)?;
-        run("mkfs.ext4", ["-q", "-E", "lazy_itable_init=0,lazy_journal_init=0"], &[&image])?;
+        // No blocks that root alone may use: we are root, and what is free shall be free for everybody.
+        run("mkfs.ext4", ["-q", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0"], &[&image])?;
         let disk = Self { at, image: Some(image) };
         disk.mount()?;
         Ok(disk)
@@ -54,10 +56,35 @@ impl Disk {
         self.mount()
     }
 
-    /// Fills it to the last block, or gives the room back.
+    /// Everything that is on it, each file by the digest of its content.
+    pub(crate) fn content(&self) -> anyhow::Result<BTreeMap<PathBuf, Vec<u8>>> {
+        let mut content = BTreeMap::new();
+        let mut folders = vec![self.at.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder)? {
+                let path = entry?.path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &fs::read(&path)?);
+                    content.insert(path, digest.as_ref().to_vec());
+                }
+            }
+        }
+        Ok(content)
+    }
+
+    /// Takes up room until only so many bytes are left.
+    pub(crate) fn leave(&self, bytes: u64) -> anyhow::Result<()> {
+        let told = Command::new("stat").args(["--file-system", "--format=%a %S"]).arg(&self.at).output()?;
+        let told = String::from_utf8(told.stdout)?;
+        let (blocks, size) = told.trim().split_once(' ').context("blocks and their size")?;
+        let taken = (blocks.parse::<u64>()? * size.parse::<u64>()?).saturating_sub(bytes);
+        run("fallocate", ["-l", &taken.to_string()], &[self.at.join("ballast")])
+    }
+
+    /// Fills it to the last block.
     pub(crate) fn fill(&self) -> anyhow::Result<()> {
-        let ballast = self.at.join("ballast");
-        fs::File::create(&ballast)?;
         // Larger blocks first; the call fails when there is no room for the next one, which is how far it shall go.
         for size in ["16M", "1M", "64K", "4K"] {
             for number in 0.. {
@@ -72,6 +99,7 @@ impl Disk {
         Ok(())
     }
 
+    /// Gives the room back.
     pub(crate) fn make_room(&self) -> anyhow::Result<()> {
         for entry in fs::read_dir(&self.at)? {
             let path = entry?.path();

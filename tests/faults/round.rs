@@ -1,5 +1,6 @@
 //! One round: load, a fault in it, healing, rest, judgement. Every round kills somebody, whatever else its fault is.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,13 +22,19 @@ use crate::history::{Recorded, Verdict, judge};
 use crate::line::Condition;
 use crate::second::take_part;
 use crate::tally::{Tally, millis};
-use crate::world::{ADAPTERS, PORTAL, Started, Who, World};
+use crate::world::{ADAPTERS, PATIENCE, PORTAL, Started, Who, World, is_death_at_a_point};
 
 /// Within this time the fault strikes, while the load runs.
 const MOMENT: Duration = Duration::from_millis(120);
 
 /// How long a fault that shows by itself may take to do so; then the load has passed it by.
 const SHOWS_WITHIN: Duration = Duration::from_secs(5);
+
+/// The streams of draws for the loads, away from those of the faults.
+const LOADS: u64 = 1 << 32;
+
+/// What the gateway logs about an index that is of no use.
+const MADE_AGAIN: &str = "Rebuilding";
 
 /// The campaign, from round to round.
 pub(crate) struct Campaign {
@@ -39,7 +46,10 @@ pub(crate) struct Campaign {
     base: Position,
     answered_before: u64,
     answered_now: u64,
-    gateway_kills: u32,
+    /// What the fault of this round is.
+    kind: Kind,
+    /// How often each kind has ended the gateway.
+    ends: BTreeMap<Kind, u32>,
     /// The slowest start of the gateway in this round.
     slowest: Duration,
     /// Whether this round's fault has shown.
@@ -64,7 +74,8 @@ impl Campaign {
             base: last,
             answered_before: 0,
             answered_now: 0,
-            gateway_kills: 0,
+            kind: Kind::KillGateway,
+            ends: BTreeMap::new(),
             slowest: Duration::ZERO,
             struck: false,
         })
@@ -88,11 +99,12 @@ impl Campaign {
     pub(crate) async fn round(&mut self, world: &mut World, round: u32, kind: Kind) -> anyhow::Result<()> {
         let mut draw = Draw::new(self.seed, u64::from(round));
         let fault = kind.draw(&mut draw);
-        (self.slowest, self.struck) = (Duration::ZERO, true);
-        world.agencies.begin_round(round);
-        let load = load(&world.agencies, draw.clone(), self.dossiers);
+        (self.kind, self.slowest, self.struck) = (kind, Duration::ZERO, false);
         let begun = Instant::now();
-        self.strike(world, &fault, &mut draw).await.with_context(|| format!("{fault:?}"))?;
+        world.keep_since(None);
+        world.agencies.begin_round(round);
+        let load = load(&world.agencies, Draw::new(self.seed, LOADS + u64::from(round)), self.dossiers);
+        self.strike(world, &fault, &load, &mut draw).await.with_context(|| format!("{fault:?}"))?;
         load.await?;
         for who in world.everybody() {
             ensure!(!world.has_ended(who)?, "{who:?} has ended by itself");
@@ -108,9 +120,13 @@ impl Campaign {
         }
         let verdict = self.judge(world, journal).await?;
         (self.answered_now, self.tally.rounds) = (verdict.answered, round);
+        if let Fault::Agency { adapter, .. } = fault {
+            self.struck = world.agencies.behave_again(world.system(adapter)) > 0;
+        }
         self.tally.papers += world.agencies.read_papers().await? as u64;
         if let Fault::Journal { torn } = fault {
             self.damage_a_copy(world, torn, &mut draw).await?;
+            self.struck = true;
         }
         let of_kind = self.tally.kinds.entry(kind).or_default();
         of_kind.rounds += 1;
@@ -130,6 +146,7 @@ impl Campaign {
         let verdict = self.judge(world, journal).await?;
         self.answered_before += verdict.answered;
         self.answered_now = 0;
+        self.tally.spools_tidied += u32::try_from(world.logged(Who::Adapter(PORTAL), "spool tidied up")?)?;
         self.tally.add(&verdict);
         Ok(())
     }
@@ -145,7 +162,13 @@ impl Campaign {
     }
 
     /// Does the fault, and whatever it takes until everybody runs and can reach everybody again.
-    async fn strike(&mut self, world: &mut World, fault: &Fault, draw: &mut Draw) -> anyhow::Result<()> {
+    async fn strike(
+        &mut self,
+        world: &mut World,
+        fault: &Fault,
+        load: &JoinHandle<()>,
+        draw: &mut Draw,
+    ) -> anyhow::Result<()> {
         // At any moment of the load: this is a fault's time, not a wait for anything.
         tokio::time::sleep(draw.within(MOMENT)).await;
         match fault {
@@ -153,6 +176,7 @@ impl Campaign {
                 for who in all {
                     self.kill(world, *who).await?;
                 }
+                self.struck = true;
                 for who in all {
                     self.start(world, *who).await?;
                 }
@@ -160,14 +184,14 @@ impl Campaign {
             Fault::DieAt { who, point, pass } => {
                 self.kill(world, *who).await?;
                 self.start_armed(world, *who, &format!("{point}:{pass}")).await?;
-                self.struck = shows(world, async |world| world.has_ended(*who)).await?;
+                self.struck = shows(world, async |world| world.has_died_at_its_point(*who)).await?;
                 self.kill_what_is_left(world, *who).await?;
                 self.start(world, *who).await?;
             }
             Fault::DieInRecovery { who, point, pass } => {
                 self.kill(world, *who).await?;
                 self.start_armed(world, *who, &format!("{point}:{pass}")).await?;
-                self.struck = world.has_ended(*who)?;
+                self.struck = world.has_died_at_its_point(*who)?;
                 self.kill_what_is_left(world, *who).await?;
                 self.start(world, *who).await?;
             }
@@ -175,10 +199,11 @@ impl Campaign {
                 self.kill(world, Who::Gateway).await?;
                 self.start_armed(world, Who::Gateway, &format!("{point}:1")).await?;
                 tokio::time::sleep(draw.within(MOMENT)).await;
-                if !world.has_ended(Who::Gateway)? {
+                if !world.has_died_at_its_point(Who::Gateway)? {
                     let ended = world.stop(Who::Gateway).await?;
-                    ensure!(!ended.success(), "the gateway stopped in order instead of dying at {point}");
+                    ensure!(is_death_at_a_point(ended), "the gateway ended otherwise than at {point}: {ended}");
                 }
+                self.struck = true;
                 self.kill_what_is_left(world, Who::Gateway).await?;
                 self.start(world, Who::Gateway).await?;
             }
@@ -189,6 +214,7 @@ impl Campaign {
                 self.kill_what_is_left(world, *who).await?;
                 self.start(world, *who).await?;
             }
+            Fault::DiskFull { who } if world.keeps_free(*who) > 0 => self.nearly_full(world, *who, draw).await?,
             Fault::DiskFull { who } => {
                 world.disk(*who).fill()?;
                 // The load may be over by now, and only what is to be written finds a disk full.
@@ -201,13 +227,22 @@ impl Campaign {
                 self.start(world, *who).await?;
             }
             Fault::PowerCut { who } => {
+                // Only what is just being written can be lost.
+                for _ in 0..8 {
+                    world.agencies.hand_in(draw, false);
+                }
+                tokio::time::sleep(draw.within(MOMENT)).await;
                 world.freeze(*who).await?;
+                let written = world.disk(*who).content()?;
                 world.disk(*who).take_down()?;
                 self.kill(world, *who).await?;
                 world.disk(*who).come_back()?;
+                // Else it was a kill and no more.
+                self.struck = world.disk(*who).content()? != written;
                 self.tally.power_cuts += 1;
                 self.start(world, *who).await?;
             }
+            Fault::Restore { .. } => self.restore(world, fault, load, draw).await?,
             Fault::Cut { lines } => {
                 self.on_lines(world, lines, Condition::Cut, draw).await?;
             }
@@ -216,8 +251,13 @@ impl Campaign {
             }
             Fault::Index { how } => {
                 self.kill(world, Who::Gateway).await?;
-                damage_index(&world.data(), *how, draw)?;
-                self.start(world, Who::Gateway).await?;
+                // What it left, and not what we make of it.
+                self.fsck_at_times(world).await?;
+                let is_gone = damage_index(&world.data(), *how, draw)?;
+                let before = world.logged(Who::Gateway, MADE_AGAIN)?;
+                self.start_as_it_is(world, Who::Gateway).await?;
+                // One byte of many may be in nobody's way.
+                self.struck = is_gone || world.logged(Who::Gateway, MADE_AGAIN)? > before;
             }
             Fault::Journal { .. } => {
                 // The damage is done to a copy, at the end of the round.
@@ -247,6 +287,78 @@ impl Campaign {
         Ok(())
     }
 
+    /// A disk fills up that somebody watches: he takes in nothing new, says so, and goes on by himself when there is room again.
+    /// In between he may be killed, and started on a disk without a free block.
+    async fn nearly_full(&mut self, world: &mut World, who: Who, draw: &mut Draw) -> anyhow::Result<()> {
+        let left = world.keeps_free(who) / 8 * (1 + draw.below(7) as u64);
+        world.disk(who).leave(left)?;
+        for _ in 0..8 {
+            world.agencies.hand_in(draw, false);
+        }
+        until(world, who, "says that its disk is nearly full", async |world| !world.is_ready(who).await).await?;
+        self.struck = true;
+        if draw.once_in(2) {
+            world.disk(who).fill()?;
+            self.kill(world, who).await?;
+            world.start_on_a_full_disk(who).await?;
+        }
+        tokio::time::sleep(draw.within(MOMENT)).await;
+        world.disk(who).make_room()?;
+        until(world, who, "goes on with room again", async |world| world.is_ready(who).await).await?;
+        self.kill_anybody(world, draw).await
+    }
+
+    /// A backup is taken under load; later the gateway loses all it had, and is restored. What came after the backup was said
+    /// by the gateway and noted by those it was said to, so nothing may be missing in the end.
+    async fn restore(
+        &mut self,
+        world: &mut World,
+        fault: &Fault,
+        load: &JoinHandle<()>,
+        draw: &mut Draw,
+    ) -> anyhow::Result<()> {
+        let Fault::Restore { other, point, pass, with_key } = *fault else { bail!("{fault:?} restores nothing") };
+        let (begun, other) = (Instant::now(), Who::Adapter(other));
+        // What the backup may not have is not to be forgotten at a start; at the begin of the round everything was at rest.
+        world.keep_since(Some(begun.checked_sub(MOMENT).unwrap_or(begun)));
+        let mut backup = vec!["backup", "--config", "gateway.toml", "--to", "backup"];
+        backup.extend(with_key.then_some("--with-node-key"));
+        let taken = world.told(&backup).await?;
+        for _ in 0..8 {
+            world.agencies.hand_in(draw, false);
+        }
+        while !load.is_finished() {
+            tokio::time::sleep(Duration::from_millis(4)).await;
+        }
+        world.rest().await?;
+
+        self.kill(world, Who::Gateway).await?;
+        let last = Position(taken["last_position"].as_u64().context("the backup's last record")?);
+        let missing = read_journal(&world.data(), &world.node_key(), last)?.len();
+        self.struck = missing > 0;
+        self.tally.brought_back += missing as u64;
+        world.lose_the_gateways_folders(with_key)?;
+        // The world goes on meanwhile.
+        if let Some(point) = point {
+            self.kill(world, other).await?;
+            self.start_armed(world, other, &format!("{point}:{pass}")).await?;
+        }
+        for _ in 0..4 {
+            world.agencies.hand_in(draw, false);
+        }
+        let restore = ["restore", "--from", "backup", "--config", "gateway.toml", "--actor", "van.hanh.1"];
+        let restored = world.told(&restore).await?;
+        ensure!(restored["sound"] == true, "{restored:#}");
+        self.tally.restores += 1;
+        self.start(world, Who::Gateway).await?;
+        match point {
+            Some(_) => drop(shows(world, async |world| world.has_died_at_its_point(other)).await?),
+            None => tokio::time::sleep(draw.within(2 * MOMENT)).await,
+        }
+        self.kill_what_is_left(world, other).await?;
+        self.start(world, other).await
+    }
+
     /// Puts lines into a condition, kills somebody meanwhile, and heals them.
     async fn on_lines(
         &mut self,
@@ -258,6 +370,15 @@ impl Campaign {
         lines.iter().try_for_each(|line| world.line(*line).set(condition))?;
         tokio::time::sleep(draw.within(2 * MOMENT)).await;
         self.kill_anybody(world, draw).await?;
+        self.struck = shows(world, async |world| {
+            for line in lines {
+                if world.misses_its_gateway(*line).await {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        })
+        .await?;
         lines.iter().try_for_each(|line| world.line(*line).set(Condition::Sound))
     }
 
@@ -272,13 +393,6 @@ impl Campaign {
     async fn kill(&mut self, world: &mut World, who: Who) -> anyhow::Result<()> {
         ensure!(world.kill(who).await?, "{who:?} had ended before it was killed");
         self.tally.kills += 1;
-        if who == Who::Gateway {
-            self.gateway_kills += 1;
-            // As it was left: nobody repairs anything in between.
-            if self.gateway_kills.is_multiple_of(self.fsck_every) {
-                self.fsck(world).await?;
-            }
-        }
         Ok(())
     }
 
@@ -289,7 +403,16 @@ impl Campaign {
         Ok(())
     }
 
+    /// Starts it on what it left; the gateway's folder is looked at before, at times: as the start finds it, which after a
+    /// power cut is not what it was when the process ended, and nobody repairs anything in between.
     async fn start(&mut self, world: &mut World, who: Who) -> anyhow::Result<()> {
+        if who == Who::Gateway {
+            self.fsck_at_times(world).await?;
+        }
+        self.start_as_it_is(world, who).await
+    }
+
+    async fn start_as_it_is(&mut self, world: &mut World, who: Who) -> anyhow::Result<()> {
         let took = world.start(who).await?;
         self.note_start(who, took);
         Ok(())
@@ -309,6 +432,16 @@ impl Campaign {
         } else {
             self.tally.adapter_recoveries.push(took);
         }
+    }
+
+    /// After the first end of the gateway by each kind of fault, and after every so-manieth.
+    async fn fsck_at_times(&mut self, world: &World) -> anyhow::Result<()> {
+        let ends = self.ends.entry(self.kind).or_default();
+        *ends += 1;
+        if (*ends - 1).is_multiple_of(self.fsck_every) {
+            self.fsck(world).await.context("before it is started again")?;
+        }
+        Ok(())
     }
 
     async fn fsck(&mut self, world: &World) -> anyhow::Result<()> {
@@ -409,6 +542,17 @@ async fn shows(
     }
 }
 
+/// Waits for what must come, of somebody who must not end over it.
+async fn until(world: &mut World, who: Who, what: &str, has_come: impl AsyncFn(&World) -> bool) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    while !has_come(world).await {
+        ensure!(!world.has_ended(who)?, "{who:?} ended before it {what}");
+        ensure!(begun.elapsed() < PATIENCE, "waited in vain until {who:?} {what}");
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+    Ok(())
+}
+
 /// Whether the failure of its disk shows: it says that it is not ready, or ends because it can promise nothing any more.
 async fn fails(world: &mut World, who: Who) -> anyhow::Result<bool> {
     shows(world, async |world| Ok(world.has_ended(who)? || !world.is_ready(who).await)).await
@@ -445,20 +589,20 @@ fn read_journal(data: &Path, node_key: &Path, base: Position) -> anyhow::Result<
     Ok(events)
 }
 
-/// Damages sled's files, or the note beside them.
-fn damage_index(data: &Path, how: Damage, draw: &mut Draw) -> anyhow::Result<()> {
+/// Damages sled's files, or the note beside them; whether something that was there is gone.
+fn damage_index(data: &Path, how: Damage, draw: &mut Draw) -> anyhow::Result<bool> {
     let index = data.join("index");
     match how {
         Damage::Removed => fs::remove_dir_all(index)?,
         Damage::NoteRemoved => {
             // There is none before the first checkpoint.
-            let _ = fs::remove_file(data.join("index.checkpoint"));
+            return Ok(fs::remove_file(data.join("index.checkpoint")).is_ok());
         }
         Damage::CutShort | Damage::Flipped => {
             let file = index.join("db");
             let mut bytes = fs::read(&file)?;
             if bytes.is_empty() {
-                return Ok(());
+                return Ok(false);
             }
             let at = draw.below(bytes.len());
             match how {
@@ -468,5 +612,5 @@ fn damage_index(data: &Path, how: Damage, draw: &mut Draw) -> anyhow::Result<()>
             fs::write(&file, bytes)?;
         }
     }
-    Ok(())
+    Ok(matches!(how, Damage::Removed))
 }

@@ -18,6 +18,11 @@ pub(crate) struct Tally {
     pub(crate) kills: u32,
     pub(crate) power_cuts: u32,
     pub(crate) fscks: u32,
+    /// How often a spool wrote the unfinished again, so that the finished could go.
+    pub(crate) spools_tidied: u32,
+    pub(crate) restores: u32,
+    /// Events that a restored gateway did not have until they were sent again.
+    pub(crate) brought_back: u64,
     pub(crate) answered: u64,
     pub(crate) owed: u64,
     /// Documents read back after their round.
@@ -43,7 +48,8 @@ pub(crate) struct Tally {
 #[derive(Default)]
 pub(crate) struct OfKind {
     pub(crate) rounds: u32,
-    /// Rounds in which the fault showed: the process died at its point, the disk was found full.
+    /// Rounds in which the fault showed: the process died at its point, the disk was found full, the adapter missed its gateway,
+    /// the disk came back without something that was on it.
     pub(crate) struck: u32,
     /// Of the gateway's starts.
     pub(crate) slowest: Duration,
@@ -85,6 +91,9 @@ impl Tally {
             "out_of_order": self.out_of_order,
             "differing": self.differing,
             "fscks": self.fscks,
+            "spools_tidied": self.spools_tidied,
+            "restores": self.restores,
+            "brought_back": self.brought_back,
             "gateway_starts": self.recoveries.len(),
             "slowest_recovery_ms": millis(self.slowest_recovery()),
             "median_recovery_ms": millis(median(&self.recoveries)),
@@ -114,11 +123,13 @@ impl Tally {
                 let _ = writeln!(table, "| {name} | not run: {why} | | |");
             }
         }
-        let Self { rounds, kills, power_cuts, answered, owed, lost, doubled, out_of_order, .. } = self;
+        let Self { rounds, kills, power_cuts, restores, brought_back, answered, owed, .. } = self;
+        let Self { lost, doubled, out_of_order, spools_tidied, fscks, .. } = self;
         let slowest = millis(self.slowest_recovery());
         let _ = writeln!(
             table,
-            "\n{rounds} rounds, {kills} kills, {power_cuts} power cuts; {answered} requests answered, {owed} deliveries owed: \
+            "\n{rounds} rounds, {kills} kills, {power_cuts} power cuts, {restores} restores after which {brought_back} events were \
+             sent again, {spools_tidied} spools tidied up, {fscks} checks by fsck; {answered} requests answered, {owed} deliveries owed: \
              **{lost} lost, {doubled} doubled, {out_of_order} out of order**; slowest start of the gateway {slowest} ms."
         );
         table

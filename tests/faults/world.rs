@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant, SystemTime};
@@ -49,6 +50,14 @@ pub(crate) const ADAPTERS: usize = SYSTEMS.len();
 /// The one that is told everything.
 pub(crate) const PORTAL: usize = ADAPTERS - 1;
 
+/// What stays free of the gateway's disk where that is watched, and of an adapter's.
+const GATEWAY_KEEPS_FREE_MIB: u64 = 64;
+const ADAPTER_KEEPS_FREE_MIB: u64 = 16;
+
+/// How long the portal's adapter, from start to start, keeps what is over, so that its spool is tidied up on the way; and after how many records.
+const PORTAL_KEEPS: Duration = Duration::from_secs(2);
+const PORTAL_TIDIES_AFTER: u64 = 64;
+
 /// A process of ours: the gateway, or the adapter of that number.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Who {
@@ -62,6 +71,10 @@ pub(crate) struct World {
     ca: CertificateAuthority,
     network: [u8; 2],
     namespaces: bool,
+    /// Whether everybody watches how full his disk is.
+    watched: bool,
+    /// The portal's adapter keeps all that was said since then, if a backup may not have it.
+    keep_since: Option<Instant>,
     gateway: Node,
     adapters: Vec<Node>,
     lines: Vec<Wire>,
@@ -77,6 +90,8 @@ struct Node {
     ready_at: (SocketAddr, &'static str),
     disk: Disk,
     running: Option<(Child, ChildStdin)>,
+    /// How it ended before it was ready.
+    ended: Option<ExitStatus>,
 }
 
 /// What the machine allows.
@@ -98,8 +113,14 @@ pub(crate) enum Started {
 }
 
 impl World {
-    /// Makes folders, disks and certificates, and starts everything. `base` is the data of a demo that went before.
-    pub(crate) async fn begin(folder: PathBuf, allows: Allows, base: Option<&Path>) -> anyhow::Result<Self> {
+    /// Makes folders, disks and certificates, and starts everything. `watched` says whether the disks are to be; `base` is the data
+    /// of a demo that went before.
+    pub(crate) async fn begin(
+        folder: PathBuf,
+        allows: Allows,
+        watched: bool,
+        base: Option<&Path>,
+    ) -> anyhow::Result<Self> {
         let Allows { images, namespaces } = allows;
         fs::create_dir_all(folder.join("pki"))?;
         let domain: TrustDomain = NAME.parse()?;
@@ -121,7 +142,7 @@ impl World {
         let agencies = Agencies::open(listen, systems.collect()).await?;
         let node = |role, config: &'static str, ready_at, mib| {
             let disk = Disk::make(&folder, config.trim_end_matches(".toml"), mib, images)?;
-            anyhow::Ok(Node { config, role, ready_at, disk, running: None })
+            anyhow::Ok(Node { config, role, ready_at, disk, running: None, ended: None })
         };
         let gateway = node("gateway", "gateway.toml", (at(1, 7480), "/readyz"), 1024)?;
         let mut adapters = Vec::new();
@@ -138,7 +159,9 @@ impl World {
             lines.push(Wire::lay(number as u8, at(1, 7443), namespaces).await?);
         }
         let caller = Caller::new();
-        let mut world = Self { folder, ca, network, namespaces, gateway, adapters, lines, agencies, caller };
+        let keep_since = None;
+        let mut world =
+            Self { folder, ca, network, namespaces, watched, keep_since, gateway, adapters, lines, agencies, caller };
         world.configure(base)?;
         for who in world.everybody() {
             world.start(who).await?;
@@ -163,7 +186,7 @@ impl World {
                 run("cp", ["-a"], &[base.join(part), self.gateway.disk.at().join(part)])?;
             }
         }
-        let local = self.gateway.ready_at.0;
+        let (local, keeps_free) = (self.gateway.ready_at.0, self.keeps_free(Who::Gateway));
         let listen = if self.namespaces { SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())) } else { address };
         fs::write(self.folder.join("token"), TOKEN)?;
         fs::write(
@@ -171,7 +194,7 @@ impl World {
             format!(
                 "name = \"{NAME}\"\n[listen]\nbus = \"{listen}\"\nlocal = \"{local}\"\n\
                  [tls]\ncertificate = \"pki/gateway.pem\"\nkey = \"pki/gateway.key\"\nclient_bundle = \"ca/ca.pem\"\n\
-                 [store]\ndir = \"gateway/data\"\nmin_free_bytes = 0\nnode_key = \"gateway/node.key\"\n\
+                 [store]\ndir = \"gateway/data\"\nmin_free_bytes = {keeps_free}\nnode_key = \"gateway/node.key\"\n\
                  [documents]\ndir = \"gateway/documents\"\n\
                  [business_clock]\nkind = \"replay\"\nstart = \"{NOW}\"\n\
                  [limits]\nlease_s = 5\ndecline_pause_s = 1\n[registry]\nfirst = {REGISTRY:?}\n"
@@ -183,13 +206,14 @@ impl World {
             let seen_at = if self.namespaces { wire::agency_end(number as u8) } else { Ipv4Addr::LOCALHOST };
             let (rest, near, hook) = (node.ready_at.0, line.near(), self.agencies.hook(system, seen_at));
             let timeout = WEBHOOK_TIMEOUT.as_millis();
+            let keeps_free = self.keeps_free(Who::Adapter(number)) >> 20;
             // Impatient, so that what comes back is noticed soon.
             let text = format!(
                 "gateway = \"https://{near}\"\nparties = {parties:?}\n\
                  [tls]\ncertificate = \"pki/{system}.pem\"\nkey = \"pki/{system}.key\"\nbundle = \"ca/ca.pem\"\n\
                  [timings]\nconnect_timeout_ms = 1000\ncall_timeout_ms = 3000\n\
                  keep_alive_interval_ms = 1000\nkeep_alive_timeout_ms = 1000\n\
-                 [spool]\nfolder = \"{system}/spool\"\nmin_free_mib = 0\n[rest]\nlisten = \"{rest}\"\ntoken_file = \"token\"\n\
+                 [spool]\nfolder = \"{system}/spool\"\nmin_free_mib = {keeps_free}\n[rest]\nlisten = \"{rest}\"\ntoken_file = \"token\"\n\
                  [webhook]\nurl = \"{hook}\"\ntimeout_ms = {timeout}\n\
                  [exchange]\nbackoff_first_ms = 20\nbackoff_limit_ms = 200\n"
             );
@@ -215,9 +239,29 @@ impl World {
         Ok(Link::new(&Address { gateway, server_name: None, tls, timings: Timings::default() })?)
     }
 
+    /// What somebody leaves free of his disk, in bytes; 0 where nobody watches.
+    pub(crate) fn keeps_free(&self, who: Who) -> u64 {
+        match (self.watched, who) {
+            (false, _) => 0,
+            (true, Who::Gateway) => GATEWAY_KEEPS_FREE_MIB << 20,
+            (true, Who::Adapter(_)) => ADAPTER_KEEPS_FREE_MIB << 20,
+        }
+    }
+
+    /// From its next start on the portal's adapter keeps what was said since then; soon it forgets again, if that is `None`.
+    pub(crate) fn keep_since(&mut self, since: Option<Instant>) {
+        self.keep_since = since;
+    }
+
     /// The folder of this world; what everybody logged is in it.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// How often somebody has logged these words.
+    pub(crate) fn logged(&self, who: Who, words: &str) -> anyhow::Result<usize> {
+        let log = fs::read(self.folder.join(self.node(who).config).with_extension("log"))?;
+        Ok(String::from_utf8_lossy(&log).matches(words).count())
     }
 
     /// The gateway's data folder.
@@ -228,6 +272,17 @@ impl World {
     /// The gateway's key.
     pub(crate) fn node_key(&self) -> PathBuf {
         self.gateway.disk.at().join("node.key")
+    }
+
+    /// What a disk takes with it that cannot be read any more; its key as well, if the backup has that.
+    pub(crate) fn lose_the_gateways_folders(&self, with_key: bool) -> anyhow::Result<()> {
+        ensure!(self.gateway.running.is_none(), "the gateway runs");
+        fs::remove_dir_all(self.data())?;
+        fs::remove_dir_all(self.gateway.disk.at().join("documents"))?;
+        if with_key {
+            fs::remove_file(self.node_key())?;
+        }
+        Ok(())
     }
 
     pub(crate) fn everybody(&self) -> impl Iterator<Item = Who> + use<> {
@@ -271,10 +326,31 @@ impl World {
 
     /// Starts a process that is to die, or to see its disk fail, at a point of its own.
     pub(crate) async fn start_armed(&mut self, who: Who, fault: Option<&str>) -> anyhow::Result<Started> {
+        let caller = self.caller.clone();
+        self.start_until(who, fault, async |(address, path)| caller.says_yes(address, path).await).await
+    }
+
+    /// Starts a process whose disk is full: it is there, and says that it is not ready.
+    pub(crate) async fn start_on_a_full_disk(&mut self, who: Who) -> anyhow::Result<()> {
+        let caller = self.caller.clone();
+        let nearly_full = async |(address, path)| caller.says(address, path, "nearly full").await;
+        match self.start_until(who, None, nearly_full).await? {
+            Started::Ready(_) => Ok(()),
+            Started::Ended(status) => bail!("{who:?} does not start on a full disk: {status}; see its log"),
+        }
+    }
+
+    async fn start_until(
+        &mut self,
+        who: Who,
+        fault: Option<&str>,
+        is_there: impl AsyncFn((SocketAddr, &'static str)) -> bool,
+    ) -> anyhow::Result<Started> {
         if let Who::Adapter(number) = who {
             self.agencies.new_life(SYSTEMS[number].0);
         }
-        let (folder, caller) = (self.folder.clone(), self.caller.clone());
+        let folder = self.folder.clone();
+        let keeps = self.keep_since.map_or(PORTAL_KEEPS, |since| since.elapsed() + Duration::from_secs(1));
         let prefix = match who {
             Who::Gateway => Vec::new(),
             Who::Adapter(number) => self.lines[number].prefix(),
@@ -284,7 +360,11 @@ impl World {
         let log = folder.join(node.config).with_extension("log");
         let mut command = clean_command(&folder, &prefix);
         command.args([node.role, "--config", node.config, "--until-stdin-closes"]);
-        command.env("LGSP_LOG", "warn");
+        // Beside what is wrong, that an index is made again and that a spool was tidied up.
+        command.env("LGSP_LOG", "warn,lgsp_gateway::app=info,lgsp_adapters::spool=info");
+        if who == Who::Adapter(PORTAL) {
+            command.env("LGSP_SPOOL_KEEPS", format!("{}:{PORTAL_TIDIES_AFTER}", keeps.as_millis()));
+        }
         if let Some(fault) = fault {
             command.env("LGSP_FAULT_AT", fault);
         }
@@ -292,14 +372,14 @@ impl World {
         let begun = Instant::now();
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log).spawn()?;
         let stdin = child.stdin.take().context("standard input was asked for")?;
-        let (address, path) = node.ready_at;
         loop {
-            if caller.says_yes(address, path).await {
+            if is_there(node.ready_at).await {
                 let took = begun.elapsed();
                 node.running = Some((child, stdin));
                 return Ok(Started::Ready(took));
             }
             if let Some(status) = child.try_wait()? {
+                node.ended = Some(status);
                 return Ok(Started::Ended(status));
             }
             ensure!(begun.elapsed() < PATIENCE, "{who:?} is not ready after {PATIENCE:?}");
@@ -325,9 +405,21 @@ impl World {
 
     /// Whether it ended by itself.
     pub(crate) fn has_ended(&mut self, who: Who) -> anyhow::Result<bool> {
-        match &mut self.node_mut(who).running {
-            Some((child, _)) => Ok(child.try_wait()?.is_some()),
-            None => Ok(true),
+        Ok(self.ended(who)?.is_some())
+    }
+
+    /// Whether it died at the point it was told to; to have ended in any other way is wrong.
+    pub(crate) fn has_died_at_its_point(&mut self, who: Who) -> anyhow::Result<bool> {
+        let Some(status) = self.ended(who)? else { return Ok(false) };
+        ensure!(is_death_at_a_point(status), "{who:?} has ended otherwise than at its point: {status}");
+        Ok(true)
+    }
+
+    fn ended(&mut self, who: Who) -> anyhow::Result<Option<ExitStatus>> {
+        let node = self.node_mut(who);
+        match &mut node.running {
+            Some((child, _)) => Ok(child.try_wait()?),
+            None => Ok(node.ended),
         }
     }
 
@@ -356,6 +448,12 @@ impl World {
     pub(crate) async fn is_ready(&self, who: Who) -> bool {
         let (address, path) = self.node(who).ready_at;
         self.caller.says_yes(address, path).await
+    }
+
+    /// Whether an adapter knows that it does not reach the gateway.
+    pub(crate) async fn misses_its_gateway(&self, adapter: usize) -> bool {
+        let status = self.caller.get(self.adapters[adapter].ready_at.0, "/status").await;
+        status.is_ok_and(|status| status["connected"] == false)
     }
 
     /// What keeps the world from being at rest, if anything: a level, not an edge. The agencies do nothing unasked.
@@ -405,6 +503,14 @@ impl World {
         Ok((ended.status.code(), report))
     }
 
+    /// Runs one of the gateway's commands; gives what it says in JSON.
+    pub(crate) async fn told(&self, words: &[&str]) -> anyhow::Result<Value> {
+        let ended = clean_command(&self.folder, &[]).args(words).arg("--json").output().await?;
+        let said = String::from_utf8_lossy(&ended.stderr);
+        ensure!(ended.status.success(), "lgsp {}: {}: {said}", words.join(" "), ended.status);
+        Ok(serde_json::from_slice(&ended.stdout)?)
+    }
+
     /// Runs the demo's whole day into `folder`: the data that restarts are measured on.
     pub(crate) async fn play_demo(folder: &Path) -> anyhow::Result<()> {
         let mut command = clean_command(Path::new("."), &[]);
@@ -412,6 +518,11 @@ impl World {
         ensure!(ended.status.success(), "the demo: {}", String::from_utf8_lossy(&ended.stderr));
         Ok(())
     }
+}
+
+/// Whether this is how a process ends that is told to die at a point: nothing else aborts.
+pub(crate) fn is_death_at_a_point(status: ExitStatus) -> bool {
+    status.signal() == Some(6)
 }
 
 /// The binary in this folder, with nothing of our environment that could change what it does; `prefix` runs it elsewhere.

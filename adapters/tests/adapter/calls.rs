@@ -226,6 +226,16 @@ async fn a_gateway_that_forgot_its_part_of_an_upload_is_brought_the_whole_and_th
 }
 
 #[tokio::test]
+async fn a_document_that_goes_to_other_dossiers_each_time_it_is_brought_is_brought_once_more() {
+    let world = World::new().await;
+    let adapter = world.adapter().await;
+    upload(&adapter, b"a form that many hand in").await;
+    world.gateway.answer_next([Reason::DocumentUnknown, Reason::DocumentOfAnotherDossier].map(Answer::Refuse));
+    adapter.post("/v1/dossiers", "k1", &with_document(b"a form that many hand in")).await;
+    assert_eq!(adapter.outcome("k1").await["state"], "admitted");
+}
+
+#[tokio::test]
 async fn a_document_that_nobody_brought_is_named_in_the_refusal() {
     let world = World::new().await;
     let adapter = world.adapter().await;

@@ -3,8 +3,10 @@
 //! Without the feature, which no default build has, [`reached`] is nothing at all. With it, `LGSP_FAULT_AT` in the
 //! environment names one point, the how-manieth time and what happens there: `journal.sync:3`, `journal.append:1:full`.
 //! Whoever starts the process decides; nothing inside it does. The fault campaign (`tests/faults`) is who it is for.
+//! It has no weeks, either, in which a spool grows old: see [`spool_keeps`].
 
 use std::io;
+use std::time::Duration;
 
 /// Before a frame is handed to the disk.
 pub const JOURNAL_APPEND: &str = "journal.append";
@@ -40,6 +42,31 @@ pub fn reached(_point: &str) -> io::Result<()> {
 #[cfg(feature = "faults")]
 pub fn reached(point: &str) -> io::Result<()> {
     armed::of_the_environment().map_or(Ok(()), |armed| armed.reached(point))
+}
+
+/// How long a spool keeps outcomes, and after how many finished records it is tidied up, if somebody wants to see that soon:
+/// with the feature `faults`, `LGSP_SPOOL_KEEPS=2000:64` in the environment says milliseconds and records.
+#[cfg(not(feature = "faults"))]
+#[inline(always)]
+pub fn spool_keeps() -> Option<(Duration, u64)> {
+    None
+}
+
+/// How long a spool keeps outcomes, and after how many finished records it is tidied up, if somebody wants to see that soon:
+/// `LGSP_SPOOL_KEEPS=2000:64` in the environment says milliseconds and records.
+///
+/// # Panics
+/// It says something else.
+#[cfg(feature = "faults")]
+pub fn spool_keeps() -> Option<(Duration, u64)> {
+    let wish = std::env::var("LGSP_SPOOL_KEEPS").ok()?;
+    Some(keeps(&wish).unwrap_or_else(|| panic!("LGSP_SPOOL_KEEPS={wish} is not milliseconds:records")))
+}
+
+#[cfg(feature = "faults")]
+fn keeps(wish: &str) -> Option<(Duration, u64)> {
+    let (millis, records) = wish.split_once(':')?;
+    Some((Duration::from_millis(millis.parse().ok()?), records.parse().ok()?))
 }
 
 #[cfg(feature = "faults")]
@@ -113,6 +140,14 @@ mod armed {
             armed.reached("journal.sync").unwrap();
             assert_eq!(armed.reached("journal.sync").unwrap_err().kind(), io::ErrorKind::StorageFull);
             armed.reached("journal.sync").unwrap();
+        }
+
+        #[test]
+        fn what_a_spool_keeps_is_a_time_and_a_number_of_records() {
+            assert_eq!(super::super::keeps("2000:64"), Some((std::time::Duration::from_secs(2), 64)));
+            for wish in ["", "2000", "2000:", ":64", "2s:64", "-1:64"] {
+                assert_eq!(super::super::keeps(wish), None, "{wish}");
+            }
         }
 
         #[test]

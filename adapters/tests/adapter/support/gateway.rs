@@ -410,8 +410,12 @@ impl Service {
             let request = (party.clone(), attempt.key.clone());
             let before = books.refused.get(&request).copied().map(Answer::Refuse);
             let answer = before.or_else(|| books.answers.pop_front());
+            // A document may have been brought in between.
+            let passes = |reason: &Reason| {
+                matches!(reason, Reason::DocumentUnknown | Reason::DocumentOfAnotherDossier) || reason.is_transient()
+            };
             if let Some(Answer::Refuse(reason)) = &answer
-                && !reason.is_transient()
+                && !passes(reason)
             {
                 books.refused.insert(request, *reason);
             }
