@@ -41,6 +41,13 @@ pub(super) struct House {
 impl House {
     pub(super) async fn open() -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let (store, node_key) = (dir.path().join("store"), dir.path().join("node.key"));
+        let store = SledStore::open(&Options { dir: store, node_key, limits: Limits::default() }, |_| ()).unwrap();
+        Self::on(dir, store).await
+    }
+
+    /// The same on a store that may hold something, with documents that may be there.
+    pub(super) async fn on(dir: tempfile::TempDir, store: SledStore) -> Self {
         let now = SystemTime::now();
         let ca = CertificateAuthority::create(dir.path(), &DOMAIN.parse().unwrap(), now).unwrap();
         let names = [server_name("localhost").unwrap()];
@@ -48,8 +55,6 @@ impl House {
         let gateway = files(dir.path(), "gateway").load(Usage::Server, now).unwrap();
         let certificate = Sha256Digest::from(*gateway.digest().as_bytes());
         let signer = ReceiptSigner::new(Arc::clone(gateway.signing_key()), certificate, DOMAIN.into());
-        let (store, node_key) = (dir.path().join("store"), dir.path().join("node.key"));
-        let store = SledStore::open(&Options { dir: store, node_key, limits: Limits::default() }, |_| ()).unwrap();
         let documents = Documents::open(dir.path().join("documents")).unwrap();
         let clock = BusinessClock::replay("2025-07-14T09:00:00+07:00".parse().unwrap());
         let settings = Settings {
@@ -61,8 +66,15 @@ impl House {
             leases: LeaseLimits::default(),
         };
         let engine = Engine::start(Arc::new(store), documents, signer, clock, settings).await.unwrap();
-        engine.apply_first_registry(registry()).await.unwrap();
+        if engine.registry().is_err() {
+            engine.apply_first_registry(registry()).await.unwrap();
+        }
         Self { engine, ca, gateway, dir }
+    }
+
+    /// Its folder.
+    pub(super) fn folder(&self) -> &Path {
+        self.dir.path()
     }
 
     /// A system, known by its certificate from a finished handshake.
