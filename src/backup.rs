@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::{Args, Subcommand};
-use lgsp_gateway::backup::{Manifest, Progress, Sources, TakeError, Taken, VerifyError, take, verify};
+use lgsp_gateway::backup::{Care, Manifest, Progress, Sources, TakeError, Taken, VerifyError, take, verify};
 use lgsp_gateway::config::Config;
 use serde_json::{Value, json};
 
@@ -20,9 +20,13 @@ const EXAMPLES: &str = "\
 Examples:
   lgsp backup --config gateway.toml --to /mnt/backup/lgsp
   lgsp backup verify /mnt/backup/lgsp
+  lgsp backup --config gateway.toml --to /mnt/backup/lgsp --thorough
 
 The gateway may be running or stopped. The same folder can be used again and again: only what is new is copied, and a key that
 was destroyed is destroyed in the backup as well. Whatever interrupts a backup, the one before it stays whole.
+
+A disk forgets. Of what is in the folder already a backup reads only beginning and end; `lgsp backup verify` reads all of it and finds
+what has rotted, and a backup with --thorough reads all of it and copies that again, as long as the gateway still has it.
 
 The node's key (store.node_key) is not copied unless --with-node-key is given: whoever has a backup with it can read everything.
 Keep a copy of the key elsewhere; a backup without it cannot be restored.
@@ -42,6 +46,9 @@ pub(crate) struct Command {
     /// Copy the node's key too, so that the backup alone opens everything.
     #[arg(long)]
     with_node_key: bool,
+    /// Read all that the folder holds already, and copy again what is not as it was copied.
+    #[arg(long)]
+    thorough: bool,
     #[command(flatten)]
     output: Output,
     #[command(subcommand)]
@@ -76,7 +83,8 @@ impl Command {
             node_key: self.with_node_key.then_some(config.store.node_key),
         };
         let watch = Watch::new(lang);
-        let taken = take(&sources, &to, SystemTime::now(), &|progress| watch.tell(progress));
+        let care = if self.thorough { Care::Thorough } else { Care::Ordinary };
+        let taken = take(&sources, &to, care, SystemTime::now(), &|progress| watch.tell(progress));
         watch.end();
         match taken {
             Ok(taken) => {
@@ -111,6 +119,13 @@ fn verify_backup(dir: &std::path::Path, output: Output, lang: Lang) -> anyhow::R
         }
         Err(error) => {
             eprintln!("{}: {}", lang.pick("Bản sao lưu không dùng được", "The backup cannot be used"), because(&error));
+            if let VerifyError::Content { .. } = error {
+                let again = lang.pick(
+                    "Sao lưu lại với --thorough khi trục còn giữ bản gốc: phần hỏng sẽ được chép lại.",
+                    "Back up again with --thorough while the gateway has the original: what is damaged is copied again.",
+                );
+                eprintln!("{again}");
+            }
             Ok(ExitCode::from(match error {
                 VerifyError::Content { .. } => REFUSED,
                 VerifyError::Manifest(_) => NO_ANSWER,

@@ -7,12 +7,13 @@ use clap::Args;
 use lgsp_certs::Usage;
 use lgsp_gateway::app::{App, RunError};
 use lgsp_gateway::config::Config;
+use tokio::runtime::Builder;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use crate::failure::{Failure, because};
 use crate::lang::Lang;
-use crate::node::{Node, announce, environment};
-use crate::output::print;
+use crate::node::{Node, Runnable, announce, environment};
 
 const EXAMPLES: &str = "\
 A first configuration, gateway.toml (paths are relative to the file):
@@ -55,20 +56,30 @@ pub(crate) struct Command {
 impl Command {
     pub(crate) fn run(self, lang: Lang) -> anyhow::Result<ExitCode> {
         let config = Config::load(&self.node.config, environment());
-        let config = config.map_err(|problems| Failure::usage(problems.to_string()))?;
-        if self.node.print_config {
-            print(config.to_toml())?;
-        } else if self.node.check {
-            check(&config, lang)?;
-        } else {
-            tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(self.serve(config))?;
-        }
-        Ok(ExitCode::SUCCESS)
+        self.node.run(config, lang)
+    }
+}
+
+impl Runnable for Config {
+    fn to_toml(&self) -> String {
+        self.to_toml()
     }
 
-    async fn serve(self, config: Config) -> anyhow::Result<()> {
-        let shutdown = self.node.begin()?;
-        let app = App::build(config).await.map_err(|error| Failure::usage(because(&error)))?;
+    fn check(&self, lang: Lang) -> anyhow::Result<()> {
+        self.tls.load(Usage::Server, SystemTime::now()).map_err(|error| Failure::usage(because(&error)))?;
+        if let Some(dir) = &self.first_registry {
+            crate::registry::in_folder(dir, lang)
+                .map_err(|error| Failure::usage(format!("registry.first cannot be used: {error}")))?;
+        }
+        Ok(())
+    }
+
+    fn runtime() -> Builder {
+        Builder::new_multi_thread()
+    }
+
+    async fn serve(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let app = App::build(self).await.map_err(|error| Failure::usage(because(&error)))?;
         let (bus, local) = (app.bus_address()?, app.local_address()?);
         let (ready, served) = oneshot::channel();
         let told = async {
@@ -84,15 +95,4 @@ impl Command {
         })?;
         Ok(told?)
     }
-}
-
-/// What can be known without starting: the files of the configuration are there and fit each other.
-fn check(config: &Config, lang: Lang) -> anyhow::Result<()> {
-    config.tls.load(Usage::Server, SystemTime::now()).map_err(|error| Failure::usage(because(&error)))?;
-    if let Some(dir) = &config.first_registry {
-        crate::registry::in_folder(dir, lang)
-            .map_err(|error| Failure::usage(format!("registry.first cannot be used: {error}")))?;
-    }
-    print(lang.pick("Cấu hình hợp lệ\n", "The configuration is good\n"))?;
-    Ok(())
 }

@@ -17,6 +17,7 @@ mod lang;
 mod moment;
 mod node;
 mod output;
+mod paging;
 mod profile;
 mod registry;
 mod restore;

@@ -1,18 +1,37 @@
-//! What `lgsp gateway` and `lgsp adapter` have in common as processes: logs to standard error, one line on standard output when
-//! they are ready, and an orderly stop at the first signal.
+//! What `lgsp gateway` and `lgsp adapter` have in common as processes: a configuration that is shown, checked or run; logs to
+//! standard error, one line on standard output when they are ready, and an orderly stop at the first signal.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
+use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use crate::failure::UNEXPECTED;
+use crate::failure::{Failure, UNEXPECTED};
+use crate::lang::Lang;
 use crate::output::print;
+
+/// A configuration that a process can be run with.
+pub(crate) trait Runnable: Sized {
+    /// The effective values, as a file. Secrets appear as paths only.
+    fn to_toml(&self) -> String;
+
+    /// What can be known without starting: the files of the configuration are there and fit each other.
+    fn check(&self, lang: Lang) -> anyhow::Result<()>;
+
+    /// What it runs on.
+    fn runtime() -> runtime::Builder;
+
+    /// Runs until `shutdown`, and announces when it serves.
+    async fn serve(self, shutdown: CancellationToken) -> anyhow::Result<()>;
+}
 
 /// How a node is run.
 #[derive(Args, Debug)]
@@ -22,10 +41,10 @@ pub(crate) struct Node {
     pub(crate) config: PathBuf,
     /// Print the effective configuration, file and environment together, and end. Secrets are shown as paths.
     #[arg(long, conflicts_with = "check")]
-    pub(crate) print_config: bool,
+    print_config: bool,
     /// Check the configuration and the files it names, and end.
     #[arg(long)]
-    pub(crate) check: bool,
+    check: bool,
     /// How logs are written to standard error. What is logged: LGSP_LOG, e.g. info,lgsp_gateway=debug.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -42,9 +61,23 @@ enum LogFormat {
 }
 
 impl Node {
+    /// Does what was asked for with the configuration as it was read, or says what is wrong with it.
+    pub(crate) fn run<C: Runnable>(self, config: Result<C, impl Display>, lang: Lang) -> anyhow::Result<ExitCode> {
+        let config = config.map_err(|problems| Failure::usage(problems.to_string()))?;
+        if self.print_config {
+            print(config.to_toml())?;
+        } else if self.check {
+            config.check(lang)?;
+            print(lang.pick("Cấu hình hợp lệ\n", "The configuration is good\n"))?;
+        } else {
+            C::runtime().enable_all().build()?.block_on(async { config.serve(self.begin()?).await })?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
     /// Starts logging and listening for signals: the token is cancelled at the first SIGTERM or SIGINT; the second ends the
     /// process at once.
-    pub(crate) fn begin(&self) -> anyhow::Result<CancellationToken> {
+    fn begin(&self) -> anyhow::Result<CancellationToken> {
         let filter = std::env::var("LGSP_LOG").unwrap_or_else(|_| "info".to_owned());
         let logs = tracing_subscriber::fmt()
             .with_env_filter(EnvFilter::try_new(filter)?)

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use clap::Args;
 use lgsp_gateway::backup::{Ordered, RestoreError, Restored, restore};
 use lgsp_gateway::config::Config;
-use lgsp_proto::types::ActorId;
+use lgsp_proto::types::{ActorId, PartyId};
 use serde_json::{Value, json};
 
 use crate::backup::{Watch, manifest_json, manifest_table};
@@ -25,7 +25,11 @@ again. The node's key must be where the configuration says, or in the backup.
 
 What was admitted after the backup is not in it. The restored books begin a new epoch, and the adapters send again what they have
 receipts for: each dossier gets the code it had. Numbers that may have been given out meanwhile are not given out again, and
-numbers leased to desks before are void.
+numbers leased to desks before are void. Which epochs were begun from a backup is noted in its folder, so that another restore of
+it goes further. To try a restore, use a copy of the folder. Take a new backup as soon as the gateway runs.
+
+Of restores from other folders a backup knows nothing: if there was one after it was taken, say --numbers-from, beyond what that
+restore printed.
 
 Ends with 0 when the gateway may be started, 3 when the restored books have problems, 4 when nothing was restored.";
 
@@ -45,16 +49,19 @@ pub(crate) struct Command {
     /// Where the numbers of the days concerned go on, when it is known that more were given out than the books show.
     #[arg(long, value_name = "N")]
     numbers_from: Option<u32>,
+    /// The number of the new epoch, when the clock of this machine cannot be relied upon: greater than any that adapters have seen.
+    #[arg(long, value_name = "N")]
+    epoch: Option<u32>,
     #[command(flatten)]
     output: Output,
 }
 
 impl Command {
     pub(crate) fn run(self, lang: Lang) -> anyhow::Result<ExitCode> {
-        let Self { from, config, actor, numbers_from, output } = self;
+        let Self { from, config, actor, numbers_from, epoch, output } = self;
         let config = Config::load(&config, environment()).map_err(|problems| Failure::usage(problems.to_string()))?;
         let watch = Watch::new(lang);
-        let ordered = Ordered { from, actor, numbers_from, now: SystemTime::now() };
+        let ordered = Ordered { from, actor, numbers_from, epoch, now: SystemTime::now() };
         let restored = restore(&ordered, &config, &|progress| watch.tell(progress));
         watch.end();
         match restored {
@@ -65,6 +72,8 @@ impl Command {
             Err(
                 error @ (RestoreError::NotEmpty { .. }
                 | RestoreError::NoNodeKey { .. }
+                | RestoreError::NoNote { .. }
+                | RestoreError::NoEpoch { .. }
                 | RestoreError::NoNumbers { .. }),
             ) => Err(Failure::usage(because(&error) + what_to_do(&error, lang))),
             Err(error) => {
@@ -85,6 +94,15 @@ fn what_to_do(error: &RestoreError, lang: Lang) -> &'static str {
             "\n  Đặt bản lưu của khoá vào đó (store.node_key).",
             "\n  Put the copy of the key there (store.node_key).",
         ),
+        RestoreError::NoNote { .. } => lang.pick(
+            "\n  Tệp này ghi những lần khôi phục từ bản sao lưu, để không số nào được cấp lại. Cho phép ghi vào thư mục đó, hoặc nêu\n  \
+             --numbers-from lớn hơn mọi số đã cấp, kể cả sau các lần khôi phục trước.",
+            "\n  It notes the restores of this backup, so that no number is given out again. Let the folder be written, or give a\n  \
+             --numbers-from above every number given out, after earlier restores too.",
+        ),
+        RestoreError::NoEpoch { .. } => {
+            lang.pick("\n  Nêu --epoch lớn hơn, hoặc bỏ tham số này.", "\n  Give a greater --epoch, or none.")
+        }
         _ => {
             lang.pick("\n  Nêu --numbers-from lớn hơn số đã biết.", "\n  Give a --numbers-from above the number known.")
         }
@@ -92,7 +110,7 @@ fn what_to_do(error: &RestoreError, lang: Lang) -> &'static str {
 }
 
 fn restored_json(restored: &Restored) -> Value {
-    let Restored { manifest, epoch, systems, report } = restored;
+    let Restored { manifest, epoch, systems, without_numbers, report } = restored;
     json!({
         "backup": manifest_json(manifest),
         "epoch": epoch.number,
@@ -100,19 +118,21 @@ fn restored_json(restored: &Restored) -> Value {
         "numbers_from_day": epoch.lost.days.start().to_string(),
         "numbers_to_day": epoch.lost.days.end().to_string(),
         "systems": systems,
+        "without_numbers": without_numbers.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "sound": report.is_sound(),
         "problems": report.problems.len() as u64 + report.more,
     })
 }
 
 fn restored_text(restored: &Restored, lang: Lang) -> String {
-    let Restored { manifest, epoch, systems, report } = restored;
+    let Restored { manifest, epoch, systems, without_numbers, report } = restored;
     let table = manifest_table(manifest, lang);
     let (number, from, days) = (epoch.number, epoch.lost.from, &epoch.lost.days);
     let begun = lang.pick(
         format!("Sổ bắt đầu kỷ nguyên {number}. Từ {} đến {} số hồ sơ đi tiếp từ {from}; các khối số đã cấp trước đây vô hiệu.\n", days.start(), days.end()),
         format!("The books begin epoch {number}. From {} to {} numbers go on from {from}; blocks leased before are void.\n", days.start(), days.end()),
     );
+    let begun = begun + &low_ranges(without_numbers, lang);
     if !report.is_sound() {
         let count = report.problems.len() as u64 + report.more;
         let problems = lang.pick(
@@ -130,5 +150,26 @@ fn restored_text(restored: &Restored, lang: Lang) -> String {
         "Hệ thống không dùng bộ kết nối phải tự gửi lại, cùng khoá và kèm biên nhận cũ (trường `earlier`).\n",
         "A system without an adapter must send again by itself, with the same key and its earlier receipt (field `earlier`).\n",
     );
-    format!("{table}{begun}{next}{list}{last}")
+    let backup = lang.pick(
+        "Khi trục đã chạy, hãy sao lưu ngay: bản sao lưu cũ không biết gì về kỷ nguyên này ngoài ghi chú RESTORED trong thư mục của nó.\n",
+        "Once the gateway runs, take a backup: the old one knows nothing of this epoch but the note RESTORED in its folder.\n",
+    );
+    format!("{table}{begun}{next}{list}{last}{backup}")
+}
+
+/// Whom the restore leaves without numbers of the gateway's, and what to do.
+fn low_ranges(authorities: &[PartyId], lang: Lang) -> String {
+    if authorities.is_empty() {
+        return String::new();
+    }
+    let list = authorities.iter().map(|authority| format!("  {authority}\n")).collect::<String>();
+    let problem = lang.pick(
+        "Các cơ quan sau tự cấp số từ một số thấp (own_numbers_from), nên trong những ngày đó trục không còn số nào để cấp thay họ:\n",
+        "These authorities number themselves from a low number on (own_numbers_from), so on those days the gateway has no number of theirs to give:\n",
+    );
+    let remedy = lang.pick(
+        "Phần mềm của họ vẫn tự cấp số được. Để các bộ phận khác tiếp nhận được, nâng own_numbers_from trong danh bạ; ngày đã dùng số riêng thì vẫn hết số.\n",
+        "Their own software goes on. For other desks raise own_numbers_from in the registry; a day on which they have numbered themselves stays without.\n",
+    );
+    format!("{problem}{list}{remedy}")
 }

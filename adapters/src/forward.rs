@@ -6,13 +6,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lgsp_proto::v1::{self, entry::What};
+use lgsp_proto::v1;
 use lgsp_proto::{Reason, Refusal};
 use prost::Message;
 use tokio::sync::watch;
 
 use crate::lanes::{Job, Lanes};
-use crate::link::{Admitted, CallError, DocumentUpload, Link, Refused, UploadError};
+use crate::link::{Admitted, CallError, DocumentUpload, Link, Refused, UploadError, documents_of};
 use crate::pump::{Verdict, Work};
 use crate::spool::{CallId, CallKind, Outcome, QueuedCall, Spool};
 
@@ -180,31 +180,4 @@ fn holds_another_part(refused: &Refused) -> bool {
 /// A refusal as it is kept: the `google.rpc.Status` that came.
 fn status_bytes(refused: &Refused) -> Bytes {
     Bytes::copy_from_slice(refused.status().details())
-}
-
-/// The documents that a body names, ready to be uploaded in its sender's name.
-pub(crate) fn documents_of(is_submission: bool, body: &[u8]) -> Vec<DocumentUpload> {
-    let (party, actor, references) = if is_submission {
-        let Ok(submission) = v1::Submission::decode(body) else { return Vec::new() };
-        let references = submission.components.into_iter().filter_map(|component| component.document).collect();
-        (submission.acting_party, submission.actor, references)
-    } else {
-        let Ok(entry) = v1::Entry::decode(body) else { return Vec::new() };
-        let references: Vec<_> = match entry.what {
-            Some(What::SupplementProvided(what)) => what.components.into_iter().filter_map(|c| c.document).collect(),
-            Some(What::Resolved(what)) => what.results.into_iter().filter_map(|result| result.document).collect(),
-            _ => Vec::new(),
-        };
-        (entry.acting_party, entry.actor, references)
-    };
-    let upload = |reference: v1::DocumentRef| {
-        Some(DocumentUpload {
-            acting_party: party.clone(),
-            actor: actor.clone(),
-            sha256: reference.sha256[..].try_into().ok()?,
-            size_bytes: reference.size_bytes,
-            media_type: reference.media_type,
-        })
-    };
-    references.into_iter().filter_map(upload).collect()
 }

@@ -112,11 +112,11 @@ impl HandOver {
         let message = Message {
             id: self.spool.delivery_name(&id),
             trace: event.and_then(|event| TraceParent::parse(&event.traceparent)),
-            body: to_json(&DeliveryJson::new(delivery, Some(attempt))),
+            body: to_json(&DeliveryJson::new(delivery, self.spool.delivery_name(&id), Some(attempt))),
         };
         self.post(message).await?;
         self.blamed.lock().unwrap_or_else(PoisonError::into_inner).remove(&position);
-        self.spool.handed_over(&id).await.map_err(|_| NotCarried::Broken)
+        self.spool.handed_over(&id, position).await.map_err(|_| NotCarried::Broken)
     }
 
     /// Whether an answer is reason enough to give the delivery back, and whether for good.
@@ -141,6 +141,9 @@ impl HandOver {
     async fn give_back(&self, position: Position, reason: &'static str, permanent: bool) -> Verdict {
         let Ok(delivery) = self.spool.delivery(position) else { return Verdict::Again };
         let id = DeliveryId::from(&delivery.r#ref.unwrap_or_default());
+        if self.spool.stage(&id) != Some(Stage::TakenOver(position)) {
+            return Verdict::Done;
+        }
         tracing::warn!(
             party.id = %id.party, dossier.code = %id.dossier, id.sequence, reason, "a delivery goes back to the gateway"
         );

@@ -93,7 +93,7 @@ impl Receive {
     async fn stream(&self, failures: &mut u32) -> Result<(), Status> {
         let (sender, requests) = mpsc::channel(8);
         let parties = self.parties.iter().map(|party| party.as_str().to_owned()).collect();
-        let spool = self.spool.identity().to_vec().into();
+        let spool = self.spool.id().0.to_vec().into();
         let open = OpenInbox { parties, credit: self.credit, spool, instance: self.instance.clone() };
         // There is room: nothing was sent before.
         let _ = sender.send(InboxRequest { request: Some(Up::Open(open)) }).await;

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use lgsp_domain::numbering::LAST_NUMBER;
-use lgsp_gateway::backup::{Manifest, Ordered, RestoreError, Restored, Sources, Taken, restore, take, verify};
+use lgsp_gateway::backup::{Care, Manifest, Ordered, RestoreError, Restored, Sources, Taken, restore, take, verify};
 use lgsp_gateway::config::Config;
 use lgsp_gateway::store::contract::sample::{self, AUTHORITY, DAY, opened, party};
 use lgsp_gateway::store::sled::{Limits, OpenError, Options, SledStore};
-use lgsp_gateway::store::{Bodies, Commit, Store};
+use lgsp_gateway::store::{Bodies, Commit, RegistryRecord, Store};
 use lgsp_journal::RealFiles;
 use lgsp_journal::seal::{KeyId, KeyRing, NodeKey};
+use lgsp_proto::v1;
 use tempfile::TempDir;
 
 struct Place(TempDir);
@@ -54,7 +55,12 @@ impl Place {
 
     fn backup_as(&self, node_key: Option<PathBuf>) -> Taken {
         let sources = Sources { data: self.path("data"), documents: self.path("documents"), node_key };
-        take(&sources, &self.path("backup"), SystemTime::now(), &|_| ()).unwrap()
+        take(&sources, &self.path("backup"), Care::Ordinary, SystemTime::now(), &|_| ()).unwrap()
+    }
+
+    fn backup_thoroughly(&self) -> Taken {
+        let sources = Sources { data: self.path("data"), documents: self.path("documents"), node_key: None };
+        take(&sources, &self.path("backup"), Care::Thorough, SystemTime::now(), &|_| ()).unwrap()
     }
 
     fn lose_everything(&self) {
@@ -67,6 +73,7 @@ impl Place {
             from: self.path("backup"),
             actor: "operator-1".parse().unwrap(),
             numbers_from: None,
+            epoch: None,
             now: SystemTime::now(),
         }
     }
@@ -130,13 +137,13 @@ async fn a_backup_of_a_running_node_holds_everything_answered_before_it_began() 
     let first = Manifest::load(&place.path("backup")).unwrap();
     place.lose_everything();
     let restored = place.restore().unwrap();
-    assert_eq!((restored.epoch.number, restored.epoch.lost.from), (2, 10_001));
+    assert_eq!((restored.epoch.number > 1, restored.epoch.lost.from), (true, 10_001));
     assert_eq!(restored.manifest, first);
     accept(&place);
     let store = place.open().unwrap();
     // One record a dossier, and one for the epoch.
     assert_eq!(u64::from(dossiers(&store).await), first.last_position);
-    assert_eq!(store.epoch().await.unwrap(), 2);
+    assert_eq!(store.epoch().await.unwrap(), restored.epoch.number);
     assert_eq!(store.take_number(&party(AUTHORITY), DAY, LAST_NUMBER).await.unwrap(), 10_001);
     assert_eq!(fs::read(place.path("documents/whole/00000000/0000000000000001")).unwrap(), b"sealed one");
     store.close().await;
@@ -220,7 +227,8 @@ async fn nothing_is_overwritten_and_no_gateway_starts_on_a_restore_that_was_inte
         assert!(interrupted.is_err());
         assert!(matches!(place.open(), Err(OpenError::Restoring { .. })), "after {stop_at} files");
     }
-    place.restore().unwrap();
+    let restored = place.restore().unwrap();
+    assert_eq!(restored.epoch.lost.from, 10_001, "no gateway has started on what was interrupted");
     accept(&place);
     let store = place.open().unwrap();
     assert_eq!(dossiers(&store).await, 1);
@@ -264,13 +272,13 @@ async fn the_nodes_key_travels_only_when_asked_for_and_nothing_is_restored_witho
     assert!(!place.path("node.key").exists() && !place.path("data").exists());
 
     fs::rename(place.path("kept.key"), place.path("node.key")).unwrap();
-    place.restore().unwrap();
+    let first = place.restore().unwrap();
     accept(&place);
     place.backup_as(Some(place.path("node.key")));
     place.lose_everything();
     fs::remove_file(place.path("node.key")).unwrap();
     let restored = place.restore().unwrap();
-    assert_eq!(restored.epoch.number, 3, "the second restore");
+    assert!(restored.epoch.number > first.epoch.number, "the second restore");
     assert_eq!(restored.epoch.lost.from, 20_001, "a further block");
     let mode = |path: &Path| std::os::unix::fs::MetadataExt::mode(&fs::metadata(path).unwrap()) & 0o777;
     assert_eq!(mode(&place.path("node.key")), 0o600);
@@ -294,5 +302,224 @@ async fn numbers_go_on_where_the_operator_says_but_never_below_what_is_known() {
     accept(&place);
     let store = place.open().unwrap();
     assert_eq!(store.take_number(&party(AUTHORITY), DAY, LAST_NUMBER).await.unwrap(), 42);
+    store.close().await;
+}
+
+/// The number of the epoch and the first number it gives out.
+async fn begun(place: &Place, restored: &Restored) -> (u32, u32) {
+    accept(place);
+    let store = place.open().unwrap();
+    let number = store.take_number(&party(AUTHORITY), DAY, LAST_NUMBER).await.unwrap();
+    assert_eq!(store.epoch().await.unwrap(), restored.epoch.number);
+    store.close().await;
+    (restored.epoch.number, number)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_backup_restored_twice_begins_two_epochs_that_share_no_number() {
+    let place = Place::new();
+    let store = place.open().unwrap();
+    admit(&store, 41).await;
+    store.close().await;
+    drop(store);
+    place.backup();
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        place.lose_everything();
+        let restored = place.restore().unwrap();
+        seen.push(begun(&place, &restored).await);
+    }
+    assert!(seen.is_sorted_by(|one, next| one.0 < next.0), "an adapter could not tell these epochs apart: {seen:?}");
+    let numbers: Vec<u32> = seen.iter().map(|(_, number)| *number).collect();
+    assert_eq!(numbers, [10_001, 20_001, 30_001]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_knows_nothing_of_a_later_restore_begins_a_later_epoch_all_the_same() {
+    let place = Place::new();
+    let store = place.open().unwrap();
+    admit(&store, 41).await;
+    store.close().await;
+    drop(store);
+    place.backup();
+    fs::create_dir(place.path("older")).unwrap();
+    copy_folder(&place.path("backup"), &place.path("older"));
+    place.lose_everything();
+    let first = place.restore().unwrap().epoch.number;
+    place.lose_everything();
+    let later = SystemTime::now() + Duration::from_secs(1);
+    let ordered = Ordered { from: place.path("older"), now: later, ..place.ordered() };
+    let second = place.restore_as(&ordered).unwrap().epoch.number;
+    assert!(second > first, "{second} after {first}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_no_note_can_be_left_the_operator_says_where_numbers_go_on() {
+    let place = Place::new();
+    let store = place.open().unwrap();
+    admit(&store, 41).await;
+    store.close().await;
+    drop(store);
+    place.backup();
+    place.lose_everything();
+    let note = place.path("backup/RESTORED");
+    // What was noted is not believed once it was changed, and a folder that cannot be written takes no note.
+    for unusable in ["changed", "not to be written"] {
+        if unusable == "changed" {
+            fs::write(&note, "lgsp-restores 1\n").unwrap();
+        } else {
+            fs::remove_file(&note).unwrap();
+            fs::create_dir(place.path("backup/RESTORED.tmp")).unwrap();
+        }
+        assert!(matches!(place.restore(), Err(RestoreError::NoNote { .. })), "{unusable}");
+        assert!(!place.path("data").exists(), "{unusable}");
+    }
+    let ordered = Ordered { numbers_from: Some(20_001), epoch: Some(7), ..place.ordered() };
+    let restored = place.restore_as(&ordered).unwrap();
+    assert_eq!(begun(&place, &restored).await, (7, 20_001));
+
+    fs::remove_dir(place.path("backup/RESTORED.tmp")).unwrap();
+    place.backup();
+    place.lose_everything();
+    let refused = place.restore_as(&Ordered { epoch: Some(7), ..place.ordered() });
+    assert!(matches!(refused, Err(RestoreError::NoEpoch { epoch: 7, known: 7 })), "{refused:?}");
+    // A restore that was only tried, elsewhere, is nobody's: who knows that says so.
+    let restored = place.restore_as(&place.ordered()).unwrap();
+    assert_eq!(begun(&place, &restored).await.1, 30_001);
+    place.lose_everything();
+    let restored = place.restore_as(&Ordered { numbers_from: Some(30_001), ..place.ordered() }).unwrap();
+    assert_eq!(begun(&place, &restored).await.1, 30_001);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_names_the_authorities_that_it_leaves_without_numbers_of_the_gateways() {
+    let place = Place::new();
+    let store = place.open().unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("domain/tests/fixtures/registry");
+    let file = |entry: std::io::Result<fs::DirEntry>| {
+        let entry = entry.unwrap();
+        let text = fs::read_to_string(entry.path()).unwrap();
+        // One leaves the gateway nothing of the zone, the other a single number.
+        let own = |text: String, unit: &str, from: u32| {
+            let desk = format!("unit = \"{unit}\", desk = true");
+            text.replacen(&desk, &format!("{desk}, own_numbers_from = {from}"), 1)
+        };
+        let text = own(own(text, "99001", 10_001), "99002", 10_002);
+        v1::RegistryFile { name: entry.file_name().into_string().unwrap(), content: text.into() }
+    };
+    let files: Vec<_> = fs::read_dir(folder).unwrap().map(file).collect();
+    let version = v1::RegistryVersion { number: 1, ..v1::RegistryVersion::default() };
+    store.commit(Commit::Registry(RegistryRecord { version, files })).await.unwrap();
+    store.close().await;
+    drop(store);
+    place.backup();
+    place.lose_everything();
+    let restored = place.restore().unwrap();
+    assert_eq!((restored.epoch.lost.from, restored.without_numbers), (10_001, vec![party("H99.101")]));
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            fs::create_dir(&to).unwrap();
+            copy_folder(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_content_that_rotted_in_the_backup_is_written_anew_by_whoever_reads_the_original() {
+    let place = Place::new();
+    let store = place.open().unwrap();
+    admit(&store, 1).await;
+    store.close().await;
+    drop(store);
+    let taken = place.backup();
+    // What is read at every backup anyhow: the newest segment and the key blocks.
+    let changing = taken.manifest.files.iter().filter(|entry| !entry.path.starts_with("documents/"));
+    for entry in changing {
+        rot(&entry.stored_in(&place.path("backup")));
+        assert!(verify(&place.path("backup"), &|_| ()).is_err(), "{}", entry.path);
+        assert_eq!(place.backup().copied, 1, "{}", entry.path);
+        verify(&place.path("backup"), &|_| ()).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_rotted_unread_is_found_and_copied_again_by_a_thorough_backup() {
+    let place = Place::new();
+    let store = place.open().unwrap();
+    for number in 1..=30 {
+        admit(&store, number).await;
+    }
+    store.close().await;
+    drop(store);
+    place.document("0000000000000001", &[7; 20_000]);
+    let taken = place.backup();
+    let document = taken.manifest.files.iter().find(|entry| entry.path.starts_with("documents/")).unwrap();
+    let segment = taken.manifest.files.iter().find(|entry| entry.path.ends_with(".seg")).unwrap();
+    rot(&document.stored_in(&place.path("backup")));
+    fs::remove_file(segment.stored_in(&place.path("backup"))).unwrap();
+    assert_eq!(place.backup().copied, 1, "what is missing is seen at once");
+    assert!(verify(&place.path("backup"), &|_| ()).is_err(), "only its middle is another one");
+    assert_eq!(place.backup_thoroughly().copied, 1);
+    assert_eq!(verify(&place.path("backup"), &|_| ()).unwrap().files, taken.manifest.files);
+    assert_eq!(place.backup_thoroughly().copied, 0);
+}
+
+/// One bit in the middle of a file is another one.
+fn rot(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_restores_at_once_one_is_turned_away_and_the_other_is_whole() {
+    let place = Place::new();
+    let store = place.open().unwrap();
+    for number in 1..=20 {
+        admit(&store, number).await;
+    }
+    store.close().await;
+    drop(store);
+    place.backup();
+    place.lose_everything();
+    fs::create_dir(place.path("copy")).unwrap();
+    copy_folder(&place.path("backup"), &place.path("copy"));
+    let (config, ordered) = (place.config(), place.ordered());
+    let of_the_copy = Ordered { from: place.path("copy"), ..place.ordered() };
+    let (first, refused) = std::thread::scope(|scope| {
+        let first = scope.spawn(move || {
+            let refused = RefCell::new(Vec::new());
+            // In the middle of its copying others begin, of the same backup and of another.
+            let restored = restore(&ordered, &config, &|progress| {
+                if let lgsp_gateway::backup::Progress::Copied { files: 2, .. } = progress {
+                    for other in [&ordered, &of_the_copy] {
+                        let second = std::thread::scope(|scope| {
+                            scope.spawn(|| restore(other, &config, &|_| ())).join().unwrap()
+                        });
+                        refused.borrow_mut().push(second.err());
+                    }
+                }
+            });
+            (restored, refused.take())
+        });
+        first.join().unwrap()
+    });
+    let in_use = |error: &Option<RestoreError>| match error {
+        Some(RestoreError::InUse { folder }) => folder.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refused.iter().map(in_use).collect::<Vec<_>>(), [place.path("backup"), place.path("data")]);
+    first.unwrap();
+    accept(&place);
+    let store = place.open().unwrap();
+    assert_eq!(dossiers(&store).await, 20);
     store.close().await;
 }

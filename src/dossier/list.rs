@@ -13,11 +13,9 @@ use crate::failure::Failure;
 use crate::lang::Lang;
 use crate::moment;
 use crate::output::Output;
+use crate::paging::{Paging, tell_of_more};
 use crate::profile::Connection;
 use crate::table::Table;
-
-/// The most dossiers in one answer.
-const PAGE: u32 = 200;
 
 /// Lists dossiers. All filters given must hold.
 #[derive(Args, Debug)]
@@ -46,12 +44,8 @@ pub(super) struct List {
     /// Only those past their due date and not resolved.
     #[arg(long)]
     late: bool,
-    /// At most so many.
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
-    limit: u32,
-    /// Go on where a list ended.
-    #[arg(long, value_name = "TOKEN")]
-    page_token: Option<String>,
+    #[command(flatten)]
+    paging: Paging,
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
@@ -68,34 +62,27 @@ impl List {
             })
         };
         self.output.print(json, || text(&dossiers, lang))?;
-        if !next.is_empty() && !self.output.json {
-            eprintln!("{}", lang.pick("Còn nữa: thêm", "There are more: add").to_owned() + " --page-token " + &next);
+        if !self.output.json {
+            tell_of_more(&next, lang);
         }
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Page after page, until there are enough or no more.
     async fn dossiers(&self) -> anyhow::Result<(Vec<Dossier>, String)> {
         let (profile, link) = self.connection.open()?;
-        let mut dossiers = Vec::new();
-        let mut page_token = self.page_token.clone().unwrap_or_default();
-        loop {
-            let missing = self.limit.saturating_sub(u32::try_from(dossiers.len())?);
+        let ask = async |page_size, page_token| {
             let request = ListRequest {
                 acting_party: profile.acting_party.to_string(),
                 actor: profile.actor.to_string(),
                 filter: Some(self.filter()),
-                page_size: missing.min(PAGE),
+                page_size,
                 page_token,
             };
             let answer = link.dossiers().list(link.request(request, None)).await.map_err(CallError::from_status);
             let answer = answer.map_err(|error| Failure::of_call(error, link.gateway(), None))?.into_inner();
-            dossiers.extend(answer.dossiers);
-            page_token = answer.next_page_token;
-            if page_token.is_empty() || dossiers.len() >= self.limit as usize {
-                return Ok((dossiers, page_token));
-            }
-        }
+            Ok((answer.dossiers, answer.next_page_token))
+        };
+        self.paging.collect(ask).await
     }
 
     fn filter(&self) -> Filter {

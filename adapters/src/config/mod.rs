@@ -1,9 +1,10 @@
 //! The adapter's configuration: one checked struct per part, every problem of a file reported at once.
 //!
-//! `raw` knows keys and how they are read; this module knows what they mean. Paths are relative to the file's folder. A key
+//! `raw` knows keys and how they are read; this module knows what they mean; `written` has it all as a file again. Paths are relative to the file's folder. A key
 //! may be overridden by an environment variable: `LGSP_ADAPTER__REST__LISTEN` is `listen` in `[rest]`.
 
 mod raw;
+mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -139,6 +139,8 @@ pub struct WarningJson {
 pub(crate) struct DeliveryJson {
     #[serde(rename = "type")]
     kind: &'static str,
+    /// Names this delivery and no other, ever; whoever has seen it has seen this event.
+    delivery_id: String,
     party: String,
     dossier_code: String,
     sequence: u32,
@@ -295,12 +297,13 @@ impl WarningJson {
 }
 
 impl DeliveryJson {
-    pub(crate) fn new(delivery: v1::Delivery, attempt: Option<u32>) -> Self {
+    pub(crate) fn new(delivery: v1::Delivery, delivery_id: String, attempt: Option<u32>) -> Self {
         let reference = delivery.r#ref.unwrap_or_default();
         let recorded = delivery.event.unwrap_or_default();
         let kind = recorded.event.as_ref().map_or(0, |event| event.kind);
         Self {
             kind: "dossier.event",
+            delivery_id,
             party: reference.party,
             dossier_code: reference.dossier_code,
             sequence: reference.sequence,

@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use lgsp_proto::v1::entry::What;
 use lgsp_proto::v1::upload_request::Request as Part;
-use lgsp_proto::v1::{StartUpload, UploadRequest, UploadStateRequest};
+use lgsp_proto::v1::{self, StartUpload, UploadRequest, UploadStateRequest};
+use prost::Message;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt as _};
@@ -41,6 +43,33 @@ pub enum UploadError {
     /// The content could not be read here.
     #[error("the document cannot be read")]
     Read(#[from] io::Error),
+}
+
+/// The documents that a body names, ready to be uploaded in its sender's name; a body that is none of ours names none.
+pub(crate) fn documents_of(is_submission: bool, body: &[u8]) -> Vec<DocumentUpload> {
+    let (party, actor, references) = if is_submission {
+        let Ok(submission) = v1::Submission::decode(body) else { return Vec::new() };
+        let references = submission.components.into_iter().filter_map(|component| component.document).collect();
+        (submission.acting_party, submission.actor, references)
+    } else {
+        let Ok(entry) = v1::Entry::decode(body) else { return Vec::new() };
+        let references: Vec<_> = match entry.what {
+            Some(What::SupplementProvided(what)) => what.components.into_iter().filter_map(|c| c.document).collect(),
+            Some(What::Resolved(what)) => what.results.into_iter().filter_map(|result| result.document).collect(),
+            _ => Vec::new(),
+        };
+        (entry.acting_party, entry.actor, references)
+    };
+    let upload = |reference: v1::DocumentRef| {
+        Some(DocumentUpload {
+            acting_party: party.clone(),
+            actor: actor.clone(),
+            sha256: reference.sha256[..].try_into().ok()?,
+            size_bytes: reference.size_bytes,
+            media_type: reference.media_type,
+        })
+    };
+    references.into_iter().filter_map(upload).collect()
 }
 
 impl Link {

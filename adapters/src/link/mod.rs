@@ -26,6 +26,7 @@ use tonic::transport::Endpoint;
 
 pub use address::{Address, BadGatewayUrl, GatewayUrl, Timings};
 pub use calls::{Admitted, CallError, Proof, ReceiptProblem, Refused};
+pub(crate) use documents::documents_of;
 pub use documents::{DocumentUpload, UploadError};
 pub use watched::Watched;
 

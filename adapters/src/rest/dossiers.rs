@@ -12,7 +12,7 @@ use prost_types::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::caller::Caller;
-use super::requests::unreadable;
+use super::spooled::unreadable;
 use super::{Api, bad_request, json};
 use crate::json::{BodyJson, DossierJson, EventJson, Fields, RouteJson, print_time};
 use crate::problem::Problem;

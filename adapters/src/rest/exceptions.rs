@@ -14,7 +14,7 @@ use prost_types::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::caller::Caller;
-use super::requests::unreadable;
+use super::spooled::unreadable;
 use super::{Api, bad_request, json, read_json};
 use crate::json::{Fields, machine_time, print_time};
 use crate::problem::{LocalReason, Problem};

@@ -50,6 +50,10 @@ struct AckJson {
 struct DeliveryNameJson {
     dossier_code: String,
     sequence: u32,
+    /// As it came with the delivery. After a restore of the gateway another event may stand under the same code and sequence;
+    /// with this, what is said about the one is never taken for the other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivery_id: Option<String>,
 }
 
 /// Which deliveries the agency's system will not take, and why.
@@ -98,7 +102,11 @@ pub(super) async fn fetch(
     let mut deliveries = Vec::new();
     for position in found.await.unwrap_or_default() {
         match api.spool.delivery(position) {
-            Ok(delivery) => deliveries.push(DeliveryJson::new(delivery, None)),
+            Ok(delivery) => {
+                let id = DeliveryId::from(&delivery.r#ref.clone().unwrap_or_default());
+                let name = api.spool.delivery_name(&id);
+                deliveries.push(DeliveryJson::new(delivery, name, None));
+            }
             Err(error) => {
                 tracing::error!(party.id = %party, %error, "a delivery cannot be read from the spool");
                 return Err(Reason::Internal.into());
@@ -121,9 +129,9 @@ pub(super) async fn acknowledge(
     // Side by side, so that they share syncs.
     let mut marking = JoinSet::new();
     for id in deliveries.iter().map(id) {
-        if matches!(api.spool.stage(&id), Some(Stage::TakenOver(_))) {
+        if let Some(Stage::TakenOver(position)) = api.spool.stage(&id) {
             let spool = api.spool.clone();
-            marking.spawn(async move { spool.handed_over(&id).await });
+            marking.spawn(async move { spool.handed_over(&id, position).await });
         }
     }
     while let Some(marked) = marking.join_next().await {
@@ -169,8 +177,13 @@ fn check_pending(
 ) -> Result<(), Problem> {
     let mut unknown = Refusal::new(Reason::DeliveryUnknown);
     for (number, name) in deliveries.iter().enumerate() {
-        if !api.spool.stage(&delivery_id(party, name)).is_some_and(&is_fine) {
+        let id = delivery_id(party, name);
+        let stale = |given: &String| *given != api.spool.delivery_name(&id);
+        if !api.spool.stage(&id).is_some_and(&is_fine) {
             unknown = unknown.field(format!("deliveries[{number}]"), "is not in this party's inbox");
+        } else if name.delivery_id.as_ref().is_some_and(stale) {
+            let what = "is of an event that is gone; fetch what took its place";
+            unknown = unknown.field(format!("deliveries[{number}].delivery_id"), what);
         }
     }
     if unknown.violations().is_empty() { Ok(()) } else { Err(unknown.into()) }

@@ -28,6 +28,7 @@ mod exceptions;
 mod inbox;
 mod offline;
 mod requests;
+mod spooled;
 mod status;
 
 use std::sync::Arc;

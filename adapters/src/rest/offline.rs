@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::Api;
 use super::caller::Caller;
-use super::requests::{not_queued, unreadable};
+use super::spooled::{not_queued, unreadable};
 use crate::json::{ComponentJson, Fields, SubmissionJson, WarningJson, print_time};
 use crate::offline::{as_before, refuse_own_number, wall_clock};
 use crate::problem::Problem;

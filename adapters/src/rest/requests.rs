@@ -15,10 +15,11 @@ use serde::{Deserialize, Serialize};
 
 use super::caller::Caller;
 use super::offline::{self, OfflineJson, TakenIn};
+use super::spooled::{not_queued, unreadable};
 use super::{Api, MAX_JSON_BYTES, bad_request, body, json, not_readable, read_json, wait_for};
 use crate::json::{EntryJson, ReceiptJson, SubmissionJson, WarningJson, machine_time};
 use crate::problem::{LocalReason, Problem};
-use crate::spool::{CallKind, CallView, NewCall, Outcome, QueueError, Standing, call_id};
+use crate::spool::{CallKind, CallView, NewCall, Outcome, Standing, call_id};
 use crate::trace::{self, TraceParent};
 
 /// The answer 202: the request is in the spool, and will be sent.
@@ -187,19 +188,4 @@ fn accepted(
     response.headers_mut().insert(header::LOCATION, ascii(&location)?);
     response.headers_mut().insert(trace::HEADER, ascii(trace.as_str())?);
     Ok(response)
-}
-
-pub(super) fn not_queued(error: QueueError) -> Problem {
-    match error {
-        QueueError::Full => Problem::from(Reason::Overloaded).with_detail(error.to_string()),
-        QueueError::Disk(shortage) => Problem::of_shortage(&shortage),
-        QueueError::KeyReused => Reason::KeyReused.into(),
-        QueueError::TooLarge => Reason::MessageTooLarge.into(),
-        QueueError::Broken(broken) => Problem::from(Reason::ReadOnly).with_detail(broken.to_string()),
-    }
-}
-
-pub(super) fn unreadable(error: &crate::spool::RecordError) -> Problem {
-    tracing::error!(%error, "an outcome cannot be read from the spool");
-    Reason::Internal.into()
 }

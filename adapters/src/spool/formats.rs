@@ -3,15 +3,21 @@
 //! `tests/fixtures/spool/vN` holds a spool as version N left it, with a key of the test's own. A new version adds a folder and
 //! never touches an old one: `LGSP_WRITE_FIXTURE=v1 cargo test -p lgsp-adapters --lib formats`
 
+use std::collections::HashMap;
 use std::fs::{self, Permissions};
 use std::num::NonZeroUsize;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use lgsp_journal::RealFiles;
+use lgsp_proto::v1;
+use prost::Message as _;
 use tokio_stream::StreamExt as _;
 
 use super::*;
+use crate::digest::sha256;
+use crate::trace::TraceParent;
 
 const PARTY: &str = "H57.101";
 const CODE: &str = "H57.101-250714-0001";
@@ -93,7 +99,8 @@ async fn write(to: &Path) {
     for sequence in 1..=2 {
         spool.take_over(&delivery(sequence)).await.unwrap().await.unwrap();
     }
-    spool.handed_over(&id_of(1)).await.unwrap();
+    let Some(Stage::TakenOver(position)) = spool.stage(&id_of(1)) else { panic!("not taken over") };
+    spool.handed_over(&id_of(1), position).await.unwrap();
     let mut upload = spool.documents().put(PARTY, 1 << 20);
     upload.chunk(Bytes::from_static(DOCUMENT)).await.unwrap();
     upload.finish().await.unwrap();

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lgsp_journal::{JournalId, Position};
+use lgsp_journal::Position;
 use lgsp_proto::spool_v1::{self as stored, spool_record::Kind};
 use lgsp_proto::types::{ActorId, Date, DossierCode, PartyId, RequestKey};
 use lgsp_proto::v1;
@@ -150,11 +150,10 @@ impl UnderWay {
 }
 
 impl State {
-    /// What stands for the finished calls when these are not read any more: how far numbers were used up.
+    /// What stands for the finished calls when these are not read any more: how far numbers were used up. Epochs are not among
+    /// it: where each was noted says which answers are of before, so those records are kept in their places.
     pub(super) fn marks(&self) -> Vec<Kind> {
-        let epoch = Some(self.numbers.epoch()).filter(|epoch| *epoch > 0);
-        let epoch = epoch.map(|epoch| Kind::EpochSeen(stored::EpochSeen { epoch }));
-        epoch.into_iter().chain(self.numbers.marks().into_iter().map(Kind::BlockLeased)).collect()
+        self.numbers.marks().into_iter().map(Kind::BlockLeased).collect()
     }
 
     pub(super) fn open_exceptions(&self) -> usize {
@@ -164,11 +163,6 @@ impl State {
 }
 
 impl Spool {
-    /// Which spool this is: a block is leased to one spool only.
-    pub(crate) fn id(&self) -> JournalId {
-        self.reader.journal()
-    }
-
     /// Gives out a number; `None` when no block has one left. It is used for good as soon as a call that carries it is
     /// durable; one whose call never became so may be given again after a restart, because nobody was told of it.
     pub(crate) fn take_number(&self, desk: &PartyId, authority: &PartyId, day: Date) -> Option<u32> {

@@ -7,8 +7,9 @@ use lgsp_proto::v1;
 use prost::Message;
 
 use super::offline::Offline;
-use super::state::{CallId, CallKind, Change, DeliveryId};
+use super::state::{Answered, CallId, CallKind, Change, DeliveryId, Known, Queued};
 use crate::digest::sha256;
+use crate::link::documents_of;
 
 /// A record that does not say what it should. It was sealed by us, so this program is older than the one that wrote it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -18,7 +19,7 @@ pub(crate) struct Unknown;
 /// What a record means for the state.
 pub(crate) fn change(record: &stored::SpoolRecord) -> Result<Change, Unknown> {
     Ok(match record.kind.as_ref().ok_or(Unknown)? {
-        Kind::Queued(queued) => Change::Queued {
+        Kind::Queued(queued) => Change::Queued(Queued {
             id: call_id(&queued.acting_party, &queued.request_key),
             kind: match queued.call() {
                 stored::CallKind::Submit => CallKind::Submit,
@@ -27,13 +28,13 @@ pub(crate) fn change(record: &stored::SpoolRecord) -> Result<Change, Unknown> {
             },
             dossier: (!queued.dossier_code.is_empty()).then(|| queued.dossier_code.as_str().into()),
             body_sha256: sha256(&queued.body),
-            documents: crate::forward::documents_of(queued.call() == stored::CallKind::Submit, &queued.body)
+            documents: documents_of(queued.call() == stored::CallKind::Submit, &queued.body)
                 .into_iter()
                 .map(|document| document.sha256)
                 .collect(),
             at_ms: queued.queued_at_unix_ms,
             offline: queued.offline.as_ref().map(|offline| Arc::new(Offline::read(offline, &queued.body))),
-        },
+        }),
         Kind::Answered(answered) => {
             use stored::answered::Outcome;
             let receipt = match answered.outcome.as_ref().ok_or(Unknown)? {
@@ -41,13 +42,13 @@ pub(crate) fn change(record: &stored::SpoolRecord) -> Result<Change, Unknown> {
                 Outcome::Refused(_) => None,
             };
             let authority = receipt.as_ref().map(|receipt| receipt.competent_authority.as_str());
-            Change::Answered {
+            Change::Answered(Answered {
                 id: call_id(&answered.acting_party, &answered.request_key),
                 admitted: receipt.is_some(),
                 authority: authority.filter(|authority| !authority.is_empty()).map(Into::into),
                 dossier: receipt.map(|receipt| receipt.dossier_code.into()),
                 at_ms: answered.answered_at_unix_ms,
-            }
+            })
         }
         Kind::TakenOver(taken_over) => {
             let delivery = v1::Delivery::decode(&taken_over.delivery[..]).map_err(|_| Unknown)?;
@@ -55,13 +56,13 @@ pub(crate) fn change(record: &stored::SpoolRecord) -> Result<Change, Unknown> {
             Change::TakenOver {
                 id: DeliveryId::from(&reference),
                 at_ms: taken_over.taken_over_at_unix_ms,
-                fingerprint: fingerprint(delivery.event.as_ref()),
+                known: Known { fingerprint: fingerprint(delivery.event.as_ref()), renamed: taken_over.renamed },
             }
         }
         Kind::HandedOver(handed_over) => Change::HandedOver {
             id: delivery_id(&handed_over.party, &handed_over.dossier_code, handed_over.sequence),
             at_ms: handed_over.handed_over_at_unix_ms,
-            fingerprint: handed_over.fingerprint,
+            known: Known { fingerprint: handed_over.fingerprint, renamed: handed_over.renamed },
         },
         Kind::Told(told) => Change::Told { id: call_id(&told.acting_party, &told.request_key) },
         Kind::Confirmed(confirmed) => {

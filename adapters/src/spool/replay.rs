@@ -2,14 +2,29 @@
 
 use std::collections::HashMap;
 
-use lgsp_journal::{Position, Reader, Writer};
+use lgsp_journal::{Position, ReadError, Reader, Writer};
 use lgsp_proto::spool_v1::{self as stored, spool_record::Kind};
 use lgsp_proto::types::PartyId;
 use prost::Message;
 
+use super::opening::OpenError;
+use super::records;
 use super::seal::SpoolKey;
 use super::state::State;
-use super::{OpenError, RecordError, records};
+
+/// Why a record cannot be read back.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The journal does not give it.
+    #[error(transparent)]
+    Journal(#[from] ReadError),
+    /// It was sealed with another key, or changed.
+    #[error("record {0} was not sealed with this spool's key")]
+    Seal(Position),
+    /// A later version wrote it.
+    #[error("record {0} was written by a later version")]
+    Unknown(Position),
+}
 
 /// The record at `position`.
 ///

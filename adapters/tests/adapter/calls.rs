@@ -37,7 +37,7 @@ async fn a_call_whose_answer_was_lost_with_the_adapter_has_its_effect_once() {
     let adapter = world.adapter().await;
     world.gateway.answer_next([Answer::CutAfter(world.line.clone())]);
     adapter.submit("k1").await;
-    until(async || (world.gateway.effects() == ["k1"]).then_some(())).await;
+    world.gateway.when(|gateway| (gateway.effects() == ["k1"]).then_some(())).await;
     assert_eq!(adapter.status().await["outgoing"]["waiting"], 1);
     adapter.kill().await;
 
@@ -239,7 +239,7 @@ async fn calls_and_deliveries_go_on_after_the_gateway_was_restarted() {
     let adapter = world.adapter().await;
     adapter.submit("before").await;
     adapter.outcome("before").await;
-    until(async || (world.gateway.streams() == 1).then_some(())).await;
+    world.gateway.when(|gateway| (gateway.streams() == 1).then_some(())).await;
 
     world.gateway.restart(&world.line).await;
     adapter.submit("after").await;

@@ -2,10 +2,10 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::process::Command;
 
 use http::{Method, StatusCode};
 use lgsp_adapters::RunError;
+use lgsp_journal::testing::on_a_small_disk;
 use lgsp_proto::v1::AcknowledgeStage;
 
 use crate::support::{Adapter, PARTY, World, until};
@@ -48,7 +48,7 @@ async fn on_a_disk_that_is_nearly_full_what_is_here_goes_on_and_nothing_new_is_t
     assert_eq!(adapter.outcome("k1").await["state"], "admitted");
     // A delivery is declined with the reason, and stays with the gateway.
     world.gateway.deliver("H57.101-250714-0001", 1);
-    let declined = until(async || world.gateway.declined().pop()).await;
+    let declined = world.gateway.when(|gateway| gateway.declined().pop()).await;
     assert_eq!(declined.reason, "SPOOL_DISK_FULL");
     assert!(world.gateway.acknowledged(AcknowledgeStage::TakenOver).is_empty());
     adapter.stop().await.unwrap();
@@ -56,37 +56,14 @@ async fn on_a_disk_that_is_nearly_full_what_is_here_goes_on_and_nothing_new_is_t
     assert_eq!(adapter.submit("k2").await.status, StatusCode::ACCEPTED);
 }
 
-/// Says to the test below that it runs on the small disk.
-const ON_A_SMALL_DISK: &str = "LGSP_TEST_SMALL_DISK";
-
-/// Needs a file system of its own. Where a user may have namespaces of his own, which is most Linux machines, `unshare` and
-/// `mount` give one of 64 MiB in memory that only this test sees; elsewhere it says in one line that it was not tried.
 #[test]
 fn a_real_disk_that_is_full_to_the_last_byte_ends_the_adapter_and_loses_nothing() {
-    if std::env::var_os(ON_A_SMALL_DISK).is_some() {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        return runtime.block_on(a_real_disk_is_full());
-    }
     let place = tempfile::tempdir().unwrap();
-    let on_a_small_disk = |command: &str| {
-        let mut unshare = Command::new("unshare");
-        unshare.args(["--user", "--map-root-user", "--mount", "sh", "-c"]);
-        unshare.arg(format!("mount -t tmpfs -o size=64m small \"$1\" && {command}")).arg("sh").arg(place.path());
-        unshare
-    };
-    if !on_a_small_disk("true").output().is_ok_and(|tried| tried.status.success()) {
-        eprintln!("not tried: no disk of its own can be had here (`unshare --user --map-root-user --mount`)");
-        return;
-    }
-    let output = on_a_small_disk("exec \"$2\" --exact \"$3\" --nocapture")
-        .arg(std::env::current_exe().unwrap())
-        .arg("disk::a_real_disk_that_is_full_to_the_last_byte_ends_the_adapter_and_loses_nothing")
-        .env("TMPDIR", place.path())
-        .env(ON_A_SMALL_DISK, "1")
-        .output()
-        .unwrap();
-    let told = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && told.contains("1 passed"), "{told}");
+    let test = "disk::a_real_disk_that_is_full_to_the_last_byte_ends_the_adapter_and_loses_nothing";
+    on_a_small_disk(test, place.path(), || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        runtime.block_on(a_real_disk_is_full());
+    });
 }
 
 async fn a_real_disk_is_full() {

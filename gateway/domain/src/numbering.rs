@@ -54,6 +54,8 @@ impl SpoolId {
 pub struct Counter {
     /// The highest number taken or leased.
     highest: u32,
+    /// The highest number that may have been taken or leased and is not known any more ([`NumberZone`]).
+    floor: u32,
     /// The lowest number that the authority chose itself.
     own_from: Option<u32>,
 }
@@ -108,10 +110,15 @@ pub struct Given;
 impl Counter {
     /// A counter that stands where it is known to stand.
     pub const fn at(highest: u32, own_from: Option<u32>) -> Self {
-        Self { highest, own_from }
+        Self { highest, floor: 0, own_from }
     }
 
-    /// The highest number taken or leased so far; 0 when none was.
+    /// The same, giving out no number up to `floor`.
+    pub const fn above(self, floor: u32) -> Self {
+        Self { floor, ..self }
+    }
+
+    /// The highest number taken or leased so far, as far as is known; 0 when none was.
     pub const fn highest(&self) -> u32 {
         self.highest
     }
@@ -140,19 +147,20 @@ impl Counter {
 
     fn next(&mut self, count: u32, last: u32) -> Result<Range<u32>, Exhausted> {
         let own = self.own_from.map_or(LAST_NUMBER, |own| own.saturating_sub(1));
-        let left = last.min(own).min(LAST_NUMBER).saturating_sub(self.highest).min(count);
+        let before = self.highest.max(self.floor);
+        let left = last.min(own).min(LAST_NUMBER).saturating_sub(before).min(count);
         if left == 0 {
             return Err(Exhausted);
         }
-        let first = self.highest + 1;
-        self.highest += left;
-        Ok(first..first + left)
+        self.highest = before + left;
+        Ok(before + 1..before + left + 1)
     }
 
-    /// Leaves `number` to the authority, which has chosen it itself.
+    /// Leaves `number` to the authority, which has chosen it itself. What may have been lost does not stand against it: the
+    /// counter was never in a range of the authority's own, and its software knows what it has chosen.
     ///
     /// # Errors
-    /// [`Given`] when the counter has passed it; nothing changed.
+    /// [`Given`] when the counter is known to have passed it; nothing changed.
     pub fn leave_to_authority(&mut self, number: u32) -> Result<(), Given> {
         if number <= self.highest {
             return Err(Given);
@@ -326,6 +334,19 @@ mod tests {
     }
 
     #[test]
+    fn a_restored_day_leaves_its_low_numbers_to_nobody_but_an_authority_that_chooses_itself() {
+        let mut counter = Counter::at(40, None).above(10_000);
+        assert_eq!(counter.highest(), 40, "what may have been given out is not known to have been");
+        assert_eq!(counter.leave_to_authority(40), Err(Given));
+        assert_eq!(counter.take(5_000), Err(Exhausted));
+        assert_eq!((counter.take(LAST_NUMBER), counter.lease(2, LAST_NUMBER)), (Ok(10_001), Ok(10_002..10_004)));
+        assert_eq!(counter.leave_to_authority(10_003), Err(Given));
+        let mut low = Counter::at(40, None).above(10_000);
+        low.leave_to_authority(5_001).unwrap();
+        assert_eq!(low.take(LAST_NUMBER), Err(Exhausted));
+    }
+
+    #[test]
     fn a_block_is_good_in_its_epoch_only_and_leaves_when_all_of_it_has_come_in() {
         let mut blocks = DeskBlocks::default();
         blocks.leased(Some(MINE), 1, 1..3);
@@ -390,13 +411,18 @@ mod tests {
     proptest! {
         /// Whatever is taken, leased and chosen, recorded or not, under a range that moves: no recorded number twice.
         #[test]
-        fn no_number_is_recorded_twice(moves in moves(), lasts in prop::collection::vec(1u32..70, 1..5)) {
-            let (mut live, mut recorded) = (Counter::default(), Counter::default());
+        fn no_number_is_recorded_twice(
+            moves in moves(),
+            lasts in prop::collection::vec(1u32..70, 1..5),
+            floor in prop_oneof![Just(0), 1u32..40],
+        ) {
+            let (mut live, mut recorded) = (Counter::default().above(floor), Counter::default().above(floor));
             let mut used = std::collections::BTreeSet::new();
             for (at, (one, is_recorded)) in moves.into_iter().enumerate() {
                 let last = lasts[at % lasts.len()];
                 match one {
                     Move::Take => if let (Ok(number), true) = (live.take(last), is_recorded) {
+                        prop_assert!(number > floor, "{} may have been lost", number);
                         prop_assert!(used.insert(number), "{} was taken twice", number);
                         recorded.saw(number);
                     },

@@ -19,7 +19,7 @@
 //! | [`copy`] | what can be copied of a journal that another process writes |
 //! | [`seal`] | data keys, their destruction, sealed streams |
 //! | [`fault`] | points at which a process under test dies (feature `faults`) |
-//! | `testing` | a disk that records, fails and loses power (feature `test-util`) |
+//! | `testing` | a disk that records, fails and loses power; a real one that is small (feature `test-util`) |
 
 pub mod copy;
 pub mod fault;

@@ -4,12 +4,17 @@
 //! partly zero; each change of a name may be kept or dropped by itself, whatever became of the others; and a write whose
 //! sync failed stays in doubt even if a later sync succeeds, as Linux has it. Killing the process keeps everything, but what was
 //! not synced *stays* not synced for the next process, until it syncs or the power fails.
+//!
+//! What only a real disk shows, filling up to its last byte, is tried on a small one: [`on_a_small_disk`].
+
+mod small_disk;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::files::{AppendFile, Files, ReadFile};
+pub use small_disk::on_a_small_disk;
 
 /// A disk in memory. Clones are handles to the same disk.
 #[derive(Clone, Debug, Default)]

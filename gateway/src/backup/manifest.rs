@@ -121,8 +121,7 @@ impl Manifest {
             // A text can be written to.
             let _ = writeln!(text, "file {} {size} {path}", HEXLOWER.encode(sha256));
         }
-        let end = HEXLOWER.encode(digest(&SHA256, text.as_bytes()).as_ref());
-        text + "end " + &end + "\n"
+        sealed(text)
     }
 
     fn parse(text: &str) -> Result<Self, ManifestError> {
@@ -135,12 +134,7 @@ impl Manifest {
         }
         let last = text.lines().count();
         let damaged = |line| ManifestError::Damaged { line };
-        let end = text.rfind("end ").filter(|end| text.ends_with('\n') && text[..*end].ends_with('\n'));
-        let end = end.ok_or(damaged(last))?;
-        let sum = HEXLOWER.encode(digest(&SHA256, &text.as_bytes()[..end]).as_ref());
-        if text[end..].trim_end() != format!("end {sum}") {
-            return Err(damaged(last));
-        }
+        let lines = unsealed(text).ok_or(damaged(last))?;
         let mut manifest = Self {
             identity: [0; 16],
             taken_at: SystemTime::UNIX_EPOCH,
@@ -149,7 +143,7 @@ impl Manifest {
             epoch: 0,
             files: Vec::new(),
         };
-        for (number, line) in (2..).zip(text[..end].lines().skip(1)) {
+        for (number, line) in (2..).zip(lines.lines().skip(1)) {
             manifest.read_line(line).ok_or(damaged(number))?;
         }
         if manifest.identity == [0; 16] || manifest.epoch == 0 {
@@ -178,6 +172,19 @@ impl Manifest {
         }
         Some(())
     }
+}
+
+/// A text with the line that says it is whole.
+pub(super) fn sealed(text: String) -> String {
+    let end = HEXLOWER.encode(digest(&SHA256, text.as_bytes()).as_ref());
+    text + "end " + &end + "\n"
+}
+
+/// The lines of a text before the one that says it is whole; `None` if it is not.
+pub(super) fn unsealed(text: &str) -> Option<&str> {
+    let end = text.rfind("end ").filter(|end| text.ends_with('\n') && text[..*end].ends_with('\n'))?;
+    let sum = HEXLOWER.encode(digest(&SHA256, &text.as_bytes()[..end]).as_ref());
+    (text[end..].trim_end() == format!("end {sum}")).then_some(&text[..end])
 }
 
 /// Whether a path stays where a restore may write: a manifest may come from anywhere.

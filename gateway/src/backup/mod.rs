@@ -2,9 +2,10 @@
 //!
 //! A backup is a folder: `files/` holds contents by their SHA-256, `MANIFEST` says which of them are which file of the
 //! gateway. It is written last and in one step, so whatever interrupts a backup, the one before it stays whole; contents
-//! that no manifest names are removed after that. [`take`] makes and renews one, [`verify`] reads all of it, [`restore`]
+//! that no manifest names are removed after that. `RESTORED` notes which epochs were begun from it. [`take`] makes and renews one, [`verify`] reads all of it, [`restore`]
 //! makes a gateway's folders from it.
 
+mod begun;
 mod manifest;
 mod restore;
 mod take;
@@ -17,7 +18,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 
 pub use manifest::{Entry, Identity, Manifest, ManifestError};
 pub use restore::{Ordered, RestoreError, Restored, restore};
-pub use take::{Sources, TakeError, Taken, take};
+pub use take::{Care, Sources, TakeError, Taken, take};
 
 /// In a data folder: it is being restored, and no gateway may start on it.
 pub(crate) const MARKER: &str = "RESTORING";
@@ -54,7 +55,7 @@ pub enum VerifyError {
     /// The manifest cannot be used.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// A content is missing or was changed. Take a new backup; restore from another one.
+    /// A content is missing or was changed. Take a new backup with [`Care::Thorough`]; restore from another one.
     #[error("{path} is not in the backup as it was copied: {what}")]
     Content {
         /// Which file of the gateway.

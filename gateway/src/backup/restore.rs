@@ -2,30 +2,36 @@
 //!
 //! A mark lies in the data folder from the first step to the last, and no gateway starts on a folder that has it. A restore
 //! that was interrupted begins anew. What was admitted after the backup is not in it: the adapters still have it and send it
-//! again, which the new epoch asks them to; what was given out meanwhile is not given out again (gateway/decisions/0015).
+//! again, which the new epoch asks them to; what was given out meanwhile is not given out again (gateway/decisions/0015), and
+//! neither is what an earlier restore of the same backup gave out.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write as _};
 use std::ops::RangeInclusive;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use jiff::ToSpan as _;
 use jiff::civil::Date;
 use lgsp_domain::numbering::{LAST_NUMBER, NumberZone};
-use lgsp_proto::types::{ActorId, BusinessTime};
+use lgsp_domain::registry::Registry;
+use lgsp_journal::RealFiles;
+use lgsp_proto::types::{ActorId, BusinessTime, PartyId};
 
+use super::begun::Begun;
 use super::manifest::Manifest;
 use super::take::private_file;
 use super::{EPOCH_FILE, MARKER, Progress, VerifyError, copy_hashed, make_folder, sync_folder, verify, write_whole};
 use crate::config::{BusinessClock, Config};
 use crate::engine::clock::unix_seconds;
+use crate::engine::registry::by_name;
 use crate::store::data_folder::CannotRead;
 use crate::store::fsck::{self, fsck};
 use crate::store::read_only::ReadOnly;
 use crate::store::sled::{Limits, OpenError, Options, SledStore};
-use crate::store::{Commit, CommitError, EpochStarted, Fact, ReadError, Store as _};
+use crate::store::{Commit, CommitError, EpochStarted, Fact, ReadError, RegistryRecord, Store as _};
 
 /// How many days ahead numbers may have been leased, with room: a desk's blocks are for the next days of work, and a long
 /// holiday may lie between.
@@ -41,8 +47,12 @@ pub struct Ordered {
     pub from: PathBuf,
     /// Who restores.
     pub actor: ActorId,
-    /// Where numbers go on; found from the books if not given.
+    /// Where numbers go on; if not given, found from the books and from what was begun from this backup before. Whoever gives it
+    /// answers for every earlier restore.
     pub numbers_from: Option<u32>,
+    /// The number of the new epoch; if not given, the seconds since 1970, so that it is greater than that of any restore before,
+    /// whichever backup that was of.
+    pub epoch: Option<u32>,
     /// Now, by the machine clock.
     pub now: SystemTime,
 }
@@ -56,6 +66,9 @@ pub struct Restored {
     pub epoch: EpochStarted,
     /// Every system that ever had something admitted: those whose spools may send again.
     pub systems: BTreeSet<String>,
+    /// Authorities whose own range begins so low that the gateway has no number of theirs to give on the days concerned. They go
+    /// on numbering themselves; for others the range has to begin higher in the registry, where none of its numbers is in use.
+    pub without_numbers: Vec<PartyId>,
     /// What a check of the books found. When it is not sound, the mark is left: no gateway starts on the folder.
     pub report: fsck::Report,
 }
@@ -78,6 +91,30 @@ pub enum RestoreError {
     NoNodeKey {
         /// Where it should be.
         path: PathBuf,
+    },
+    /// Another restore is under way into the data folder, or from the backup; or a backup into it.
+    #[error("{} is in use by another backup or restore", folder.display())]
+    InUse {
+        /// The folder of the data, or that of the backup.
+        folder: PathBuf,
+    },
+    /// What was begun from the backup before cannot be read, or what is begun now could not be noted: the next restore would give
+    /// the same numbers. Restore from a folder that can be written, or say where numbers go on.
+    #[error("{} cannot be read and written", path.display())]
+    NoNote {
+        /// The note.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The epoch asked for is not a new one.
+    #[error("epoch {epoch} is not greater than {known}, which there has been")]
+    NoEpoch {
+        /// The number asked for.
+        epoch: u32,
+        /// The greatest one known.
+        known: u32,
     },
     /// No number is left beyond those that may have been given out.
     #[error(
@@ -118,49 +155,133 @@ pub enum RestoreError {
 /// See [`RestoreError`].
 pub fn restore(ordered: &Ordered, config: &Config, progress: &dyn Fn(Progress)) -> Result<Restored, RestoreError> {
     let (data, documents) = (&config.store.dir, &config.documents.dir);
-    let marker = data.join(MARKER);
-    let begun_before = marker.exists();
-    for folder in [data, &documents.join("whole")] {
-        if !begun_before && !is_empty(folder) {
-            return Err(RestoreError::NotEmpty { folder: folder.clone() });
-        }
+    let whole = documents.join("whole");
+    if !data.join(MARKER).exists() {
+        refuse_unless_empty(data)?;
+        refuse_unless_empty(&whole)?;
     }
+    let _alone = hold_backup(&ordered.from)?;
     let manifest = verify(&ordered.from, progress)?;
     let brings_key = manifest.files.iter().any(|entry| entry.path == "node.key");
     if !brings_key && !config.store.node_key.exists() {
         return Err(RestoreError::NoNodeKey { path: config.store.node_key.clone() });
     }
+    let begun = match Begun::load(&ordered.from) {
+        Ok(begun) => Some(begun),
+        // Who says where numbers go on knows of every restore before.
+        Err(_) if ordered.numbers_from.is_some() => None,
+        Err(source) => return Err(RestoreError::NoNote { path: Begun::path(&ordered.from), source }),
+    };
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| RestoreError::Io { path, source }
     };
     make_folder(data).map_err(failed(data))?;
-    write_whole(&marker, MARK.as_bytes()).map_err(failed(&marker))?;
-    if begun_before {
+    let mut mark = Mark::hold(data)?;
+    if mark.has_begun().map_err(failed(data))? {
         clear(data, documents).map_err(failed(data))?;
+    } else if let Err(error) = refuse_unless_empty(data).and_then(|()| refuse_unless_empty(&whole)) {
+        // Another restore has come to its end since this was looked at first.
+        mark.remove().map_err(failed(data))?;
+        return Err(error);
     }
+    mark.begin().map_err(failed(data))?;
     copy_back(&ordered.from, &manifest, config, progress)?;
 
     progress(Progress::Indexing);
-    let epoch = begin_epoch(ordered, &manifest, config)?;
+    let epoch = begin_epoch(ordered, &manifest, begun.as_ref(), config)?;
     let note = data.join(EPOCH_FILE);
     write_whole(&note, format!("{}\n", epoch.number).as_bytes()).map_err(failed(&note))?;
     progress(Progress::Checking);
     let report = fsck(data, &config.store.node_key, |_| ())?;
-    let systems = systems(data, &config.store.node_key)?;
-    if report.is_sound() {
-        fs::remove_file(&marker).and_then(|()| sync_folder(data)).map_err(failed(&marker))?;
+    let Recorded { systems, registry } = recorded(data, &config.store.node_key)?;
+    let without_numbers = registry.map_or_else(Vec::new, |registry| ending_below(epoch.lost.from, &registry));
+    // Before any gateway may start, even one whose operator accepts what is wrong with the books.
+    if let Some(begun) = begun {
+        let noted = begun.note(&ordered.from, epoch.number, epoch.lost.clone());
+        noted.map_err(failed(&Begun::path(&ordered.from)))?;
     }
-    Ok(Restored { manifest, epoch, systems, report })
+    if report.is_sound() {
+        mark.remove().map_err(failed(data))?;
+    }
+    Ok(Restored { manifest, epoch, systems, without_numbers, report })
+}
+
+/// Keeps other backups into this folder, and other restores from it, out. A folder that cannot be written has none of them.
+fn hold_backup(dir: &Path) -> Result<Option<RealFiles>, RestoreError> {
+    if !dir.is_dir() {
+        return Ok(None);
+    }
+    match RealFiles::open(dir) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(RestoreError::InUse { folder: dir.to_owned() }),
+        held => Ok(held.ok()),
+    }
 }
 
 /// What the mark says to whoever finds it.
 const MARK: &str = "This data folder is being restored, and no gateway starts on it.\n\
     Run `lgsp restore` again to its end. If it ended with problems of the books that you accept, remove this file.\n";
 
-/// Whether there is nothing in a folder, or no folder.
-fn is_empty(folder: &Path) -> bool {
-    fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none())
+/// The mark of a data folder that is being restored, held so that nobody else restores into it. A process that ends, however it
+/// ends, leaves the mark and lets go of it. Until it says something the folder is as it was.
+struct Mark {
+    folder: PathBuf,
+    /// Locked.
+    file: File,
+}
+
+impl Mark {
+    fn hold(folder: &Path) -> Result<Self, RestoreError> {
+        let path = folder.join(MARKER);
+        let file = File::options().create(true).append(true).mode(0o600).open(&path);
+        let held = file.and_then(|file| match file.try_lock() {
+            // Whoever held it may have come to its end since it was opened, and removed it.
+            Ok(()) => Ok(is_named(&file, &path)?.then_some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        });
+        match held.map_err(|source| RestoreError::Io { path, source })? {
+            Some(file) => Ok(Self { folder: folder.to_owned(), file }),
+            None => Err(RestoreError::InUse { folder: folder.to_owned() }),
+        }
+    }
+
+    /// Whether a restore had begun here before and did not come to its end: what is in the folder is what it left.
+    fn has_begun(&self) -> io::Result<bool> {
+        Ok(self.file.metadata()?.len() > 0)
+    }
+
+    fn begin(&mut self) -> io::Result<()> {
+        if !self.has_begun()? {
+            self.file.write_all(MARK.as_bytes())?;
+        }
+        self.file.sync_all()?;
+        sync_folder(&self.folder)
+    }
+
+    /// Removes it, durably: what it stood for is whole, or was never begun.
+    fn remove(self) -> io::Result<()> {
+        fs::remove_file(self.folder.join(MARKER))?;
+        sync_folder(&self.folder)
+    }
+}
+
+/// Whether `path` leads to this open file.
+fn is_named(file: &File, path: &Path) -> io::Result<bool> {
+    match fs::metadata(path) {
+        Ok(found) => Ok(found.ino() == file.metadata()?.ino()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// A folder must hold nothing but the mark, or not be there.
+fn refuse_unless_empty(folder: &Path) -> Result<(), RestoreError> {
+    let mut entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    match entries.any(|entry| entry.file_name() != MARKER) {
+        true => Err(RestoreError::NotEmpty { folder: folder.to_owned() }),
+        false => Ok(()),
+    }
 }
 
 /// Removes what a restore that was interrupted has left, but for its mark.
@@ -210,7 +331,12 @@ fn copy_back(
 }
 
 /// Opens the restored store, records the new epoch, and closes it again.
-fn begin_epoch(ordered: &Ordered, manifest: &Manifest, config: &Config) -> Result<EpochStarted, RestoreError> {
+fn begin_epoch(
+    ordered: &Ordered,
+    manifest: &Manifest,
+    begun: Option<&Begun>,
+    config: &Config,
+) -> Result<EpochStarted, RestoreError> {
     let (dir, node_key) = (config.store.dir.clone(), config.store.node_key.clone());
     let store = SledStore::open_marked(&Options { dir, node_key, limits: Limits::default() }, |_| ())?;
     let runtime = tokio::runtime::Builder::new_current_thread().build();
@@ -219,12 +345,15 @@ fn begin_epoch(ordered: &Ordered, manifest: &Manifest, config: &Config) -> Resul
         let begun = async {
             let days = days_lost(manifest.taken_at, ordered.now, config);
             let known = store.highest_number(&days)?;
-            let from = ordered.numbers_from.or_else(|| NumberZone::beyond(known).ok()).unwrap_or(LAST_NUMBER + 1);
+            let from = ordered.numbers_from.unwrap_or_else(|| {
+                let known = begun.map_or(0, |begun| begun.highest_number(&days)).max(known);
+                NumberZone::beyond(known).unwrap_or(LAST_NUMBER + 1)
+            });
             if from > LAST_NUMBER || from <= known {
                 return Err(RestoreError::NoNumbers { from, known });
             }
             let started = EpochStarted {
-                number: store.epoch().await? + 1,
+                number: number_after(store.epoch().await?.max(begun.map_or(0, Begun::newest)), ordered)?,
                 backup: manifest.identity,
                 backup_taken_at: manifest.taken_at,
                 actor: ordered.actor.clone(),
@@ -238,6 +367,19 @@ fn begin_epoch(ordered: &Ordered, manifest: &Manifest, config: &Config) -> Resul
         store.close().await;
         begun
     })
+}
+
+/// The number of an epoch after `known`. By the clock it also comes after those that only other backups know of; whichever comes
+/// later, adapters take it for the newer one and send again.
+fn number_after(known: u32, ordered: &Ordered) -> Result<u32, RestoreError> {
+    match ordered.epoch {
+        Some(epoch) if epoch <= known => Err(RestoreError::NoEpoch { epoch, known }),
+        Some(epoch) => Ok(epoch),
+        None => {
+            let by_the_clock = u32::try_from(unix_seconds(ordered.now)).unwrap_or(0);
+            Ok(by_the_clock.max(known.saturating_add(1)))
+        }
+    }
 }
 
 /// The days in whose names numbers may have been given out after the backup: a reception may lie as far back as the bounds
@@ -254,13 +396,33 @@ fn days_lost(taken_at: SystemTime, now: SystemTime, config: &Config) -> RangeInc
     moved(first, -back_days)..=last
 }
 
-/// Every system that had something admitted.
-fn systems(data: &Path, node_key: &Path) -> Result<BTreeSet<String>, RestoreError> {
-    let mut systems = BTreeSet::new();
+/// What a look through all records finds.
+#[derive(Default)]
+struct Recorded {
+    /// Every system that had something admitted.
+    systems: BTreeSet<String>,
+    /// The last version of the registry.
+    registry: Option<RegistryRecord>,
+}
+
+fn recorded(data: &Path, node_key: &Path) -> Result<Recorded, RestoreError> {
+    let mut recorded = Recorded::default();
     for record in ReadOnly::open(data, node_key)?.records() {
-        if let (_, Fact::Admitted(admitted)) = record? {
-            systems.insert(admitted.system);
+        match record?.1 {
+            Fact::Admitted(admitted) => {
+                recorded.systems.insert(admitted.system);
+            }
+            Fact::RegistryApplied(registry) => recorded.registry = Some(registry),
+            _ => {}
         }
     }
-    Ok(systems)
+    Ok(recorded)
+}
+
+/// The authorities in whose name the gateway may give no number from `from` on.
+fn ending_below(from: u32, registry: &RegistryRecord) -> Vec<PartyId> {
+    // One that cannot be read is told by the gateway, which does not start with it.
+    let Ok(registry) = Registry::parse(&by_name(&registry.files)) else { return Vec::new() };
+    let ids = registry.parties().map(|party| party.id.clone());
+    ids.filter(|id| registry.last_number_of(id) < from).collect()
 }

@@ -17,7 +17,7 @@ use lgsp_journal::files::ReadFile;
 use lgsp_journal::{OpenError, RealFiles};
 
 use super::manifest::{Entry, Manifest, ManifestError};
-use super::{EPOCH_FILE, MARKER, Progress, copy_hashed, make_folder, sync_folder};
+use super::{EPOCH_FILE, MARKER, Progress, copy_hashed, digest_of, make_folder, sync_folder};
 use crate::engine::documents::keep;
 use crate::store::data_folder::{ARCHIVES, JOURNAL, KEYS};
 
@@ -37,6 +37,15 @@ pub struct Sources {
     pub documents: PathBuf,
     /// The node's key, if it is to be in the backup: then the backup alone opens everything.
     pub node_key: Option<PathBuf>,
+}
+
+/// How much of what the backup holds already is read again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Care {
+    /// The beginning and the end of what never changes: enough to tell it from another file, not to find a bit that rotted.
+    Ordinary,
+    /// All of it, and what is not as it was copied is copied again.
+    Thorough,
 }
 
 /// A backup that was taken.
@@ -89,11 +98,17 @@ pub enum TakeError {
 }
 
 /// Takes a backup into the folder `to`, which may hold an earlier one: then only what is new is copied, and what is gone, a
-/// destroyed key above all, goes from the backup as well.
+/// destroyed key above all, goes from the backup as well. What has rotted in it is written anew where `care` finds it.
 ///
 /// # Errors
 /// See [`TakeError`].
-pub fn take(sources: &Sources, to: &Path, now: SystemTime, progress: &dyn Fn(Progress)) -> Result<Taken, TakeError> {
+pub fn take(
+    sources: &Sources,
+    to: &Path,
+    care: Care,
+    now: SystemTime,
+    progress: &dyn Fn(Progress),
+) -> Result<Taken, TakeError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| TakeError::Io { path, source }
@@ -121,7 +136,8 @@ pub fn take(sources: &Sources, to: &Path, now: SystemTime, progress: &dyn Fn(Pro
     let before: HashMap<String, Entry> = before.into_iter().map(|entry| (entry.path.clone(), entry)).collect();
     let mut attempt = 1;
     loop {
-        let mut copying = Copying { to, before: &before, files: Vec::new(), copied: 0, copied_bytes: 0, progress };
+        let mut copying =
+            Copying { to, care, before: &before, files: Vec::new(), copied: 0, copied_bytes: 0, progress };
         match copying.everything(sources, now) {
             Ok(manifest) => {
                 let Copying { copied, copied_bytes, .. } = copying;
@@ -141,6 +157,7 @@ pub fn take(sources: &Sources, to: &Path, now: SystemTime, progress: &dyn Fn(Pro
 /// A backup under way.
 struct Copying<'a> {
     to: &'a Path,
+    care: Care,
     before: &'a HashMap<String, Entry>,
     files: Vec<Entry>,
     copied: u64,
@@ -208,12 +225,13 @@ impl Copying<'_> {
         Ok(Manifest { identity, taken_at: now, journal: id.0, last_position: last.0, epoch, files })
     }
 
-    /// A file that never changes once it has its name: if the backup has it, it is not read again.
+    /// A file that never changes once it has its name: if the backup has it, it is not copied again.
     fn unchanging(&mut self, path: &Path, place: String) -> Result<(), TakeError> {
         let failed = |source| TakeError::Io { path: path.to_owned(), source };
         let size = fs::metadata(path).map_err(failed)?.len();
         if let Some(known) = self.before.get(&place).filter(|known| known.size == size)
             && is_alike(path, &known.stored_in(self.to), size).map_err(failed)?
+            && (self.care == Care::Ordinary || is_whole(known, self.to))
         {
             self.files.push(known.clone());
             self.tell();
@@ -238,7 +256,7 @@ impl Copying<'_> {
             let (sha256, size) = copy_hashed(file, limit, &mut copy)?;
             let entry = Entry { sha256, size, path: place };
             let stored = entry.stored_in(self.to);
-            if fs::metadata(&stored).is_ok_and(|stored| stored.len() == size) {
+            if is_whole(&entry, self.to) {
                 fs::remove_file(&temporary)?;
             } else {
                 copy.sync_all()?;
@@ -278,6 +296,12 @@ impl Read for Reading<'_> {
         self.at += read as u64;
         Ok(read)
     }
+}
+
+/// Whether the backup `to` has this content as it was copied.
+fn is_whole(entry: &Entry, to: &Path) -> bool {
+    // One that cannot be read is not.
+    digest_of(&entry.stored_in(to)).is_ok_and(|read| read == (entry.sha256, entry.size))
 }
 
 /// A fresh file that only its owner may read: a backup holds what the data folder holds.

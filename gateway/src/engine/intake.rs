@@ -339,8 +339,8 @@ impl Engine {
             let code = DossierCode::issue(authority, day, number).map_err(|_| {
                 Refusal::new(Reason::NumbersExhausted).detail("authority", authority).detail("day", day)
             })?;
-            // A desk may have named a code of the future as an alias, or have brought it back after a restore; that number stays
-            // unused.
+            // A desk may have brought the code back after a restore, or have named it as an alias before that was refused; that
+            // number stays unused.
             if self.lookup(code.as_str()).await?.is_none() {
                 return Ok(code);
             }

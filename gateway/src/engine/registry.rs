@@ -140,7 +140,8 @@ fn invalid(problems: &[Problem]) -> Refusal {
     })
 }
 
-fn by_name(files: &[v1::RegistryFile]) -> BTreeMap<String, Vec<u8>> {
+/// The files of a version, as they are parsed.
+pub(crate) fn by_name(files: &[v1::RegistryFile]) -> BTreeMap<String, Vec<u8>> {
     files.iter().map(|file| (file.name.clone(), file.content.to_vec())).collect()
 }
 

@@ -30,7 +30,7 @@ pub(super) use values::{day_number, digest, spool, spool_bytes, unix_ms};
 
 /// The form of the index: its keys, its messages, and what the projection makes of a record. An index of another form is
 /// thrown away and made again from the journal.
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
 
 /// One record of the journal, in the domain's words.
 #[derive(Clone, Debug)]

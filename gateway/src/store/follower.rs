@@ -141,7 +141,17 @@ struct Queue {
     limit: usize,
     /// Whether the store is open, so that what waits from before that may drain.
     is_open: bool,
+    /// Whether too much waited before the store was open.
+    is_crowded: bool,
     end: Option<End>,
+}
+
+impl Queue {
+    /// Whether sled may be written to. Before the store is open that waits, as long as there is room: sled keeps its readers out
+    /// while it writes a batch, and whoever replays the journal reads all the time.
+    fn may_write(&self) -> bool {
+        !self.steps.is_empty() && (self.is_open || self.is_crowded || self.end.is_some())
+    }
 }
 
 /// How the follower ends.
@@ -237,6 +247,7 @@ impl Follower {
     /// Says that the store is open. From when what waits now has drained, as much may wait as usually.
     pub(super) fn opened(&self) {
         self.shared.queue().is_open = true;
+        self.shared.work.notify_one();
     }
 
     /// Hands on a part of a snapshot, as [`Follower::push`] does a record. The last part names the record it was taken at.
@@ -248,6 +259,8 @@ impl Follower {
         let shared = &self.shared;
         let mut queue = shared.queue();
         while queue.changes > queue.limit && !self.has_failed() {
+            queue.is_crowded = true;
+            shared.work.notify_one();
             queue = shared.room.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
         let first = queue.last_step + 1;
@@ -348,7 +361,7 @@ impl Writer {
             match queue.end {
                 Some(End::Abandon) => return Next::End(End::Abandon),
                 Some(End::Finish) if queue.steps.is_empty() => return Next::End(End::Finish),
-                _ if !queue.steps.is_empty() => return Next::Write(self.take(&mut queue)),
+                _ if queue.may_write() => return Next::Write(self.take(&mut queue)),
                 _ if self.photographer.as_ref().is_some_and(Photographer::is_busy) => return Next::Photograph,
                 _ => {}
             }
@@ -378,6 +391,9 @@ impl Writer {
             taken.extend(queue.steps.pop_front());
         }
         queue.changes -= taken.iter().map(|step| weight(&step.changes)).sum::<usize>();
+        if queue.changes <= queue.limit / 2 {
+            queue.is_crowded = false;
+        }
         if queue.is_open && queue.changes <= self.shared.room_usually {
             queue.limit = self.shared.room_usually;
         }
@@ -544,6 +560,30 @@ mod tests {
         assert_eq!(after_one(true, 500), 900);
         assert_eq!(after_one(true, 70), 50);
         assert_eq!(after_one(true, 500), 50);
+    }
+
+    #[test]
+    fn sled_is_left_alone_until_the_store_is_open_or_too_much_waits() {
+        let waiting = |is_open, is_crowded, end| {
+            let step = Step { number: 1, changes: vec![change(1, Some(1))], completes: Some(Position(1)) };
+            Queue { steps: VecDeque::from([step]), is_open, is_crowded, end, ..Queue::default() }.may_write()
+        };
+        assert!(!waiting(false, false, None));
+        assert!(waiting(true, false, None));
+        assert!(waiting(false, true, None));
+        assert!(waiting(false, false, Some(End::Finish)));
+
+        let dir = tempfile::tempdir().unwrap();
+        let (index, folder, applied) = open(dir.path());
+        let room = Room { usually: 10, at_first: 100 };
+        let follower = Follower::start_with(room, index.clone(), folder, applied, None).unwrap();
+        for position in 1..=1_000u32 {
+            follower.push(Position(position.into()), vec![vec![change(position, Some(1))]]);
+            assert!(follower.overlay().len() <= 102);
+        }
+        follower.opened();
+        follower.finish();
+        assert_eq!(index.range(&[3], &[4], 2_000).unwrap().len(), 1_000);
     }
 
     #[test]

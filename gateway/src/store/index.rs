@@ -45,8 +45,8 @@ pub(super) enum Contradiction {
     /// An event of a dossier that was archived before.
     #[error("{0} was archived before")]
     Archived(DossierCode),
-    /// An epoch does not follow the one before it.
-    #[error("epoch {0} does not follow the one before it")]
+    /// An epoch is no later than the one before it.
+    #[error("epoch {0} is no later than the one before it")]
     Epoch(u32),
     /// What the record builds on could not be read.
     #[error(transparent)]
@@ -211,7 +211,7 @@ fn lease_numbers(lease: &NumbersLeased, draft: &mut Draft<'_>) -> Result<(), Con
 
 fn start_epoch(started: &EpochStarted, draft: &mut Draft<'_>) -> Result<(), Contradiction> {
     let mut state = epoch(draft)?;
-    if started.number != state.number + 1 {
+    if started.number <= state.number {
         return Err(Contradiction::Epoch(started.number));
     }
     state.number = started.number;
@@ -300,8 +300,8 @@ pub(super) fn lost_upto(index: &dyn Read, day: jiff::civil::Date) -> Result<u32,
 
 fn counter_at(index: &dyn Read, key: &keys::Numbers<'_>) -> Result<Counter, ReadError> {
     let state = fetch(index, key)?.unwrap_or_default();
-    let highest = state.highest.max(lost_upto(index, key.1)?);
-    Ok(Counter::at(highest, (state.own_from != 0).then_some(state.own_from)))
+    let counter = Counter::at(state.highest, (state.own_from != 0).then_some(state.own_from));
+    Ok(counter.above(lost_upto(index, key.1)?))
 }
 
 /// The blocks of one desk that have numbers left, of any epoch.

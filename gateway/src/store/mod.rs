@@ -146,7 +146,7 @@ pub trait Store: Send + Sync + 'static {
         number: u32,
     ) -> Result<bool, ReadError>;
 
-    /// The epoch of the books: 1, and one more for every time they were restored from a backup.
+    /// The epoch of the books: 1, and a greater number every time they are restored from a backup.
     async fn epoch(&self) -> Result<u32, ReadError>;
 
     /// Deliveries not yet taken over by `party` and not parked, oldest first, after `after`, at most `limit`.
@@ -277,7 +277,7 @@ pub enum Commit {
     Parked(Parked),
     /// Something done about a parked dossier. A [`CommitError::Conflict`] when that delivery is not what it is parked for.
     Handled(Handled),
-    /// The books were restored and begin a new epoch. Its number must follow the one in force.
+    /// The books were restored and begin a new epoch. Its number must be greater than that of the one in force.
     Epoch(EpochStarted),
     /// Closed dossiers leave the indexes for an archive file that is durable. A [`CommitError::Conflict`] unless every one of
     /// them is still as it was written there, and nothing of it is owed.

@@ -3,8 +3,8 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
-use std::process::Command;
 
+use lgsp_journal::testing::on_a_small_disk;
 use lgsp_proto::v1::upload_request::Request as Say;
 use lgsp_proto::{Reason, Refusal, v1};
 use tonic_health::pb::HealthCheckRequest;
@@ -96,37 +96,13 @@ async fn without_room_even_for_that_acknowledgements_are_refused_and_owed_again(
     assert_eq!(inbox.delivery().await.r#ref.unwrap().dossier_code, code);
 }
 
-/// Says to the test below that it runs on the small disk.
-const ON_A_SMALL_DISK: &str = "LGSP_TEST_SMALL_DISK";
-
-/// Needs a file system of its own. Where a user may have namespaces of his own, which is most Linux machines, `unshare` and
-/// `mount` give one of 64 MiB in memory that only this test sees; elsewhere it says in one line that it was not tried.
 #[test]
 fn a_real_disk_fills_up_and_is_cleared_again_and_nothing_fails() {
-    if std::env::var_os(ON_A_SMALL_DISK).is_some() {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        return runtime.block_on(a_real_disk_fills_up());
-    }
     let place = tempfile::tempdir().unwrap();
-    let on_a_small_disk = |command: &str| {
-        let mut unshare = Command::new("unshare");
-        unshare.args(["--user", "--map-root-user", "--mount", "sh", "-c"]);
-        unshare.arg(format!("mount -t tmpfs -o size=64m small \"$1\" && {command}")).arg("sh").arg(place.path());
-        unshare
-    };
-    if !on_a_small_disk("true").output().is_ok_and(|tried| tried.status.success()) {
-        eprintln!("not tried: no disk of its own can be had here (`unshare --user --map-root-user --mount`)");
-        return;
-    }
-    let output = on_a_small_disk("exec \"$2\" --exact \"$3\" --nocapture")
-        .arg(std::env::current_exe().unwrap())
-        .arg("disk::a_real_disk_fills_up_and_is_cleared_again_and_nothing_fails")
-        .env("TMPDIR", place.path())
-        .env(ON_A_SMALL_DISK, "1")
-        .output()
-        .unwrap();
-    let told = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && told.contains("1 passed"), "{told}");
+    on_a_small_disk("disk::a_real_disk_fills_up_and_is_cleared_again_and_nothing_fails", place.path(), || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        runtime.block_on(a_real_disk_fills_up());
+    });
 }
 
 async fn a_real_disk_fills_up() {

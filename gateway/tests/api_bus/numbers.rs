@@ -2,7 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use jiff::civil::date;
+use lgsp_domain::numbering::NumberZone;
+use lgsp_gateway::store::fsck::fsck;
+use lgsp_gateway::store::sled::{Limits, Options, SledStore};
+use lgsp_gateway::store::{Commit, EpochStarted, Store as _};
 use lgsp_proto::{Reason, v1};
 
 use super::world::*;
@@ -258,6 +264,40 @@ async fn a_range_that_is_given_up_leaves_its_numbers_in_use_and_no_others() {
 }
 
 #[tokio::test]
+async fn an_authority_goes_on_with_its_own_numbers_after_a_restore_wherever_its_range_begins() {
+    let mut world = World::start().await;
+    const OF_AN_FROM_6001: &str = "unit = \"99001\", desk = true, own_numbers_from = 6001 }";
+    change_parties(&world, OF_AN, OF_AN_FROM_6001).await.unwrap();
+    world.stop().await;
+    let (dir, node_key) = (world.folder().join("store"), world.folder().join("node.key"));
+    let store = SledStore::open(&Options { dir, node_key, limits: Limits::default() }, |_| ()).unwrap();
+    let started = EpochStarted {
+        number: 2,
+        backup: [7; 16],
+        backup_taken_at: SystemTime::now(),
+        actor: "van.hanh.1".parse().unwrap(),
+        at: SystemTime::now(),
+        lost: NumberZone { days: date(2025, 7, 1)..=date(2025, 8, 1), from: 10_001 },
+    };
+    store.commit(Commit::Epoch(started)).await.unwrap();
+    store.close().await;
+    drop(store);
+    world.run().await;
+
+    let desk = world.system("mot-cua").await;
+    assert_eq!(desk.admitted(&under("k-1", &code(6_001))).await, code(6_001));
+    assert_eq!(desk.admitted(&under("k-2", &code(10_000))).await, code(10_000));
+    assert_eq!(reason(desk.submit(&aid("k-3")).await), Reason::NumbersExhausted);
+    // With a range that begins higher the gateway has numbers again, on days without a number of the low one.
+    change_parties(&world, OF_AN_FROM_6001, OF_AN_FROM_50001).await.unwrap();
+    let earlier = v1::Submission { received_at: at("2025-07-11T09:00:00+07:00"), ..aid("k-4") };
+    assert_eq!(desk.admitted(&earlier).await, format!("{AN}-250711-10001"));
+    world.stop().await;
+    let report = fsck(&world.folder().join("store"), &world.folder().join("node.key"), |_| ()).unwrap();
+    assert!(report.is_sound(), "{:?}", report.problems);
+}
+
+#[tokio::test]
 async fn a_range_that_leaves_the_gateway_nothing_is_refused() {
     let world = World::start().await;
     for bad in ["0", "5000", "100000"] {
@@ -302,4 +342,39 @@ async fn a_registry_that_is_known_already_is_not_sent_again() {
     change_parties(&world, OF_AN, OF_AN_FROM_50001).await.unwrap();
     assert_eq!(read(0, 1).await, (2, false));
     assert_eq!((read(1, 1).await, read(1, 2).await), ((1, true), (1, false)));
+}
+
+#[tokio::test]
+async fn a_code_that_is_still_to_be_given_out_is_nobodys_alias() {
+    let mut world = World::start().await;
+    let (desk, binh) = (world.system("mot-cua").await, world.system("mot-cua-binh").await);
+    let also = |key: &str, aliases: &[String]| v1::Submission { aliases: aliases.to_vec(), ..aid(key) };
+    let at_fault = |refused: Result<v1::SubmitResponse, tonic::Status>| {
+        let refused = refusal(refused);
+        (refused.reason(), refused.violations().iter().map(|one| one.field.clone()).collect::<Vec<_>>())
+    };
+    let ours = |field: &str| (Reason::FieldInvalid, vec![field.to_owned()]);
+
+    // Another desk holds a block, and gives a number of it out without a line.
+    lease(&binh, asking(BINH, SPOOL, vec![wanted(AN, TODAY, 3)])).await.unwrap();
+    let of_block = code(2);
+    for squatted in [of_block.clone(), code(4), format!("{BINH}-250715-0001"), format!("{AN}-250714-10001")] {
+        let aliases = ["G22-77".to_owned(), squatted];
+        assert_eq!(at_fault(desk.submit(&also("k-1", &aliases)).await), ours("aliases[1]"), "{aliases:?}");
+    }
+    let theirs = v1::Submission { acting_party: BINH.into(), ..under("k-2", &of_block) };
+    assert_eq!(binh.admitted(&theirs).await, of_block);
+    // Now it is a dossier's, and said to be so.
+    assert_eq!(at_fault(desk.submit(&also("k-3", &[of_block])).await).0, Reason::AliasTaken);
+
+    // Nor is the code that it comes with, or would get next.
+    let own = v1::Submission { acting_party: BINH.into(), ..also("k-4", &[code(3)]) };
+    assert_eq!(at_fault(binh.submit(&v1::Submission { dossier_code: code(3), ..own }).await), ours("aliases[0]"));
+    // What others number, and what nobody can give out any more, is theirs to say.
+    let elsewhere = ["H57.01-250714-0001".to_owned(), format!("{AN}-240105-0001"), "000.00.01.H57-250714-0001".into()];
+    assert_eq!(desk.admitted(&also("k-5", &elsewhere)).await, code(4));
+
+    world.stop().await;
+    let report = fsck(&world.folder().join("store"), &world.folder().join("node.key"), |_| ()).unwrap();
+    assert!(report.is_sound(), "{:?}", report.problems);
 }

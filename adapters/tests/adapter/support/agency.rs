@@ -11,7 +11,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::until;
+use super::when;
 
 /// One message that was posted.
 #[derive(Clone, Debug)]
@@ -37,6 +37,8 @@ struct Books {
     answers: Mutex<HashMap<String, Vec<StatusCode>>>,
     /// Posts with these ids wait.
     held: watch::Sender<Vec<String>>,
+    /// Told when something was posted.
+    news: watch::Sender<()>,
 }
 
 impl Agency {
@@ -80,7 +82,12 @@ impl Agency {
 
     /// Waits until so much was taken.
     pub async fn takes(&self, count: usize) -> Vec<String> {
-        until(async || Some(self.taken()).filter(|taken| taken.len() >= count)).await
+        self.takes_as(|taken| taken.len() >= count).await
+    }
+
+    /// Waits until what was taken is as wanted.
+    pub async fn takes_as(&self, wanted: impl Fn(&[String]) -> bool) -> Vec<String> {
+        when(self.books.news.subscribe(), || Some(self.taken()).filter(|taken| wanted(taken))).await
     }
 }
 
@@ -96,5 +103,6 @@ async fn take(State(books): State<Arc<Books>>, headers: HeaderMap, body: String)
     };
     let body = serde_json::from_str(&body).unwrap();
     books.posted.lock().unwrap().push(Posted { id, traceparent: header("traceparent"), body, answer });
+    books.news.send_replace(());
     answer
 }

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Line, until};
+use super::{Line, when};
 
 /// How the next call is answered.
 #[derive(Clone)]
@@ -107,6 +107,8 @@ pub struct Declined {
 struct Shared {
     books: Mutex<Books>,
     changes: watch::Sender<u64>,
+    /// Told when an adapter has done something.
+    news: watch::Sender<()>,
     held: watch::Sender<bool>,
     credentials: Credentials,
 }
@@ -126,6 +128,7 @@ impl Gateway {
         let shared = Shared {
             books: Mutex::default(),
             changes: watch::Sender::new(0),
+            news: watch::Sender::default(),
             held: watch::Sender::new(true),
             credentials,
         };
@@ -212,8 +215,13 @@ impl Gateway {
         keys
     }
 
+    /// Waits until an adapter has done what is looked for.
+    pub async fn when<T>(&self, look: impl Fn(&Self) -> Option<T>) -> T {
+        when(self.shared.news.subscribe(), || look(self)).await
+    }
+
     pub async fn sees_attempts(&self, count: usize) -> Vec<Attempt> {
-        until(async || Some(self.attempts()).filter(|attempts| attempts.len() >= count)).await
+        self.when(|gateway| Some(gateway.attempts()).filter(|attempts| attempts.len() >= count)).await
     }
 
     pub fn document(&self, party: &str, sha256: &[u8]) -> Option<Vec<u8>> {
@@ -272,7 +280,7 @@ impl Gateway {
     }
 
     pub async fn hears(&self, stage: v1::AcknowledgeStage, count: usize) -> Vec<String> {
-        until(async || Some(self.acknowledged(stage)).filter(|names| names.len() >= count)).await
+        self.when(|gateway| Some(gateway.acknowledged(stage)).filter(|names| names.len() >= count)).await
     }
 
     /// Everything that was declined, in order.
@@ -282,7 +290,7 @@ impl Gateway {
 
     /// Waits until so much was declined.
     pub async fn hears_no(&self, count: usize) -> Vec<Declined> {
-        until(async || Some(self.declined()).filter(|declined| declined.len() >= count)).await
+        self.when(|gateway| Some(gateway.declined()).filter(|declined| declined.len() >= count)).await
     }
 
     /// Nothing is left to be delivered.
@@ -381,6 +389,7 @@ impl Service {
             }
             answer
         };
+        self.0.news.send_replace(());
         match &answer {
             Some(Answer::Refuse(reason)) => return Err(Refusal::new(*reason).to_status()),
             Some(Answer::Stranger(code)) => return Err(Status::new(*code, "somebody in between")),
@@ -407,6 +416,7 @@ impl Service {
             None => {
                 let response = self.receipt(&attempt, &party, kind);
                 self.0.books().admitted.insert(id, (attempt.body.clone(), response.clone()));
+                self.0.news.send_replace(());
                 response
             }
         };
@@ -641,6 +651,7 @@ impl Inbox for Service {
             books.parties = open.parties.clone();
             books.opened.push(open.clone());
         }
+        self.0.news.send_replace(());
         let (sender, answers) = mpsc::channel(64);
         let shared = self.0.clone();
         tokio::spawn(async move {
@@ -667,6 +678,7 @@ impl Inbox for Service {
                                 let stage = acknowledge.stage();
                                 let names = acknowledge.deliveries.clone();
                                 shared.books().acknowledged.extend(names.into_iter().map(|name| (stage, name)));
+                                shared.news.send_replace(());
                                 let deliveries = acknowledge.deliveries;
                                 let heard = v1::Acknowledged { stage: stage as i32, deliveries };
                                 let _ = say(inbox_response::Response::Acknowledged(heard)).await;
@@ -684,6 +696,7 @@ impl Inbox for Service {
                                     books.forgets_declines
                                 };
                                 shared.changes.send_modify(|number| *number += 1);
+                                shared.news.send_replace(());
                                 if !forgets {
                                     let heard = v1::Declined { deliveries: decline.deliveries };
                                     let _ = say(inbox_response::Response::Declined(heard)).await;

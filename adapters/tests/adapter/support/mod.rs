@@ -21,7 +21,7 @@ use lgsp_adapters::{Config, RunError};
 use lgsp_certs::{CertificateAuthority, Credentials, TlsFiles, Usage, server_name};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -262,7 +262,21 @@ async fn end(runtime: Runtime) {
     tokio::task::spawn_blocking(move || runtime.shutdown_timeout(PATIENCE)).await.unwrap();
 }
 
-/// Asks again and again until there is an answer, or it takes too long.
+/// Looks at once and at all `news` until what is wanted is there, or it takes too long.
+async fn when<T>(mut news: watch::Receiver<()>, look: impl Fn() -> Option<T>) -> T {
+    let looking = async {
+        loop {
+            news.mark_unchanged();
+            if let Some(found) = look() {
+                return found;
+            }
+            news.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(PATIENCE, looking).await.expect("it comes in time")
+}
+
+/// Asks again and again until there is an answer, or it takes too long: for what is seen from outside only, over HTTP.
 pub async fn until<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let asking = async {
         loop {

@@ -4,6 +4,7 @@
 //! gives the reason and the details; so a caller mends the whole request in one go and programs still see one stable
 //! reason. The code comes last and from outside, because only an allocator may say which number is free.
 
+use jiff::SignedDuration;
 use lgsp_proto::types::{
     ActorId, Alias, BusinessTime, CaseCode, Date, DossierCode, IntakeChannel, PartyId, ProcedureCode, ReturnChannel,
     Status, UnitCode,
@@ -178,7 +179,7 @@ pub fn submission(
     bounds: &TimeBounds,
 ) -> Result<Admissible, Refusal> {
     let odd_time = bounds.check(given.received_at, now, "received_at")?;
-    let Checked { procedure, documents } = check(given, registry)?;
+    let Checked { procedure, documents } = check(given, registry, now, bounds)?;
     let on = given.received_at.date();
     let Route { authority, rule } = find_route(given, registry, on)?;
     if given.code.as_ref().is_some_and(|code| !fits(code, &authority, on)) {
@@ -230,7 +231,12 @@ struct Checked<'a> {
 }
 
 /// Everything that can be wrong with the request itself, at once.
-fn check<'a>(given: &Submission, registry: &'a Registry) -> Result<Checked<'a>, Refusal> {
+fn check<'a>(
+    given: &Submission,
+    registry: &'a Registry,
+    now: BusinessTime,
+    bounds: &TimeBounds,
+) -> Result<Checked<'a>, Refusal> {
     let on = given.received_at.date();
     let mut problems = Problems::default();
     let procedure = problems.note(registry.procedure(&given.procedure, on).map_err(no_procedure));
@@ -257,9 +263,33 @@ fn check<'a>(given: &Submission, registry: &'a Registry) -> Result<Checked<'a>, 
     }
     problems.note(registry.unit(&given.locality, on).map_err(no_unit));
     let documents = problems.note(new_documents(&given.documents, &[], "components"));
+    problems.note(foreign_aliases(given, registry, now, bounds));
     problems.into_result()?;
     let (procedure, documents) = procedure.zip(documents).expect("a check that gave nothing has left a problem");
     Ok(Checked { procedure, documents })
+}
+
+/// An alias is what somebody else calls the dossier. A code in the name of a party of ours, of a day on which numbers may still be
+/// given, may be on another citizen's paper at this moment, or be this very dossier's own.
+fn foreign_aliases(
+    given: &Submission,
+    registry: &Registry,
+    now: BusinessTime,
+    bounds: &TimeBounds,
+) -> Result<(), Refusal> {
+    let back = SignedDuration::try_from(bounds.back).unwrap_or(SignedDuration::MAX);
+    let first = now.checked_add(-back).map_or(Date::MIN, BusinessTime::date);
+    let is_ours = |alias: &Alias| {
+        alias.as_str().parse().is_ok_and(|code: DossierCode| {
+            code == code.canonical() && code.date() >= first && registry.party(code.party()).is_some()
+        })
+    };
+    let ours = given.aliases.iter().enumerate().filter(|(_, alias)| is_ours(alias)).map(|(at, _)| at);
+    let refused = ours.fold(None, |refusal: Option<Refusal>, at| {
+        let refusal = refusal.unwrap_or_else(|| Refusal::new(Reason::FieldInvalid));
+        Some(refusal.field(format!("aliases[{at}]"), "is a code that the bus may give to another dossier"))
+    });
+    refused.map_or(Ok(()), Err)
 }
 
 fn known_case(procedure: &Procedure, case: Option<&CaseCode>) -> Result<(), Refusal> {

@@ -299,3 +299,27 @@ fn more_subscribers_than_one_event_can_reach_are_left_out_and_said_so() {
     assert_eq!(decision.event.recipients.len(), MAX_RECIPIENTS);
     assert_eq!(decision.event.recipients[..2], [party(COMMUNE), party(OTHER_COMMUNE)]);
 }
+
+#[test]
+fn a_code_that_may_still_be_given_out_is_nobodys_alias() {
+    let refused_aliases = |aliases: &[&str]| {
+        let mut given = submission(ORDINARY);
+        given.aliases = aliases.iter().map(|alias| alias.parse().unwrap()).collect();
+        given.code = Some("H99.101-250714-0007".parse().unwrap());
+        match decide_submission(&given) {
+            Ok(_) => Vec::new(),
+            Err(refusal) => {
+                assert_eq!(refusal.reason(), Reason::FieldInvalid, "{refusal}");
+                fields(&refusal).into_iter().map(str::to_owned).collect()
+            }
+        }
+    };
+    // Its own, another's of the same day, of the first day that a reception may be recorded for, and one of the future.
+    for ours in ["H99.101-250714-0007", "H99.101-250714-0008", "H99.102-250629-0001", "H99.TT-260101-0001"] {
+        assert_eq!(refused_aliases(&["G22-1", ours]), ["aliases[1]"], "{ours}");
+    }
+    assert_eq!(refused_aliases(&["H99.101-250714-0008", "H99.101-250714-0009"]), ["aliases[0]", "aliases[1]"]);
+    // Of somebody else, of a day that is over, and what only looks like one.
+    let theirs = ["H57.101-250714-0007", "H99.101-250628-0001", "000.00.101.H99-250714-0008", "DVC-250714-0007"];
+    assert_eq!(refused_aliases(&theirs), [""; 0]);
+}

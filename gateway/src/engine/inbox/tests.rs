@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use super::state::Hopeless;
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::state::{Hopeless, Swept};
 use super::*;
 use crate::engine::parked::{Decision, ParkedQuery};
 use crate::engine::testing::{BINH, House};
-use crate::store::{InboxPosition, MAIN, ParkedAction, Waiting};
+use crate::store::{InboxPosition, MAIN, ParkedAction, Stage, Waiting};
 
 const ME: StreamId = StreamId(1);
 const OTHER: StreamId = StreamId(2);

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use jiff::civil::Date;
-use lgsp_domain::numbering::{LAST_NUMBER, NumberZone};
+use lgsp_domain::numbering::{LAST_NUMBER, NumberSource, NumberZone};
 
 use super::reading::admit;
 use super::sample::{AUTHORITY, DAY, DESK, block, leased, machine, opened, party};
-use crate::store::{BlockWanted, Commit, CommitError, EpochStarted, Store};
+use crate::store::{BlockWanted, Commit, CommitError, EpochStarted, NumberError, Store};
 
 pub(super) async fn a_new_epoch_goes_on_beyond_what_may_have_been_lost_and_voids_blocks(
     open: &impl AsyncFn(&str) -> Arc<dyn Store>,
@@ -42,16 +42,42 @@ pub(super) async fn a_new_epoch_goes_on_beyond_what_may_have_been_lost_and_voids
     store.close().await;
 }
 
-pub(super) async fn an_epoch_follows_the_one_before_it(open: &impl AsyncFn(&str) -> Arc<dyn Store>) {
+pub(super) async fn an_authority_goes_on_numbering_itself_in_a_new_epoch(open: &impl AsyncFn(&str) -> Arc<dyn Store>) {
+    let store = open("own_epochs").await;
+    let authority = party(AUTHORITY);
+    admit(&*store, opened(7)).await;
+    store.commit(Commit::Epoch(started(2, DAY, DAY, 10_001))).await.unwrap();
+    store.close().await;
+
+    let store = open("own_epochs").await;
+    // Its range may begin below what the gateway's counter has to leave out: the counter was never in it.
+    store.leave_number(&authority, DAY, 6_001).await.unwrap();
+    let mut own = opened(6_001);
+    own.opening.as_mut().unwrap().number_source = NumberSource::Own;
+    admit(&*store, own).await;
+    let given = store.leave_number(&authority, DAY, 7).await;
+    assert!(matches!(given, Err(NumberError::Given(_))), "{given:?}");
+    store.close().await;
+
+    let store = open("own_epochs").await;
+    store.leave_number(&authority, DAY, 6_000).await.unwrap();
+    let next = store.take_number(&authority, DAY, LAST_NUMBER).await;
+    assert!(matches!(next, Err(NumberError::Exhausted(_))), "nothing is left below the range: {next:?}");
+    store.close().await;
+}
+
+pub(super) async fn an_epoch_is_later_than_the_one_before_it(open: &impl AsyncFn(&str) -> Arc<dyn Store>) {
     let store = open("epochs_in_order").await;
-    for wrong in [0, 1, 3] {
-        let refused = store.commit(Commit::Epoch(started(wrong, DAY, DAY, 10_001))).await;
-        assert!(matches!(refused, Err(CommitError::Conflict)), "epoch {wrong}: {refused:?}");
+    // Most come by the clock, so their numbers have gaps.
+    for (right, from) in [(2, 20_001), (1_784_707_200, 30_001)] {
+        let wrong = [0, store.epoch().await.unwrap()];
+        for wrong in wrong {
+            let refused = store.commit(Commit::Epoch(started(wrong, DAY, DAY, 40_001))).await;
+            assert!(matches!(refused, Err(CommitError::Conflict)), "epoch {wrong}: {refused:?}");
+        }
+        store.commit(Commit::Epoch(started(right, DAY, DAY, from))).await.unwrap();
     }
-    for right in [2, 3] {
-        store.commit(Commit::Epoch(started(right, DAY, DAY, 10_000 * right + 1))).await.unwrap();
-    }
-    assert_eq!(store.epoch().await.unwrap(), 3);
+    assert_eq!(store.epoch().await.unwrap(), 1_784_707_200);
     assert_eq!(store.take_number(&party(AUTHORITY), DAY, LAST_NUMBER).await.unwrap(), 30_001, "the later zone counts");
     store.close().await;
 }

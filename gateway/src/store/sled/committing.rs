@@ -245,7 +245,7 @@ impl<F: Follow> Inner<F> {
                 }
                 true
             }
-            Commit::Epoch(started) => started.number == index::epoch(&view)?.number + 1,
+            Commit::Epoch(started) => started.number > index::epoch(&view)?.number,
             Commit::Archived(archiving) => self.may_be_archived(archiving)?,
         };
         Ok(if stands { Checked::Write(commit, key_id) } else { Checked::Conflict })
