@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     "lgsp/v1/dossier.proto",
     "lgsp/v1/dossiers.proto",
     "lgsp/v1/inbox.proto",
@@ -12,6 +12,7 @@ const FILES: [&str; 10] = [
     "lgsp/v1/operations.proto",
     "lgsp/store/v1/record.proto",
     "lgsp/store/v1/index.proto",
+    "lgsp/store/v1/archive.proto",
     "lgsp/spool/v1/spool.proto",
 ];
 

@@ -75,6 +75,8 @@ impl Command {
             return Err(Failure::usage("--config and --to are needed"));
         };
         let config = Config::load(&config, environment()).map_err(|problems| Failure::usage(problems.to_string()))?;
+        let elsewhere =
+            Some(config.retention.archive_dir).filter(|dir| *dir != config.store.dir.join("archives") && dir.is_dir());
         let sources = Sources {
             data: config.store.dir,
             documents: config.documents.dir,
@@ -87,7 +89,13 @@ impl Command {
         match taken {
             Ok(taken) => {
                 let with_key = self.with_node_key;
-                self.output.print(|| taken_json(&taken, with_key), || taken_text(&taken, with_key, lang))?;
+                let json = || {
+                    let mut json = taken_json(&taken, with_key);
+                    json["archives_not_included"] = json!(elsewhere.as_deref());
+                    json
+                };
+                let text = || taken_text(&taken, with_key, lang) + &not_included(elsewhere.as_deref(), lang);
+                self.output.print(json, text)?;
                 Ok(ExitCode::SUCCESS)
             }
             Err(error @ TakeError::Inside { .. }) => Err(Failure::usage(because(&error))),
@@ -194,6 +202,18 @@ pub(crate) fn manifest_table(manifest: &Manifest, lang: Lang) -> Table {
         (lang.pick("Tệp", "Files"), manifest.files.len().to_string()),
         (lang.pick("Dung lượng", "Size"), format!("{:.1} MB", bytes as f64 / f64::from(1 << 20))),
     ])
+}
+
+/// Archives that an operator keeps elsewhere are an operator's to copy: they never change.
+fn not_included(elsewhere: Option<&std::path::Path>, lang: Lang) -> String {
+    let Some(dir) = elsewhere else { return String::new() };
+    let dir = dir.display();
+    lang.pick(
+        format!("Tệp lưu trữ ở {dir} KHÔNG nằm trong bản sao lưu: hãy chép riêng; tệp đã có tên không bao giờ đổi.\n"),
+        format!(
+            "The archives in {dir} are NOT in the backup: copy them as well; one that has its name never changes.\n"
+        ),
+    )
 }
 
 fn taken_json(taken: &Taken, with_key: bool) -> Value {

@@ -6,11 +6,11 @@ mod list;
 mod record;
 mod route;
 mod send;
-mod show;
+pub(crate) mod show;
 mod stored;
 mod submission;
 mod submit;
-mod views;
+pub(crate) mod views;
 
 use std::process::ExitCode;
 

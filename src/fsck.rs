@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use lgsp_gateway::store::data_folder::{CannotRead, FolderError};
-use lgsp_gateway::store::fsck::{Problem, Progress, Report, fsck};
+use lgsp_gateway::store::fsck::{Problem, Progress, Report, fsck_with};
 use serde_json::{Value, json};
 
 use crate::failure::{NO_ANSWER, REFUSED, because};
@@ -30,6 +30,9 @@ pub(crate) struct Command {
     dir: PathBuf,
     #[command(flatten)]
     node_key: NodeKeyFile,
+    /// Where archives are (retention.archive_dir in its configuration); archives in the data folder if not given.
+    #[arg(long, value_name = "DIR")]
+    archives: Option<PathBuf>,
     #[command(flatten)]
     output: Output,
 }
@@ -59,7 +62,8 @@ impl Command {
                 let _ = std::io::stderr().flush();
             }
         };
-        let checked = fsck(&self.dir, &self.node_key.of(&self.dir), told);
+        let archives = self.archives.clone().unwrap_or_else(|| self.dir.join("archives"));
+        let checked = fsck_with(&self.dir, &self.node_key.of(&self.dir), &archives, told);
         if watched {
             eprint!("\r\x1b[K");
         }
@@ -100,6 +104,9 @@ fn in_words(progress: Progress, lang: Lang) -> String {
             lang.pick(format!("phát lại {position}/{last}"), format!("replayed {position} of {last}"))
         }
         Progress::Comparing => lang.pick("so sánh chỉ mục", "comparing the index").to_owned(),
+        Progress::Archive { number, of } => {
+            lang.pick(format!("đọc tệp lưu trữ {number}/{of}"), format!("reading archive {number} of {of}"))
+        }
     }
 }
 
@@ -120,6 +127,9 @@ fn report_json(report: &Report) -> Value {
         "bodies_checked": report.bodies,
         "erased": report.erased,
         "erased_dossiers": report.erased_dossiers,
+        "archived_dossiers": report.archived_dossiers,
+        "archives": report.archives,
+        "archives_elsewhere": report.archives_elsewhere,
         "keys_to_destroy": report.keys_to_destroy,
         "index_compared_at": report.compared,
         "index_unusable": report.index_unusable,
@@ -149,6 +159,11 @@ fn report_text(report: &Report, lang: Lang) -> String {
             format!("{compared} compared, {unusable} of no use"),
         ),
     };
+    let archives = match (report.archives, report.archives_elsewhere) {
+        (0, 0) => String::new(),
+        (read, elsewhere) => lang
+            .pick(format!("{read} đã kiểm, {elsewhere} ở nơi khác"), format!("{read} checked, {elsewhere} elsewhere")),
+    };
     let figures = Table::of_pairs([
         (lang.pick("Bản ghi", "Records"), report.records.to_string()),
         (lang.pick("Hồ sơ", "Dossiers"), report.dossiers.to_string()),
@@ -158,6 +173,8 @@ fn report_text(report: &Report, lang: Lang) -> String {
         (lang.pick("Nội dung đã kiểm", "Bodies checked"), report.bodies.to_string()),
         (lang.pick("Nội dung đã xoá", "Bodies erased"), report.erased.to_string()),
         (lang.pick("Hồ sơ đã xoá", "Dossiers erased"), report.erased_dossiers.to_string()),
+        (lang.pick("Hồ sơ đã lưu trữ", "Dossiers archived"), report.archived_dossiers.to_string()),
+        (lang.pick("Tệp lưu trữ", "Archives"), archives),
         (lang.pick("Chỉ mục", "Index"), index),
         (lang.pick("Ảnh chụp chỉ mục", "Snapshots of it"), snapshots),
     ]);

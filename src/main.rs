@@ -3,6 +3,7 @@
 //! A file per subcommand, thin: the work is in the packages. Errors become exit codes here and nowhere else.
 
 mod adapter;
+mod archive;
 mod backup;
 mod certs;
 mod demo;
@@ -65,6 +66,7 @@ enum Command {
     Desk(desk::Command),
     Fsck(fsck::Command),
     Backup(backup::Command),
+    Archive(archive::Command),
     Restore(restore::Command),
     /// The stand-in for an agency's own software in the demo.
     #[command(hide = true)]
@@ -85,6 +87,7 @@ fn main() -> ExitCode {
         Command::Desk(command) => command.run(lang),
         Command::Fsck(command) => command.run(lang),
         Command::Backup(command) => command.run(lang),
+        Command::Archive(command) => command.run(lang),
         Command::Restore(command) => command.run(lang),
         Command::DemoAgency(args) => demo::agency::run(args),
     };

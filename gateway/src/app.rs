@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::local::{self, HEALTH_LOOK, Node, Stage};
 use crate::api::{Bus, Health, SharedTls};
 use crate::config::{self, Config};
+use crate::engine::archiving::{Archives, Order};
 use crate::engine::clock::{BusinessClock, machine_now};
 use crate::engine::documents::Documents;
 use crate::engine::receipt::ReceiptSigner;
@@ -160,6 +161,10 @@ impl App {
             let (limits, stopping, name) = (config.limits.clone(), stopping.clone(), config.name.clone());
             tokio::spawn(async move { services.serve(bus, tls, name, &limits, stopping).await })
         };
+        let archiving = config.retention.archive_after_days.map(|days| {
+            let (engine, every, stopping) = (engine.clone(), config.retention.archive_every, stopping.clone());
+            tokio::spawn(archive_in_background(engine, days, every, stopping))
+        });
         let looking = tokio::spawn(follow_readiness(stage.subscribe(), health.clone()));
         let serving = stage.borrow().not_ready().is_none();
         health.set(serving).await;
@@ -173,6 +178,10 @@ impl App {
         tracing::info!(grace_s = config.limits.grace.as_secs(), "stopping");
         stopping.cancel();
         let ended = ended.drained(config.limits.grace).await;
+        if let Some(archiving) = archiving {
+            // It gives up what it is at. Should it have panicked, nothing but archiving came to an end.
+            let _ = archiving.await;
+        }
         engine.stop().await;
         tracing::info!("stopped");
         ended
@@ -257,6 +266,8 @@ async fn start_on(store: &Arc<dyn Store>, config: &Config, credentials: &Credent
         leases: config.limits.leases,
     };
     let engine = Engine::start(Arc::clone(store), documents, signer, clock, settings).await?;
+    let config::Retention { archive_after_days, archive_dir, .. } = &config.retention;
+    engine.archive_into(Archives::new(archive_dir.clone(), config.store.min_free_bytes, *archive_after_days));
     if let (Err(_), Some(dir)) = (engine.registry(), &config.first_registry) {
         apply_first_registry(&engine, dir).await?;
     }
@@ -353,6 +364,20 @@ async fn follow_readiness(stage: watch::Receiver<Stage>, health: Health) {
         let now = stage.borrow().not_ready().is_none();
         if serving.replace(now) != Some(now) {
             health.set(now).await;
+        }
+    }
+}
+
+/// Archives what is due, now and then, until the node stops. What fails is tried again the next time.
+async fn archive_in_background(engine: Engine, after_days: u32, every: Duration, stopping: CancellationToken) {
+    let order = Order::of_the_gateway(after_days);
+    loop {
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            () = tokio::time::sleep(every) => {}
+        }
+        if let Err(refusal) = engine.archive(&order, &stopping, &|_| ()).await {
+            tracing::warn!(%refusal, "closed dossiers could not be archived");
         }
     }
 }

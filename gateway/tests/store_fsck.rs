@@ -764,3 +764,31 @@ async fn an_epoch_or_a_block_that_does_not_follow_is_found() {
         report.problems
     );
 }
+
+#[tokio::test]
+async fn an_archiving_that_may_not_be_and_what_follows_one_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    sound(folder.path()).await;
+    let archived = Record {
+        kind: Some(Kind::DossiersArchived(store_v1::DossiersArchived {
+            dossier_codes: vec![code(6).to_string()],
+            archive: "archive-2026-11-0001.lgsp".to_owned(),
+            archive_sha256: sha256(b"an archive").as_bytes().to_vec(),
+            actor: "retention".to_owned(),
+            system: "(gateway)".to_owned(),
+            ..store_v1::DossiersArchived::default()
+        })),
+    };
+    let last = last_admission(folder.path());
+    let said = |report: &Report, what: &str| report.problems.iter().any(|problem| problem.what.ends_with(what));
+    forge(folder.path(), std::slice::from_ref(&archived));
+    let report = check(folder.path());
+    assert_eq!(broken(&report), [Invariant::Archive].into());
+    assert!(said(&report, "was not closed") && said(&report, "something of it is owed"), "{:?}", report.problems);
+    assert_eq!((report.archived_dossiers, report.archives_elsewhere), (1, 1));
+
+    forge(folder.path(), &[archived, stated(last)]);
+    let report = check(folder.path());
+    assert!(said(&report, "is archived a second time"), "{:?}", report.problems);
+    assert!(said(&report, "which was archived before"), "{:?}", report.problems);
+}

@@ -327,6 +327,11 @@ reasons! {
         "Hồ sơ chưa kết thúc.",
         "Wait until it is returned, withdrawn, stopped or not accepted; its content is needed until then.",
         "Chờ đến khi hồ sơ được trả kết quả, rút, dừng hoặc không tiếp nhận; đến lúc đó nội dung vẫn cần dùng.";
+    DossierArchived, "DOSSIER_ARCHIVED", FailedPrecondition,
+        "The dossier is closed and was moved to the archive named in the details.",
+        "Hồ sơ đã kết thúc và đã chuyển vào tệp lưu trữ nêu trong chi tiết.",
+        "Ask the operator of the bus to read it from the archive, with `lgsp archive show`.",
+        "Đề nghị đơn vị vận hành trục đọc từ tệp lưu trữ, bằng `lgsp archive show`.";
     Internal, "INTERNAL", Internal,
         "Internal error.",
         "Lỗi nội bộ.",

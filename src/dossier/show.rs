@@ -36,9 +36,9 @@ pub(super) struct Show {
 }
 
 /// A dossier with its events, in order.
-pub(super) struct Standing {
-    pub(super) dossier: Dossier,
-    pub(super) events: Vec<Event>,
+pub(crate) struct Standing {
+    pub(crate) dossier: Dossier,
+    pub(crate) events: Vec<Event>,
 }
 
 impl Show {
@@ -80,7 +80,8 @@ impl Show {
     }
 }
 
-fn text(standing: &Standing, lang: Lang) -> String {
+/// How it stands, for people.
+pub(crate) fn text(standing: &Standing, lang: Lang) -> String {
     let Standing { dossier, events } = standing;
     let mut table = Table::new(match lang {
         Lang::Vi => ["#", "Lúc", "Sự kiện", "Cơ quan", "Cán bộ", "Trạng thái"],

@@ -7,12 +7,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 /// How a dossier stands.
-pub(super) fn dossier(dossier: &v1::Dossier) -> Value {
+pub(crate) fn dossier(dossier: &v1::Dossier) -> Value {
     value(DossierJson::new(dossier.clone()))
 }
 
 /// One admitted fact about a dossier.
-pub(super) fn event(event: &v1::Event) -> Value {
+pub(crate) fn event(event: &v1::Event) -> Value {
     value(EventJson::new(event.clone()))
 }
 

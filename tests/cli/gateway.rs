@@ -31,7 +31,7 @@ pub(crate) fn submission() -> String {
 }
 
 /// A gateway with a desk, an authority and an operator, and a form to hand in.
-fn begin() -> (Place, Running) {
+pub(crate) fn begin() -> (Place, Running) {
     let place = Place::new();
     place.certificates(&["mot-cua-hue", "so-nganh", "van-hanh"]);
     let gateway = place.gateway();
@@ -43,7 +43,7 @@ fn begin() -> (Place, Running) {
     (place, gateway)
 }
 
-fn submit(place: &Place, more: &[&str]) -> Ended {
+pub(crate) fn submit(place: &Place, more: &[&str]) -> Ended {
     let words = [
         "dossier",
         "submit",
@@ -63,7 +63,7 @@ fn submit(place: &Place, more: &[&str]) -> Ended {
     place.lgsp(&[&words[..], more].concat())
 }
 
-fn record(place: &Place, profile: &str, code: &str, kind: &str, more: &[&str]) -> Ended {
+pub(crate) fn record(place: &Place, profile: &str, code: &str, kind: &str, more: &[&str]) -> Ended {
     let words = ["dossier", "record", code, "--profile", profile, "--at", "2025-07-14T09:20:00+07:00", "--type", kind];
     place.lgsp(&[&words[..], more].concat())
 }

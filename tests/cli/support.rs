@@ -147,8 +147,18 @@ impl Place {
 
     /// The same with more words and somebody who holds its standard input.
     pub(crate) fn start_with(&self, node: &str, config: &str, more: &[&str], stdin: Stdio) -> Running {
-        let log = self.log(node);
+        self.spawn(self.quiet(Command::new(LGSP)), node, config, more, stdin)
+    }
+
+    /// Starts the gateway in the folder; it dies at a point of `lgsp_journal::fault`.
+    pub(crate) fn gateway_dying_at(&self, point: &str) -> Running {
         let mut command = self.quiet(Command::new(LGSP));
+        command.env("LGSP_FAULT_AT", point);
+        self.spawn(command, "gateway", "gateway.toml", &[], Stdio::null())
+    }
+
+    fn spawn(&self, mut command: Command, node: &str, config: &str, more: &[&str], stdin: Stdio) -> Running {
+        let log = self.log(node);
         command
             .stdin(stdin)
             .args([node, "--config", config])

@@ -24,6 +24,18 @@ pub const PUBLISH_FOLDER: &str = "publish.folder";
 pub const CHECKPOINT_FLUSH: &str = "checkpoint.flush";
 /// After the index is durable, before that is noted.
 pub const CHECKPOINT_NOTE: &str = "checkpoint.note";
+/// After a dossier was written to an archive.
+pub const ARCHIVE_WRITE: &str = "archive.write";
+/// Before an archive's bytes are synced.
+pub const ARCHIVE_SYNC: &str = "archive.sync";
+/// After them, before it gets its name.
+pub const ARCHIVE_NAME: &str = "archive.name";
+/// After the name was given, before it is durable.
+pub const ARCHIVE_FOLDER: &str = "archive.folder";
+/// After the archive was read back, before that is recorded.
+pub const ARCHIVE_RECORD: &str = "archive.record";
+/// Before the files of archived documents are removed, and after some of them were.
+pub const ARCHIVE_REMOVE: &str = "archive.remove";
 
 /// The process has come to `point`. The one that was asked for does not return, or returns an error.
 ///

@@ -138,6 +138,7 @@ struct EngineStatus {
 #[derive(Serialize)]
 struct StoreStatus {
     dossiers: u64,
+    archived: u64,
     events: u64,
     deliveries_waiting: u64,
     deliveries_taken_over: u64,
@@ -176,14 +177,15 @@ fn engine_status(engine: &Engine) -> EngineStatus {
         let open = engine.inboxes().streams_of(&party.id);
         (open > 0).then(|| (party.id.to_string(), open))
     });
-    let Figures { dossiers, events, waiting, taken_over, parked, queued, durable, applied, read_only, shortage: _ } =
-        engine.store().figures();
+    let Figures { dossiers, archived, events, waiting, taken_over, parked, .. } = engine.store().figures();
+    let Figures { queued, durable, applied, read_only, .. } = engine.store().figures();
     EngineStatus {
         business_time: engine.clock().now().to_string(),
         registry_version: registry.as_ref().map_or(0, |registry| registry.version()),
         streams: streams.collect(),
         store: StoreStatus {
             dossiers,
+            archived,
             events,
             deliveries_waiting: waiting,
             deliveries_taken_over: taken_over,

@@ -82,7 +82,8 @@ impl Bus {
         let dossiers = DossiersServer::new(dossiers::Dossiers { engine: engine.clone() });
         let documents = DocumentsServer::new(documents::Documents { engine: engine.clone() });
         let registry = RegistryServer::new(registry::Registry { engine: engine.clone() });
-        let operations = OperationsServer::new(operations::Operations { engine: engine.clone() });
+        let operations =
+            OperationsServer::new(operations::Operations { engine: engine.clone(), stopping: stopping.clone() });
         let numbers = NumbersServer::new(numbers::Numbers { engine: engine.clone() });
         let inbox = InboxServer::new(inbox::Inbox { engine, stopping, streams: Tally::new(limits.system.streams) });
         let services = Routes::new(dossiers.max_decoding_message_size(MESSAGE_BYTES_MAX))

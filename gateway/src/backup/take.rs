@@ -1,6 +1,6 @@
 //! Taking a backup, of a gateway that runs or of one that is stopped.
 //!
-//! The order makes it whole: the journal first, then the keys, then the documents. A key and a document are durable before
+//! The order makes it whole: the journal first, then the keys, the documents, and the archives. A key and a document are durable before
 //! any record names them, so whatever a copied record names is there when its turn comes. Nothing is locked: segments are
 //! only appended to, key blocks and documents are replaced or removed in one step.
 
@@ -18,7 +18,8 @@ use lgsp_journal::{OpenError, RealFiles};
 
 use super::manifest::{Entry, Manifest, ManifestError};
 use super::{EPOCH_FILE, MARKER, Progress, copy_hashed, digest_of, make_folder, sync_folder};
-use crate::store::data_folder::{JOURNAL, KEYS};
+use crate::engine::documents::keep;
+use crate::store::data_folder::{ARCHIVES, JOURNAL, KEYS};
 
 /// How much of a file's beginning and end tells it from another of the same name and size: every file that is not compared
 /// whole begins or ends with bytes that are random or depend on all before them.
@@ -30,7 +31,7 @@ const ATTEMPTS: u32 = 3;
 /// Where the gateway's files are.
 #[derive(Clone, Debug)]
 pub struct Sources {
-    /// The data folder.
+    /// The data folder. Archives that are kept elsewhere are not copied.
     pub data: PathBuf,
     /// The documents' folder.
     pub documents: PathBuf,
@@ -166,6 +167,10 @@ struct Copying<'a> {
 
 impl Copying<'_> {
     fn everything(&mut self, sources: &Sources, now: SystemTime) -> Result<Manifest, TakeError> {
+        // A document that was archived after its dossier's last record was copied as being here must still be here; so until they
+        // are copied none is removed.
+        let kept = keep(&sources.documents);
+        let _kept = kept.map_err(|source| TakeError::Io { path: sources.documents.clone(), source })?;
         let journal = sources.data.join(JOURNAL);
         let files = RealFiles::read_only(&journal).map_err(|source| TakeError::Io { path: journal.clone(), source })?;
         // The epoch before the journal: a restore writes them the other way round.
@@ -197,6 +202,17 @@ impl Copying<'_> {
                         other => other?,
                     }
                 }
+            }
+        }
+        // An archive is durable before any record names it, and does not change.
+        let archives = sources.data.join(ARCHIVES);
+        let in_archives = |source| TakeError::Io { path: archives.clone(), source };
+        for path in crate::archive::list(&archives).map_err(in_archives)? {
+            let Some(name) = named(&path) else { continue };
+            match self.unchanging(&path, format!("data/{ARCHIVES}/{name}")) {
+                // One that was not recorded, and is given up.
+                Err(TakeError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                other => other?,
             }
         }
         if let Some(node_key) = &sources.node_key {

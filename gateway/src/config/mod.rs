@@ -19,6 +19,7 @@ use lgsp_proto::types::BusinessTime;
 use self::raw::{Raw, Section};
 use crate::engine::inbox::Policy;
 use crate::engine::shares::Quota;
+use crate::store::data_folder::ARCHIVES;
 
 /// What begins the name of every environment variable that overrides a key: `LGSP_GATEWAY__LISTEN__BUS` is `listen.bus`.
 pub const ENVIRONMENT_PREFIX: &str = "LGSP_GATEWAY__";
@@ -36,6 +37,8 @@ pub struct Config {
     pub store: Store,
     /// Where documents are.
     pub documents: Documents,
+    /// When closed dossiers are archived, and where.
+    pub retention: Retention,
     /// What the business clock runs by.
     pub business_clock: BusinessClock,
     /// How much of everything.
@@ -71,6 +74,17 @@ pub struct Documents {
     pub dir: PathBuf,
     /// The largest document, in bytes.
     pub max_bytes: u64,
+}
+
+/// When closed dossiers are archived, and where.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Retention {
+    /// When nothing has happened to a closed dossier for so many days; never by itself if absent.
+    pub archive_after_days: Option<u32>,
+    /// The folder; made when missing. Beside the journal in the data folder unless the file says otherwise.
+    pub archive_dir: PathBuf,
+    /// How often it is looked whether something is due.
+    pub archive_every: Duration,
 }
 
 /// What the business clock runs by.
@@ -144,6 +158,9 @@ impl Default for Limits {
 /// machine to try things on.
 const MIN_FREE_BYTES_DEFAULT: u64 = 512 << 20;
 
+/// How often it is looked what is to be archived, unless the file says otherwise: nobody waits for it.
+const ARCHIVE_EVERY_DEFAULT: Duration = Duration::from_secs(3600);
+
 /// The largest document unless the file says otherwise: what a scanner makes of a thick file.
 const DOCUMENT_BYTES_DEFAULT: u64 = 50 << 20;
 
@@ -179,6 +196,7 @@ impl Config {
         let tls = tls(&mut raw.section("tls"), base);
         let store = store(&mut raw.section("store"), base);
         let documents = documents(&mut raw.section("documents"), base);
+        let retention = retention(&mut raw.section("retention"), base, store.as_ref());
         let business_clock = business_clock(&mut raw.section("business_clock"));
         let limits = limits(&mut raw.section("limits"));
         let first_registry = raw.section("registry").optional("first", |dir: String| path(base, dir));
@@ -191,6 +209,7 @@ impl Config {
                 tls: tls?,
                 store: store?,
                 documents: documents?,
+                retention: retention?,
                 business_clock: business_clock?,
                 limits: limits?,
                 first_registry: first_registry?,
@@ -226,6 +245,18 @@ impl Config {
                 ],
             ),
             ("documents", vec![("dir", text(&self.documents.dir)), ("max_bytes", integer(self.documents.max_bytes))]),
+            (
+                "retention",
+                self.retention
+                    .archive_after_days
+                    .map(|days| ("archive_after_days", integer(days.into())))
+                    .into_iter()
+                    .chain([
+                        ("archive_dir", text(&self.retention.archive_dir)),
+                        ("archive_every_s", seconds(self.retention.archive_every)),
+                    ])
+                    .collect(),
+            ),
             (
                 "business_clock",
                 match self.business_clock {
@@ -325,6 +356,17 @@ fn documents(section: &mut Section<'_>, base: &Path) -> Option<Documents> {
     let dir = section.required("dir", "the folder for documents", |dir: String| path(base, dir));
     let max_bytes = section.or_default("max_bytes", || DOCUMENT_BYTES_DEFAULT, at_least_one);
     Some(Documents { dir: dir?, max_bytes: max_bytes? })
+}
+
+fn retention(section: &mut Section<'_>, base: &Path, store: Option<&Store>) -> Option<Retention> {
+    let after_days = section.optional("archive_after_days", days);
+    let dir = section.optional("archive_dir", |dir: String| path(base, dir));
+    let every = section.or_default("archive_every_s", || ARCHIVE_EVERY_DEFAULT, seconds);
+    let dir = match dir? {
+        Some(dir) => dir,
+        None => store?.dir.join(ARCHIVES),
+    };
+    Some(Retention { archive_after_days: after_days?, archive_dir: dir, archive_every: every? })
 }
 
 fn business_clock(section: &mut Section<'_>) -> Option<BusinessClock> {
@@ -429,6 +471,11 @@ fn times(number: u64) -> Result<u32, Wrong> {
 
 fn rate(number: u64) -> Result<u32, Wrong> {
     count(number).map(|count| u32::try_from(count).expect("a million at most"))
+}
+
+fn days(number: u64) -> Result<u32, Wrong> {
+    let days = u32::try_from(at_least_one(number)?).ok().filter(|days| *days <= 36_600);
+    days.ok_or(("is more than a hundred years", "give days"))
 }
 
 /// Further ahead a desk would hold numbers of days on which nobody knows yet which authorities there are.

@@ -31,6 +31,8 @@ fn what_is_not_said_has_a_default_and_paths_start_at_the_file() {
     assert_eq!(config.listen.local, "127.0.0.1:7480".parse().unwrap());
     assert_eq!(config.store.dir, Path::new("/etc/lgsp/data"));
     assert_eq!(config.limits, Limits::default());
+    let retention = &config.retention;
+    assert_eq!((retention.archive_after_days, &*retention.archive_dir), (None, Path::new("/etc/lgsp/data/archives")));
     assert_eq!((config.business_clock, config.first_registry), (BusinessClock::System, None));
 }
 

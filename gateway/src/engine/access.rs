@@ -99,6 +99,11 @@ impl Authorized {
     pub fn may_know(&self, dossier: &Dossier) -> bool {
         roles::concerns(dossier, &self.party, &self.registry, self.today)
     }
+
+    /// As [`Authorized::may_know`], of a dossier of which only this is left: whom it concerned.
+    pub fn may_know_of(&self, told: &[PartyId]) -> bool {
+        told.iter().any(|told| *told == self.party || self.registry.succeeds(&self.party, told, self.today))
+    }
 }
 
 /// Lets `peer` act for `party`, if the registry says so today.

@@ -9,8 +9,9 @@
 mod file;
 mod under_way;
 
-use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{ErrorKind, Read, Seek};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,11 +117,63 @@ impl Documents {
         }
     }
 
+    /// Documents as they are sealed, each with its length.
+    pub(super) fn sealed(&self, ids: &[u64]) -> std::io::Result<Vec<(File, u64)>> {
+        ids.iter().map(|id| Whole::sealed(&self.dir, *id)).collect()
+    }
+
+    /// Removes documents that went into an archive, and notes that all of them up to the record at `position` are removed.
+    /// Answers `false`, with nothing removed, while a backup reads them.
+    pub(super) async fn remove_archived(
+        &self,
+        journal: [u8; 16],
+        position: u64,
+        ids: Vec<u64>,
+    ) -> Result<bool, Refusal> {
+        let dir = self.dir.clone();
+        blocking(move || {
+            let removed = Whole::remove_archived(&dir, &ids)?;
+            if removed {
+                file::note_removed(&dir, &journal, position)?;
+            }
+            Ok(removed)
+        })
+        .await
+    }
+
+    /// Up to which record the documents of archived dossiers are removed, as far as is known.
+    pub(super) async fn removed_upto(&self, journal: [u8; 16]) -> Option<u64> {
+        let dir = self.dir.clone();
+        blocking(move || Ok(file::removed_upto(&dir, &journal))).await.ok().flatten()
+    }
+
     /// Removes complete documents for good. Those that are not there are no error.
     pub(super) async fn remove(&self, ids: Vec<u64>) -> Result<(), Refusal> {
         let dir = self.dir.clone();
         blocking(move || Ok(ids.iter().try_for_each(|id| Whole::remove(&dir, *id))?)).await
     }
+}
+
+/// Keeps the documents of a folder from being removed because they were archived, as long as the answer is held. Waits for a
+/// removal that is under way.
+///
+/// # Errors
+/// The folder cannot be read.
+pub(crate) fn keep(dir: &Path) -> std::io::Result<Option<File>> {
+    file::keep(dir)
+}
+
+/// The content of a document that lies sealed in `file`, chunk by chunk.
+///
+/// # Errors
+/// It cannot be read, is not what was sealed, or was written by a later version.
+pub fn open_sealed(
+    file: impl Read + Seek,
+    size_bytes: u64,
+    key: DataKey,
+) -> std::io::Result<impl Iterator<Item = std::io::Result<Bytes>>> {
+    let whole = Whole::over(file, size_bytes, key, 0).map_err(UploadError::into_io)?;
+    Ok(whole.map(|chunk| chunk.map_err(UploadError::into_io)))
 }
 
 /// What a party is about to upload.
@@ -190,6 +243,13 @@ enum UploadError {
 }
 
 impl UploadError {
+    fn into_io(self) -> std::io::Error {
+        match self {
+            Self::Io(error) => error,
+            error => std::io::Error::new(std::io::ErrorKind::InvalidData, error.to_string()),
+        }
+    }
+
     fn refusal(self) -> Refusal {
         match self {
             Self::Mismatch => Refusal::new(Reason::DocumentDigestMismatch),
@@ -345,6 +405,9 @@ impl Engine {
     ) -> Result<DocumentMeta, Refusal> {
         let code = self.resolve(dossier).await?;
         let dossier = self.inner.store.dossier(&code).await.map_err(read_failed)?;
+        if dossier.is_none() {
+            return Err(self.not_here(authorized, &code).await);
+        }
         let known = dossier.filter(|dossier| authorized.may_know(dossier));
         let known = known.ok_or_else(|| Refusal::new(Reason::DossierNotFound))?;
         let attached = known.documents.iter().find(|document| document.sha256 == *sha256);

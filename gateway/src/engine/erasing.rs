@@ -42,12 +42,19 @@ impl Engine {
         let (code, store) = (erasure.code.clone(), &self.inner.store);
         let _held = self.inner.lanes.hold([Lane::Dossier(code.as_str())]).await;
         let dossier = store.dossier(&code).await.map_err(read_failed)?;
-        let dossier = dossier.ok_or_else(|| Refusal::new(Reason::DossierNotFound))?;
-        if !dossier.status.is_terminal() {
-            return Err(Refusal::new(Reason::DossierOpen).detail("status", dossier.status.number()));
+        match &dossier {
+            Some(dossier) if !dossier.status.is_terminal() => {
+                return Err(Refusal::new(Reason::DossierOpen).detail("status", dossier.status.number()));
+            }
+            // Only closed ones are archived; its documents are in the archive, and its keys open them there.
+            None if store.archived(&code).await.map_err(read_failed)?.is_none() => {
+                return Err(Refusal::new(Reason::DossierNotFound));
+            }
+            _ => {}
         }
         let erased = store.erase(erasure).await.map_err(|error| commit_failed(&error))?;
-        let ids: Vec<u64> = dossier.documents.iter().map(|document| document.document_id).collect();
+        let documents = dossier.iter().flat_map(|dossier| &dossier.documents);
+        let ids: Vec<u64> = documents.map(|document| document.document_id).collect();
         self.inner.documents.remove(ids).await?;
         tracing::info!(dossier.code = %code, repeated = erased.repeated, "dossier erased");
         Ok(erased)

@@ -169,8 +169,9 @@ impl Engine {
             return Ok(repeat);
         }
         let earlier = earlier?;
-        let dossier = self.inner.store.dossier(&code).await.map_err(read_failed)?;
-        let dossier = dossier.ok_or_else(|| Refusal::new(Reason::DossierNotFound))?;
+        let Some(dossier) = self.inner.store.dossier(&code).await.map_err(read_failed)? else {
+            return Err(self.not_here(&authorized, &code).await);
+        };
         if !authorized.may_know(&dossier) {
             return Err(Refusal::new(Reason::DossierNotFound));
         }
@@ -318,7 +319,7 @@ impl Engine {
     /// The dossier that carries `name` as its code or as an alias.
     pub(super) async fn lookup(&self, name: &str) -> Result<Option<DossierCode>, Refusal> {
         if let Ok(code) = name.parse::<DossierCode>()
-            && self.inner.store.dossier(&code).await.map_err(read_failed)?.is_some()
+            && self.is_given(&code).await?
         {
             return Ok(Some(code));
         }

@@ -1,11 +1,12 @@
 //! The loops and use cases around the domain: who may speak, what is decided, what is told to whom.
 //!
 //! One file per step of a dossier's life: [`access`] (who speaks), [`intake`] (decide and commit), [`inbox`] (deliver
-//! until acknowledged), [`parked`] (what waits for a person), [`reading`] (how it stands), [`erasing`], [`documents`],
+//! until acknowledged), [`parked`] (what waits for a person), [`reading`] (how it stands), [`erasing`], [`archiving`], [`documents`],
 //! [`registry`] (the declared registry and its versions), [`numbers`] (leased ahead, or an authority's own), [`receipt`] (what
 //! the gateway signs), `earlier` (what comes back after a restore). [`clock`], [`lanes`] and [`shares`] serve them.
 
 pub mod access;
+pub mod archiving;
 pub mod clock;
 pub mod documents;
 mod earlier;
@@ -23,7 +24,7 @@ pub mod shares;
 #[expect(clippy::unwrap_used, reason = "clippy takes a module with a feature for no test")]
 mod testing;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 use lgsp_domain::decide::TimeBounds;
@@ -34,6 +35,7 @@ use lgsp_proto::{Reason, Refusal};
 use tokio_util::task::TaskTracker;
 
 use crate::engine::access::SeenCertificates;
+use crate::engine::archiving::Archives;
 use crate::engine::clock::BusinessClock;
 use crate::engine::documents::Documents;
 use crate::engine::inbox::{Inboxes, Policy};
@@ -58,6 +60,7 @@ struct Inner {
     documents: Documents,
     signer: ReceiptSigner,
     certificates: SeenCertificates,
+    archives: OnceLock<Archives>,
     settings: Settings,
     tasks: TaskTracker,
 }
@@ -126,6 +129,7 @@ impl Engine {
                 shares: Shares::new(settings.admissions, settings.party_quota),
                 lanes,
                 certificates: SeenCertificates::default(),
+                archives: OnceLock::new(),
                 tasks: TaskTracker::new(),
                 store,
                 documents,
@@ -136,6 +140,7 @@ impl Engine {
         };
         engine.sweep_unrecorded().await?;
         engine.begin_sweep().await?;
+        engine.sweep_archived().await?;
         Ok(engine)
     }
 

@@ -38,8 +38,9 @@ impl Engine {
     ) -> Result<View, Refusal> {
         let authorized = self.authorize(peer, party)?;
         let code = self.resolve(dossier).await?;
-        let dossier = self.inner.store.dossier(&code).await.map_err(read_failed)?;
-        let dossier = dossier.ok_or_else(|| Refusal::new(Reason::DossierNotFound))?;
+        let Some(dossier) = self.inner.store.dossier(&code).await.map_err(read_failed)? else {
+            return Err(self.not_here(&authorized, &code).await);
+        };
         let bodies = match (authorized.may_know(&dossier), authorized.oversees()) {
             (true, _) => bodies,
             (false, true) => Bodies::Without,

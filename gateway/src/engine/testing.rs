@@ -46,6 +46,17 @@ impl House {
 
     pub(super) async fn open_with(lanes: Lanes) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let (store, node_key) = (dir.path().join("store"), dir.path().join("node.key"));
+        let store = SledStore::open(&Options { dir: store, node_key, limits: Limits::default() }, |_| ()).unwrap();
+        Self::build(dir, store, lanes).await
+    }
+
+    /// The same on a store that may hold something, with documents that may be there.
+    pub(super) async fn on(dir: tempfile::TempDir, store: SledStore) -> Self {
+        Self::build(dir, store, Lanes::new()).await
+    }
+
+    async fn build(dir: tempfile::TempDir, store: SledStore, lanes: Lanes) -> Self {
         let now = SystemTime::now();
         let ca = CertificateAuthority::create(dir.path(), &DOMAIN.parse().unwrap(), now).unwrap();
         let names = [server_name("localhost").unwrap()];
@@ -53,8 +64,6 @@ impl House {
         let gateway = files(dir.path(), "gateway").load(Usage::Server, now).unwrap();
         let certificate = Sha256Digest::from(*gateway.digest().as_bytes());
         let signer = ReceiptSigner::new(Arc::clone(gateway.signing_key()), certificate, DOMAIN.into());
-        let (store, node_key) = (dir.path().join("store"), dir.path().join("node.key"));
-        let store = SledStore::open(&Options { dir: store, node_key, limits: Limits::default() }, |_| ()).unwrap();
         let documents = Documents::open(dir.path().join("documents")).unwrap();
         let clock = BusinessClock::replay("2025-07-14T09:00:00+07:00".parse().unwrap());
         let settings = Settings {
@@ -67,7 +76,9 @@ impl House {
         };
         let engine = Engine::start_with(Arc::new(store), documents, signer, clock, settings, lanes, Inboxes::new);
         let engine = engine.await.unwrap();
-        engine.apply_first_registry(registry()).await.unwrap();
+        if engine.registry().is_err() {
+            engine.apply_first_registry(registry()).await.unwrap();
+        }
         Self { engine, ca, gateway, dir }
     }
 

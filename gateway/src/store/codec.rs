@@ -21,6 +21,7 @@ use lgsp_proto::store_v1::{self, Record};
 use lgsp_proto::types::{ActorId, PartyId, RequestKey, Sha256Digest, Status};
 use lgsp_proto::v1;
 
+use super::archived::DossiersArchived;
 use super::deliveries::{GivenBack, Handled, Parked};
 use super::{Acknowledgement, Admission, Answer, Commit, DocumentMeta, Erasure, Recorded, RegistryRecord, Stage};
 pub(super) use dossier::{Held, held, state_of};
@@ -63,6 +64,8 @@ pub enum Fact {
     ParkedHandled(Handled),
     /// The books were restored from a backup.
     EpochStarted(EpochStarted),
+    /// Closed dossiers left the indexes for an archive file.
+    DossiersArchived(DossiersArchived),
 }
 
 /// An admitted event with its proof and its answer; the body stays in the record.
@@ -167,6 +170,7 @@ impl Fact {
             Commit::Parked(parked) => Fact::DossierParked(parked),
             Commit::Handled(handled) => Fact::ParkedHandled(Handled { why: String::new(), ..handled }),
             Commit::Epoch(started) => Fact::EpochStarted(started),
+            Commit::Archived(archiving) => Fact::DossiersArchived(archiving.archived),
         }
     }
 
@@ -238,6 +242,16 @@ impl Fact {
                 numbers_from_day: day_number(*started.lost.days.start()),
                 numbers_to_day: day_number(*started.lost.days.end()),
                 numbers_from: started.lost.from,
+            }),
+            Fact::DossiersArchived(archived) => Kind::DossiersArchived(store_v1::DossiersArchived {
+                dossier_codes: archived.codes.iter().map(ToString::to_string).collect(),
+                archive: archived.archive.clone(),
+                archive_sha256: archived.sha256.as_bytes().to_vec(),
+                actor: archived.actor.to_string(),
+                system: archived.system.clone(),
+                at_unix_ms: unix_ms(archived.at),
+                acting_party: archived.party.as_ref().map(PartyId::to_string).unwrap_or_default(),
+                after_days: archived.after_days,
             }),
         };
         Record { kind: Some(kind) }
@@ -313,7 +327,20 @@ impl Fact {
                 at: system_time(stored.at_unix_ms),
                 lost: lost_numbers(stored.numbers_from_day, stored.numbers_to_day, stored.numbers_from)?,
             }),
-            Kind::DossiersArchived(_) => return Err(Unreadable("kind")),
+            Kind::DossiersArchived(stored) => Fact::DossiersArchived(DossiersArchived {
+                codes: stored
+                    .dossier_codes
+                    .iter()
+                    .map(|code| parse("dossier_codes", code))
+                    .collect::<Result<_, _>>()?,
+                archive: stored.archive.clone(),
+                sha256: digest("archive_sha256", &stored.archive_sha256)?,
+                party: parse_some("acting_party", &stored.acting_party)?,
+                actor: parse("actor", &stored.actor)?,
+                system: stored.system.clone(),
+                after_days: stored.after_days,
+                at: system_time(stored.at_unix_ms),
+            }),
         })
     }
 }

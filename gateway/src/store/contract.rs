@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "this is a suite of tests")]
 
+mod archiving;
 mod deliveries;
 mod documents;
 mod epochs;
@@ -61,6 +62,7 @@ pub async fn holds(open: impl AsyncFn(&str) -> Arc<dyn Store>) {
     epochs::a_new_epoch_goes_on_beyond_what_may_have_been_lost_and_voids_blocks(&open).await;
     epochs::an_authority_goes_on_numbering_itself_in_a_new_epoch(&open).await;
     epochs::an_epoch_is_later_than_the_one_before_it(&open).await;
+    archiving::only_what_is_closed_and_owed_to_nobody_is_archived_and_its_names_stay(&open).await;
     documents::a_document_is_found_by_its_party_and_digest(&open).await;
     documents::a_document_belongs_to_the_dossier_that_named_it(&open).await;
     documents::registry_versions_follow_one_another(&open).await;

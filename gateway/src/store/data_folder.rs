@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use lgsp_journal::files::{AppendFile, ReadFile};
 use lgsp_journal::seal::{KeyRing, KeyRingError, NodeKey, NodeKeyError};
 use lgsp_journal::{Files, Reader, RealFiles};
 
@@ -14,6 +15,9 @@ pub(crate) const JOURNAL: &str = "journal";
 
 /// The data keys' part of a data folder.
 pub(crate) const KEYS: &str = "keys";
+
+/// Where archives are unless the configuration says otherwise.
+pub(crate) const ARCHIVES: &str = "archives";
 
 /// The snapshots' part of a data folder. All of it may be lost: it is made again in time.
 pub(super) const SNAPSHOTS: &str = "snapshots";
@@ -84,6 +88,50 @@ pub(super) fn open_stopped(dir: &Path, node_key: &Path) -> Result<Stopped, Canno
     // Never missed: an older version took none.
     let snapshots = hold_existing(dir, SNAPSHOTS).ok();
     Ok(Stopped { reader, journal, keys, snapshots })
+}
+
+/// The data keys of the data folder `dir`, for reading only; a gateway may be running on it.
+///
+/// # Errors
+/// See [`CannotRead`].
+pub fn keys_of(dir: &Path, node_key: &Path) -> Result<KeyRing, CannotRead> {
+    let folder = dir.join(KEYS);
+    if !folder.is_dir() {
+        return Err(FolderError::Missing { folder }.into());
+    }
+    let files = RealFiles::read_only(&folder).map_err(|source| FolderError::Io { folder, source })?;
+    Ok(KeyRing::open(Arc::new(AsItIs(files)), &NodeKey::load(node_key)?)?)
+}
+
+/// A folder that somebody else may be writing to: what has no name yet is theirs.
+struct AsItIs(RealFiles);
+
+impl Files for AsItIs {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = self.0.list()?;
+        names.retain(|name| !name.ends_with(".tmp"));
+        Ok(names)
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn AppendFile>> {
+        self.0.create(name)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn ReadFile>> {
+        self.0.open(name)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.0.remove(name)
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        self.0.sync_dir()
+    }
 }
 
 /// Opens a part of the data folder `dir`, creating it if it is missing, and keeps every other process out.

@@ -14,7 +14,9 @@ use lgsp_domain::apply::Inconsistent;
 use lgsp_journal::seal::KeyRing;
 use lgsp_journal::{Damage, Position, Reader};
 
-use super::data_folder::{CannotRead, Stopped, open_stopped};
+use super::DossiersArchived;
+use super::codec::Fact;
+use super::data_folder::{ARCHIVES, CannotRead, Stopped, open_stopped};
 use super::index::{self, Contradiction};
 use super::index_folder::{IndexError, IndexFolder, Sled};
 use super::keys;
@@ -57,6 +59,8 @@ pub enum Invariant {
     Document,
     /// The index is what replaying the journal makes of it.
     Index,
+    /// Only what is closed and owed to nobody was archived, and an archive that is at hand is the one on record.
+    Archive,
 }
 
 impl Invariant {
@@ -74,6 +78,7 @@ impl Invariant {
             Invariant::Signature => "INV-8",
             Invariant::Document => "INV-9",
             Invariant::Index => "INV-10",
+            Invariant::Archive => "INV-11",
         }
     }
 
@@ -91,6 +96,7 @@ impl Invariant {
             Invariant::Signature => "every signature is one, by the key of its certificate",
             Invariant::Document => "every attached document is on record",
             Invariant::Index => "the index is what replaying the journal makes of it",
+            Invariant::Archive => "what is archived was closed, and an archive at hand is the one on record",
         }
     }
 }
@@ -123,6 +129,13 @@ pub enum Progress {
     },
     /// The index is being compared.
     Comparing,
+    /// An archive file is being read.
+    Archive {
+        /// The how-manieth.
+        number: u64,
+        /// How many are on record.
+        of: u64,
+    },
 }
 
 /// What a check found.
@@ -156,6 +169,12 @@ pub struct Report {
     pub erased_dossiers: u64,
     /// Keys of such dossiers that are not destroyed yet: opening the store does it.
     pub keys_to_destroy: u64,
+    /// Dossiers that were archived.
+    pub archived_dossiers: u64,
+    /// Archive files that were read and are those on record.
+    pub archives: u64,
+    /// Archive files that are not where they were looked for: kept elsewhere, which is no problem.
+    pub archives_elsewhere: u64,
     /// Everything that is not as it should be, in the order in which it was found.
     pub problems: Vec<Problem>,
     /// How many more there are.
@@ -183,6 +202,19 @@ impl Report {
 /// # Errors
 /// See [`CannotRead`]: nothing was checked. What is found wrong is no error but in the [`Report`].
 pub fn fsck(dir: &Path, node_key: &Path, progress: impl Fn(Progress)) -> Result<Report, CannotRead> {
+    fsck_with(dir, node_key, &dir.join(ARCHIVES), progress)
+}
+
+/// As [`fsck`], with the archives in a folder of their own.
+///
+/// # Errors
+/// See [`CannotRead`].
+pub fn fsck_with(
+    dir: &Path,
+    node_key: &Path,
+    archives: &Path,
+    progress: impl Fn(Progress),
+) -> Result<Report, CannotRead> {
     let Stopped { reader, journal, keys, snapshots } = open_stopped(dir, node_key)?;
     progress(Progress::JournalRead { last: journal.last.0 });
 
@@ -197,10 +229,17 @@ pub fn fsck(dir: &Path, node_key: &Path, progress: impl Fn(Progress)) -> Result<
         };
         report.found(Invariant::Journal, damage.position, what);
     }
-    let mut check = Check { books: Books::default(), memory: Memory::default(), keys: Arc::new(keys), report };
+    let mut check = Check {
+        books: Books::default(),
+        memory: Memory::default(),
+        keys: Arc::new(keys),
+        archives: Vec::new(),
+        report,
+    };
     let index = check.open_index(dir, &reader);
     let snapshots = snapshots.map(|files| Snapshots::new(files, reader.clone()));
     check.replay(&reader, index.as_ref(), snapshots.as_ref(), &progress);
+    check.read_archives(archives, reader.journal().0, &progress);
     let Check { books, memory, mut report, .. } = check;
     books.close(&memory, &mut report);
     Ok(report)
@@ -212,7 +251,13 @@ pub(super) fn check_open(reader: &Reader, keys: &Arc<KeyRing>, index: impl Base)
     let last = reader.durable();
     let journal = lgsp_journal::Report { last, ..lgsp_journal::Report::default() };
     let report = Report { journal, ..Report::default() };
-    let mut check = Check { books: Books::default(), memory: Memory::default(), keys: Arc::clone(keys), report };
+    let mut check = Check {
+        books: Books::default(),
+        memory: Memory::default(),
+        keys: Arc::clone(keys),
+        archives: Vec::new(),
+        report,
+    };
     check.replay(reader, Some(&(index, last)), None, &|_| ());
     let Check { books, memory, mut report, .. } = check;
     books.close(&memory, &mut report);
@@ -225,6 +270,8 @@ struct Check {
     /// What the projection makes of the journal.
     memory: Memory,
     keys: Arc<KeyRing>,
+    /// The archives on record.
+    archives: Vec<(Position, DossiersArchived)>,
     report: Report,
 }
 
@@ -299,6 +346,9 @@ impl Check {
             Err(error) => return self.report.found(Invariant::Journal, position, error.to_string()),
         };
         self.books.enter(position, &record, &fact, &self.keys, &mut self.report);
+        if let Fact::DossiersArchived(archived) = &fact {
+            self.enter_archive(position, archived);
+        }
         match index::project(&fact, position, &self.memory) {
             Ok(steps) => self.memory.apply(steps.into_iter().flatten()),
             Err(contradiction) => {
@@ -309,9 +359,47 @@ impl Check {
                     Contradiction::OtherKey(_) | Contradiction::Erased(_) => Invariant::Body,
                     Contradiction::Nothing(_) => Invariant::Sequence,
                     Contradiction::Epoch(_) => Invariant::Number,
+                    Contradiction::Archived(_) => Invariant::Archive,
                     Contradiction::Read(_) => Invariant::Index,
                 };
                 self.report.found(invariant, position, contradiction.to_string());
+            }
+        }
+    }
+
+    /// Several records may have taken dossiers into one file.
+    fn enter_archive(&mut self, position: Position, archived: &DossiersArchived) {
+        let Some((_, known)) = self.archives.iter_mut().rev().find(|(_, known)| known.archive == archived.archive)
+        else {
+            return self.archives.push((position, archived.clone()));
+        };
+        if known.sha256 != archived.sha256 {
+            let what = format!("{} has another digest than in an earlier record", archived.archive);
+            self.report.found(Invariant::Archive, position, what);
+        }
+        known.codes.extend(archived.codes.iter().cloned());
+    }
+
+    /// Reads every archive on record that is in `folder`; what is not there is kept elsewhere.
+    fn read_archives(&mut self, folder: &Path, journal: [u8; 16], progress: &dyn Fn(Progress)) {
+        let Self { archives, report, .. } = self;
+        let of = archives.len() as u64;
+        for (number, (position, on_record)) in (1..).zip(archives) {
+            progress(Progress::Archive { number, of });
+            let wrong = match crate::archive::Archive::open(&folder.join(&on_record.archive)) {
+                Err(error) if error.is_missing() => {
+                    report.archives_elsewhere += 1;
+                    continue;
+                }
+                Err(error) => Some(error.to_string()),
+                Ok(archive) => archive.is_on_record(journal, on_record).err().map(|error| error.to_string()),
+            };
+            match wrong {
+                None => report.archives += 1,
+                Some(why) => {
+                    let what = format!("{}: {why}", on_record.archive);
+                    report.found(Invariant::Archive, *position, what);
+                }
             }
         }
     }

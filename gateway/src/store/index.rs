@@ -4,6 +4,7 @@
 //! a dossier; so an index is right if and only if it is what replaying the journal makes. It decides nothing: a record
 //! that contradicts what stands is reported, never repaired.
 
+mod archiving;
 mod deliveries;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,6 +42,9 @@ pub(super) enum Contradiction {
     /// An event of a dossier that was erased before.
     #[error("{0} was erased before")]
     Erased(DossierCode),
+    /// An event of a dossier that was archived before.
+    #[error("{0} was archived before")]
+    Archived(DossierCode),
     /// An epoch is no later than the one before it.
     #[error("epoch {0} is no later than the one before it")]
     Epoch(u32),
@@ -80,6 +84,7 @@ pub(super) fn project(fact: &Fact, position: Position, index: &dyn Read) -> Resu
         Fact::DossierParked(parked) => deliveries::park(parked, position, &mut draft)?,
         Fact::ParkedHandled(handled) => deliveries::handle(handled, position, &mut draft)?,
         Fact::EpochStarted(started) => start_epoch(started, &mut draft)?,
+        Fact::DossiersArchived(archived) => archiving::archive(archived, position, &mut draft)?,
     }
     draft.finish_step();
     Ok(draft.steps)
@@ -90,6 +95,9 @@ fn admit(admitted: &Admitted, position: Position, draft: &mut Draft<'_>) -> Resu
     let before = dossier(draft, &event.code)?;
     if before.as_ref().is_some_and(|held| held.key_id != admitted.key_id) {
         return Err(Contradiction::OtherKey(event.code.clone()));
+    }
+    if before.is_none() && draft.fetch(&keys::Archived(&event.code))?.is_some() {
+        return Err(Contradiction::Archived(event.code.clone()));
     }
     if before.is_some() && draft.fetch(&keys::Erased(&event.code))?.is_some() {
         return Err(Contradiction::Erased(event.code.clone()));
@@ -171,7 +179,7 @@ fn store_document(meta: &DocumentMeta, position: Position, draft: &mut Draft<'_>
 
 /// Only that it was erased: what is left of the dossier is its envelope, and stays where it is.
 fn erase(code: &DossierCode, position: Position, draft: &mut Draft<'_>) -> Result<(), Contradiction> {
-    if draft.fetch(&keys::Dossier(code))?.is_none() {
+    if draft.fetch(&keys::Dossier(code))?.is_none() && draft.fetch(&keys::Archived(code))?.is_none() {
         return Err(Contradiction::Nothing(code.clone()));
     }
     draft.put_new(&keys::Erased(code), &at(position))

@@ -28,6 +28,8 @@
 //! | 24 | [`Epoch`] |
 //! | 30 | [`DeskBlocks`] |
 //! | 40 | [`Erased`] |
+//! | 41 | [`Archived`] |
+//! | 42 | [`Archive`] |
 
 use jiff::civil::Date;
 use lgsp_proto::store_v1;
@@ -135,6 +137,12 @@ pub(super) struct Certificate<'a>(pub(super) &'a Sha256Digest);
 /// Where a dossier's erasure was recorded: `28 code`.
 pub(super) struct Erased<'a>(pub(super) &'a DossierCode);
 
+/// What is left of an archived dossier: `29 code`.
+pub(super) struct Archived<'a>(pub(super) &'a DossierCode);
+
+/// An archive file, by the record that put dossiers into it: `2a position(8)`.
+pub(super) struct Archive(pub(super) u64);
+
 /// The epoch of the books: `18`.
 pub(super) struct Epoch;
 
@@ -161,6 +169,8 @@ mod tag {
     pub(super) const EPOCH: u8 = 24;
     pub(super) const DESK_BLOCKS: u8 = 30;
     pub(super) const ERASED: u8 = 40;
+    pub(super) const ARCHIVED: u8 = 41;
+    pub(super) const ARCHIVE: u8 = 42;
 }
 
 impl Key for Applied {
@@ -404,6 +414,34 @@ impl Erased<'_> {
     }
 }
 
+impl Key for Archived<'_> {
+    type Value = store_v1::ArchivedState;
+
+    fn encode(&self) -> Vec<u8> {
+        bytes(tag::ARCHIVED, &[self.0.as_str().as_bytes()])
+    }
+}
+
+impl Key for Archive {
+    type Value = store_v1::ArchiveNamed;
+
+    fn encode(&self) -> Vec<u8> {
+        bytes(tag::ARCHIVE, &[&self.0.to_be_bytes()])
+    }
+}
+
+impl Archive {
+    /// The bytes that all keys of archives begin with.
+    pub(super) fn first() -> Vec<u8> {
+        vec![tag::ARCHIVE]
+    }
+
+    /// The position in any such key.
+    pub(super) fn position_of(key: &[u8]) -> Option<u64> {
+        key.last_chunk::<8>().map(|position| u64::from_be_bytes(*position))
+    }
+}
+
 /// The first key behind all keys that begin with `prefix`.
 pub(super) fn behind(prefix: &[u8]) -> Vec<u8> {
     // Every prefix used here ends in a tag or a zero byte, so its last byte can grow.
@@ -451,6 +489,8 @@ pub(super) fn describe(key: &[u8]) -> String {
         tag::EPOCH => "epoch",
         tag::DESK_BLOCKS => "desk_blocks",
         tag::ERASED => "erased",
+        tag::ARCHIVED => "archived",
+        tag::ARCHIVE => "archive",
         _ => "unknown",
     };
     let readable = rest.iter().flat_map(|byte| std::ascii::escape_default(*byte)).map(char::from);
@@ -527,6 +567,8 @@ mod tests {
         let handled = Handled { party: &desk, code: &dossier, position: 7 }.encode();
         assert_eq!(handled, b"\x17H57.1\0H57-250714-0001\0\0\0\0\0\0\0\0\x07");
         assert_eq!(Epoch.encode(), b"\x18");
+        assert_eq!(Archived(&dossier).encode(), b"\x29H57-250714-0001");
+        assert_eq!(Archive(8).encode(), b"\x2a\0\0\0\0\0\0\0\x08");
     }
 
     #[test]

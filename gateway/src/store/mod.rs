@@ -10,6 +10,7 @@
 //! - a commit that lost a race (another event on the dossier, the key, the alias, the code) is a [`CommitError::Conflict`]
 //!   and wrote nothing.
 
+mod archived;
 mod claims;
 mod codec;
 #[cfg(feature = "test-util")]
@@ -46,6 +47,7 @@ use lgsp_proto::types::{
 };
 use lgsp_proto::v1;
 
+pub use archived::{ArchiveOnRecord, Archived, Archiving, DossiersArchived, Material};
 pub use codec::{Admitted, EpochStarted, Fact, NumbersLeased, Unreadable};
 pub use deliveries::{
     GivenBack, GivenBackWhy, Handled, Holder, Installation, Lane, MAIN, Parked, ParkedAction, ParkedStanding, TakenOver,
@@ -74,7 +76,25 @@ pub trait Store: Send + Sync + 'static {
     /// Erased dossiers in the order of their codes, after `after`, at most `limit`.
     async fn erased(&self, after: Option<&DossierCode>, limit: usize) -> Result<Vec<DossierCode>, ReadError>;
 
-    /// How a dossier stands.
+    /// What is left of a dossier that was archived; `None` when it was not.
+    async fn archived(&self, code: &DossierCode) -> Result<Option<Archived>, ReadError>;
+
+    /// Archive files on record, in the order of their records, after that of `after`, at most `limit`.
+    async fn archives(&self, after: Option<u64>, limit: usize) -> Result<Vec<ArchiveOnRecord>, ReadError>;
+
+    /// The identifiers of the documents that went with the dossiers archived by the record at `position`.
+    async fn archived_documents(&self, position: u64) -> Result<Vec<u64>, ReadError>;
+
+    /// All that goes into an archive for a dossier; `None` unless it is closed and nothing of it is owed to anybody.
+    async fn material(&self, code: &DossierCode) -> Result<Option<Material>, ReadError>;
+
+    /// A record as it was journalled, for an archive: content stays sealed.
+    async fn record(&self, position: u64) -> Result<Bytes, ReadError>;
+
+    /// Which journal this is.
+    fn journal(&self) -> Result<[u8; 16], ReadError>;
+
+    /// How a dossier stands; `None` also when it was archived.
     async fn dossier(&self, code: &DossierCode) -> Result<Option<Arc<Dossier>>, ReadError>;
 
     /// The dossier that carries `alias`.
@@ -260,6 +280,9 @@ pub enum Commit {
     /// The books were restored and begin a new epoch. Its number must be greater than the one in force; there may be epochs
     /// between them that were lost.
     Epoch(EpochStarted),
+    /// Closed dossiers leave the indexes for an archive file that is durable. A [`CommitError::Conflict`] unless every one of
+    /// them is still as it was written there, and nothing of it is owed.
+    Archived(Archiving),
 }
 
 /// That a dossier's content is erased: who decided so, and by which ground.
@@ -533,9 +556,11 @@ pub struct RegistryRecord {
 /// Figures of a store. All are levels, read at one moment.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Figures {
-    /// Dossiers known.
+    /// Dossiers known, without those that were archived.
     pub dossiers: u64,
-    /// Events recorded.
+    /// Dossiers archived.
+    pub archived: u64,
+    /// Events recorded, those of archived dossiers as well.
     pub events: u64,
     /// Deliveries not yet taken over.
     pub waiting: u64,

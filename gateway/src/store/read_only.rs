@@ -7,7 +7,7 @@ use std::path::Path;
 
 use lgsp_domain::apply::apply;
 use lgsp_domain::dossier::Dossier;
-use lgsp_journal::seal::KeyRing;
+use lgsp_journal::seal::{DataKey, KeyRing};
 use lgsp_journal::{Position, Reader};
 use lgsp_proto::store_v1::Record;
 use lgsp_proto::store_v1::record::Kind;
@@ -84,6 +84,32 @@ impl ReadOnly {
             Ok((position, record, fact))
         })
     }
+}
+
+/// A dossier out of the records that were kept of it elsewhere, in an archive, opened with `keys`.
+///
+/// # Errors
+/// A record cannot be read, or does not follow from those before it.
+pub fn history_of(records: &[(u64, Vec<u8>)], keys: &KeyRing) -> Result<Option<History>, ReadError> {
+    let mut dossier: Option<Dossier> = None;
+    let mut events = Vec::new();
+    for (position, bytes) in records {
+        let position = Position(*position);
+        let (record, fact) = records::decode(position, bytes)?;
+        let (Fact::Admitted(admitted), Some(Kind::Admission(stored))) = (fact, record.kind) else { continue };
+        let next = apply(dossier.as_ref(), &admitted.event);
+        dossier = Some(next.map_err(|error| ReadError::Damaged(format!("record {position}: {error}")))?);
+        events.push(records::recorded(position, stored, keys, Bodies::With)?);
+    }
+    Ok(dossier.map(|dossier| History { dossier, events }))
+}
+
+/// The data key `id`; nothing when it was destroyed, and then what it seals is erased.
+///
+/// # Errors
+/// It is damaged, or was never made.
+pub fn key_of(keys: &KeyRing, id: u64) -> Result<Option<DataKey>, ReadError> {
+    records::key_of(keys, id)
 }
 
 fn is_named(name: &str, event: &lgsp_domain::event::Event) -> bool {

@@ -9,6 +9,7 @@
 //!                                                                     └─▶ follower ─▶ sled (checkpoints)
 //! ```
 
+mod archiving;
 mod committing;
 mod deliveries;
 mod erasing;
@@ -24,6 +25,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::civil::Date;
 use lgsp_domain::dossier::Dossier;
+use lgsp_journal::Position;
 use lgsp_journal::seal::DataKey;
 use lgsp_proto::types::{DossierCode, PartyId, RequestKey, Sha256Digest};
 
@@ -109,6 +111,31 @@ impl<F: Follow> Store for Embedded<F> {
 
     async fn erased(&self, after: Option<&DossierCode>, limit: usize) -> Result<Vec<DossierCode>, ReadError> {
         self.inner()?.erased(after, limit)
+    }
+
+    async fn archived(&self, code: &DossierCode) -> Result<Option<Archived>, ReadError> {
+        self.inner()?.archived(code)
+    }
+
+    async fn archives(&self, after: Option<u64>, limit: usize) -> Result<Vec<ArchiveOnRecord>, ReadError> {
+        self.inner()?.archives(after, limit)
+    }
+
+    async fn archived_documents(&self, position: u64) -> Result<Vec<u64>, ReadError> {
+        self.walk(move |inner| inner.archived_documents(position)).await
+    }
+
+    async fn material(&self, code: &DossierCode) -> Result<Option<Material>, ReadError> {
+        let code = code.clone();
+        self.walk(move |inner| inner.material(&code)).await
+    }
+
+    async fn record(&self, position: u64) -> Result<Bytes, ReadError> {
+        Ok(self.inner()?.bytes(Position(position))?.into())
+    }
+
+    fn journal(&self) -> Result<[u8; 16], ReadError> {
+        Ok(self.inner()?.reader.journal().0)
     }
 
     async fn dossier(&self, code: &DossierCode) -> Result<Option<Arc<Dossier>>, ReadError> {

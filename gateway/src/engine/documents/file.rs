@@ -13,13 +13,15 @@
 //! Chunks are sealed one by one ([`lgsp_journal::seal::stream`]), so that a document streams at constant memory and an
 //! upload goes on at a chunk's border. The last chunk is always sent again at a resume: only it closes the file.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
+use data_encoding::HEXLOWER;
+use lgsp_journal::fault;
 use lgsp_journal::seal::DataKey;
 use lgsp_journal::seal::stream::{CHUNK, ChunkOpener, ChunkSealer, HEADER, Header, SEALED_CHUNK, StreamError};
 use lgsp_proto::types::{PartyId, Sha256Digest};
@@ -38,6 +40,13 @@ const CHUNKS_AT: u64 = (PREFACE + HEADER) as u64;
 /// How the name of a document's mark begins whose record is being written.
 const CLOSING: &str = "closing-";
 
+/// The file whose lock keeps documents from being removed because they were archived.
+const KEPT: &str = "kept.lock";
+
+/// The file that notes up to which record the documents of archived dossiers are removed: the journal, and the position. A hint:
+/// without it they are looked for again.
+const REMOVED: &str = "archived-upto";
+
 /// How long an upload that nobody goes on with is kept.
 const PARTIAL_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -50,6 +59,8 @@ pub(super) fn prepare(dir: &Path, now: SystemTime) -> io::Result<()> {
     if let Some(around) = dir.parent().filter(|around| !around.as_os_str().is_empty()) {
         sync_folder(around)?;
     }
+    // Whoever reads all documents, a backup, holds this, so that none of them is archived and removed meanwhile.
+    OpenOptions::new().create(true).truncate(false).write(true).open(dir.join(KEPT))?;
     for entry in fs::read_dir(dir.join("partial"))? {
         let entry = entry?;
         let age = now.duration_since(entry.metadata()?.modified()?).unwrap_or_default();
@@ -245,8 +256,8 @@ pub(super) fn closing(dir: &Path) -> io::Result<Vec<u64>> {
 }
 
 /// A complete document, read chunk by chunk.
-pub(super) struct Whole {
-    file: File,
+pub(super) struct Whole<R = File> {
+    file: R,
     /// Taken by the last chunk.
     opener: Option<ChunkOpener>,
     left: u64,
@@ -256,7 +267,68 @@ pub(super) struct Whole {
 impl Whole {
     /// Opens document `id` at `offset`.
     pub(super) fn open(dir: &Path, id: u64, size: u64, key: DataKey, offset: u64) -> Result<Self, UploadError> {
-        let mut file = File::open(whole_path(dir, id))?;
+        Self::over(File::open(whole_path(dir, id))?, size, key, offset)
+    }
+
+    /// Document `id` as it is sealed, and its length.
+    pub(super) fn sealed(dir: &Path, id: u64) -> io::Result<(File, u64)> {
+        let file = File::open(whole_path(dir, id))?;
+        let length = file.metadata()?.len();
+        Ok((file, length))
+    }
+
+    /// Removes documents that are in an archive, unless somebody holds them: then nothing is removed, and the answer is `false`.
+    pub(super) fn remove_archived(dir: &Path, ids: &[u64]) -> io::Result<bool> {
+        let kept = OpenOptions::new().create(true).truncate(false).write(true).open(dir.join(KEPT))?;
+        match kept.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(false),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        for id in ids {
+            fault::reached(fault::ARCHIVE_REMOVE)?;
+            Self::remove(dir, *id)?;
+        }
+        Ok(true)
+    }
+
+    /// Removes document `id`, if it is there. Either its content was sealed with a key that is gone, or it is in an archive and
+    /// is removed again at the next start, so nothing depends on when the disk forgets the name.
+    pub(super) fn remove(dir: &Path, id: u64) -> io::Result<()> {
+        match fs::remove_file(whole_path(dir, id)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Keeps documents from being removed because they are in an archive, as long as it is held; nothing where no gateway that
+/// archives has ever run.
+pub(super) fn keep(dir: &Path) -> io::Result<Option<File>> {
+    match File::open(dir.join(KEPT)) {
+        Ok(kept) => kept.lock_shared().map(|()| Some(kept)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Up to which record of the journal the documents of archived dossiers were removed.
+pub(super) fn removed_upto(dir: &Path, journal: &[u8; 16]) -> Option<u64> {
+    let noted = fs::read_to_string(dir.join(REMOVED)).ok()?;
+    let (of, position) = noted.trim_end().split_once(' ')?;
+    (of == HEXLOWER.encode(journal)).then(|| position.parse().ok())?
+}
+
+/// Notes that they were removed up to the record at `position`.
+pub(super) fn note_removed(dir: &Path, journal: &[u8; 16], position: u64) -> io::Result<()> {
+    let temporary = dir.join(format!("{REMOVED}.tmp"));
+    fs::write(&temporary, format!("{} {position}\n", HEXLOWER.encode(journal)))?;
+    fs::rename(temporary, dir.join(REMOVED))
+}
+
+impl<R: Read + Seek> Whole<R> {
+    /// Reads a document out of `file`, at `offset`.
+    pub(super) fn over(mut file: R, size: u64, key: DataKey, offset: u64) -> Result<Self, UploadError> {
         let (key_id, head) = read_head(&mut file)?;
         let offset = offset.min(size);
         // Reading at the very end still opens the last chunk, so that a cut-off file is noticed.
@@ -267,15 +339,6 @@ impl Whole {
         let begins = number * CHUNK as u64;
         let skip = usize::try_from(offset - begins).expect("within a chunk");
         Ok(Self { file, opener: Some(opener), left: size - begins, skip })
-    }
-
-    /// Removes document `id`, if it is there. Its content was sealed with a key that is gone, so nothing depends on when the disk
-    /// forgets the name.
-    pub(super) fn remove(dir: &Path, id: u64) -> io::Result<()> {
-        match fs::remove_file(whole_path(dir, id)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
     }
 
     fn next_chunk(&mut self) -> Result<Option<Bytes>, UploadError> {
@@ -297,7 +360,7 @@ impl Whole {
     }
 }
 
-impl Iterator for Whole {
+impl<R: Read + Seek> Iterator for Whole<R> {
     type Item = Result<Bytes, UploadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -311,7 +374,7 @@ impl From<StreamError> for UploadError {
     }
 }
 
-fn read_head(file: &mut File) -> Result<(u64, Header), UploadError> {
+fn read_head(file: &mut impl Read) -> Result<(u64, Header), UploadError> {
     let mut head = [0; PREFACE + HEADER];
     file.read_exact(&mut head)?;
     let (magic, rest) = head.split_at(MAGIC.len());

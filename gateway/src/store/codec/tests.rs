@@ -297,8 +297,22 @@ fn facts() -> impl Strategy<Value = Fact> {
             })
         },
     );
+    let archived = (prop::collection::vec(dossier_code(), 0..4), digests(), prop::option::of(party()), machine_time())
+        .prop_map(|(codes, sha256, party, at)| {
+            Fact::DossiersArchived(DossiersArchived {
+                codes,
+                archive: "archive-2026-11-0001.lgsp".to_owned(),
+                sha256,
+                party,
+                actor: "van.hanh.1".parse().unwrap(),
+                system: "a-system".to_owned(),
+                after_days: 365,
+                at,
+            })
+        });
     prop_oneof![
-        3 => admitted_facts(), 3 => deliveries, 1 => stored, 1 => applied, 1 => seen, 1 => leased, 1 => erased
+        3 => admitted_facts(), 3 => deliveries, 1 => stored, 1 => applied, 1 => seen, 1 => leased, 1 => erased,
+        1 => archived
     ]
 }
 

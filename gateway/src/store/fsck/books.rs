@@ -19,7 +19,7 @@ use super::super::codec::{self, Admitted, Fact, NumbersLeased};
 use super::super::index::{counter, fetch};
 use super::super::keys::{self, Owed};
 use super::super::overlay::Memory;
-use super::super::{Acknowledgement, GivenBack, Handled, Parked, ParkedAction, Stage};
+use super::super::{Acknowledgement, DossiersArchived, GivenBack, Handled, Parked, ParkedAction, Stage};
 use super::{Invariant, Report};
 
 /// What has been seen so far.
@@ -46,6 +46,9 @@ pub(super) struct Books {
     lost: Vec<NumberZone>,
     documents: HashSet<u64>,
     erased: HashSet<DossierCode>,
+    /// The dossiers that are closed.
+    closed: HashSet<DossierCode>,
+    archived: HashSet<DossierCode>,
     certificates: HashMap<Sha256Digest, Option<VerifyingKey>>,
 }
 
@@ -109,6 +112,7 @@ impl Books {
             Fact::GivenBack(given_back) => self.enter_given_back(position, given_back, report),
             Fact::DossierParked(parked) => self.enter_parked(position, parked, report),
             Fact::ParkedHandled(handled) => self.enter_handled(position, handled, report),
+            Fact::DossiersArchived(archived) => self.enter_archived(position, archived, report),
             Fact::EpochStarted(started) => {
                 // The first epoch is 1 and was never started.
                 let before = self.epoch.max(1);
@@ -124,10 +128,42 @@ impl Books {
         }
     }
 
+    /// Only what is closed, and owed to nobody, is archived, and once.
+    fn enter_archived(&mut self, position: Position, archived: &DossiersArchived, report: &mut Report) {
+        let owed: HashSet<Position> = self.owed.keys().map(|(_, at)| *at).collect();
+        for code in &archived.codes {
+            report.archived_dossiers += 1;
+            let mut found = |what: &str| report.found(Invariant::Archive, position, format!("{code} {what}"));
+            if !self.archived.insert(code.clone()) {
+                found("is archived a second time");
+            }
+            if !self.closed.contains(code) {
+                found("is archived, and was not closed");
+            }
+            let last = self.sequences.get(code).copied().unwrap_or(0);
+            let mut events = (1..=last).filter_map(|sequence| self.events.get(&(code.clone(), sequence)));
+            if events.any(|at| owed.contains(at)) {
+                found("is archived, and something of it is owed");
+            }
+        }
+    }
+
     fn enter_event(&mut self, position: Position, admitted: &Admitted, report: &mut Report) {
         let event = &admitted.event;
         if self.erased.contains(&event.code) {
             report.found(Invariant::Body, position, format!("an event of {}, which was erased before", event.code));
+        }
+        if self.archived.contains(&event.code) {
+            report.found(
+                Invariant::Archive,
+                position,
+                format!("an event of {}, which was archived before", event.code),
+            );
+        }
+        if event.status.is_terminal() {
+            self.closed.insert(event.code.clone());
+        } else {
+            self.closed.remove(&event.code);
         }
         let last = self.sequences.insert(event.code.clone(), event.sequence).unwrap_or(0);
         if event.opening.is_some() && last > 0 {

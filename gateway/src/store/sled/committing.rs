@@ -173,6 +173,7 @@ impl<F: Follow> Inner<F> {
             | Commit::Parked(_)
             | Commit::Handled(_)
             | Commit::Epoch(_)
+            | Commit::Archived(_)
             | Commit::Certificate { .. } => self.room.for_the_end(),
             Commit::Admission(_) | Commit::Document(_) | Commit::Registry(_) => self.room.for_more(),
         };
@@ -196,6 +197,7 @@ impl<F: Follow> Inner<F> {
                 let mut stands = event.sequence == last + 1 && event.opening.is_some() == (last == 0);
                 stands = stands && is_free(keys::Request(&event.by, &admission.request_key).encode())?;
                 if let Some(opening) = &event.opening {
+                    stands = stands && !self.is_archived(&event.code)?;
                     // Codes and aliases are names of one space: whoever asks by name must find one dossier.
                     stands = stands && is_free(keys::Alias(event.code.as_str()).encode())?;
                     for alias in &opening.aliases {
@@ -244,6 +246,7 @@ impl<F: Follow> Inner<F> {
                 true
             }
             Commit::Epoch(started) => started.number > index::epoch(&view)?.number,
+            Commit::Archived(archiving) => self.may_be_archived(archiving)?,
         };
         Ok(if stands { Checked::Write(commit, key_id) } else { Checked::Conflict })
     }
@@ -251,7 +254,7 @@ impl<F: Follow> Inner<F> {
     /// Whether a dossier has `name` as its code.
     fn is_code(&self, name: &str) -> Result<bool, ReadError> {
         match name.parse() {
-            Ok(code) => Ok(self.held(&code)?.is_some()),
+            Ok(code) => Ok(self.held(&code)?.is_some() || self.is_archived(&code)?),
             Err(_) => Ok(false),
         }
     }
@@ -328,6 +331,7 @@ impl<F: Follow> Inner<F> {
         let totals = *self.projector.totals.lock().unwrap_or_else(PoisonError::into_inner);
         Figures {
             dossiers: totals.dossiers,
+            archived: totals.archived,
             events: totals.events,
             waiting: totals.waiting,
             taken_over: totals.taken_over,
@@ -382,6 +386,9 @@ fn claimed(commit: &Commit) -> Vec<Vec<u8>> {
         Commit::Parked(parked) => vec![keys::Lane(&parked.party, &parked.code).encode()],
         Commit::Handled(handled) => vec![keys::Lane(&handled.party, &handled.code).encode()],
         Commit::Epoch(_) => vec![keys::Epoch.encode()],
+        Commit::Archived(archiving) => {
+            archiving.archived.codes.iter().map(|code| keys::Dossier(code).encode()).collect()
+        }
         // Said twice, these change nothing the second time.
         Commit::Acknowledgement(_) | Commit::GivenBack(_) | Commit::Certificate { .. } => Vec::new(),
     }

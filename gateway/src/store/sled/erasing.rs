@@ -45,7 +45,13 @@ impl<F: Follow> Inner<F> {
 
     async fn record_erasure(&self, mut erasure: Erasure, claim: Claim) -> Result<Erasure, CommitError> {
         self.room.for_the_end()?;
-        let held = self.held(&erasure.code).map_err(|error| cannot_read(&error))?.ok_or(CommitError::Conflict)?;
+        let Some(held) = self.held(&erasure.code).map_err(|error| cannot_read(&error))? else {
+            // Its keys open what is in the archive, wherever that was carried.
+            let keys = self.keys_of_archived(&erasure.code).map_err(|error| cannot_read(&error))?;
+            erasure.key_ids = keys.ok_or(CommitError::Conflict)?;
+            self.write(Fact::DossierErased(erasure.clone()), Vec::new(), Some(claim)).await?;
+            return Ok(erasure);
+        };
         erasure.key_ids = vec![held.key_id];
         for document in &held.dossier.documents {
             let meta = self.document_by_id(document.document_id).map_err(|error| cannot_read(&error))?;

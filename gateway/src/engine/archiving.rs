@@ -1,0 +1,559 @@
+//! Archiving: dossiers that were closed long ago leave the indexes and the document folder for a file.
+//!
+//! The order never changes: the file is written and durable → it is read back → the record → the documents are removed. So
+//! wherever a crash comes, a dossier is whole here or whole in an archive on record; what is left of a file nobody recorded is
+//! swept by the next run, what is left of recorded documents by the next start. It is done quietly: one file at a time, of bounded
+//! size, never while a disk is nearly full, and given up when the node stops.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lgsp_domain::registry::Right;
+use lgsp_journal::room::{Room, Shortage};
+use lgsp_journal::{Files, RealFiles, fault};
+use lgsp_proto::types::{ActorId, BusinessTime, DossierCode, PartyId, Status};
+use lgsp_proto::{Reason, Refusal};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::access::{Authorized, Peer};
+use super::clock::{machine_now, unix_millis};
+use super::{Engine, commit_failed, disk_full, read_failed};
+use crate::archive::{
+    Archive, ArchiveError, Draft, DraftError, Head, TEMPORARY, Written, is_named_so, name_of, number_of,
+};
+use crate::store::{
+    Archiving, Commit, CommitError, Cursor, DossiersArchived, ListQuery, Material, OWN_NAME, ReadError,
+};
+
+/// How large an archive becomes before the next one is begun.
+pub const LIMITS: Limits = Limits { dossiers: 1_000, bytes: 1 << 30 };
+
+/// Dossiers that are looked up together.
+const PAGE: usize = 200;
+
+/// Archives on record that are looked up together.
+const SLICE: usize = 1_000;
+
+/// Dossiers that one record takes out of the indexes.
+const RECORDED_TOGETHER: usize = 25;
+
+/// In the background, the time that is spent at rest for each that is spent at work: every other use of disk and processor
+/// comes first.
+const REST: u32 = 3;
+
+const DAY_S: i64 = 24 * 3600;
+
+/// Where archives are written, and by which rule.
+pub struct Archives {
+    dir: PathBuf,
+    room: Room,
+    after_days: Option<u32>,
+    limits: Limits,
+    /// One run at a time. The folder, once a run has needed it.
+    folder: Mutex<Option<Arc<dyn Files>>>,
+}
+
+impl fmt::Debug for Archives {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Archives").field("dir", &self.dir).field("after_days", &self.after_days).finish_non_exhaustive()
+    }
+}
+
+/// How large an archive becomes. It ends with the dossier that reaches either of them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// Dossiers in a file.
+    pub dossiers: usize,
+    /// Its bytes.
+    pub bytes: u64,
+}
+
+impl Archives {
+    /// Archives in the folder `dir`, which is made when the first one is written. Nothing is written when less than `min_free` bytes
+    /// of its disk are free. `after_days` is the rule for whoever gives none.
+    pub fn new(dir: PathBuf, min_free: u64, after_days: Option<u32>) -> Self {
+        Self { room: Room::watch(&dir, min_free), dir, after_days, limits: LIMITS, folder: Mutex::new(None) }
+    }
+
+    /// The same with other limits.
+    #[must_use]
+    pub fn of_at_most(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// The same on a disk of a test's making.
+    #[cfg(feature = "test-util")]
+    #[must_use]
+    pub fn on(self, files: Arc<dyn Files>) -> Self {
+        Self { folder: Mutex::new(Some(files)), ..self }
+    }
+}
+
+/// What is to be archived, and who said so.
+#[derive(Clone, Debug)]
+pub struct Order {
+    party: Option<PartyId>,
+    actor: ActorId,
+    system: String,
+    after_days: u32,
+    /// Whether there is time.
+    gently: bool,
+}
+
+impl Order {
+    /// The gateway's own, by its configuration.
+    pub fn of_the_gateway(after_days: u32) -> Self {
+        let actor = "retention".parse().expect("a valid account identifier");
+        Self { party: None, actor, system: OWN_NAME.to_owned(), after_days, gently: true }
+    }
+}
+
+/// How far a run has come.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Progress {
+    /// Dossiers looked at that were closed long enough ago.
+    pub looked_at: u64,
+    /// Those written to a file.
+    pub written: u64,
+    /// Those archived for good.
+    pub archived: u64,
+    /// A file that is complete and on record, told once.
+    pub archive: Option<Written>,
+}
+
+/// Whoever follows a run.
+pub type Told<'a> = &'a (dyn Fn(&Progress) + Send + Sync);
+
+impl Engine {
+    /// Says where archives go. The first word counts.
+    pub fn archive_into(&self, archives: Archives) {
+        let _ = self.inner.archives.set(archives);
+    }
+
+    /// Lets an operator order a run.
+    ///
+    /// # Errors
+    /// Those of [`Engine::authorize`], `GRANT_MISSING`; `FIELD_INVALID` when neither the order nor the configuration says after
+    /// how many days.
+    pub fn order_archiving(
+        &self,
+        peer: &Peer,
+        party: &PartyId,
+        actor: &ActorId,
+        after_days: Option<u32>,
+    ) -> Result<Order, Refusal> {
+        self.authorize(peer, party)?.require(Right::Operate, None)?;
+        let configured = self.inner.archives.get().and_then(|archives| archives.after_days);
+        let after_days = after_days.or(configured).ok_or_else(|| {
+            let problem = "is missing, and retention.archive_after_days is not set";
+            Refusal::new(Reason::FieldInvalid).field("after_days", problem)
+        })?;
+        let (party, actor, system) = (Some(party.clone()), actor.clone(), peer.system().to_owned());
+        Ok(Order { party, actor, system, after_days, gently: false })
+    }
+
+    /// Archives everything that an order is about, file by file, until there is no more or `stop` is cancelled. What was told to be
+    /// archived is.
+    ///
+    /// # Errors
+    /// `READ_ONLY` when a disk is nearly full or fails, those of a commit; what was archived before stays so.
+    pub async fn archive(&self, order: &Order, stop: &CancellationToken, told: Told<'_>) -> Result<Progress, Refusal> {
+        let archives = self.inner.archives.get().ok_or_else(|| Refusal::new(Reason::ReadOnly))?;
+        let mut folder = tokio::select! {
+            folder = archives.folder.lock() => folder,
+            () = stop.cancelled() => return Ok(Progress::default()),
+        };
+        let files = match &*folder {
+            Some(files) => Arc::clone(files),
+            None => {
+                let dir = archives.dir.clone();
+                let files = blocking(move || Ok(RealFiles::open(dir)?)).await.map_err(failed)?;
+                Arc::<dyn Files>::clone(folder.insert(Arc::new(files)))
+            }
+        };
+        self.sweep_archived().await.map_err(read_failed)?;
+        let mut run = Run {
+            engine: self,
+            archives,
+            files,
+            order,
+            stop,
+            told,
+            search: Search::before(self.clock().now(), order.after_days),
+            progress: Progress::default(),
+        };
+        run.tidy().await?;
+        while run.file().await? {}
+        Ok(run.progress)
+    }
+
+    /// Removes the files of archived documents that are still there: after a run, and what a crash has left. While a backup
+    /// reads the documents they stay, and the next run looks again.
+    pub(super) async fn sweep_archived(&self) -> Result<(), ReadError> {
+        let (store, documents) = (&self.inner.store, &self.inner.documents);
+        let journal = store.journal()?;
+        let mut after = documents.removed_upto(journal).await;
+        loop {
+            let slice = store.archives(after, SLICE).await?;
+            for archive in &slice {
+                let ids = store.archived_documents(archive.position).await?;
+                match documents.remove_archived(journal, archive.position, ids).await {
+                    Ok(true) => after = Some(archive.position),
+                    Ok(false) => {
+                        tracing::info!(archive = archive.name, "archived documents stay while a backup reads them");
+                        return Ok(());
+                    }
+                    Err(refusal) => {
+                        tracing::warn!(%refusal, archive = archive.name, "archived documents could not be removed");
+                        return Ok(());
+                    }
+                }
+            }
+            if slice.len() < SLICE {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The refusal for a dossier that is not here: archived, for those who may know of it, or not found.
+    pub(super) async fn not_here(&self, authorized: &Authorized, code: &DossierCode) -> Refusal {
+        let store = &self.inner.store;
+        match store.archived(code).await {
+            Ok(Some(archived)) if authorized.oversees() || authorized.may_know_of(&archived.parties) => {
+                let refusal = Refusal::new(Reason::DossierArchived);
+                let refusal = refusal.detail("dossier_code", code).detail("archive", &archived.archive);
+                match store.erasure(code).await {
+                    Ok(erasure) => refusal.detail("erased", erasure.is_some()),
+                    Err(error) => read_failed(error),
+                }
+            }
+            Ok(_) => Refusal::new(Reason::DossierNotFound),
+            Err(error) => read_failed(error),
+        }
+    }
+
+    /// Whether a dossier has this code, archived or not.
+    pub(super) async fn is_given(&self, code: &DossierCode) -> Result<bool, Refusal> {
+        let store = &self.inner.store;
+        Ok(store.dossier(code).await.map_err(read_failed)?.is_some()
+            || store.archived(code).await.map_err(read_failed)?.is_some())
+    }
+}
+
+/// A run under way.
+struct Run<'a> {
+    engine: &'a Engine,
+    archives: &'a Archives,
+    files: Arc<dyn Files>,
+    order: &'a Order,
+    stop: &'a CancellationToken,
+    told: Told<'a>,
+    search: Search,
+    progress: Progress,
+}
+
+impl Run<'_> {
+    /// Removes what was written of archives that never came on record, by this journal in this epoch. What an earlier epoch has
+    /// left, when archives lie apart from the books, is an operator's to judge.
+    async fn tidy(&self) -> Result<(), Refusal> {
+        let (head, on_record) = (self.head().await?, self.names_on_record().await?);
+        let files = Arc::clone(&self.files);
+        let tidied = blocking(move || {
+            for name in files.list()? {
+                let of_ours = || Archive::read(files.open(&name).ok()?).ok().filter(|archive| archive.head == head);
+                let is_left = name.ends_with(TEMPORARY)
+                    || (is_named_so(&name) && !on_record.contains(&name) && of_ours().is_some());
+                if is_left {
+                    tracing::info!(archive = name, "an archive that was never recorded is removed");
+                    files.remove(&name)?;
+                }
+            }
+            Ok(files.sync_dir()?)
+        });
+        tidied.await.map_err(failed)
+    }
+
+    /// Writes and records one archive; whether there may be more to archive.
+    async fn file(&mut self) -> Result<bool, Refusal> {
+        let mut draft = None;
+        let mut is_full = false;
+        while !is_full {
+            let Some(code) = self.next().await? else { break };
+            self.progress.looked_at += 1;
+            if let Err(refusal) = self.may_go_on() {
+                self.give_up(draft).await;
+                return refusal.map_or(Ok(false), Err);
+            }
+            let begun = Instant::now();
+            if let Some(material) = self.engine.inner.store.material(&code).await.map_err(read_failed)? {
+                draft = self.add(draft, material).await?;
+            }
+            if let Some(draft) = &draft {
+                self.progress.written = self.progress.archived + draft.dossiers() as u64;
+                is_full =
+                    draft.dossiers() >= self.archives.limits.dossiers || draft.bytes() >= self.archives.limits.bytes;
+            }
+            (self.told)(&self.progress);
+            self.rest(begun.elapsed()).await;
+        }
+        if self.stop.is_cancelled() {
+            self.give_up(draft).await;
+            return Ok(false);
+        }
+        let Some(draft) = draft else { return Ok(false) };
+        let files = Arc::clone(&self.files);
+        let written = blocking(move || draft.finish(&*files)).await.map_err(failed)?;
+        self.record(written).await?;
+        Ok(is_full)
+    }
+
+    /// The next dossier that was closed long enough ago. Going through those that were not is work as well.
+    async fn next(&mut self) -> Result<Option<DossierCode>, Refusal> {
+        while self.search.found.is_empty() && !self.search.is_over && !self.stop.is_cancelled() {
+            let begun = Instant::now();
+            self.search.page(self.engine).await?;
+            self.rest(begun.elapsed()).await;
+        }
+        Ok(self.search.found.pop_front())
+    }
+
+    /// Adds a dossier to the archive under way, which is begun if there is none.
+    async fn add(&self, draft: Option<Draft>, material: Material) -> Result<Option<Draft>, Refusal> {
+        let ids: Vec<u64> =
+            if material.erased { Vec::new() } else { material.documents.iter().map(|document| document.id).collect() };
+        // All of them are open before anything is written, so whoever removes one meanwhile takes nothing from us.
+        let documents = self.engine.inner.documents.clone();
+        let sealed = match blocking(move || Ok(documents.sealed(&ids)?)).await {
+            Ok(sealed) => sealed,
+            Err(DraftError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+                tracing::error!(dossier.code = %material.dossier.code, "a document is missing; the dossier is not archived");
+                return Ok(draft);
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        let draft = match draft {
+            Some(draft) => draft,
+            None => self.begin().await?,
+        };
+        let (store, files) = (Arc::clone(&self.engine.inner.store), Arc::clone(&self.files));
+        let handle = tokio::runtime::Handle::current();
+        let added = blocking(move || {
+            let mut draft = draft;
+            match draft.dossier(&material, |position| handle.block_on(store.record(position)), sealed) {
+                Ok(()) => Ok(draft),
+                Err(error) => {
+                    draft.give_up(&*files);
+                    Err(error)
+                }
+            }
+        });
+        added.await.map(Some).map_err(failed)
+    }
+
+    async fn begin(&self) -> Result<Draft, Refusal> {
+        let (head, day) = (self.head().await?, self.engine.clock().now().date());
+        let mut names = self.names_on_record().await?;
+        let (files, at) = (Arc::clone(&self.files), unix_millis(machine_now()));
+        let begun = blocking(move || {
+            names.extend(files.list()?);
+            let last = names.iter().filter_map(|name| number_of(day, name)).max().unwrap_or(0);
+            Draft::begin(&*files, &name_of(day, last + 1), head, at)
+        });
+        begun.await.map_err(failed)
+    }
+
+    /// Reads the file back, records what is in it, and lets go of the documents.
+    ///
+    /// A few dossiers at a time: every record is projected while all other commits wait. So after a crash in between the rest of
+    /// them is still here, and the next run writes them to another file.
+    async fn record(&mut self, written: Written) -> Result<(), Refusal> {
+        self.read_back(&written).await?;
+        let mut archived = 0;
+        for some in written.dossiers.chunks(RECORDED_TOGETHER) {
+            match self.engine.inner.store.commit(Commit::Archived(self.archiving(&written, some))).await {
+                Ok(()) => archived += some.len() as u64,
+                Err(CommitError::Conflict) => {
+                    tracing::info!(
+                        archive = written.name,
+                        "something was recorded meanwhile; these are archived later"
+                    );
+                }
+                Err(error) => {
+                    // Whether an unknown outcome was one, the journal tells after the restart that it takes.
+                    if archived == 0 && !matches!(error, CommitError::Unknown) {
+                        self.remove(&written.name).await;
+                    }
+                    return Err(commit_failed(&error));
+                }
+            }
+        }
+        self.progress.archived += archived;
+        self.progress.written = self.progress.archived;
+        if archived == 0 {
+            self.remove(&written.name).await;
+            return Ok(());
+        }
+        self.engine.sweep_archived().await.map_err(read_failed)?;
+        tracing::info!(archive = written.name, dossiers = archived, bytes = written.bytes, "dossiers archived");
+        self.progress.archive = Some(written);
+        (self.told)(&self.progress);
+        self.progress.archive = None;
+        Ok(())
+    }
+
+    /// Sees to it that the file is what was written, as it will be read for as long as it is kept.
+    async fn read_back(&self, written: &Written) -> Result<(), Refusal> {
+        let (files, head) = (Arc::clone(&self.files), self.head().await?);
+        let (name, expected) = (written.name.clone(), self.archiving(written, &written.dossiers).archived);
+        let read = blocking(move || {
+            let wrong = |error: ArchiveError| io::Error::new(io::ErrorKind::InvalidData, error.to_string());
+            let archive = Archive::read(files.open(&name)?).map_err(wrong)?;
+            archive.is_on_record(head.journal, &expected).map_err(wrong)?;
+            Ok(fault::reached(fault::ARCHIVE_RECORD)?)
+        });
+        if let Err(error) = read.await {
+            self.remove(&written.name).await;
+            return Err(failed(error));
+        }
+        Ok(())
+    }
+
+    fn archiving(&self, written: &Written, dossiers: &[(DossierCode, u32)]) -> Archiving {
+        let (codes, sequences) = dossiers.iter().cloned().unzip();
+        let Order { party, actor, system, after_days, .. } = self.order.clone();
+        let (archive, sha256, at) = (written.name.clone(), written.sha256, machine_now());
+        Archiving {
+            archived: DossiersArchived { codes, archive, sha256, party, actor, system, after_days, at },
+            sequences,
+        }
+    }
+
+    /// Whether the node still has room and time; the refusal is absent when it just stops.
+    fn may_go_on(&self) -> Result<(), Option<Refusal>> {
+        if self.stop.is_cancelled() {
+            return Err(None);
+        }
+        let full = |shortage: Shortage| Err(Some(disk_full(&shortage)));
+        self.engine.shortage().map_or(Ok(()), full)?;
+        self.archives.room.for_more().or_else(full)
+    }
+
+    async fn rest(&self, worked: Duration) {
+        if self.order.gently {
+            tokio::select! {
+                () = tokio::time::sleep(worked * REST) => {}
+                () = self.stop.cancelled() => {}
+            }
+        }
+    }
+
+    async fn head(&self) -> Result<Head, Refusal> {
+        let store = &self.engine.inner.store;
+        let journal = store.journal().map_err(read_failed)?;
+        Ok(Head { journal, epoch: store.epoch().await.map_err(read_failed)? })
+    }
+
+    async fn names_on_record(&self) -> Result<BTreeSet<String>, Refusal> {
+        let (mut names, mut after) = (BTreeSet::new(), None);
+        loop {
+            let slice = self.engine.inner.store.archives(after, SLICE).await.map_err(read_failed)?;
+            after = slice.last().map(|archive| archive.position);
+            let is_last = slice.len() < SLICE;
+            names.extend(slice.into_iter().map(|archive| archive.name));
+            if is_last {
+                return Ok(names);
+            }
+        }
+    }
+
+    async fn give_up(&self, draft: Option<Draft>) {
+        let Some(draft) = draft else { return };
+        let files = Arc::clone(&self.files);
+        let _ = blocking(move || {
+            draft.give_up(&*files);
+            Ok(())
+        })
+        .await;
+    }
+
+    async fn remove(&self, name: &str) {
+        let (files, removed) = (Arc::clone(&self.files), name.to_owned());
+        let done = blocking(move || {
+            files.remove(&removed)?;
+            Ok(files.sync_dir()?)
+        });
+        if let Err(error) = done.await {
+            tracing::warn!(%error, archive = name, "an archive that was not recorded could not be removed");
+        }
+    }
+}
+
+/// Goes through the dossiers that nothing has happened to for long, and that are closed.
+struct Search {
+    upto: BusinessTime,
+    cursor: Option<Cursor>,
+    found: VecDeque<DossierCode>,
+    is_over: bool,
+}
+
+impl Search {
+    fn before(now: BusinessTime, days: u32) -> Self {
+        let upto = now.unix_seconds() - i64::from(days) * DAY_S;
+        let moment = |seconds| BusinessTime::from_unix_seconds(seconds).ok();
+        // A page begins behind its cursor: behind anything of the second after.
+        let code = "H00-250101-0001".parse().ok();
+        let cursor = moment(upto + 1).zip(code).map(|(updated_at, code)| Cursor { updated_at, code });
+        Self { upto: moment(upto).unwrap_or(now), cursor, found: VecDeque::new(), is_over: moment(upto).is_none() }
+    }
+
+    /// Looks at one page more.
+    async fn page(&mut self, engine: &Engine) -> Result<(), Refusal> {
+        let query = ListQuery {
+            party: None,
+            statuses: Status::ALL.into_iter().filter(|status| status.is_terminal()).collect(),
+            procedure: None,
+            competent_authority: None,
+            intake_desk: None,
+            received_from: None,
+            received_to: None,
+            only_non_territorial: false,
+            only_late_at: None,
+            limit: PAGE,
+            cursor: self.cursor.take(),
+        };
+        let page = engine.inner.store.list(&query).await.map_err(read_failed)?;
+        let due = page.dossiers.iter().filter(|dossier| dossier.updated_at <= self.upto);
+        self.found.extend(due.map(|dossier| dossier.code.clone()));
+        self.is_over = page.next.is_none();
+        self.cursor = page.next;
+        Ok(())
+    }
+}
+
+/// Runs work on files where it holds up nobody else.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, DraftError> + Send + 'static,
+) -> Result<T, DraftError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|panicked| Err(DraftError::Io(io::Error::other(panicked))))
+}
+
+fn failed(error: DraftError) -> Refusal {
+    match error {
+        DraftError::Read(error) => read_failed(error),
+        DraftError::Io(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "an archive could not be written");
+            Refusal::new(Reason::ReadOnly).detail("cause", "archive")
+        }
+    }
+}
+
+#[cfg(all(test, feature = "test-util"))]
+#[expect(clippy::unwrap_used, reason = "clippy takes a module with a feature for no test")]
+mod tests;
