@@ -27,7 +27,7 @@ use super::{EPOCH_FILE, MARKER, Progress, VerifyError, copy_hashed, make_folder,
 use crate::config::{BusinessClock, Config};
 use crate::engine::clock::unix_seconds;
 use crate::engine::registry::by_name;
-use crate::store::data_folder::CannotRead;
+use crate::store::data_folder::{self, CannotRead};
 use crate::store::fsck::{self, fsck};
 use crate::store::read_only::ReadOnly;
 use crate::store::sled::{Limits, OpenError, Options, SledStore};
@@ -165,6 +165,9 @@ pub fn restore(ordered: &Ordered, config: &Config, progress: &dyn Fn(Progress)) 
     }
     mark.begin().map_err(failed(data))?;
     copy_back(&ordered.from, &manifest, config, progress)?;
+    // Books in which nobody has handed anything in have no keys yet.
+    let keys = data.join(data_folder::KEYS);
+    make_folder(&keys).map_err(failed(&keys))?;
 
     progress(Progress::Indexing);
     let Recorded { systems, parties, registry } = recorded(data, &config.store.node_key)?;

@@ -131,7 +131,8 @@ fn restores(version: &Path) {
     let ordered = Ordered { from, actor, numbers_from: None, epoch: None, now: std::time::SystemTime::now() };
     let restored = restore(&ordered, &config, &|_| ()).unwrap();
     assert!(restored.report.is_sound(), "{}: {:?}", version.display(), restored.report.problems);
-    assert_eq!((restored.epoch.number, restored.report.dossiers, restored.report.documents), (2, 3, 1));
+    assert!(restored.epoch.number > 1);
+    assert_eq!((restored.report.dossiers, restored.report.documents), (3, 1));
 }
 
 /// Opens the folder as an operator's new version would, reads what is in it, and goes on.
