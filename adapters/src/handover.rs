@@ -151,6 +151,8 @@ impl HandOver {
             party.id = %id.party, dossier.code = %id.dossier, id.sequence, reason, "a delivery goes back to the gateway"
         );
         match self.spool.give_back(&id, reason, permanent).await {
+            // The gateway was restored and may mean another event by that name: it stays until it is served anew.
+            Ok(()) if self.spool.stage(&id) == Some(Stage::TakenOver(position)) => Verdict::Again,
             Ok(()) => Verdict::Done,
             Err(_) => Verdict::Again,
         }

@@ -152,11 +152,15 @@ pub(super) async fn refuse(State(api): State<Arc<Api>>, headers: HeaderMap, body
     }
     check_pending(&api, &party, &deliveries, |stage| matches!(stage, Stage::TakenOver(_)))?;
     for id in deliveries.iter().map(|name| delivery_id(&party, name)) {
-        let (spool, reason) = (api.spool.clone(), reason.clone());
+        let (spool, reason, name) = (api.spool.clone(), reason.clone(), id.clone());
         // To its end, even if the caller goes away: what was begun keeps the dossier's next deliveries out.
-        let returned = tokio::spawn(async move { spool.give_back(&id, &reason, true).await }).await;
+        let returned = tokio::spawn(async move { spool.give_back(&name, &reason, true).await }).await;
         if !matches!(returned, Ok(Ok(()))) {
             return Err(Problem::from(Reason::ReadOnly).with_detail("the spool cannot write any more"));
+        }
+        if matches!(api.spool.stage(&id), Some(Stage::TakenOver(_))) {
+            let what = "the gateway was restored and has not delivered this again yet; refuse it then";
+            return Err(Problem::from(Reason::EarlierEventsMissing).with_detail(what));
         }
     }
     Ok(json(StatusCode::OK, &RefusedJson { refused: deliveries }))

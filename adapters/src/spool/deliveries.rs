@@ -59,14 +59,14 @@ impl Spool {
             return Err(TakeOverError::TooLarge);
         }
         let fingerprint = records::fingerprint(delivery.event.as_ref());
-        let (is_new, renamed) = {
+        let kind = {
             let mut state = self.shared.state();
             if let Some(returned) = state.returned.get(&(id.party.clone(), id.dossier.clone())) {
                 return Err(TakeOverError::Returning(Box::new(returned.clone())));
             }
             let is_known = state.deliveries.contains_key(&id);
             let another = state.is_another(&id, fingerprint);
-            let is_new = state.is_new(&id, fingerprint);
+            let is_new = !is_known || another;
             if is_new && state.pending.len() + state.arriving >= self.max_incoming {
                 return Err(TakeOverError::Full);
             }
@@ -76,16 +76,23 @@ impl Spool {
             if !is_known {
                 state.reserve_delivery(&id);
             }
-            (is_new, another || state.known(&id).renamed)
+            let (party, dossier_code) = (id.party.to_string(), id.dossier.to_string());
+            if is_new {
+                let (delivery, renamed) = (delivery.encode_to_vec(), another || state.known(&id).renamed);
+                let taken_over_at_unix_ms = now_ms();
+                Some(Kind::TakenOver(stored::TakenOver { delivery, taken_over_at_unix_ms, renamed }))
+            } else {
+                let served = stored::ServedAnew { party, dossier_code, sequence: id.sequence };
+                state.is_of_before(&id).then_some(Kind::ServedAnew(served))
+            }
         };
         let shared = self.shared.clone();
-        let writing = if is_new {
-            let reservation = DeliveryReservation { shared: shared.clone(), id: id.clone() };
-            let record =
-                stored::TakenOver { delivery: delivery.encode_to_vec(), taken_over_at_unix_ms: now_ms(), renamed };
-            Some((reservation, self.submit(Kind::TakenOver(record)).await?))
-        } else {
-            None
+        let writing = match kind {
+            Some(kind) => {
+                let reservation = DeliveryReservation { shared: shared.clone(), id: id.clone() };
+                Some((reservation, self.submit(kind).await?))
+            }
+            None => None,
         };
         Ok(async move {
             if let Some((reservation, written)) = writing {
@@ -151,13 +158,13 @@ impl Spool {
     /// # Errors
     /// [`Broken`]; it will be handed over again after the restart.
     pub(crate) async fn handed_over(&self, id: &DeliveryId, event: u64) -> Result<(), Broken> {
-        let Known { fingerprint, renamed } = {
+        let (Known { fingerprint, renamed }, untold) = {
             let state = self.shared.state();
             let known = state.known(id);
             if !matches!(state.deliveries.get(id), Some(Stage::TakenOver(_))) || known.fingerprint != event {
                 return Ok(());
             }
-            known
+            (known, state.is_of_before(id))
         };
         let record = stored::HandedOver {
             party: id.party.to_string(),
@@ -166,6 +173,7 @@ impl Spool {
             handed_over_at_unix_ms: now_ms(),
             fingerprint,
             renamed,
+            untold,
         };
         self.write(Kind::HandedOver(record)).await.map(drop)
     }

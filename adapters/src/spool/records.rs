@@ -64,10 +64,14 @@ pub(crate) fn change(record: &stored::SpoolRecord) -> Result<Change, Unknown> {
             id: delivery_id(&handed_over.party, &handed_over.dossier_code, handed_over.sequence),
             at_ms: handed_over.handed_over_at_unix_ms,
             known: Known { fingerprint: handed_over.fingerprint, renamed: handed_over.renamed },
+            untold: handed_over.untold,
         },
         Kind::Told(told) => Change::Told { id: call_id(&told.acting_party, &told.request_key) },
         Kind::Confirmed(confirmed) => {
             Change::Confirmed { id: delivery_id(&confirmed.party, &confirmed.dossier_code, confirmed.sequence) }
+        }
+        Kind::ServedAnew(served) => {
+            Change::ServedAnew { id: delivery_id(&served.party, &served.dossier_code, served.sequence) }
         }
         Kind::Restated(_) => Change::Restated,
         Kind::Returned(returned) => Change::Returned {

@@ -42,6 +42,11 @@ pub(crate) struct Returned {
 pub(crate) struct Pending {
     pub(crate) id: DeliveryId,
     pub(crate) at_ms: i64,
+    /// It was taken over from books that were restored since. By its name the gateway may mean another event, so nothing is said
+    /// of it.
+    pub(crate) is_of_before: bool,
+    /// Where it is recorded that the restored gateway serves it as well.
+    pub(crate) served_anew: Option<Position>,
 }
 
 /// Which event stands, or stood, under a delivery's name.
@@ -58,16 +63,8 @@ impl State {
         let Known { fingerprint, renamed } = known;
         let another = self.is_another(id, fingerprint);
         match self.deliveries.get(id) {
-            // The same at the same time is the record itself, written twice by an interrupted restatement.
-            Some(Stage::TakenOver(before))
-                if !another
-                    && (!self.is_of_before(*before)
-                        || self.pending.get(before).is_none_or(|known| known.at_ms == at_ms)) =>
-            {
-                return false;
-            }
-            // The books were restored, and this is what now stands under that name, be it the same event or another: if another,
-            // the one of before never happened.
+            Some(Stage::TakenOver(_)) if !another => return false,
+            // The books were restored, and this is what now stands under that name: the other event never happened.
             Some(Stage::TakenOver(before)) => {
                 self.pending.remove(before);
             }
@@ -81,26 +78,43 @@ impl State {
         let renamed = renamed || another || self.events.get(id).is_some_and(|known| known.renamed);
         self.events.insert(id.clone(), Known { fingerprint, renamed });
         self.deliveries.insert(id.clone(), Stage::TakenOver(position));
-        self.pending.insert(position, Pending { id: id.clone(), at_ms });
+        self.pending.insert(position, Pending { id: id.clone(), at_ms, is_of_before: false, served_anew: None });
         true
     }
 
-    pub(super) fn handed_over(&mut self, position: Position, id: &DeliveryId, at_ms: i64, known: Known) -> bool {
+    /// The restored gateway serves what is here already. It keeps its place.
+    pub(super) fn served_anew(&mut self, position: Position, id: &DeliveryId) -> bool {
+        let Some(Stage::TakenOver(taken_over)) = self.deliveries.get(id) else { return false };
+        let Some(pending) = self.pending.get_mut(taken_over).filter(|pending| pending.is_of_before) else {
+            return false;
+        };
+        pending.is_of_before = false;
+        pending.served_anew = Some(position);
+        true
+    }
+
+    pub(super) fn handed_over(
+        &mut self,
+        position: Position,
+        id: &DeliveryId,
+        at_ms: i64,
+        known: Known,
+        untold: bool,
+    ) -> bool {
         if known.fingerprint != 0 && self.is_another(id, known.fingerprint) {
             // It was about an event that is gone; what took its name has not been handed over by that.
             return false;
         }
         self.events.entry(id.clone()).or_insert(known);
-        let mut confirmed = None;
         match self.deliveries.get(id) {
             Some(Stage::HandedOver { .. }) => return false,
             Some(Stage::TakenOver(taken_over)) => {
-                // By that name the gateway may mean another event by now. Should it deliver this one again, it will be told.
-                confirmed = self.is_of_before(*taken_over).then_some(position);
                 self.pending.remove(taken_over);
             }
             Some(Stage::Reserved) | None => {}
         }
+        // Should the gateway deliver one of before again, it will be told.
+        let confirmed = untold.then_some(position);
         self.deliveries.insert(id.clone(), Stage::HandedOver { position, at_ms, confirmed });
         if confirmed.is_none() {
             self.unconfirmed.insert(position, id.clone());
@@ -112,7 +126,9 @@ impl State {
     /// all it may never deliver: so what is here is handed over all the same, and nothing is said of it to the gateway until it
     /// delivers it again.
     pub(super) fn owed_anew(&mut self, position: Position) {
-        self.owed_since = position;
+        for pending in self.pending.values_mut() {
+            (pending.is_of_before, pending.served_anew) = (true, None);
+        }
         self.returned.clear();
         self.unconfirmed.clear();
         for stage in self.deliveries.values_mut() {
@@ -122,16 +138,11 @@ impl State {
         }
     }
 
-    fn is_of_before(&self, taken_over: Position) -> bool {
-        taken_over < self.owed_since
-    }
-
-    /// Whether a delivery is new here: it was never here, another event stands under its name now, or it is owed anew.
-    pub(crate) fn is_new(&self, id: &DeliveryId, fingerprint: u64) -> bool {
+    /// Whether a delivery is here from books that were restored since, and was not served anew.
+    pub(crate) fn is_of_before(&self, id: &DeliveryId) -> bool {
         match self.deliveries.get(id) {
-            None => true,
-            Some(Stage::TakenOver(position)) if self.is_of_before(*position) => true,
-            Some(_) => self.is_another(id, fingerprint),
+            Some(Stage::TakenOver(position)) => self.pending.get(position).is_some_and(|pending| pending.is_of_before),
+            _ => false,
         }
     }
 
@@ -148,6 +159,11 @@ impl State {
     pub(super) fn returns(&mut self, position: Position, id: &DeliveryId, reason: &Arc<str>, permanent: bool) -> bool {
         let of_dossier = (id.party.clone(), id.dossier.clone());
         if self.returned.get(&of_dossier).is_some_and(|known| known.position != Position::ORIGIN) {
+            return false;
+        }
+        if self.is_of_before(id) {
+            // The books were restored while this was being written.
+            self.returned.remove(&of_dossier);
             return false;
         }
         let goes = |other: &DeliveryId| {
@@ -172,10 +188,11 @@ impl State {
     }
 
     /// Keeps everything later of a dossier from being taken over while a delivery of it is given back. False when it is not
-    /// here to be given back, or that has begun already.
+    /// here to be given back, when that has begun already, or when the gateway may mean another event by its name.
     pub(crate) fn begin_returning(&mut self, id: &DeliveryId, reason: &Arc<str>, permanent: bool) -> bool {
         let of_dossier = (id.party.clone(), id.dossier.clone());
-        if !matches!(self.deliveries.get(id), Some(Stage::TakenOver(_))) || self.returned.contains_key(&of_dossier) {
+        let is_here = matches!(self.deliveries.get(id), Some(Stage::TakenOver(_)));
+        if !is_here || self.is_of_before(id) || self.returned.contains_key(&of_dossier) {
             return false;
         }
         let (id, position, reason) = (id.clone(), Position::ORIGIN, reason.clone());

@@ -27,6 +27,7 @@ impl State {
         }
         needed.extend(&self.epochs);
         needed.extend(self.pending.keys());
+        needed.extend(self.pending.values().filter_map(|pending| pending.served_anew));
         needed.extend(self.returned.values().map(|returned| returned.position));
         for stage in self.deliveries.values() {
             if let Stage::HandedOver { position, confirmed, .. } = stage
@@ -37,6 +38,8 @@ impl State {
             }
         }
         needed.sort_unstable();
+        // Where the books were restored counts for all that it settled.
+        needed.dedup();
         needed
     }
 

@@ -49,6 +49,7 @@ impl State {
             Change::HandedOver { .. }
             | Change::Told { .. }
             | Change::Confirmed { .. }
+            | Change::ServedAnew { .. }
             | Change::Returned { .. }
             | Change::BlockLeased(_)
             | Change::ExceptionHandled { .. }

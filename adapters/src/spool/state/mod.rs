@@ -37,6 +37,10 @@ pub(crate) enum Change {
         id: DeliveryId,
         at_ms: i64,
         known: Known,
+        untold: bool,
+    },
+    ServedAnew {
+        id: DeliveryId,
     },
     Told {
         id: CallId,
@@ -87,8 +91,6 @@ pub(crate) struct State {
     pub(crate) pending: BTreeMap<Position, Pending>,
     /// Being taken over just now.
     pub(crate) arriving: usize,
-    /// What was taken over before this comes from books that were restored since.
-    owed_since: Position,
     /// What goes back to the gateway, by party and dossier, until the gateway knows.
     pub(crate) returned: HashMap<(Arc<str>, Arc<str>), Returned>,
     /// Handed over, and the gateway does not know it yet.
@@ -126,7 +128,8 @@ impl State {
             Change::Queued(queued) => self.queued(position, queued),
             Change::Answered(answered) => self.answered(position, answered),
             Change::TakenOver { id, at_ms, known } => self.taken_over(position, id, *at_ms, *known),
-            Change::HandedOver { id, at_ms, known } => self.handed_over(position, id, *at_ms, *known),
+            Change::HandedOver { id, at_ms, known, untold } => self.handed_over(position, id, *at_ms, *known, *untold),
+            Change::ServedAnew { id } => self.served_anew(position, id),
             Change::Told { id } => self.told(position, id),
             Change::Confirmed { id } => self.confirmed(position, id),
             Change::Returned { id, reason, permanent, given_back: false } => {

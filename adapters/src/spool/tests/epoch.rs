@@ -143,18 +143,23 @@ async fn after_a_restore_what_is_here_is_handed_over_and_nothing_is_said_of_it_u
     assert_eq!(spool.unconfirmed(Position::ORIGIN, 10).len(), 1);
 }
 
+/// Calls of which nothing is left to be done, so that a tidying up is worth while.
+async fn finish(spool: &Spool, count: u32) {
+    for number in 0..count {
+        let call = call(&format!("finished-{number}"), "x");
+        spool.queue(call.clone()).await.unwrap();
+        spool.answered(&call.id, &refused()).await.unwrap();
+        spool.told(&call.id).await.unwrap();
+    }
+}
+
 /// A spool on a disk, where three of many calls are kept and were admitted before the gateway was restored. One event of the
 /// inbox has taken the name of another.
 async fn with_much_that_is_finished(folder: &Path, disk: &Disk) {
     let much = Options { keep_outcomes: Duration::ZERO, ..options(folder) };
     let spool = Spool::open_over(&much, disk.files()).unwrap();
     spool.epoch_seen(1).await.unwrap();
-    for number in 0..30 {
-        let call = call(&format!("finished-{number}"), "x");
-        spool.queue(call.clone()).await.unwrap();
-        spool.answered(&call.id, &refused()).await.unwrap();
-        spool.told(&call.id).await.unwrap();
-    }
+    finish(&spool, 30).await;
     // The last one is so large that what is before it is written again on its own.
     let second = NewCall { body: vec![b'x'; 1 << 20].into(), ..entry("second", "D-1") };
     for call in [call("one", "1"), entry("first", "D-1"), second] {
@@ -249,4 +254,51 @@ async fn what_is_said_about_an_event_that_is_gone_settles_nothing_of_the_one_tha
     hand_over(&spool, &id).await;
     assert_eq!(spool.pending("H57.101", 10), []);
     assert_eq!(spool.delivery_name(&id), "H57.101/D-1/2~0808080808080808");
+}
+
+#[tokio::test]
+async fn what_is_served_anew_keeps_its_place_and_what_is_not_is_told_to_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let tidied = Options { restate_after: 5, keep_outcomes: Duration::ZERO, ..options(folder.path()) };
+    let id = |sequence| DeliveryId::from(delivery("D-1", sequence).r#ref.as_ref().unwrap());
+    let places = {
+        let spool = open(folder.path());
+        spool.epoch_seen(1).await.unwrap();
+        finish(&spool, 30).await;
+        for sequence in 1..=3 {
+            take_over(&spool, &event("D-1", sequence, 7)).await.unwrap();
+        }
+        let places = spool.pending("H57.101", 10);
+        spool.epoch_seen(2).await.unwrap();
+        // By their names the gateway may mean other events, so nothing is given back to it.
+        spool.give_back(&id(2), "AGENCY_REFUSED", true).await.unwrap();
+        assert_eq!(spool.pending("H57.101", 10), places);
+        // The backup has the first one only.
+        assert_eq!(take_over(&spool, &event("D-1", 1, 7)).await.unwrap(), Stage::TakenOver(places[0]));
+        let deliveries = parcels(&spool).into_iter().filter(|parcel| matches!(parcel, Parcel::Delivery(_)));
+        assert_eq!(deliveries.collect::<Vec<_>>(), [Parcel::Delivery(places[0])], "one of the dossier at a time");
+        places
+    };
+    for options in [&options(folder.path()), &tidied, &tidied] {
+        let spool = Spool::open(options).unwrap();
+        let order: Vec<u32> = spool.pending("H57.101", 10).into_iter().map(|at| sequence(&spool, at)).collect();
+        assert_eq!(order, [1, 2, 3]);
+        assert_eq!(spool.counts().not_handed_over, places.len());
+    }
+    {
+        let spool = open(folder.path());
+        hand_over(&spool, &id(1)).await;
+        hand_over(&spool, &id(2)).await;
+        finish(&spool, 30).await;
+    }
+    for options in [&options(folder.path()), &tidied, &tidied] {
+        let spool = Spool::open(options).unwrap();
+        let told: Vec<_> = spool.unconfirmed(Position::ORIGIN, 10).into_iter().map(|(_, told)| told).collect();
+        assert_eq!(told, [id(1)]);
+        assert_eq!(spool.counts().not_handed_over, 1);
+    }
+}
+
+fn sequence(spool: &Spool, position: Position) -> u32 {
+    spool.delivery(position).unwrap().r#ref.unwrap().sequence
 }
