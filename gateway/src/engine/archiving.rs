@@ -55,8 +55,18 @@ pub struct Archives {
     room: Room,
     after_days: Option<u32>,
     limits: Limits,
-    /// One run at a time. The folder, once a run has needed it.
-    folder: Mutex<Option<Arc<dyn Files>>>,
+    /// One run at a time.
+    folder: Mutex<Folder>,
+}
+
+/// The folder of archives, as far as this process knows it.
+#[derive(Default)]
+struct Folder {
+    /// Once a run has needed it.
+    files: Option<Arc<dyn Files>>,
+    /// Whether a record is durable that names an archive here, nobody knows before the restart that it takes. Until then nothing
+    /// may be removed that it may name: no run follows.
+    in_doubt: bool,
 }
 
 impl fmt::Debug for Archives {
@@ -78,7 +88,7 @@ impl Archives {
     /// Archives in the folder `dir`, which is made when the first one is written. Nothing is written when less than `min_free` bytes
     /// of its disk are free. `after_days` is the rule for whoever gives none.
     pub fn new(dir: PathBuf, min_free: u64, after_days: Option<u32>) -> Self {
-        Self { room: Room::watch(&dir, min_free), dir, after_days, limits: LIMITS, folder: Mutex::new(None) }
+        Self { room: Room::watch(&dir, min_free), dir, after_days, limits: LIMITS, folder: Mutex::default() }
     }
 
     /// The same with other limits.
@@ -91,7 +101,7 @@ impl Archives {
     #[cfg(feature = "test-util")]
     #[must_use]
     pub fn on(self, files: Arc<dyn Files>) -> Self {
-        Self { folder: Mutex::new(Some(files)), ..self }
+        Self { folder: Mutex::new(Folder { files: Some(files), ..Folder::default() }), ..self }
     }
 }
 
@@ -169,18 +179,24 @@ impl Engine {
             folder = archives.folder.lock() => folder,
             () = stop.cancelled() => return Ok(Progress::default()),
         };
-        let files = match &*folder {
+        // Before anything is removed: what the books say is not all that may be on record.
+        if folder.in_doubt {
+            return Err(writing_failed());
+        }
+        self.check_writing()?;
+        let files = match &folder.files {
             Some(files) => Arc::clone(files),
             None => {
                 let dir = archives.dir.clone();
                 let files = blocking(move || Ok(RealFiles::open(dir)?)).await.map_err(failed)?;
-                Arc::<dyn Files>::clone(folder.insert(Arc::new(files)))
+                Arc::<dyn Files>::clone(folder.files.insert(Arc::new(files)))
             }
         };
         self.sweep_archived().await.map_err(read_failed)?;
         let mut run = Run {
             engine: self,
             archives,
+            folder: &mut folder,
             files,
             order,
             stop,
@@ -238,6 +254,11 @@ impl Engine {
         }
     }
 
+    /// Nothing is archived once a write has failed: whether the last record is durable, only a restart tells.
+    fn check_writing(&self) -> Result<(), Refusal> {
+        if self.inner.store.figures().read_only { Err(writing_failed()) } else { Ok(()) }
+    }
+
     /// Whether a dossier has this code, archived or not.
     pub(super) async fn is_given(&self, code: &DossierCode) -> Result<bool, Refusal> {
         let store = &self.inner.store;
@@ -250,6 +271,7 @@ impl Engine {
 struct Run<'a> {
     engine: &'a Engine,
     archives: &'a Archives,
+    folder: &'a mut Folder,
     files: Arc<dyn Files>,
     order: &'a Order,
     stop: &'a CancellationToken,
@@ -376,7 +398,12 @@ impl Run<'_> {
         self.read_back(&written).await?;
         let mut archived = 0;
         for some in written.dossiers.chunks(RECORDED_TOGETHER) {
-            match self.engine.inner.store.commit(Commit::Archived(self.archiving(&written, some))).await {
+            // Whoever gives this up while it is under way knows as little.
+            self.folder.in_doubt = true;
+            let archiving = Commit::Archived(self.archiving(&written, some));
+            let committed = self.engine.inner.store.commit(archiving).await;
+            self.folder.in_doubt = matches!(committed, Err(CommitError::Unknown));
+            match committed {
                 Ok(()) => archived += some.len() as u64,
                 Err(CommitError::Conflict) => {
                     tracing::info!(
@@ -385,8 +412,7 @@ impl Run<'_> {
                     );
                 }
                 Err(error) => {
-                    // Whether an unknown outcome was one, the journal tells after the restart that it takes.
-                    if archived == 0 && !matches!(error, CommitError::Unknown) {
+                    if archived == 0 && !self.folder.in_doubt {
                         self.remove(&written.name).await;
                     }
                     return Err(commit_failed(&error));
@@ -439,6 +465,7 @@ impl Run<'_> {
         if self.stop.is_cancelled() {
             return Err(None);
         }
+        self.engine.check_writing().map_err(Some)?;
         let full = |shortage: Shortage| Err(Some(disk_full(&shortage)));
         self.engine.shortage().map_or(Ok(()), full)?;
         self.archives.room.for_more().or_else(full)
@@ -542,6 +569,10 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, DraftError> {
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|panicked| Err(DraftError::Io(io::Error::other(panicked))))
+}
+
+fn writing_failed() -> Refusal {
+    Refusal::new(Reason::ReadOnly).detail("cause", "write_failed")
 }
 
 fn failed(error: DraftError) -> Refusal {

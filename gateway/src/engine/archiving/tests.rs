@@ -419,3 +419,37 @@ async fn an_archive_that_was_changed_or_cut_short_anywhere_is_never_believed() {
     assert!(refused.to_string().contains("written by a later version"));
     house.engine.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_operation_fails_and_whoever_orders_another_run_what_may_be_on_record_keeps_its_archive() {
+    let key = node_key();
+    let mut unknown = 0;
+    for skipped in 0.. {
+        let disk = Disk::new();
+        let house = house_on(&disk, &key, None, 1_000).await;
+        fill(&house).await;
+        disk.fail_after(skipped, Fault::Error);
+        let first = archive(&house, 30).await;
+        let is_unknown = first.as_ref().is_err_and(|refused| refused.reason() == Reason::OutcomeUnknown);
+        let again = archive(&house, 30).await;
+        if is_unknown {
+            unknown += 1;
+            assert_eq!(again.unwrap_err().reason(), Reason::ReadOnly, "after {skipped}");
+        }
+        let is_over = first.is_ok();
+        house.engine.stop().await;
+        for disk in [disk.killed(), disk.power_cut_dropping_all()] {
+            let index = tempfile::tempdir().unwrap();
+            let store = open(&disk, &key, index.path());
+            let _ = is_archived(&store, &disk, &key, 2).await;
+            let is_gone = is_archived(&store, &disk, &key, 1).await;
+            assert!(is_gone || documents(&house) == 1, "after {skipped}");
+            store.close().await;
+        }
+        if is_over {
+            break;
+        }
+    }
+    // The record's own sync, at least.
+    assert!(unknown > 0);
+}
