@@ -28,7 +28,7 @@ use crate::archive::{
     Archive, ArchiveError, Draft, DraftError, Head, TEMPORARY, Written, is_named_so, name_of, number_of,
 };
 use crate::store::{
-    Archiving, Commit, CommitError, Cursor, DossiersArchived, ListQuery, Material, OWN_NAME, ReadError,
+    ArchiveOnRecord, Archiving, Commit, CommitError, Cursor, DossiersArchived, ListQuery, Material, OWN_NAME, ReadError,
 };
 
 /// How large an archive becomes before the next one is begun.
@@ -55,8 +55,8 @@ pub struct Archives {
     room: Room,
     after_days: Option<u32>,
     limits: Limits,
-    /// One run at a time.
-    folder: Mutex<Folder>,
+    /// One run at a time, and no other while the start still removes what archives have.
+    folder: Arc<Mutex<Folder>>,
 }
 
 /// The folder of archives, as far as this process knows it.
@@ -88,7 +88,7 @@ impl Archives {
     /// Archives in the folder `dir`, which is made when the first one is written. Nothing is written when less than `min_free` bytes
     /// of its disk are free. `after_days` is the rule for whoever gives none.
     pub fn new(dir: PathBuf, min_free: u64, after_days: Option<u32>) -> Self {
-        Self { room: Room::watch(&dir, min_free), dir, after_days, limits: LIMITS, folder: Mutex::default() }
+        Self { room: Room::watch(&dir, min_free), dir, after_days, limits: LIMITS, folder: Arc::default() }
     }
 
     /// The same with other limits.
@@ -101,8 +101,31 @@ impl Archives {
     #[cfg(feature = "test-util")]
     #[must_use]
     pub fn on(self, files: Arc<dyn Files>) -> Self {
-        Self { folder: Mutex::new(Folder { files: Some(files), ..Folder::default() }), ..self }
+        let folder = Folder { files: Some(files), ..Folder::default() };
+        Self { folder: Arc::new(Mutex::new(folder)), ..self }
     }
+}
+
+impl Archives {
+    /// The folder, opened by whoever needs it first.
+    async fn files(&self, folder: &mut Folder) -> Result<Arc<dyn Files>, DraftError> {
+        if let Some(files) = &folder.files {
+            return Ok(Arc::clone(files));
+        }
+        let dir = self.dir.clone();
+        let files = blocking(move || Ok(RealFiles::open(dir)?)).await?;
+        Ok(Arc::<dyn Files>::clone(folder.files.insert(Arc::new(files))))
+    }
+}
+
+/// What became of the documents of one record.
+#[derive(Clone, Copy)]
+enum Swept {
+    Gone,
+    /// They stay, and others may go.
+    Stay,
+    /// None can be removed just now.
+    Later,
 }
 
 /// What is to be archived, and who said so.
@@ -141,9 +164,15 @@ pub struct Progress {
 pub type Told<'a> = &'a (dyn Fn(&Progress) + Send + Sync);
 
 impl Engine {
-    /// Says where archives go. The first word counts.
+    /// Says where archives go, and begins to remove the documents they have that a crash has left. The first word counts. Nothing
+    /// waits for it: archives may be many, and on a disk that is slow.
     pub fn archive_into(&self, archives: Archives) {
-        let _ = self.inner.archives.set(archives);
+        let Ok(mut folder) = Arc::clone(&archives.folder).try_lock_owned() else { return };
+        if self.inner.archives.set(archives).is_err() {
+            return;
+        }
+        let engine = self.clone();
+        self.inner.tasks.spawn(async move { engine.sweep_archived(&mut folder).await });
     }
 
     /// Lets an operator order a run.
@@ -184,15 +213,8 @@ impl Engine {
             return Err(writing_failed());
         }
         self.check_writing()?;
-        let files = match &folder.files {
-            Some(files) => Arc::clone(files),
-            None => {
-                let dir = archives.dir.clone();
-                let files = blocking(move || Ok(RealFiles::open(dir)?)).await.map_err(failed)?;
-                Arc::<dyn Files>::clone(folder.files.insert(Arc::new(files)))
-            }
-        };
-        self.sweep_archived().await.map_err(read_failed)?;
+        let files = archives.files(&mut folder).await.map_err(failed)?;
+        self.sweep_archived(&mut folder).await;
         let mut run = Run {
             engine: self,
             archives,
@@ -210,31 +232,105 @@ impl Engine {
     }
 
     /// Removes the files of archived documents that are still there: after a run, and what a crash has left. While a backup
-    /// reads the documents they stay, and the next run looks again.
-    pub(super) async fn sweep_archived(&self) -> Result<(), ReadError> {
+    /// reads the documents they stay, and so they do while their archive is not where it should be; the next run looks again.
+    async fn sweep_archived(&self, folder: &mut Folder) {
+        if let Err(error) = self.try_sweep(folder).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "archived documents were not all looked for");
+        }
+    }
+
+    async fn try_sweep(&self, folder: &mut Folder) -> Result<(), ReadError> {
         let (store, documents) = (&self.inner.store, &self.inner.documents);
-        let journal = store.journal()?;
-        let mut after = documents.removed_upto(journal).await;
-        loop {
+        let books = Head { journal: store.journal()?, epoch: store.epoch().await? };
+        let mut after = documents.removed_upto(books).await;
+        // What comes behind documents that stay is removed, but not noted: these are looked for again.
+        let (mut none_stays, mut goes_on) = (true, true);
+        while goes_on {
             let slice = store.archives(after, SLICE).await?;
-            for archive in &slice {
-                let ids = store.archived_documents(archive.position).await?;
-                match documents.remove_archived(journal, archive.position, ids).await {
-                    Ok(true) => after = Some(archive.position),
-                    Ok(false) => {
-                        tracing::info!(archive = archive.name, "archived documents stay while a backup reads them");
-                        return Ok(());
-                    }
-                    Err(refusal) => {
-                        tracing::warn!(%refusal, archive = archive.name, "archived documents could not be removed");
-                        return Ok(());
+            goes_on = slice.len() == SLICE;
+            let mut removed_upto = None;
+            for archive in slice {
+                // Left off when the engine stops: the next start goes on.
+                if self.inner.tasks.is_closed() {
+                    goes_on = false;
+                    break;
+                }
+                after = Some(archive.position);
+                match self.remove_archived(folder, books.journal, &archive).await {
+                    Swept::Gone => removed_upto = none_stays.then_some(archive.position).or(removed_upto),
+                    Swept::Stay => none_stays = false,
+                    Swept::Later => {
+                        goes_on = false;
+                        break;
                     }
                 }
             }
-            if slice.len() < SLICE {
-                return Ok(());
+            if let Some(position) = removed_upto
+                && let Err(refusal) = documents.note_removed(books, position).await
+            {
+                tracing::warn!(%refusal, "the documents of archives will be looked for once more");
             }
         }
+        Ok(())
+    }
+
+    /// Removes the documents of one record, if the archive that it names has them.
+    async fn remove_archived(&self, folder: &mut Folder, journal: [u8; 16], archive: &ArchiveOnRecord) -> Swept {
+        let (documents, name) = (&self.inner.documents, &archive.name);
+        let ids = match self.inner.store.archived_documents(archive.position).await {
+            Ok(ids) => ids,
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, archive = name, "which documents were archived cannot be read; they stay");
+                return Swept::Stay;
+            }
+        };
+        let removed = async {
+            // An archive may be carried away once its documents are gone, and not before.
+            if documents.is_any_there(&ids).await?
+                && let Err(error) = self.look_at(folder, journal, archive).await
+            {
+                tracing::warn!(%error, archive = name, "archived documents stay: their archive is not there to have them");
+                return Ok(Swept::Stay);
+            }
+            Ok::<_, Refusal>(if documents.remove_archived(ids).await? { Swept::Gone } else { Swept::Later })
+        };
+        match removed.await {
+            Ok(swept) => {
+                if matches!(swept, Swept::Later) {
+                    tracing::info!(archive = name, "archived documents stay while a backup reads them");
+                }
+                swept
+            }
+            Err(refusal) => {
+                tracing::warn!(%refusal, archive = name, "archived documents could not be removed");
+                Swept::Later
+            }
+        }
+    }
+
+    /// Whether the file is there that a record names, by its head and its end; that it is whole was seen before it was recorded.
+    async fn look_at(
+        &self,
+        folder: &mut Folder,
+        journal: [u8; 16],
+        archive: &ArchiveOnRecord,
+    ) -> Result<(), DraftError> {
+        let missing = || DraftError::Io(io::ErrorKind::NotFound.into());
+        let archives = self.inner.archives.get().ok_or_else(missing)?;
+        // A folder that is not mounted is not made.
+        if folder.files.is_none() && !archives.dir.is_dir() {
+            return Err(missing());
+        }
+        let files = archives.files(folder).await?;
+        let (name, sha256) = (archive.name.clone(), archive.sha256);
+        let looked = move || {
+            let wrong = |error: ArchiveError| io::Error::new(io::ErrorKind::InvalidData, error.to_string());
+            let found = Archive::read(files.open(&name)?).map_err(wrong)?;
+            let is_it = found.head.journal == journal && found.sha256 == sha256;
+            if is_it { Ok(()) } else { Err(wrong(ArchiveError::Foreign("its digest is another")).into()) }
+        };
+        blocking(looked).await
     }
 
     /// The refusal for a dossier that is not here: archived, for those who may know of it, or not found.
@@ -425,7 +521,7 @@ impl Run<'_> {
             self.remove(&written.name).await;
             return Ok(());
         }
-        self.engine.sweep_archived().await.map_err(read_failed)?;
+        self.engine.sweep_archived(self.folder).await;
         tracing::info!(archive = written.name, dossiers = archived, bytes = written.bytes, "dossiers archived");
         self.progress.archive = Some(written);
         (self.told)(&self.progress);

@@ -30,6 +30,7 @@ use super::access::{Authorized, Peer};
 use super::clock::machine_now;
 use super::shares::{Counted, Tally};
 use super::{Engine, commit_failed, disk_full, read_failed};
+use crate::archive::Head;
 use crate::store::{Commit, CommitError, DocumentMeta, ReadError};
 
 /// How many uploads may be under way at once, and how many downloads; each costs a thread that waits on the disk and a few
@@ -122,29 +123,28 @@ impl Documents {
         ids.iter().map(|id| Whole::sealed(&self.dir, *id)).collect()
     }
 
-    /// Removes documents that went into an archive, and notes that all of them up to the record at `position` are removed.
-    /// Answers `false`, with nothing removed, while a backup reads them.
-    pub(super) async fn remove_archived(
-        &self,
-        journal: [u8; 16],
-        position: u64,
-        ids: Vec<u64>,
-    ) -> Result<bool, Refusal> {
+    /// Removes documents that are in an archive, durably. Answers `false`, with nothing removed, while a backup reads them.
+    pub(super) async fn remove_archived(&self, ids: Vec<u64>) -> Result<bool, Refusal> {
         let dir = self.dir.clone();
-        blocking(move || {
-            let removed = Whole::remove_archived(&dir, &ids)?;
-            if removed {
-                file::note_removed(&dir, &journal, position)?;
-            }
-            Ok(removed)
-        })
-        .await
+        blocking(move || Ok(Whole::remove_archived(&dir, &ids)?)).await
+    }
+
+    /// Whether any of these documents is there.
+    pub(super) async fn is_any_there(&self, ids: &[u64]) -> Result<bool, Refusal> {
+        let (dir, ids) = (self.dir.clone(), ids.to_vec());
+        blocking(move || Ok(Whole::is_any_there(&dir, &ids)?)).await
+    }
+
+    /// Notes that all archived documents up to the record at `position` are removed.
+    pub(super) async fn note_removed(&self, books: Head, position: u64) -> Result<(), Refusal> {
+        let dir = self.dir.clone();
+        blocking(move || Ok(file::note_removed(&dir, &books, position)?)).await
     }
 
     /// Up to which record the documents of archived dossiers are removed, as far as is known.
-    pub(super) async fn removed_upto(&self, journal: [u8; 16]) -> Option<u64> {
+    pub(super) async fn removed_upto(&self, books: Head) -> Option<u64> {
         let dir = self.dir.clone();
-        blocking(move || Ok(file::removed_upto(&dir, &journal))).await.ok().flatten()
+        blocking(move || Ok(file::removed_upto(&dir, &books))).await.ok().flatten()
     }
 
     /// Removes complete documents for good. Those that are not there are no error.

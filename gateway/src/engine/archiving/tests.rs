@@ -101,6 +101,11 @@ async fn fill(house: &House) -> DocumentMeta {
     document
 }
 
+/// What was begun at the start has removed the documents that archives have.
+async fn swept(house: &House) {
+    drop(house.engine.inner.archives.get().unwrap().folder.lock().await);
+}
+
 async fn archive(house: &House, after_days: u32) -> Result<Progress, Refusal> {
     let order = Order { gently: false, ..Order::of_the_gateway(after_days) };
     house.engine.archive(&order, &CancellationToken::new(), &|_| ()).await
@@ -168,6 +173,7 @@ async fn wherever_a_crash_comes_a_dossier_is_whole_here_or_in_an_archive_on_reco
             }
             // A node that starts on it removes what the archive has, and the next run does the rest and sweeps.
             let house = house_on(&disk, &key, Some(pristine.path()), 1).await;
+            swept(&house).await;
             assert_eq!(documents(&house), usize::from(!one), "after {operations}");
             let left = archive(&house, 30).await.unwrap().archived;
             assert_eq!(left, 2 - u64::from(one) - u64::from(other), "after {operations}");
@@ -452,4 +458,39 @@ async fn whatever_operation_fails_and_whoever_orders_another_run_what_may_be_on_
     }
     // The record's own sync, at least.
     assert!(unknown > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_go_only_when_the_archive_on_record_is_there_to_have_them() {
+    let (disk, key) = (Disk::new(), node_key());
+    let house = house_on(&disk, &key, None, 1_000).await;
+    fill(&house).await;
+    let backup = crate::engine::documents::keep(&house.folder().join("documents")).unwrap().unwrap();
+    assert_eq!(archive(&house, 30).await.unwrap().archived, 2);
+    drop(backup);
+    let name = house.engine.store().archives(None, 9).await.unwrap().remove(0).name;
+    house.engine.stop().await;
+    let whole = disk.contents(&name);
+    let documents_kept = house.folder().join("documents");
+
+    // Carried away, another one in its place, and there again.
+    for (kept, there) in [(1, None), (1, Some(whole.len() - 1)), (0, Some(0))] {
+        disk.remove_file(&name);
+        let mut bytes = whole.clone();
+        if let Some(at @ 1..) = there {
+            bytes[at] ^= 1;
+        }
+        let mut file = disk.files().create(&name).unwrap();
+        file.append(&bytes).unwrap();
+        if there.is_none() {
+            disk.remove_file(&name);
+        }
+        let house = house_on(&disk, &key, Some(&documents_kept), 1_000).await;
+        swept(&house).await;
+        assert_eq!(documents(&house), kept, "{there:?}");
+        house.engine.stop().await;
+        if there.is_none() {
+            drop(disk.files().create(&name).unwrap());
+        }
+    }
 }
