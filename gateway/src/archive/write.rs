@@ -51,12 +51,15 @@ pub struct Written {
 /// Why an archive was not written. What there is of it is swept.
 #[derive(Debug, thiserror::Error)]
 pub enum DraftError {
-    /// The file cannot be written, or a document not be read.
+    /// The file cannot be written.
     #[error(transparent)]
     Io(#[from] io::Error),
     /// A record cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// A document cannot be read.
+    #[error("a document cannot be read: {0}")]
+    Document(#[source] io::Error),
 }
 
 impl Draft {
@@ -98,6 +101,11 @@ impl Draft {
     /// How many dossiers it holds by now.
     pub fn dossiers(&self) -> usize {
         self.index.dossiers.len()
+    }
+
+    /// Which they are, in their order.
+    pub fn codes(&self) -> impl DoubleEndedIterator<Item = &DossierCode> {
+        self.sequences.iter().map(|(code, _)| code)
     }
 
     /// Adds a dossier: `record` gives its records by position, `documents` its sealed documents with their lengths, in the order of
@@ -195,7 +203,7 @@ impl Draft {
         let (mut left, mut buffer) = (length, vec![0; AT_ONCE]);
         while left > 0 {
             let wanted = buffer.len().min(usize::try_from(left).unwrap_or(AT_ONCE));
-            from.read_exact(&mut buffer[..wanted])?;
+            from.read_exact(&mut buffer[..wanted]).map_err(DraftError::Document)?;
             self.append(&buffer[..wanted])?;
             left -= wanted as u64;
         }

@@ -7,12 +7,13 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
-use std::io;
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lgsp_domain::registry::Right;
+use lgsp_journal::files::ReadFile;
 use lgsp_journal::room::{Room, Shortage};
 use lgsp_journal::{Files, RealFiles, fault};
 use lgsp_proto::types::{ActorId, BusinessTime, DossierCode, PartyId, Status};
@@ -172,7 +173,7 @@ impl Engine {
             return;
         }
         let engine = self.clone();
-        self.inner.tasks.spawn(async move { engine.sweep_archived(&mut folder).await });
+        self.inner.tasks.spawn(async move { engine.sweep_archived(&mut folder, &CancellationToken::new()).await });
     }
 
     /// Lets an operator order a run.
@@ -214,7 +215,7 @@ impl Engine {
         }
         self.check_writing()?;
         let files = archives.files(&mut folder).await.map_err(failed)?;
-        self.sweep_archived(&mut folder).await;
+        self.sweep_archived(&mut folder, stop).await;
         let mut run = Run {
             engine: self,
             archives,
@@ -233,13 +234,13 @@ impl Engine {
 
     /// Removes the files of archived documents that are still there: after a run, and what a crash has left. While a backup
     /// reads the documents they stay, and so they do while their archive is not where it should be; the next run looks again.
-    async fn sweep_archived(&self, folder: &mut Folder) {
-        if let Err(error) = self.try_sweep(folder).await {
+    async fn sweep_archived(&self, folder: &mut Folder, stop: &CancellationToken) {
+        if let Err(error) = self.try_sweep(folder, stop).await {
             tracing::warn!(error = &error as &dyn std::error::Error, "archived documents were not all looked for");
         }
     }
 
-    async fn try_sweep(&self, folder: &mut Folder) -> Result<(), ReadError> {
+    async fn try_sweep(&self, folder: &mut Folder, stop: &CancellationToken) -> Result<(), ReadError> {
         let (store, documents) = (&self.inner.store, &self.inner.documents);
         let books = Head { journal: store.journal()?, epoch: store.epoch().await? };
         let mut after = documents.removed_upto(books).await;
@@ -251,7 +252,7 @@ impl Engine {
             let mut removed_upto = None;
             for archive in slice {
                 // Left off when the engine stops: the next start goes on.
-                if self.inner.tasks.is_closed() {
+                if self.inner.tasks.is_closed() || stop.is_cancelled() {
                     goes_on = false;
                     break;
                 }
@@ -398,22 +399,35 @@ impl Run<'_> {
     }
 
     /// Writes and records one archive; whether there may be more to archive.
+    ///
+    /// A dossier that cannot be read stays, and keeps no other from being archived: the file that it was to be added to is begun
+    /// anew without it, and the next run tries it again.
     async fn file(&mut self) -> Result<bool, Refusal> {
         let mut draft = None;
         let mut is_full = false;
         while !is_full {
-            let Some(code) = self.next().await? else { break };
+            let code = match self.next().await {
+                Ok(Some(code)) => code,
+                Ok(None) => break,
+                Err(refusal) => {
+                    self.give_up(draft).await;
+                    return Err(refusal);
+                }
+            };
             self.progress.looked_at += 1;
             if let Err(refusal) = self.may_go_on() {
                 self.give_up(draft).await;
                 return refusal.map_or(Ok(false), Err);
             }
             let begun = Instant::now();
-            if let Some(material) = self.engine.inner.store.material(&code).await.map_err(read_failed)? {
-                draft = self.add(draft, material).await?;
+            match self.engine.inner.store.material(&code).await {
+                Ok(Some(material)) => draft = self.add(draft, material).await?,
+                Ok(None) => {}
+                Err(error) => cannot_be_read(&code, &error.into()),
             }
+            self.progress.written = self.progress.archived;
             if let Some(draft) = &draft {
-                self.progress.written = self.progress.archived + draft.dossiers() as u64;
+                self.progress.written += draft.dossiers() as u64;
                 is_full =
                     draft.dossiers() >= self.archives.limits.dossiers || draft.bytes() >= self.archives.limits.bytes;
             }
@@ -441,20 +455,22 @@ impl Run<'_> {
         Ok(self.search.found.pop_front())
     }
 
-    /// Adds a dossier to the archive under way, which is begun if there is none.
-    async fn add(&self, draft: Option<Draft>, material: Material) -> Result<Option<Draft>, Refusal> {
+    /// Adds a dossier to the archive under way, which is begun if there is none, and given up if the dossier turns out unreadable.
+    async fn add(&mut self, draft: Option<Draft>, material: Material) -> Result<Option<Draft>, Refusal> {
         let ids: Vec<u64> =
             if material.erased { Vec::new() } else { material.documents.iter().map(|document| document.id).collect() };
         // All of them are open before anything is written, so whoever removes one meanwhile takes nothing from us.
         let documents = self.engine.inner.documents.clone();
-        let sealed = match blocking(move || Ok(documents.sealed(&ids)?)).await {
+        let sealed = match blocking(move || documents.sealed(&ids).map_err(DraftError::Document)).await {
             Ok(sealed) => sealed,
-            Err(DraftError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
-                tracing::error!(dossier.code = %material.dossier.code, "a document is missing; the dossier is not archived");
+            Err(error) => {
+                cannot_be_read(&material.dossier.code, &error);
                 return Ok(draft);
             }
-            Err(error) => return Err(failed(error)),
         };
+        let heard = |(file, length)| (Heard { of: file, stop: self.stop.clone() }, length);
+        let sealed = sealed.into_iter().map(heard).collect();
+        let code = material.dossier.code.clone();
         let draft = match draft {
             Some(draft) => draft,
             None => self.begin().await?,
@@ -464,14 +480,29 @@ impl Run<'_> {
         let added = blocking(move || {
             let mut draft = draft;
             match draft.dossier(&material, |position| handle.block_on(store.record(position)), sealed) {
-                Ok(()) => Ok(draft),
+                Ok(()) => Ok(Ok(draft)),
                 Err(error) => {
+                    let codes: Vec<_> = draft.codes().rev().cloned().collect();
                     draft.give_up(&*files);
-                    Err(error)
+                    match error {
+                        DraftError::Io(_) => Err(error),
+                        DraftError::Read(_) | DraftError::Document(_) => Ok(Err((error, codes))),
+                    }
                 }
             }
         });
-        added.await.map(Some).map_err(failed)
+        match added.await.map_err(failed)? {
+            Ok(draft) => Ok(Some(draft)),
+            Err((error, codes)) => {
+                if !self.stop.is_cancelled() {
+                    cannot_be_read(&code, &error);
+                }
+                // The others are gone through once more, and written to the file that is begun next.
+                self.progress.looked_at -= codes.len() as u64;
+                codes.into_iter().for_each(|code| self.search.found.push_front(code));
+                Ok(None)
+            }
+        }
     }
 
     async fn begin(&self) -> Result<Draft, Refusal> {
@@ -491,9 +522,14 @@ impl Run<'_> {
     /// A few dossiers at a time: every record is projected while all other commits wait. So after a crash in between the rest of
     /// them is still here, and the next run writes them to another file.
     async fn record(&mut self, written: Written) -> Result<(), Refusal> {
-        self.read_back(&written).await?;
+        if !self.read_back(&written).await? {
+            return Ok(());
+        }
         let mut archived = 0;
         for some in written.dossiers.chunks(RECORDED_TOGETHER) {
+            if self.stop.is_cancelled() {
+                break;
+            }
             // Whoever gives this up while it is under way knows as little.
             self.folder.in_doubt = true;
             let archiving = Commit::Archived(self.archiving(&written, some));
@@ -521,7 +557,7 @@ impl Run<'_> {
             self.remove(&written.name).await;
             return Ok(());
         }
-        self.engine.sweep_archived(self.folder).await;
+        self.engine.sweep_archived(self.folder, self.stop).await;
         tracing::info!(archive = written.name, dossiers = archived, bytes = written.bytes, "dossiers archived");
         self.progress.archive = Some(written);
         (self.told)(&self.progress);
@@ -529,21 +565,24 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Sees to it that the file is what was written, as it will be read for as long as it is kept.
-    async fn read_back(&self, written: &Written) -> Result<(), Refusal> {
+    /// Sees to it that the file is what was written, as it will be read for as long as it is kept. When the node stops meanwhile it is
+    /// removed, and the answer is `false`.
+    async fn read_back(&self, written: &Written) -> Result<bool, Refusal> {
         let (files, head) = (Arc::clone(&self.files), self.head().await?);
         let (name, expected) = (written.name.clone(), self.archiving(written, &written.dossiers).archived);
+        let stop = self.stop.clone();
         let read = blocking(move || {
             let wrong = |error: ArchiveError| io::Error::new(io::ErrorKind::InvalidData, error.to_string());
-            let archive = Archive::read(files.open(&name)?).map_err(wrong)?;
+            let file = Heard { of: files.open(&name)?, stop };
+            let archive = Archive::read(Box::new(file)).map_err(wrong)?;
             archive.is_on_record(head.journal, &expected).map_err(wrong)?;
             Ok(fault::reached(fault::ARCHIVE_RECORD)?)
         });
         if let Err(error) = read.await {
             self.remove(&written.name).await;
-            return Err(failed(error));
+            return if self.stop.is_cancelled() { Ok(false) } else { Err(failed(error)) };
         }
-        Ok(())
+        Ok(true)
     }
 
     fn archiving(&self, written: &Written, dossiers: &[(DossierCode, u32)]) -> Archiving {
@@ -659,6 +698,34 @@ impl Search {
     }
 }
 
+/// A file that is read until the node stops: a large one is not waited for.
+struct Heard<F> {
+    of: F,
+    stop: CancellationToken,
+}
+
+fn heard(stop: &CancellationToken) -> io::Result<()> {
+    if stop.is_cancelled() { Err(io::Error::other("the node stops")) } else { Ok(()) }
+}
+
+impl<F: Read> Read for Heard<F> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        heard(&self.stop)?;
+        self.of.read(buffer)
+    }
+}
+
+impl ReadFile for Heard<Box<dyn ReadFile>> {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        heard(&self.stop)?;
+        self.of.read_at(offset, buffer)
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        self.of.length()
+    }
+}
+
 /// Runs work on files where it holds up nobody else.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, DraftError> + Send + 'static,
@@ -671,10 +738,15 @@ fn writing_failed() -> Refusal {
     Refusal::new(Reason::ReadOnly).detail("cause", "write_failed")
 }
 
+fn cannot_be_read(code: &DossierCode, error: &DraftError) {
+    let error = error as &dyn std::error::Error;
+    tracing::error!(error, dossier.code = %code, "the dossier cannot be read, and is not archived");
+}
+
 fn failed(error: DraftError) -> Refusal {
     match error {
         DraftError::Read(error) => read_failed(error),
-        DraftError::Io(error) => {
+        DraftError::Io(error) | DraftError::Document(error) => {
             tracing::error!(error = &error as &dyn std::error::Error, "an archive could not be written");
             Refusal::new(Reason::ReadOnly).detail("cause", "archive")
         }

@@ -22,13 +22,23 @@ const DOSSIERS: u32 = 4;
 
 /// A house on a disk of its own, the index aside.
 async fn house_on(disk: &Disk, key: &NodeKey, documents: Option<&Path>, limit: usize) -> House {
+    house_with(disk, key, documents, limit, disk.files()).await
+}
+
+async fn house_with(
+    disk: &Disk,
+    key: &NodeKey,
+    documents: Option<&Path>,
+    limit: usize,
+    archives: Arc<dyn Files>,
+) -> House {
     let dir = tempfile::tempdir().unwrap();
     if let Some(documents) = documents {
         copy(documents, &dir.path().join("documents"));
     }
     let store = open(disk, key, &dir.path().join("store"));
     let house = House::on(dir, store).await;
-    let archives = Archives::new(house.folder().to_owned(), 0, None).on(disk.files());
+    let archives = Archives::new(house.folder().to_owned(), 0, None).on(archives);
     house.engine.archive_into(archives.of_at_most(Limits { dossiers: limit, ..LIMITS }));
     house.engine.clock().advance(sample::at(40 * DAY_S));
     house
@@ -493,4 +503,108 @@ async fn documents_go_only_when_the_archive_on_record_is_there_to_have_them() {
             drop(disk.files().create(&name).unwrap());
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dossier_that_cannot_be_read_stays_and_keeps_no_other_from_its_archive() {
+    for damage in ["a record", "a document"] {
+        let (disk, key) = (Disk::new(), node_key());
+        let house = house_on(&disk, &key, None, 1_000).await;
+        let document = fill(&house).await;
+        let (rotten, other) = if damage == "a record" { (code(2), code(1)) } else { (code(1), code(2)) };
+        if damage == "a record" {
+            rot(&disk, rotten.as_str());
+        } else {
+            // It opens, and cannot be read.
+            let path = find_document(&house, document.id);
+            std::fs::remove_file(&path).unwrap();
+            std::fs::create_dir(&path).unwrap();
+        }
+        for left in [1, 0] {
+            let archived = archive(&house, 30).await.unwrap();
+            assert_eq!(archived.archived, left, "{damage}");
+            assert!(!disk.names().iter().any(|name| name.ends_with(TEMPORARY)), "{damage}: {:?}", disk.names());
+        }
+        let store = house.engine.store();
+        assert!(store.archived(&other).await.unwrap().is_some(), "{damage}");
+        assert!(store.archived(&rotten).await.unwrap().is_none(), "{damage}");
+        house.engine.stop().await;
+    }
+}
+
+/// Spoils the first record that names a dossier.
+fn rot(disk: &Disk, code: &str) {
+    for name in disk.names() {
+        let at = disk.contents(&name).windows(code.len()).position(|bytes| bytes == code.as_bytes());
+        if let Some(at) = at {
+            disk.tamper(&name, |bytes| bytes[at] ^= 1);
+            return;
+        }
+    }
+    panic!("{code} is nowhere");
+}
+
+fn find_document(house: &House, id: u64) -> std::path::PathBuf {
+    let groups = std::fs::read_dir(house.folder().join("documents/whole")).unwrap();
+    let files = groups.flat_map(|group| std::fs::read_dir(group.unwrap().path()).unwrap());
+    let mut files = files.map(|file| file.unwrap().path());
+    let path = files.next().unwrap();
+    assert!(files.next().is_none(), "document {id} is the only one");
+    path
+}
+
+/// A folder in which the node is told to stop when an archive has just got its name.
+struct StoppedAtTheName {
+    files: Arc<dyn Files>,
+    stop: CancellationToken,
+}
+
+impl Files for StoppedAtTheName {
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.files.list()
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn lgsp_journal::files::AppendFile>> {
+        self.files.create(name)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn ReadFile>> {
+        self.files.open(name)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.stop.cancel();
+        self.files.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.files.remove(name)
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        self.files.sync_dir()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_stops_is_not_kept_by_an_archive_that_is_read_back() {
+    let (disk, key, stop) = (Disk::new(), node_key(), CancellationToken::new());
+    let files = StoppedAtTheName { files: disk.files(), stop: stop.clone() };
+    let house = house_with(&disk, &key, None, 1_000, Arc::new(files)).await;
+    fill(&house).await;
+    let order = Order { gently: false, ..Order::of_the_gateway(30) };
+    assert_eq!(house.engine.archive(&order, &stop, &|_| ()).await.unwrap().archived, 0);
+    assert!(stop.is_cancelled());
+    assert!(!disk.names().iter().any(|name| name.starts_with("archive-")), "{:?}", disk.names());
+    assert_eq!(archive(&house, 30).await.unwrap().archived, 2);
+    house.engine.stop().await;
+}
+
+#[test]
+fn what_is_read_is_heard_to_stop() {
+    let stop = CancellationToken::new();
+    let mut heard = Heard { of: &b"two"[..], stop: stop.clone() };
+    heard.read_exact(&mut [0; 1]).unwrap();
+    stop.cancel();
+    assert!(heard.read_exact(&mut [0; 1]).is_err());
 }
