@@ -32,7 +32,18 @@ pub struct Draft {
     at: u64,
     unsynced: u64,
     index: ArchiveIndex,
-    sequences: Vec<(DossierCode, u32)>,
+    dossiers: Vec<Kept>,
+}
+
+/// A dossier in an archive.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Kept {
+    /// Its code.
+    pub code: DossierCode,
+    /// Its last event.
+    pub sequence: u32,
+    /// What it takes to record it: events and documents, each for every party that was told.
+    pub weight: usize,
 }
 
 /// An archive that is durable under its name.
@@ -44,8 +55,8 @@ pub struct Written {
     pub sha256: Sha256Digest,
     /// How long it is.
     pub bytes: u64,
-    /// What is in it, each with its last event.
-    pub dossiers: Vec<(DossierCode, u32)>,
+    /// What is in it.
+    pub dossiers: Vec<Kept>,
 }
 
 /// Why an archive was not written. What there is of it is swept.
@@ -80,7 +91,7 @@ impl Draft {
             at: 0,
             unsynced: 0,
             index: ArchiveIndex { dossiers: Vec::new(), at_unix_ms },
-            sequences: Vec::new(),
+            dossiers: Vec::new(),
         };
         let mut bytes = [0; HEAD];
         bytes[0..8].copy_from_slice(&MAGIC);
@@ -105,7 +116,7 @@ impl Draft {
 
     /// Which they are, in their order.
     pub fn codes(&self) -> impl DoubleEndedIterator<Item = &DossierCode> {
-        self.sequences.iter().map(|(code, _)| code)
+        self.dossiers.iter().map(|kept| &kept.code)
     }
 
     /// Adds a dossier: `record` gives its records by position, `documents` its sealed documents with their lengths, in the order of
@@ -161,7 +172,11 @@ impl Draft {
             sha256: own.finish().as_ref().to_vec(),
             documents: kept,
         });
-        self.sequences.push((dossier.code.clone(), dossier.sequence));
+        self.dossiers.push(Kept {
+            code: dossier.code.clone(),
+            sequence: dossier.sequence,
+            weight: (dossier.sequence as usize + dossier.documents.len()) * dossier.told().count(),
+        });
         fault::reached(fault::ARCHIVE_WRITE)?;
         Ok(())
     }
@@ -176,7 +191,7 @@ impl Draft {
         self.append(&part(INDEX, index.len() as u64))?;
         self.append(&index)?;
         self.append(&begins.to_le_bytes())?;
-        let Self { name, mut file, hash, at, sequences, .. } = self;
+        let Self { name, mut file, hash, at, dossiers, .. } = self;
         let digest = hash.finish();
         file.append(digest.as_ref())?;
         fault::reached(fault::ARCHIVE_SYNC)?;
@@ -186,7 +201,7 @@ impl Draft {
         fault::reached(fault::ARCHIVE_FOLDER)?;
         files.sync_dir()?;
         let sha256 = Sha256Digest::try_from(digest.as_ref()).expect("SHA-256 has 32 bytes");
-        Ok(Written { name, sha256, bytes: at + (TAIL - 8) as u64, dossiers: sequences })
+        Ok(Written { name, sha256, bytes: at + (TAIL - 8) as u64, dossiers })
     }
 
     /// Gives the file up, and removes what there is of it.

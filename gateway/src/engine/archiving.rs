@@ -26,7 +26,7 @@ use super::access::{Authorized, Peer};
 use super::clock::{machine_now, unix_millis};
 use super::{Engine, commit_failed, disk_full, read_failed};
 use crate::archive::{
-    Archive, ArchiveError, Draft, DraftError, Head, TEMPORARY, Written, is_named_so, name_of, number_of,
+    Archive, ArchiveError, Draft, DraftError, Head, Kept, TEMPORARY, Written, is_named_so, name_of, number_of,
 };
 use crate::store::{
     ArchiveOnRecord, Archiving, Commit, CommitError, Cursor, DossiersArchived, ListQuery, Material, OWN_NAME, ReadError,
@@ -43,6 +43,9 @@ const SLICE: usize = 1_000;
 
 /// Dossiers that one record takes out of the indexes.
 const RECORDED_TOGETHER: usize = 25;
+
+/// What they may weigh together: events and documents, each for every party that was told. One alone may weigh more.
+const WEIGHT_TOGETHER: usize = 2_000;
 
 /// In the background, the time that is spent at rest for each that is spent at work: every other use of disk and processor
 /// comes first.
@@ -202,12 +205,20 @@ impl Engine {
     /// archived is.
     ///
     /// # Errors
-    /// `READ_ONLY` when a disk is nearly full or fails, those of a commit; what was archived before stays so.
+    /// `READ_ONLY` when a disk is nearly full or fails, those of a commit; what was archived before stays so. `OVERLOADED` for an
+    /// operator while another run is under way, or the start still removes what archives have.
     pub async fn archive(&self, order: &Order, stop: &CancellationToken, told: Told<'_>) -> Result<Progress, Refusal> {
         let archives = self.inner.archives.get().ok_or_else(|| Refusal::new(Reason::ReadOnly))?;
-        let mut folder = tokio::select! {
-            folder = archives.folder.lock() => folder,
-            () = stop.cancelled() => return Ok(Progress::default()),
+        let mut folder = match archives.folder.try_lock() {
+            Ok(folder) => folder,
+            // Whoever waits for an answer is told at once: a run in the background takes its time.
+            Err(_) if order.party.is_some() => {
+                return Err(Refusal::new(Reason::Overloaded).detail("cause", "archive_run"));
+            }
+            Err(_) => tokio::select! {
+                folder = archives.folder.lock() => folder,
+                () = stop.cancelled() => return Ok(Progress::default()),
+            },
         };
         // Before anything is removed: what the books say is not all that may be on record.
         if folder.in_doubt {
@@ -526,7 +537,7 @@ impl Run<'_> {
             return Ok(());
         }
         let mut archived = 0;
-        for some in written.dossiers.chunks(RECORDED_TOGETHER) {
+        for some in recorded_together(&written.dossiers) {
             if self.stop.is_cancelled() {
                 break;
             }
@@ -585,8 +596,8 @@ impl Run<'_> {
         Ok(true)
     }
 
-    fn archiving(&self, written: &Written, dossiers: &[(DossierCode, u32)]) -> Archiving {
-        let (codes, sequences) = dossiers.iter().cloned().unzip();
+    fn archiving(&self, written: &Written, dossiers: &[Kept]) -> Archiving {
+        let (codes, sequences) = dossiers.iter().map(|kept| (kept.code.clone(), kept.sequence)).unzip();
         let Order { party, actor, system, after_days, .. } = self.order.clone();
         let (archive, sha256, at) = (written.name.clone(), written.sha256, machine_now());
         Archiving {
@@ -696,6 +707,20 @@ impl Search {
         self.cursor = page.next;
         Ok(())
     }
+}
+
+/// What one record takes at a time, of all that is in a file.
+fn recorded_together(dossiers: &[Kept]) -> impl Iterator<Item = &[Kept]> {
+    let mut weight = 0;
+    let mut some = 0;
+    dossiers.chunk_by(move |one, next| {
+        (some, weight) = (some + 1, weight + one.weight);
+        let goes_along = some < RECORDED_TOGETHER && weight + next.weight <= WEIGHT_TOGETHER;
+        if !goes_along {
+            (some, weight) = (0, 0);
+        }
+        goes_along
+    })
 }
 
 /// A file that is read until the node stops: a large one is not waited for.

@@ -608,3 +608,40 @@ fn what_is_read_is_heard_to_stop() {
     stop.cancel();
     assert!(heard.read_exact(&mut [0; 1]).is_err());
 }
+
+#[test]
+fn a_record_takes_few_dossiers_and_fewer_that_weigh_much() {
+    let together = |weights: &[usize]| {
+        let dossiers: Vec<_> = (1..)
+            .zip(weights)
+            .map(|(number, weight)| Kept { code: code(number), sequence: 1, weight: *weight })
+            .collect();
+        recorded_together(&dossiers).map(<[Kept]>::len).collect::<Vec<_>>()
+    };
+    assert_eq!(together(&[1; 60]), [25, 25, 10]);
+    assert_eq!(together(&[1_000, 1_000, 1, 5_000, 1, 1_999, 1]), [2, 1, 1, 2, 1]);
+    assert!(together(&[]).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_is_told_at_once_that_another_run_is_under_way() {
+    let (disk, key) = (Disk::new(), node_key());
+    let house = house_on(&disk, &key, None, 1_000).await;
+    fill(&house).await;
+    let ordered = Order { party: Some(sample::party(PORTAL)), gently: false, ..Order::of_the_gateway(30) };
+    let refused = std::sync::Mutex::new(None);
+    let told = |_: &Progress| {
+        let (handle, stop) = (tokio::runtime::Handle::current(), CancellationToken::new());
+        let second = house.engine.archive(&ordered, &stop, &|_| ());
+        let second = tokio::task::block_in_place(|| {
+            handle.block_on(async { tokio::time::timeout(Duration::from_secs(20), second).await.unwrap() })
+        });
+        *refused.lock().unwrap() = Some(second.unwrap_err());
+    };
+    let order = Order { gently: false, ..Order::of_the_gateway(30) };
+    house.engine.archive(&order, &CancellationToken::new(), &told).await.unwrap();
+    let refused = refused.into_inner().unwrap().unwrap();
+    assert_eq!((refused.reason(), refused.details()["cause"].as_str()), (Reason::Overloaded, "archive_run"));
+    house.engine.archive(&ordered, &CancellationToken::new(), &|_| ()).await.unwrap();
+    house.engine.stop().await;
+}
