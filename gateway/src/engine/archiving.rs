@@ -362,6 +362,11 @@ impl Engine {
         }
     }
 
+    /// Whether a dossier that was here when it was looked up has been archived since.
+    pub(super) async fn was_archived(&self, code: &DossierCode) -> Result<bool, Refusal> {
+        Ok(self.inner.store.archived(code).await.map_err(read_failed)?.is_some())
+    }
+
     /// Nothing is archived once a write has failed: whether the last record is durable, only a restart tells.
     fn check_writing(&self) -> Result<(), Refusal> {
         if self.inner.store.figures().read_only { Err(writing_failed()) } else { Ok(()) }

@@ -8,7 +8,7 @@ use lgsp_proto::types::Sha256Digest;
 
 use super::*;
 use crate::archive::ArchiveError;
-use crate::engine::documents::{Announced, Upload};
+use crate::engine::documents::{Announced, Upload, UploadError};
 use crate::engine::testing::{AN, House};
 use crate::store::contract::sample::{
     self, AUTHORITY, DESK, PORTAL, RETURN_DESK, acknowledgement, attached, body, code,
@@ -643,5 +643,29 @@ async fn an_operator_is_told_at_once_that_another_run_is_under_way() {
     let refused = refused.into_inner().unwrap().unwrap();
     assert_eq!((refused.reason(), refused.details()["cause"].as_str()), (Reason::Overloaded, "archive_run"));
     house.engine.archive(&ordered, &CancellationToken::new(), &|_| ()).await.unwrap();
+    house.engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_reads_a_dossier_while_it_is_archived_is_told_where_it_is() {
+    let (disk, key) = (Disk::new(), node_key());
+    let house = house_on(&disk, &key, None, 1_000).await;
+    let document = fill(&house).await;
+    let (engine, party) = (&house.engine, "H99.VH".parse().unwrap());
+    let authorized = engine.authorize(&house.peer("van-hanh"), &party).unwrap();
+    // What the first read of each finds, and then it is archived.
+    let before = engine.store().dossier(&code(1)).await.unwrap().unwrap();
+    let all = engine.events_of(&authorized, Arc::clone(&before), 0, Bodies::Without).await.unwrap();
+    assert_eq!(all.events.len(), 2);
+    assert_eq!(archive(&house, 30).await.unwrap().archived, 2);
+    for after in [0, 1] {
+        let view = engine.events_of(&authorized, Arc::clone(&before), after, Bodies::Without).await;
+        assert_eq!(view.unwrap_err().reason(), Reason::DossierArchived, "after {after}");
+    }
+    let meta = engine.attached_document(&authorized, &code(1), document.id).await;
+    assert_eq!(meta.unwrap_err().reason(), Reason::DossierArchived);
+    let lost = UploadError::Io(io::ErrorKind::NotFound.into());
+    let refused = engine.cannot_be_opened(&authorized, &code(1), document.key_id, lost).await.unwrap();
+    assert_eq!(refused.reason(), Reason::DossierArchived);
     house.engine.stop().await;
 }
