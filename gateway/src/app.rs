@@ -177,10 +177,16 @@ impl App {
         health.set(false).await;
         tracing::info!(grace_s = config.limits.grace.as_secs(), "stopping");
         stopping.cancel();
-        let ended = ended.drained(config.limits.grace).await;
+        let grace = config.limits.grace;
+        let ended = ended.drained(grace).await;
         if let Some(archiving) = archiving {
-            // It gives up what it is at. Should it have panicked, nothing but archiving came to an end.
-            let _ = archiving.await;
+            // It gives up what it is at, and is not waited for when a disk hangs. Should it have panicked, nothing but archiving
+            // came to an end.
+            let given_up = archiving.abort_handle();
+            if tokio::time::timeout(grace, archiving).await.is_err() {
+                tracing::warn!("archiving did not end within the grace period");
+                given_up.abort();
+            }
         }
         engine.stop().await;
         tracing::info!("stopped");

@@ -23,7 +23,7 @@ mod write;
 use jiff::civil::Date;
 
 pub use read::{Archive, ArchiveError, Found, Sealed, Unread, find, list};
-pub use write::{Draft, DraftError, Head, Written};
+pub use write::{Draft, DraftError, Head, Kept, Written};
 
 const MAGIC: [u8; 8] = *b"LGSPARCH";
 const VERSION: u32 = 1;

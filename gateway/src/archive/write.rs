@@ -32,7 +32,18 @@ pub struct Draft {
     at: u64,
     unsynced: u64,
     index: ArchiveIndex,
-    sequences: Vec<(DossierCode, u32)>,
+    dossiers: Vec<Kept>,
+}
+
+/// A dossier in an archive.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Kept {
+    /// Its code.
+    pub code: DossierCode,
+    /// Its last event.
+    pub sequence: u32,
+    /// What it takes to record it: events and documents, each for every party that was told.
+    pub weight: usize,
 }
 
 /// An archive that is durable under its name.
@@ -44,19 +55,22 @@ pub struct Written {
     pub sha256: Sha256Digest,
     /// How long it is.
     pub bytes: u64,
-    /// What is in it, each with its last event.
-    pub dossiers: Vec<(DossierCode, u32)>,
+    /// What is in it.
+    pub dossiers: Vec<Kept>,
 }
 
 /// Why an archive was not written. What there is of it is swept.
 #[derive(Debug, thiserror::Error)]
 pub enum DraftError {
-    /// The file cannot be written, or a document not be read.
+    /// The file cannot be written.
     #[error(transparent)]
     Io(#[from] io::Error),
     /// A record cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// A document cannot be read.
+    #[error("a document cannot be read: {0}")]
+    Document(#[source] io::Error),
 }
 
 impl Draft {
@@ -77,7 +91,7 @@ impl Draft {
             at: 0,
             unsynced: 0,
             index: ArchiveIndex { dossiers: Vec::new(), at_unix_ms },
-            sequences: Vec::new(),
+            dossiers: Vec::new(),
         };
         let mut bytes = [0; HEAD];
         bytes[0..8].copy_from_slice(&MAGIC);
@@ -98,6 +112,11 @@ impl Draft {
     /// How many dossiers it holds by now.
     pub fn dossiers(&self) -> usize {
         self.index.dossiers.len()
+    }
+
+    /// Which they are, in their order.
+    pub fn codes(&self) -> impl DoubleEndedIterator<Item = &DossierCode> {
+        self.dossiers.iter().map(|kept| &kept.code)
     }
 
     /// Adds a dossier: `record` gives its records by position, `documents` its sealed documents with their lengths, in the order of
@@ -153,7 +172,11 @@ impl Draft {
             sha256: own.finish().as_ref().to_vec(),
             documents: kept,
         });
-        self.sequences.push((dossier.code.clone(), dossier.sequence));
+        self.dossiers.push(Kept {
+            code: dossier.code.clone(),
+            sequence: dossier.sequence,
+            weight: (dossier.sequence as usize + dossier.documents.len()) * dossier.told().count(),
+        });
         fault::reached(fault::ARCHIVE_WRITE)?;
         Ok(())
     }
@@ -168,7 +191,7 @@ impl Draft {
         self.append(&part(INDEX, index.len() as u64))?;
         self.append(&index)?;
         self.append(&begins.to_le_bytes())?;
-        let Self { name, mut file, hash, at, sequences, .. } = self;
+        let Self { name, mut file, hash, at, dossiers, .. } = self;
         let digest = hash.finish();
         file.append(digest.as_ref())?;
         fault::reached(fault::ARCHIVE_SYNC)?;
@@ -178,7 +201,7 @@ impl Draft {
         fault::reached(fault::ARCHIVE_FOLDER)?;
         files.sync_dir()?;
         let sha256 = Sha256Digest::try_from(digest.as_ref()).expect("SHA-256 has 32 bytes");
-        Ok(Written { name, sha256, bytes: at + (TAIL - 8) as u64, dossiers: sequences })
+        Ok(Written { name, sha256, bytes: at + (TAIL - 8) as u64, dossiers })
     }
 
     /// Gives the file up, and removes what there is of it.
@@ -195,7 +218,7 @@ impl Draft {
         let (mut left, mut buffer) = (length, vec![0; AT_ONCE]);
         while left > 0 {
             let wanted = buffer.len().min(usize::try_from(left).unwrap_or(AT_ONCE));
-            from.read_exact(&mut buffer[..wanted])?;
+            from.read_exact(&mut buffer[..wanted]).map_err(DraftError::Document)?;
             self.append(&buffer[..wanted])?;
             left -= wanted as u64;
         }

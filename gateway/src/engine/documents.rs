@@ -18,7 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use lgsp_journal::room::Room;
 use lgsp_journal::seal::DataKey;
-use lgsp_proto::types::{ActorId, MediaType, PartyId, Sha256Digest};
+use lgsp_proto::types::{ActorId, DossierCode, MediaType, PartyId, Sha256Digest};
 use lgsp_proto::{Reason, Refusal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
@@ -30,6 +30,7 @@ use super::access::{Authorized, Peer};
 use super::clock::machine_now;
 use super::shares::{Counted, Tally};
 use super::{Engine, commit_failed, disk_full, read_failed};
+use crate::archive::Head;
 use crate::store::{Commit, CommitError, DocumentMeta, ReadError};
 
 /// How many uploads may be under way at once, and how many downloads; each costs a thread that waits on the disk and a few
@@ -122,29 +123,28 @@ impl Documents {
         ids.iter().map(|id| Whole::sealed(&self.dir, *id)).collect()
     }
 
-    /// Removes documents that went into an archive, and notes that all of them up to the record at `position` are removed.
-    /// Answers `false`, with nothing removed, while a backup reads them.
-    pub(super) async fn remove_archived(
-        &self,
-        journal: [u8; 16],
-        position: u64,
-        ids: Vec<u64>,
-    ) -> Result<bool, Refusal> {
+    /// Removes documents that are in an archive, durably. Answers `false`, with nothing removed, while a backup reads them.
+    pub(super) async fn remove_archived(&self, ids: Vec<u64>) -> Result<bool, Refusal> {
         let dir = self.dir.clone();
-        blocking(move || {
-            let removed = Whole::remove_archived(&dir, &ids)?;
-            if removed {
-                file::note_removed(&dir, &journal, position)?;
-            }
-            Ok(removed)
-        })
-        .await
+        blocking(move || Ok(Whole::remove_archived(&dir, &ids)?)).await
+    }
+
+    /// Whether any of these documents is there.
+    pub(super) async fn is_any_there(&self, ids: &[u64]) -> Result<bool, Refusal> {
+        let (dir, ids) = (self.dir.clone(), ids.to_vec());
+        blocking(move || Ok(Whole::is_any_there(&dir, &ids)?)).await
+    }
+
+    /// Notes that all archived documents up to the record at `position` are removed.
+    pub(super) async fn note_removed(&self, books: Head, position: u64) -> Result<(), Refusal> {
+        let dir = self.dir.clone();
+        blocking(move || Ok(file::note_removed(&dir, &books, position)?)).await
     }
 
     /// Up to which record the documents of archived dossiers are removed, as far as is known.
-    pub(super) async fn removed_upto(&self, journal: [u8; 16]) -> Option<u64> {
+    pub(super) async fn removed_upto(&self, books: Head) -> Option<u64> {
         let dir = self.dir.clone();
-        blocking(move || Ok(file::removed_upto(&dir, &journal))).await.ok().flatten()
+        blocking(move || Ok(file::removed_upto(&dir, &books))).await.ok().flatten()
     }
 
     /// Removes complete documents for good. Those that are not there are no error.
@@ -229,7 +229,7 @@ enum Step {
 
 /// Why an upload ended early, or a download.
 #[derive(Debug, thiserror::Error)]
-enum UploadError {
+pub(super) enum UploadError {
     #[error("the content does not have the size or digest announced")]
     Mismatch,
     #[error("the upload does not go on where it ended")]
@@ -341,7 +341,8 @@ impl Engine {
         offset: u64,
     ) -> Result<Download, Refusal> {
         let authorized = self.authorize(peer, party)?;
-        let meta = self.document_of(&authorized, dossier, sha256).await?;
+        let code = self.resolve(dossier).await?;
+        let meta = self.document_of(&authorized, &code, sha256).await?;
         let key = self.inner.store.key(meta.key_id).await.map_err(read_failed)?;
         let key = key.ok_or_else(|| Refusal::new(Reason::ContentErased))?;
         let permit = self.inner.documents.downloads.place(party)?;
@@ -350,7 +351,7 @@ impl Engine {
         let opened = blocking(move || Ok(Whole::open(&dir, id, size, key, offset))).await?;
         let whole = match opened {
             Ok(whole) => whole,
-            Err(error) => return Err(self.cannot_be_opened(meta.key_id, error).await?),
+            Err(error) => return Err(self.cannot_be_opened(&authorized, &code, meta.key_id, error).await?),
         };
         let (sender, chunks) = mpsc::channel(QUEUE);
         let handle = tokio::runtime::Handle::current();
@@ -367,9 +368,19 @@ impl Engine {
         Ok(Download { meta, chunks })
     }
 
-    /// Why a document's file cannot be opened whose key was there a moment ago: an erasure goes for the key, and then for the file.
-    async fn cannot_be_opened(&self, key_id: u64, error: UploadError) -> Result<Refusal, Refusal> {
+    /// Why a document's file cannot be opened whose key was there a moment ago: an erasure goes for the key, and then for the file;
+    /// archiving goes for the file alone.
+    pub(super) async fn cannot_be_opened(
+        &self,
+        authorized: &Authorized,
+        code: &DossierCode,
+        key_id: u64,
+        error: UploadError,
+    ) -> Result<Refusal, Refusal> {
         let is_lost = matches!(&error, UploadError::Io(error) if error.kind() == ErrorKind::NotFound);
+        if is_lost && self.was_archived(code).await? {
+            return Ok(self.not_here(authorized, code).await);
+        }
         if is_lost && self.inner.store.key(key_id).await.map_err(read_failed)?.is_none() {
             return Ok(Refusal::new(Reason::ContentErased));
         }
@@ -400,23 +411,35 @@ impl Engine {
     async fn document_of(
         &self,
         authorized: &Authorized,
-        dossier: &str,
+        code: &DossierCode,
         sha256: &Sha256Digest,
     ) -> Result<DocumentMeta, Refusal> {
-        let code = self.resolve(dossier).await?;
-        let dossier = self.inner.store.dossier(&code).await.map_err(read_failed)?;
+        let dossier = self.inner.store.dossier(code).await.map_err(read_failed)?;
         if dossier.is_none() {
-            return Err(self.not_here(authorized, &code).await);
+            return Err(self.not_here(authorized, code).await);
         }
         let known = dossier.filter(|dossier| authorized.may_know(dossier));
         let known = known.ok_or_else(|| Refusal::new(Reason::DossierNotFound))?;
         let attached = known.documents.iter().find(|document| document.sha256 == *sha256);
         let attached = attached.ok_or_else(|| Refusal::new(Reason::DocumentNotFound))?;
-        let meta = self.inner.store.document_by_id(attached.document_id).await.map_err(read_failed)?;
-        meta.ok_or_else(|| {
-            tracing::error!(dossier.code = %code, "an attached document is not on record");
-            Refusal::new(Reason::Internal)
-        })
+        self.attached_document(authorized, code, attached.document_id).await
+    }
+
+    /// A document that was attached to a dossier here a moment ago.
+    pub(super) async fn attached_document(
+        &self,
+        authorized: &Authorized,
+        code: &DossierCode,
+        id: u64,
+    ) -> Result<DocumentMeta, Refusal> {
+        match self.inner.store.document_by_id(id).await.map_err(read_failed)? {
+            Some(meta) => Ok(meta),
+            None if self.was_archived(code).await? => Err(self.not_here(authorized, code).await),
+            None => {
+                tracing::error!(dossier.code = %code, "an attached document is not on record");
+                Err(Refusal::new(Reason::Internal))
+            }
+        }
     }
 
     /// A document that `party` uploaded and no dossier has yet.
@@ -610,7 +633,8 @@ mod tests {
         };
         house.engine.store().erase(erasure).await.unwrap();
         let gone = UploadError::Io(ErrorKind::NotFound.into());
-        let refusal = house.engine.cannot_be_opened(meta.key_id, gone).await.unwrap();
+        let authorized = house.engine.authorize(&peer, &binh).unwrap();
+        let refusal = house.engine.cannot_be_opened(&authorized, &sample::code(1), meta.key_id, gone).await.unwrap();
         assert_eq!(refusal.reason(), Reason::ContentErased);
     }
 

@@ -140,7 +140,6 @@ impl Engine {
         };
         engine.sweep_unrecorded().await?;
         engine.begin_sweep().await?;
-        engine.sweep_archived().await?;
         Ok(engine)
     }
 

@@ -7,7 +7,7 @@ use lgsp_domain::routing::{self, Explanation};
 use lgsp_proto::types::{BusinessTime, CaseCode, PartyId, ProcedureCode, UnitCode};
 use lgsp_proto::{Reason, Refusal};
 
-use super::access::Peer;
+use super::access::{Authorized, Peer};
 use super::{Engine, read_failed};
 use crate::store::{Bodies, ListQuery, Page, Recorded};
 
@@ -46,7 +46,23 @@ impl Engine {
             (false, true) => Bodies::Without,
             (false, false) => return Err(Refusal::new(Reason::DossierNotFound)),
         };
-        let events = self.inner.store.events(&code, after, EVENTS_MAX, bodies).await.map_err(read_failed)?;
+        self.events_of(&authorized, dossier, after, bodies).await
+    }
+
+    /// The events of a dossier that was here a moment ago. If it was archived since, fewer are found than it has: that is no view.
+    pub(super) async fn events_of(
+        &self,
+        authorized: &Authorized,
+        dossier: Arc<Dossier>,
+        after: u32,
+        bodies: Bodies,
+    ) -> Result<View, Refusal> {
+        let code = &dossier.code;
+        let events = self.inner.store.events(code, after, EVENTS_MAX, bodies).await.map_err(read_failed)?;
+        let expected = (dossier.sequence.saturating_sub(after) as usize).min(EVENTS_MAX);
+        if events.len() < expected && self.was_archived(code).await? {
+            return Err(self.not_here(authorized, code).await);
+        }
         Ok(View { dossier, events })
     }
 

@@ -8,7 +8,7 @@ use lgsp_proto::types::Sha256Digest;
 
 use super::*;
 use crate::archive::ArchiveError;
-use crate::engine::documents::{Announced, Upload};
+use crate::engine::documents::{Announced, Upload, UploadError};
 use crate::engine::testing::{AN, House};
 use crate::store::contract::sample::{
     self, AUTHORITY, DESK, PORTAL, RETURN_DESK, acknowledgement, attached, body, code,
@@ -22,13 +22,23 @@ const DOSSIERS: u32 = 4;
 
 /// A house on a disk of its own, the index aside.
 async fn house_on(disk: &Disk, key: &NodeKey, documents: Option<&Path>, limit: usize) -> House {
+    house_with(disk, key, documents, limit, disk.files()).await
+}
+
+async fn house_with(
+    disk: &Disk,
+    key: &NodeKey,
+    documents: Option<&Path>,
+    limit: usize,
+    archives: Arc<dyn Files>,
+) -> House {
     let dir = tempfile::tempdir().unwrap();
     if let Some(documents) = documents {
         copy(documents, &dir.path().join("documents"));
     }
     let store = open(disk, key, &dir.path().join("store"));
     let house = House::on(dir, store).await;
-    let archives = Archives::new(house.folder().to_owned(), 0, None).on(disk.files());
+    let archives = Archives::new(house.folder().to_owned(), 0, None).on(archives);
     house.engine.archive_into(archives.of_at_most(Limits { dossiers: limit, ..LIMITS }));
     house.engine.clock().advance(sample::at(40 * DAY_S));
     house
@@ -101,6 +111,11 @@ async fn fill(house: &House) -> DocumentMeta {
     document
 }
 
+/// What was begun at the start has removed the documents that archives have.
+async fn swept(house: &House) {
+    drop(house.engine.inner.archives.get().unwrap().folder.lock().await);
+}
+
 async fn archive(house: &House, after_days: u32) -> Result<Progress, Refusal> {
     let order = Order { gently: false, ..Order::of_the_gateway(after_days) };
     house.engine.archive(&order, &CancellationToken::new(), &|_| ()).await
@@ -168,6 +183,7 @@ async fn wherever_a_crash_comes_a_dossier_is_whole_here_or_in_an_archive_on_reco
             }
             // A node that starts on it removes what the archive has, and the next run does the rest and sweeps.
             let house = house_on(&disk, &key, Some(pristine.path()), 1).await;
+            swept(&house).await;
             assert_eq!(documents(&house), usize::from(!one), "after {operations}");
             let left = archive(&house, 30).await.unwrap().archived;
             assert_eq!(left, 2 - u64::from(one) - u64::from(other), "after {operations}");
@@ -417,5 +433,239 @@ async fn an_archive_that_was_changed_or_cut_short_anywhere_is_never_believed() {
     let refused = read(&later).unwrap_err();
     assert!(matches!(refused, ArchiveError::Later(2)), "{refused}");
     assert!(refused.to_string().contains("written by a later version"));
+    house.engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_operation_fails_and_whoever_orders_another_run_what_may_be_on_record_keeps_its_archive() {
+    let key = node_key();
+    let mut unknown = 0;
+    for skipped in 0.. {
+        let disk = Disk::new();
+        let house = house_on(&disk, &key, None, 1_000).await;
+        fill(&house).await;
+        disk.fail_after(skipped, Fault::Error);
+        let first = archive(&house, 30).await;
+        let is_unknown = first.as_ref().is_err_and(|refused| refused.reason() == Reason::OutcomeUnknown);
+        let again = archive(&house, 30).await;
+        if is_unknown {
+            unknown += 1;
+            assert_eq!(again.unwrap_err().reason(), Reason::ReadOnly, "after {skipped}");
+        }
+        let is_over = first.is_ok();
+        house.engine.stop().await;
+        for disk in [disk.killed(), disk.power_cut_dropping_all()] {
+            let index = tempfile::tempdir().unwrap();
+            let store = open(&disk, &key, index.path());
+            let _ = is_archived(&store, &disk, &key, 2).await;
+            let is_gone = is_archived(&store, &disk, &key, 1).await;
+            assert!(is_gone || documents(&house) == 1, "after {skipped}");
+            store.close().await;
+        }
+        if is_over {
+            break;
+        }
+    }
+    // The record's own sync, at least.
+    assert!(unknown > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_go_only_when_the_archive_on_record_is_there_to_have_them() {
+    let (disk, key) = (Disk::new(), node_key());
+    let house = house_on(&disk, &key, None, 1_000).await;
+    fill(&house).await;
+    let backup = crate::engine::documents::keep(&house.folder().join("documents")).unwrap().unwrap();
+    assert_eq!(archive(&house, 30).await.unwrap().archived, 2);
+    drop(backup);
+    let name = house.engine.store().archives(None, 9).await.unwrap().remove(0).name;
+    house.engine.stop().await;
+    let whole = disk.contents(&name);
+    let documents_kept = house.folder().join("documents");
+
+    // Carried away, another one in its place, and there again.
+    for (kept, there) in [(1, None), (1, Some(whole.len() - 1)), (0, Some(0))] {
+        disk.remove_file(&name);
+        let mut bytes = whole.clone();
+        if let Some(at @ 1..) = there {
+            bytes[at] ^= 1;
+        }
+        let mut file = disk.files().create(&name).unwrap();
+        file.append(&bytes).unwrap();
+        if there.is_none() {
+            disk.remove_file(&name);
+        }
+        let house = house_on(&disk, &key, Some(&documents_kept), 1_000).await;
+        swept(&house).await;
+        assert_eq!(documents(&house), kept, "{there:?}");
+        house.engine.stop().await;
+        if there.is_none() {
+            drop(disk.files().create(&name).unwrap());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dossier_that_cannot_be_read_stays_and_keeps_no_other_from_its_archive() {
+    for damage in ["a record", "a document"] {
+        let (disk, key) = (Disk::new(), node_key());
+        let house = house_on(&disk, &key, None, 1_000).await;
+        let document = fill(&house).await;
+        let (rotten, other) = if damage == "a record" { (code(2), code(1)) } else { (code(1), code(2)) };
+        if damage == "a record" {
+            rot(&disk, rotten.as_str());
+        } else {
+            // It opens, and cannot be read.
+            let path = find_document(&house, document.id);
+            std::fs::remove_file(&path).unwrap();
+            std::fs::create_dir(&path).unwrap();
+        }
+        for left in [1, 0] {
+            let archived = archive(&house, 30).await.unwrap();
+            assert_eq!(archived.archived, left, "{damage}");
+            assert!(!disk.names().iter().any(|name| name.ends_with(TEMPORARY)), "{damage}: {:?}", disk.names());
+        }
+        let store = house.engine.store();
+        assert!(store.archived(&other).await.unwrap().is_some(), "{damage}");
+        assert!(store.archived(&rotten).await.unwrap().is_none(), "{damage}");
+        house.engine.stop().await;
+    }
+}
+
+/// Spoils the first record that names a dossier.
+fn rot(disk: &Disk, code: &str) {
+    for name in disk.names() {
+        let at = disk.contents(&name).windows(code.len()).position(|bytes| bytes == code.as_bytes());
+        if let Some(at) = at {
+            disk.tamper(&name, |bytes| bytes[at] ^= 1);
+            return;
+        }
+    }
+    panic!("{code} is nowhere");
+}
+
+fn find_document(house: &House, id: u64) -> std::path::PathBuf {
+    let groups = std::fs::read_dir(house.folder().join("documents/whole")).unwrap();
+    let files = groups.flat_map(|group| std::fs::read_dir(group.unwrap().path()).unwrap());
+    let mut files = files.map(|file| file.unwrap().path());
+    let path = files.next().unwrap();
+    assert!(files.next().is_none(), "document {id} is the only one");
+    path
+}
+
+/// A folder in which the node is told to stop when an archive has just got its name.
+struct StoppedAtTheName {
+    files: Arc<dyn Files>,
+    stop: CancellationToken,
+}
+
+impl Files for StoppedAtTheName {
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.files.list()
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn lgsp_journal::files::AppendFile>> {
+        self.files.create(name)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn ReadFile>> {
+        self.files.open(name)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.stop.cancel();
+        self.files.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.files.remove(name)
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        self.files.sync_dir()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_stops_is_not_kept_by_an_archive_that_is_read_back() {
+    let (disk, key, stop) = (Disk::new(), node_key(), CancellationToken::new());
+    let files = StoppedAtTheName { files: disk.files(), stop: stop.clone() };
+    let house = house_with(&disk, &key, None, 1_000, Arc::new(files)).await;
+    fill(&house).await;
+    let order = Order { gently: false, ..Order::of_the_gateway(30) };
+    assert_eq!(house.engine.archive(&order, &stop, &|_| ()).await.unwrap().archived, 0);
+    assert!(stop.is_cancelled());
+    assert!(!disk.names().iter().any(|name| name.starts_with("archive-")), "{:?}", disk.names());
+    assert_eq!(archive(&house, 30).await.unwrap().archived, 2);
+    house.engine.stop().await;
+}
+
+#[test]
+fn what_is_read_is_heard_to_stop() {
+    let stop = CancellationToken::new();
+    let mut heard = Heard { of: &b"two"[..], stop: stop.clone() };
+    heard.read_exact(&mut [0; 1]).unwrap();
+    stop.cancel();
+    assert!(heard.read_exact(&mut [0; 1]).is_err());
+}
+
+#[test]
+fn a_record_takes_few_dossiers_and_fewer_that_weigh_much() {
+    let together = |weights: &[usize]| {
+        let dossiers: Vec<_> = (1..)
+            .zip(weights)
+            .map(|(number, weight)| Kept { code: code(number), sequence: 1, weight: *weight })
+            .collect();
+        recorded_together(&dossiers).map(<[Kept]>::len).collect::<Vec<_>>()
+    };
+    assert_eq!(together(&[1; 60]), [25, 25, 10]);
+    assert_eq!(together(&[1_000, 1_000, 1, 5_000, 1, 1_999, 1]), [2, 1, 1, 2, 1]);
+    assert!(together(&[]).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_is_told_at_once_that_another_run_is_under_way() {
+    let (disk, key) = (Disk::new(), node_key());
+    let house = house_on(&disk, &key, None, 1_000).await;
+    fill(&house).await;
+    let ordered = Order { party: Some(sample::party(PORTAL)), gently: false, ..Order::of_the_gateway(30) };
+    let refused = std::sync::Mutex::new(None);
+    let told = |_: &Progress| {
+        let (handle, stop) = (tokio::runtime::Handle::current(), CancellationToken::new());
+        let second = house.engine.archive(&ordered, &stop, &|_| ());
+        let second = tokio::task::block_in_place(|| {
+            handle.block_on(async { tokio::time::timeout(Duration::from_secs(20), second).await.unwrap() })
+        });
+        *refused.lock().unwrap() = Some(second.unwrap_err());
+    };
+    let order = Order { gently: false, ..Order::of_the_gateway(30) };
+    house.engine.archive(&order, &CancellationToken::new(), &told).await.unwrap();
+    let refused = refused.into_inner().unwrap().unwrap();
+    assert_eq!((refused.reason(), refused.details()["cause"].as_str()), (Reason::Overloaded, "archive_run"));
+    house.engine.archive(&ordered, &CancellationToken::new(), &|_| ()).await.unwrap();
+    house.engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_reads_a_dossier_while_it_is_archived_is_told_where_it_is() {
+    let (disk, key) = (Disk::new(), node_key());
+    let house = house_on(&disk, &key, None, 1_000).await;
+    let document = fill(&house).await;
+    let (engine, party) = (&house.engine, "H99.VH".parse().unwrap());
+    let authorized = engine.authorize(&house.peer("van-hanh"), &party).unwrap();
+    // What the first read of each finds, and then it is archived.
+    let before = engine.store().dossier(&code(1)).await.unwrap().unwrap();
+    let all = engine.events_of(&authorized, Arc::clone(&before), 0, Bodies::Without).await.unwrap();
+    assert_eq!(all.events.len(), 2);
+    assert_eq!(archive(&house, 30).await.unwrap().archived, 2);
+    for after in [0, 1] {
+        let view = engine.events_of(&authorized, Arc::clone(&before), after, Bodies::Without).await;
+        assert_eq!(view.unwrap_err().reason(), Reason::DossierArchived, "after {after}");
+    }
+    let meta = engine.attached_document(&authorized, &code(1), document.id).await;
+    assert_eq!(meta.unwrap_err().reason(), Reason::DossierArchived);
+    let lost = UploadError::Io(io::ErrorKind::NotFound.into());
+    let refused = engine.cannot_be_opened(&authorized, &code(1), document.key_id, lost).await.unwrap();
+    assert_eq!(refused.reason(), Reason::DossierArchived);
     house.engine.stop().await;
 }

@@ -13,6 +13,7 @@
 //! Chunks are sealed one by one ([`lgsp_journal::seal::stream`]), so that a document streams at constant memory and an
 //! upload goes on at a chunk's border. The last chunk is always sent again at a resume: only it closes the file.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
@@ -27,6 +28,7 @@ use lgsp_journal::seal::stream::{CHUNK, ChunkOpener, ChunkSealer, HEADER, Header
 use lgsp_proto::types::{PartyId, Sha256Digest};
 
 use super::{Announced, UploadError};
+use crate::archive::Head;
 
 /// The last byte is the version.
 const MAGIC: &[u8; 8] = b"LGSPDOC1";
@@ -43,8 +45,8 @@ const CLOSING: &str = "closing-";
 /// The file whose lock keeps documents from being removed because they were archived.
 const KEPT: &str = "kept.lock";
 
-/// The file that notes up to which record the documents of archived dossiers are removed: the journal, and the position. A hint:
-/// without it they are looked for again.
+/// The file that notes up to which record the documents of archived dossiers are removed: the journal, the epoch, and the
+/// position. A hint: without it they are looked for again. A restore begins an epoch, so what was noted before it is none.
 const REMOVED: &str = "archived-upto";
 
 /// How long an upload that nobody goes on with is kept.
@@ -289,11 +291,30 @@ impl Whole {
             fault::reached(fault::ARCHIVE_REMOVE)?;
             Self::remove(dir, *id)?;
         }
+        // What is noted next must not outlive a name: those that were gone before may have come back with a power cut.
+        let folders: BTreeSet<PathBuf> =
+            ids.iter().filter_map(|id| Some(whole_path(dir, *id).parent()?.to_owned())).collect();
+        for folder in folders {
+            match sync_folder(&folder) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
         Ok(true)
     }
 
+    /// Whether any of these documents is there.
+    pub(super) fn is_any_there(dir: &Path, ids: &[u64]) -> io::Result<bool> {
+        for id in ids {
+            if whole_path(dir, *id).try_exists()? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Removes document `id`, if it is there. Either its content was sealed with a key that is gone, or it is in an archive and
-    /// is removed again at the next start, so nothing depends on when the disk forgets the name.
+    /// is removed again until it was noted, so nothing depends on when the disk forgets the name.
     pub(super) fn remove(dir: &Path, id: u64) -> io::Result<()> {
         match fs::remove_file(whole_path(dir, id)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -312,18 +333,22 @@ pub(super) fn keep(dir: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Up to which record of the journal the documents of archived dossiers were removed.
-pub(super) fn removed_upto(dir: &Path, journal: &[u8; 16]) -> Option<u64> {
+/// Up to which record of the journal, in this epoch, the documents of archived dossiers were removed.
+pub(super) fn removed_upto(dir: &Path, books: &Head) -> Option<u64> {
     let noted = fs::read_to_string(dir.join(REMOVED)).ok()?;
-    let (of, position) = noted.trim_end().split_once(' ')?;
-    (of == HEXLOWER.encode(journal)).then(|| position.parse().ok())?
+    noted.trim_end().strip_prefix(&of_books(books))?.parse().ok()
 }
 
 /// Notes that they were removed up to the record at `position`.
-pub(super) fn note_removed(dir: &Path, journal: &[u8; 16], position: u64) -> io::Result<()> {
+pub(super) fn note_removed(dir: &Path, books: &Head, position: u64) -> io::Result<()> {
     let temporary = dir.join(format!("{REMOVED}.tmp"));
-    fs::write(&temporary, format!("{} {position}\n", HEXLOWER.encode(journal)))?;
+    fs::write(&temporary, format!("{}{position}\n", of_books(books)))?;
     fs::rename(temporary, dir.join(REMOVED))
+}
+
+/// How a note begins that was made for these books.
+fn of_books(books: &Head) -> String {
+    format!("{} {} ", HEXLOWER.encode(&books.journal), books.epoch)
 }
 
 impl<R: Read + Seek> Whole<R> {
@@ -479,6 +504,21 @@ mod tests {
 
     fn content(length: usize) -> Vec<u8> {
         (0..length).map(|at| u8::try_from(at * 31 % 251).unwrap()).collect()
+    }
+
+    #[test]
+    fn what_was_removed_is_noted_for_these_books_in_this_epoch() {
+        let folder = Folder::new();
+        let (dir, books) = (folder.dir.path(), Head { journal: [7; 16], epoch: 2 });
+        assert_eq!(removed_upto(dir, &books), None);
+        note_removed(dir, &books, 41).unwrap();
+        assert_eq!(removed_upto(dir, &books), Some(41));
+        // A restored journal ends earlier and gives its positions again.
+        assert_eq!(removed_upto(dir, &Head { epoch: 3, ..books }), None);
+        assert_eq!(removed_upto(dir, &Head { journal: [8; 16], ..books }), None);
+        // As noted before epochs were.
+        fs::write(dir.join(REMOVED), format!("{} 41\n", HEXLOWER.encode(&books.journal))).unwrap();
+        assert_eq!(removed_upto(dir, &books), None);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The invariants, kept in books of their own: nothing here knows how the index is made.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -34,6 +35,8 @@ pub(super) struct Books {
     events: HashMap<(DossierCode, u32), Position>,
     /// What has been told to whom and not been handed over.
     owed: BTreeMap<(PartyId, Position), Owed>,
+    /// To how many parties each event is owed; none that is owed to nobody.
+    owed_to: HashMap<Position, u32>,
     /// What has ever been taken over, handed over or skipped. What was decided about a delivery in that very moment by somebody
     /// else comes too late, and is recorded all the same.
     moved_on: HashSet<(PartyId, Position)>,
@@ -130,7 +133,6 @@ impl Books {
 
     /// Only what is closed, and owed to nobody, is archived, and once.
     fn enter_archived(&mut self, position: Position, archived: &DossiersArchived, report: &mut Report) {
-        let owed: HashSet<Position> = self.owed.keys().map(|(_, at)| *at).collect();
         for code in &archived.codes {
             report.archived_dossiers += 1;
             let mut found = |what: &str| report.found(Invariant::Archive, position, format!("{code} {what}"));
@@ -142,7 +144,7 @@ impl Books {
             }
             let last = self.sequences.get(code).copied().unwrap_or(0);
             let mut events = (1..=last).filter_map(|sequence| self.events.get(&(code.clone(), sequence)));
-            if events.any(|at| owed.contains(at)) {
+            if events.any(|at| self.owed_to.contains_key(at)) {
                 found("is archived, and something of it is owed");
             }
         }
@@ -180,7 +182,9 @@ impl Books {
         self.events.insert((event.code.clone(), event.sequence), position);
         for party in &event.recipients {
             let stage = self.free_stage(party, &event.code, event.sequence);
-            self.owed.insert((party.clone(), position), stage);
+            if self.owed.insert((party.clone(), position), stage).is_none() {
+                *self.owed_to.entry(position).or_default() += 1;
+            }
         }
         for document in &event.outcome.documents {
             if !self.documents.contains(&document.document_id) {
@@ -256,7 +260,7 @@ impl Books {
                     });
                 }
                 Stage::HandedOver => {
-                    self.owed.remove(&delivery);
+                    self.is_owed_no_more(&delivery);
                     if self.parked.get(&(acknowledgement.party.clone(), code.clone())) == Some(sequence) {
                         self.unpark(&acknowledgement.party, code);
                     }
@@ -270,6 +274,18 @@ impl Books {
         match self.parked.get(&(party.clone(), code.clone())) {
             Some(from) if sequence >= *from => Owed::Parked,
             _ => Owed::Waiting,
+        }
+    }
+
+    fn is_owed_no_more(&mut self, delivery: &(PartyId, Position)) {
+        if self.owed.remove(delivery).is_none() {
+            return;
+        }
+        if let Entry::Occupied(mut parties) = self.owed_to.entry(delivery.1) {
+            *parties.get_mut() -= 1;
+            if *parties.get() == 0 {
+                parties.remove();
+            }
         }
     }
 
@@ -319,7 +335,7 @@ impl Books {
         if handled.action == ParkedAction::Skip
             && let Some(delivery) = delivery
         {
-            self.owed.remove(&delivery);
+            self.is_owed_no_more(&delivery);
             self.moved_on.insert(delivery);
         }
         self.unpark(party, code);
