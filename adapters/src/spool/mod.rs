@@ -30,7 +30,6 @@ mod seal;
 mod state;
 mod writing;
 
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -44,6 +43,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use calls::{CallView, NewCall, Outcome, QueueError, QueuedCall, Standing};
 pub(crate) use deliveries::TakeOverError;
 pub(crate) use documents::{Documents, PutError};
+pub(crate) use epoch::Told;
 pub(crate) use offline::{Exception, HandleError, Handling, OfflineFound};
 pub use opening::OpenError;
 pub(crate) use opening::Options;
@@ -51,7 +51,7 @@ pub(crate) use records::{call_id, fingerprint};
 pub use replay::RecordError;
 use seal::SpoolKey;
 pub use seal::SpoolKeyError;
-pub(crate) use state::{CallId, CallKind, DeliveryId, Parcel, Returned, Stage};
+pub(crate) use state::{CallId, CallKind, DeliveryId, Parcel, Returned, SentBefore, Stage};
 use state::{Progress, State};
 pub(crate) use writing::Broken;
 use writing::Item;
@@ -70,8 +70,8 @@ pub(crate) struct Spool {
     max_incoming: usize,
     keep_outcomes: Duration,
     broken: CancellationToken,
-    /// Whether the epoch is known to be that of the gateway we speak with now.
-    epoch_is_certain: AtomicBool,
+    /// What is known of the epoch of the gateway we speak with now.
+    epoch_told: Mutex<Told>,
     /// When a later epoch was first heard of, or the start that found what was to be sent again because of one.
     restored: Mutex<Option<Instant>>,
 }
