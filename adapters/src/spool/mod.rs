@@ -146,6 +146,11 @@ impl Spool {
         self.disk.for_more().err()
     }
 
+    /// What was taken over at a position and waits for the agency's system, named without being read.
+    pub(crate) fn pending_at(&self, position: Position) -> Option<DeliveryId> {
+        self.shared.state().pending.get(&position).map(|pending| pending.id.clone())
+    }
+
     /// The documents that wait for their dossiers.
     pub(crate) fn documents(&self) -> &Documents {
         &self.documents
