@@ -60,17 +60,21 @@ impl Command {
     pub(crate) fn run(self, lang: Lang) -> anyhow::Result<ExitCode> {
         let Self { from, config, actor, numbers_from, epoch, output } = self;
         let config = Config::load(&config, environment()).map_err(|problems| Failure::usage(problems.to_string()))?;
-        let watch = Watch::new(lang);
-        let ordered = Ordered { from, actor, numbers_from, epoch, now: SystemTime::now() };
+        let (watch, began) = (Watch::new(lang), SystemTime::now());
+        let ordered = Ordered { from, actor, numbers_from, epoch, now: began };
         let restored = restore(&ordered, &config, &|progress| watch.tell(progress));
         watch.end();
         match restored {
             Ok(restored) => {
+                if let Some(warning) = clock_warning(restored.manifest.taken_at, began, lang) {
+                    eprintln!("{warning}");
+                }
                 output.print(|| restored_json(&restored), || restored_text(&restored, lang))?;
                 Ok(if restored.report.is_sound() { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) })
             }
             Err(
                 error @ (RestoreError::NotEmpty { .. }
+                | RestoreError::OtherDocuments { .. }
                 | RestoreError::NoNodeKey { .. }
                 | RestoreError::NoNote { .. }
                 | RestoreError::Epoch(BeginError::NoEpoch { .. } | BeginError::NoNumbers { .. })),
@@ -83,11 +87,27 @@ impl Command {
     }
 }
 
+/// A clock that is before the backup shows too few days on which numbers may have been given out, and may begin an epoch that
+/// adapters do not believe.
+fn clock_warning(taken_at: SystemTime, now: SystemTime, lang: Lang) -> Option<&'static str> {
+    let warning = lang.pick(
+        "Cảnh báo: đồng hồ máy này sớm hơn lúc sao lưu. Kỷ nguyên và các ngày có số có thể đã cấp được tính theo đồng hồ; trước khi\n\
+         khởi động trục, hãy chỉnh đồng hồ, chuyển các thư mục đi và khôi phục lại, hoặc nêu --epoch.",
+        "Warning: this machine's clock is before the time of the backup. The epoch and the days on which numbers may have been given\n\
+         out go by the clock; before the gateway is started set it, move the folders away and restore again, or give --epoch.",
+    );
+    (now < taken_at).then_some(warning)
+}
+
 fn what_to_do(error: &RestoreError, lang: Lang) -> &'static str {
     match error {
         RestoreError::NotEmpty { .. } => lang.pick(
             "\n  Chuyển thư mục đi nơi khác; khôi phục không ghi đè lên gì cả.",
             "\n  Move the folder away; a restore overwrites nothing.",
+        ),
+        RestoreError::OtherDocuments { .. } => lang.pick(
+            "\n  Chạy lại với documents.dir ấy, hoặc chuyển cả hai thư mục đi nơi khác rồi khôi phục từ đầu.",
+            "\n  Run it again with that documents.dir, or move both folders away and restore anew.",
         ),
         RestoreError::NoNodeKey { .. } => lang.pick(
             "\n  Đặt bản lưu của khoá vào đó (store.node_key).",
@@ -171,4 +191,19 @@ fn low_ranges(authorities: &[PartyId], lang: Lang) -> String {
         "Their own software goes on. For other desks raise own_numbers_from in the registry; a day on which they have numbered themselves stays without.\n",
     );
     format!("{problem}{list}{remedy}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_clock_before_the_backup_is_warned_of() {
+        let taken_at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_752_458_400);
+        for lang in [Lang::Vi, Lang::En] {
+            assert!(clock_warning(taken_at, taken_at - Duration::from_secs(1), lang).is_some());
+            assert_eq!(clock_warning(taken_at, taken_at, lang), None);
+        }
+    }
 }

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use lgsp_journal::ReadError;
@@ -20,7 +20,7 @@ use crate::lanes::{Job, Lanes};
 use crate::link::{Admitted, CallError, DocumentUpload, Link, Refused, UploadError, documents_of};
 use crate::problem::LocalReason;
 use crate::pump::{Verdict, Work};
-use crate::spool::{CallId, CallKind, Outcome, QueuedCall, RecordError, Spool};
+use crate::spool::{CallId, CallKind, Outcome, QueuedCall, RecordError, SentBefore, Spool, Told};
 
 /// How often a disk that fails is asked again for the same call. What is read and is wrong is not asked for again.
 const READS: u32 = 10;
@@ -28,6 +28,10 @@ const READS: u32 = 10;
 /// How long after a restore other adapters are given to bring back what they had recorded: each sends again as soon as it is
 /// connected, and one that is not by then may be away for days.
 const COMING_BACK: Duration = Duration::from_secs(600);
+
+/// How long a new entry waits for an inbox stream while there is a connection: longer than a stream takes to come back, and a
+/// gateway that opens none must not hold entries up for ever.
+const WITHOUT_A_STREAM: Duration = Duration::from_secs(120);
 
 /// Sends the spool's calls over a link.
 pub(crate) struct Forward {
@@ -66,6 +70,10 @@ impl Work for Forward {
 
     async fn perform(&self, job: Job<CallId>) -> Verdict {
         let id = job.item;
+        if let Some(reason) = self.must_wait(&id) {
+            self.spool.not_sent(&id, reason);
+            return Verdict::Again;
+        }
         let call = match self.spool.begin_sending(&id) {
             Ok(Some(call)) => call,
             Ok(None) => return Verdict::Done,
@@ -102,6 +110,27 @@ impl Forward {
     /// Sends over `link`.
     pub(crate) fn new(spool: Arc<Spool>, link: Link) -> Self {
         Self { spool, link, failed_reads: Mutex::default() }
+    }
+
+    /// Why an entry may not be sent yet: what has a receipt of the books before may still have to come back, and a new entry
+    /// would take its number. Asked without reading anything; what waits is woken by the epoch.
+    fn must_wait(&self, id: &CallId) -> Option<&'static str> {
+        if !self.spool.is_new_entry(id) {
+            return None;
+        }
+        let connected = self.link.connectivity().borrow().connected_since;
+        let connected_for = connected.and_then(|since| SystemTime::now().duration_since(since).ok());
+        if waits_for_the_epoch(self.spool.epoch_told(), connected_for) {
+            return Some("the gateway has not told yet whether it was restored");
+        }
+        let lately = self.spool.restored_for().is_some_and(|since| since < COMING_BACK);
+        match self.spool.sent_before(id) {
+            SentBefore::Nothing => None,
+            SentBefore::Perhaps if !lately => None,
+            SentBefore::Perhaps | SentBefore::Something => {
+                Some("the gateway was restored, and not everything is back yet")
+            }
+        }
     }
 
     async fn answered(&self, id: &CallId, outcome: &Outcome) -> Verdict {
@@ -232,6 +261,17 @@ impl Forward {
     }
 }
 
+/// Whether a new entry waits for an inbox stream to tell the epoch.
+fn waits_for_the_epoch(told: Told, connected_for: Option<Duration>) -> bool {
+    match told {
+        Told::Known => false,
+        Told::Behind { .. } => true,
+        Told::Nothing { since } => {
+            since.elapsed() < WITHOUT_A_STREAM || connected_for.is_none_or(|connected| connected < WITHOUT_A_STREAM)
+        }
+    }
+}
+
 /// What is known of the name by which an entry speaks of a dossier.
 #[derive(Clone, Copy)]
 struct Named {
@@ -285,6 +325,19 @@ fn status_bytes(refused: &Refused) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Instant;
+
+    #[test]
+    fn a_gateway_that_opens_no_stream_is_waited_for_while_only_as_long_as_one_that_works_would_take() {
+        let begun = Told::Nothing { since: Instant::now() };
+        let long_ago = Told::Nothing { since: Instant::now().checked_sub(WITHOUT_A_STREAM).unwrap() };
+        let (long, short) = (Some(WITHOUT_A_STREAM), Some(WITHOUT_A_STREAM / 2));
+        assert!(!waits_for_the_epoch(long_ago, long));
+        assert!(waits_for_the_epoch(begun, long) && waits_for_the_epoch(long_ago, short));
+        assert!(waits_for_the_epoch(long_ago, None), "nobody was there to tell it");
+        assert!(!waits_for_the_epoch(Told::Known, None));
+        assert!(waits_for_the_epoch(Told::Behind { epoch: 1 }, long), "an old copy stays one");
+    }
 
     #[test]
     fn after_a_restore_only_what_may_still_come_back_is_waited_for_and_not_for_ever() {

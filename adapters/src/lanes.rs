@@ -25,6 +25,8 @@ struct Lane<T> {
     taken: bool,
     /// How many items were put before a head that was given out: it goes behind them if it fails.
     overtaken: usize,
+    /// It is tried again at once if it fails: what it was given out under has changed meanwhile.
+    hurried: bool,
 }
 
 /// The head of a lane, to be done now. The lane waits until it is told what became of it.
@@ -38,7 +40,7 @@ pub(crate) struct Job<T> {
 
 impl<T> Lane<T> {
     fn of(items: VecDeque<T>) -> Self {
-        Self { items, failures: 0, taken: false, overtaken: 0 }
+        Self { items, failures: 0, taken: false, overtaken: 0, hurried: false }
     }
 }
 
@@ -104,7 +106,7 @@ impl<T: Clone> Lanes<T> {
     pub(crate) fn done(&mut self, lane: &Arc<str>) {
         let Some(entry) = self.lanes.get_mut(lane) else { return };
         entry.items.pop_front();
-        (entry.failures, entry.taken, entry.overtaken) = (0, false, 0);
+        (entry.failures, entry.taken, entry.overtaken, entry.hurried) = (0, false, 0, false);
         if entry.items.is_empty() {
             self.lanes.remove(lane);
         } else {
@@ -124,8 +126,25 @@ impl<T: Clone> Lanes<T> {
                 entry.items.insert(behind, head);
                 entry.failures = 0;
             }
-            self.delayed.insert((due, lane.clone()));
+            if std::mem::take(&mut entry.hurried) {
+                entry.failures = 0;
+                self.ready.push_back(lane.clone());
+            } else {
+                self.delayed.insert((due, lane.clone()));
+            }
         }
+    }
+
+    /// Everything that waits to be tried again is tried now, as if it had never failed, and what was given out is once it has
+    /// failed. A pause stays.
+    pub(crate) fn hurry(&mut self) {
+        for (_, lane) in std::mem::take(&mut self.delayed) {
+            if let Some(entry) = self.lanes.get_mut(&lane) {
+                entry.failures = 0;
+            }
+            self.ready.push_back(lane);
+        }
+        self.lanes.values_mut().for_each(|lane| lane.hurried = lane.taken);
     }
 
     /// Nothing is given out before `until`.
@@ -213,6 +232,27 @@ mod tests {
         lanes.done(&lane("a"));
         assert_eq!(done(&mut lanes), 1);
         assert_eq!(lanes.take(now), None);
+    }
+
+    #[test]
+    fn what_waits_is_tried_at_once_when_it_is_hurried_and_what_is_under_way_when_it_has_failed() {
+        let (now, mut lanes) = (Instant::now(), Lanes::default());
+        let later = now + Duration::from_secs(3600);
+        for (name, item) in [("a", 1), ("b", 2)] {
+            lanes.push(&lane(name), item);
+            lanes.take(now).unwrap();
+        }
+        lanes.retry(&lane("a"), later);
+        lanes.hurry();
+        assert_eq!(lanes.take(now), Some(Job { lane: lane("a"), item: 1, attempt: 1 }));
+        assert_eq!(lanes.take(now), None, "it is under way");
+        for name in ["b", "a"] {
+            lanes.retry(&lane(name), later);
+        }
+        assert_eq!(lanes.take(now), Some(Job { lane: lane("b"), item: 2, attempt: 1 }));
+        assert_eq!(lanes.take(now), None, "nobody has hurried since");
+        lanes.retry(&lane("b"), later);
+        assert_eq!(lanes.next_due(now), Some(later), "once was enough");
     }
 
     #[test]

@@ -83,7 +83,11 @@ impl Receive {
             // The next stream may be to a gateway that was restored; if it does not let us in at all, we shall never know.
             let shut_out = refusal.is_some_and(|refusal| !refusal.reason().is_transient());
             let goes_on = ended.is_none() || newly_shut_out.is_some() && !self.acting.served().is_empty();
-            self.spool.set_epoch_certain(shut_out && !goes_on);
+            if shut_out && !goes_on {
+                self.spool.epoch_stays_untold();
+            } else {
+                self.spool.await_epoch();
+            }
             let Some(ended) = ended.filter(|_| !goes_on) else { continue };
             failures += 1;
             let status = ended.err();
@@ -184,7 +188,7 @@ impl Receive {
                         if self.spool.epoch_seen(opened.epoch).await.is_err() {
                             return Ok(());
                         }
-                        epoch_is_known = true;
+                        epoch_is_known = self.spool.is_epoch_certain();
                     }
                     Some(InboxResponse { response: Some(Down::Declined(declined)) }) => {
                         for id in declined.deliveries.iter().map(DeliveryId::from) {

@@ -238,6 +238,58 @@ async fn nothing_is_overwritten_and_no_gateway_starts_on_a_restore_that_was_inte
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_restore_that_is_run_with_another_documents_folder_removes_nothing_of_it() {
+    let place = Place::new();
+    let store = place.open().unwrap();
+    admit(&store, 1).await;
+    store.close().await;
+    drop(store);
+    place.document("0000000000000001", b"sealed one");
+    place.backup();
+    place.lose_everything();
+    place.restore().unwrap();
+    // Its books have problems, so its mark is left: as if it had been interrupted.
+    assert!(place.path("data/RESTORING").exists());
+    let theirs = place.path("others/whole/00000000/0000000000000001");
+    fs::create_dir_all(theirs.parent().unwrap()).unwrap();
+    fs::write(&theirs, b"another gateway's").unwrap();
+    let mut config = place.config();
+    config.documents.dir = place.path("others");
+    let run = |config: &Config| {
+        std::thread::scope(|scope| scope.spawn(|| restore(&place.ordered(), config, &|_| ())).join().unwrap())
+    };
+    let refused = run(&config).unwrap_err().to_string();
+    assert_eq!(fs::read(&theirs).unwrap(), b"another gateway's");
+    let own = place.path("documents");
+    assert!(refused.contains(own.to_str().unwrap()), "{refused}");
+    // A mark that an earlier version wrote, or half of one, does not say whose they are.
+    fs::write(place.path("data/RESTORING"), "This data folder").unwrap();
+    assert!(matches!(run(&config), Err(RestoreError::NotEmpty { .. })));
+    assert!(matches!(run(&place.config()), Err(RestoreError::NotEmpty { .. })));
+    assert_eq!(fs::read(&theirs).unwrap(), b"another gateway's");
+    fs::remove_dir_all(own.join("whole")).unwrap();
+    place.restore().unwrap();
+    assert_eq!(fs::read(place.path("documents/whole/00000000/0000000000000001")).unwrap(), b"sealed one");
+    // It says now whose they are.
+    place.restore().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_cannot_be_read_is_not_taken_for_an_empty_one() {
+    let place = Place::new();
+    let store = place.open().unwrap();
+    admit(&store, 1).await;
+    store.close().await;
+    drop(store);
+    place.backup();
+    place.lose_everything();
+    fs::create_dir_all(place.path("documents")).unwrap();
+    fs::write(place.path("documents/whole"), b"no folder").unwrap();
+    assert!(matches!(place.restore(), Err(RestoreError::Io { path, .. }) if path == place.path("documents/whole")));
+    assert!(!place.path("data").exists(), "nothing was begun");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_backup_that_was_changed_is_found_and_not_restored() {
     let place = Place::new();
     let store = place.open().unwrap();

@@ -277,6 +277,11 @@ reasons! {
         "Hồ sơ không bị tạm dừng giao cho cơ quan này ở bản tin này.",
         "List what is parked with `lgsp inbox list`; somebody may have handled it already.",
         "Xem danh sách bằng `lgsp inbox list`; có thể đã có người xử lý.";
+    ParkedHeld, "PARKED_HELD", FailedPrecondition,
+        "The dossier is parked, and an installation of a system still has the delivery.",
+        "Hồ sơ đang tạm dừng giao, nhưng một bản cài đặt của hệ thống còn giữ bản tin.",
+        "Let the installation in the details connect, which gives it back, or release it first with `lgsp inbox release`.",
+        "Để bản cài đặt nêu trong chi tiết kết nối lại và trả bản tin, hoặc thu hồi trước bằng `lgsp inbox release`.";
     RegistryInvalid, "REGISTRY_INVALID", InvalidArgument,
         "The registry files have problems; nothing was applied.",
         "Các tệp sổ đăng ký có lỗi; chưa áp dụng gì.",

@@ -1,5 +1,6 @@
 //! What waits for a party whose system cannot be called: fetched, and acknowledged when it has it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -7,8 +8,9 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
+use lgsp_journal::Position;
 use lgsp_proto::types::PartyId;
-use lgsp_proto::{Reason, Refusal};
+use lgsp_proto::{Reason, Refusal, v1};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
@@ -95,25 +97,55 @@ pub(super) async fn fetch(
         None => Caller::party(&api, &headers)?,
     };
     let limit = limit.unwrap_or(50).clamp(1, MAX_DELIVERIES);
+    let mut told = HashSet::new();
     let found = wait_for(&api, wait_ms, || {
-        let found = api.spool.pending(party.as_str(), limit);
+        let found = readable(&api, &party, limit, &mut told);
         (!found.is_empty()).then_some(found)
     });
+    let named = |delivery: v1::Delivery| {
+        let id = DeliveryId::from(&delivery.r#ref.clone().unwrap_or_default());
+        let name = api.spool.delivery_name(&id);
+        DeliveryJson::new(delivery, name, None)
+    };
+    let deliveries = found.await.unwrap_or_default().into_iter().map(named).collect();
+    Ok(json(StatusCode::OK, &InboxJson { deliveries }))
+}
+
+/// What waits for a party and can be read, the oldest first. What cannot be keeps back what follows of its own dossier, and of no
+/// other; each is `told` to the operator once.
+fn readable(api: &Api, party: &PartyId, limit: usize, told: &mut HashSet<Position>) -> Vec<v1::Delivery> {
     let mut deliveries = Vec::new();
-    for position in found.await.unwrap_or_default() {
-        match api.spool.delivery(position) {
-            Ok(delivery) => {
-                let id = DeliveryId::from(&delivery.r#ref.clone().unwrap_or_default());
-                let name = api.spool.delivery_name(&id);
-                deliveries.push(DeliveryJson::new(delivery, name, None));
+    // Only when something is left out, what follows has to make up for it.
+    for most in [limit, usize::MAX] {
+        let mut kept_back = HashSet::new();
+        deliveries.clear();
+        for position in api.spool.pending(party.as_str(), most) {
+            if deliveries.len() == limit {
+                break;
             }
-            Err(error) => {
-                tracing::error!(party.id = %party, %error, "a delivery cannot be read from the spool");
-                return Err(Reason::Internal.into());
+            // It has been handed over or has gone back meanwhile.
+            let Some(id) = api.spool.pending_at(position) else { continue };
+            if kept_back.contains(&id.dossier) {
+                continue;
+            }
+            match api.spool.delivery(position) {
+                Ok(delivery) => deliveries.push(delivery),
+                Err(error) => {
+                    if told.insert(position) {
+                        tracing::error!(
+                            party.id = %party, dossier.code = %id.dossier, id.sequence, %error,
+                            "a delivery cannot be read from the spool and keeps its dossier back"
+                        );
+                    }
+                    kept_back.insert(id.dossier);
+                }
             }
         }
+        if kept_back.is_empty() {
+            break;
+        }
     }
-    Ok(json(StatusCode::OK, &InboxJson { deliveries }))
+    deliveries
 }
 
 /// `POST /v1/inbox/ack`: the agency's system has these. Durable when answered; once more does no harm.

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{Api, json};
 use crate::offline::wall_clock;
-use crate::spool::now_ms;
+use crate::spool::{Told, now_ms};
 
 /// Whether the adapter can keep its promises.
 #[derive(Serialize)]
@@ -50,6 +50,9 @@ struct StatusJson {
     /// The epoch of the gateway's books, once an inbox stream has told it. Until then no refusal counts as final.
     #[serde(skip_serializing_if = "Option::is_none")]
     epoch: Option<u32>,
+    /// A lower epoch than the one known, as the inbox stream told it: the gateway may be an old copy, and gets no entries.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch_behind: Option<u32>,
     parties: Vec<String>,
     /// Those of them that the gateway does not let this system act for; absent if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -198,6 +201,10 @@ pub(super) async fn status(State(api): State<Arc<Api>>) -> Response {
         connected_seconds: connectivity.connected_since.map(|since| seconds_since(unix_ms(since))),
         connections: connectivity.connections,
         epoch: api.spool.is_epoch_certain().then(|| api.spool.epoch()).filter(|epoch| *epoch > 0),
+        epoch_behind: match api.spool.epoch_told() {
+            Told::Behind { epoch } => Some(epoch),
+            Told::Nothing { .. } | Told::Known => None,
+        },
         parties: api.acting.all().iter().map(ToString::to_string).collect(),
         parties_refused: api.acting.shut_out().iter().map(ToString::to_string).collect(),
         outgoing: OutgoingJson {

@@ -214,6 +214,15 @@ impl Index {
         kept.uploads += 1;
     }
 
+    /// An upload of this document has failed after all; what others have brought of it is not concerned.
+    fn not_kept(&mut self, name: String) {
+        let Some(kept) = self.files.get_mut(&name) else { return };
+        kept.uploads = kept.uploads.saturating_sub(1);
+        if kept.uploads == 0 {
+            self.spare.push_back(name);
+        }
+    }
+
     /// Makes room for `bytes`, as far as there is something to spare.
     fn make_room(&mut self, folder: &Path, bytes: u64) {
         while self.bytes + bytes > self.limit
@@ -322,12 +331,20 @@ fn write(
 
     let sha256 = digest.finish().as_ref().try_into().expect("SHA-256 has 32 bytes");
     let name = file_name(party, &sha256);
-    // Under the lock, so that nobody removes by this name what has just come.
-    let mut index = lock(unfinished.index);
-    fs::rename(&unfinished.path, folder.join(&name))?;
-    unfinished.named = true;
-    File::open(folder)?.sync_all()?;
-    index.insert(name, sealed_length);
+    {
+        // One step, so that nobody removes by this name what has just come.
+        let mut index = lock(unfinished.index);
+        fs::rename(&unfinished.path, folder.join(&name))?;
+        unfinished.named = true;
+        index.insert(name.clone(), sealed_length);
+    }
+    // Without the lock, for which everybody else waits. Each upload syncs after its own renaming and before its own answer, so
+    // that of two with the same content none is answered on the strength of a sync that the other has yet to do; and whichever
+    // of their files has the name, all of it was synced before.
+    if let Err(error) = File::open(folder).and_then(|folder| folder.sync_all()) {
+        lock(unfinished.index).not_kept(name);
+        return Err(error.into());
+    }
     Ok(Stored { sha256, size_bytes: size })
 }
 

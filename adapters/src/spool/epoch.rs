@@ -2,24 +2,44 @@
 //!
 //! The newest epoch seen is a record; whether it is that of the gateway we speak with just now is known in memory only.
 
-use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use lgsp_proto::spool_v1::{self as stored, spool_record::Kind};
 
 use super::Spool;
+use super::state::{Call, CallId, CallKind, SentBefore};
 use super::writing::Broken;
+
+/// What the gateway we speak with has told of its epoch.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Told {
+    /// Nothing yet: it may have been restored without our knowing.
+    Nothing { since: Instant },
+    /// The epoch known is its own, or it never will tell us.
+    Known,
+    /// An epoch before the one known. No restore gives that: it is an old copy, or somebody else.
+    Behind { epoch: u32 },
+}
 
 impl Spool {
     /// Notes the epoch of the gateway we speak with: durable when this returns. If it has grown, whatever was admitted before is
     /// sent again, before anything new about the same dossier, and nothing is said any more of what was delivered before: the
-    /// gateway owes it again.
+    /// gateway owes it again. One that is lower than the one known is not believed.
     ///
     /// # Errors
     /// [`Broken`]; it will be noted after the restart.
     pub(crate) async fn epoch_seen(&self, epoch: u32) -> Result<(), Broken> {
         let known = self.epoch();
+        if epoch < known {
+            tracing::error!(
+                epoch,
+                known,
+                "the gateway is in an epoch that is over; it may be an old copy, and gets nothing new"
+            );
+            *self.told_now() = Told::Behind { epoch };
+            return Ok(());
+        }
         if epoch > known {
             self.write_epoch(epoch).await?;
             if known != 0 {
@@ -27,7 +47,8 @@ impl Spool {
                 tracing::warn!(epoch, again, "the gateway was restored; what it had admitted is sent again");
             }
         }
-        self.epoch_is_certain.store(true, Ordering::Release);
+        *self.told_now() = Told::Known;
+        self.hurry();
         Ok(())
     }
 
@@ -51,19 +72,56 @@ impl Spool {
         self.shared.state().epoch
     }
 
-    /// Notes whether the epoch known is that of the gateway we speak with.
-    pub(crate) fn set_epoch_certain(&self, certain: bool) {
-        self.epoch_is_certain.store(certain, Ordering::Release);
+    /// The gateway lets nobody of ours in, so it will not tell us its epoch: we go by the one known.
+    pub(crate) fn epoch_stays_untold(&self) {
+        *self.told_now() = Told::Known;
+        self.hurry();
     }
 
-    /// Whether the gateway we speak with may have been restored without our knowing.
+    /// The gateway we speak with from now on has yet to tell its epoch.
+    pub(crate) fn await_epoch(&self) {
+        let mut told = self.told_now();
+        if !matches!(*told, Told::Nothing { .. }) {
+            *told = Told::Nothing { since: Instant::now() };
+        }
+    }
+
+    /// What the gateway we speak with has told of its epoch.
+    pub(crate) fn epoch_told(&self) -> Told {
+        *self.told_now()
+    }
+
+    fn told_now(&self) -> MutexGuard<'_, Told> {
+        self.epoch_told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What waited for the epoch goes now.
+    fn hurry(&self) {
+        self.shared.state().outgoing.hurry();
+        self.shared.changed();
+    }
+
+    /// Whether the epoch known is that of the gateway we speak with, as far as it will ever tell.
     pub(crate) fn is_epoch_certain(&self) -> bool {
-        self.epoch_is_certain.load(Ordering::Acquire)
+        self.epoch_told() == Told::Known
     }
 
     /// Whether a dossier was known here in an epoch before this one, so that the gateway may be waiting for it to come back.
     pub(crate) fn may_come_back(&self, dossier: &str) -> bool {
         let state = self.shared.state();
         state.epoch > 1 && state.knows_dossier(dossier)
+    }
+
+    /// Whether this is an entry that no gateway has admitted yet.
+    pub(crate) fn is_new_entry(&self, id: &CallId) -> bool {
+        let is_new = |call: &Call| call.kind == CallKind::Record && !call.was_admitted();
+        self.shared.state().calls.get(id).is_some_and(is_new)
+    }
+
+    /// Which of the calls that are sent again an entry has to wait for.
+    pub(crate) fn sent_before(&self, id: &CallId) -> SentBefore {
+        let state = self.shared.state();
+        let Some(name) = state.calls.get(id).and_then(|call| call.dossier.as_ref()) else { return SentBefore::Nothing };
+        state.sent_before(name)
     }
 }

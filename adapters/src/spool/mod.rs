@@ -30,7 +30,6 @@ mod seal;
 mod state;
 mod writing;
 
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -44,6 +43,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use calls::{CallView, NewCall, Outcome, QueueError, QueuedCall, Standing};
 pub(crate) use deliveries::TakeOverError;
 pub(crate) use documents::{Documents, PutError};
+pub(crate) use epoch::Told;
 pub(crate) use offline::{Exception, HandleError, Handling, OfflineFound};
 pub use opening::OpenError;
 pub(crate) use opening::Options;
@@ -51,7 +51,7 @@ pub(crate) use records::{call_id, fingerprint};
 pub use replay::RecordError;
 use seal::SpoolKey;
 pub use seal::SpoolKeyError;
-pub(crate) use state::{CallId, CallKind, DeliveryId, Parcel, Returned, Stage};
+pub(crate) use state::{CallId, CallKind, DeliveryId, Parcel, Returned, SentBefore, Stage};
 use state::{Progress, State};
 pub(crate) use writing::Broken;
 use writing::Item;
@@ -70,8 +70,8 @@ pub(crate) struct Spool {
     max_incoming: usize,
     keep_outcomes: Duration,
     broken: CancellationToken,
-    /// Whether the epoch is known to be that of the gateway we speak with now.
-    epoch_is_certain: AtomicBool,
+    /// What is known of the epoch of the gateway we speak with now.
+    epoch_told: Mutex<Told>,
     /// When a later epoch was first heard of, or the start that found what was to be sent again because of one.
     restored: Mutex<Option<Instant>>,
 }
@@ -144,6 +144,11 @@ impl Spool {
     /// Why nothing new is taken in just now: the disk is nearly full. Forwarding goes on, and makes room.
     pub(crate) fn shortage(&self) -> Option<Shortage> {
         self.disk.for_more().err()
+    }
+
+    /// What was taken over at a position and waits for the agency's system, named without being read.
+    pub(crate) fn pending_at(&self, position: Position) -> Option<DeliveryId> {
+        self.shared.state().pending.get(&position).map(|pending| pending.id.clone())
     }
 
     /// The documents that wait for their dossiers.

@@ -218,6 +218,11 @@ impl Spool {
     pub(crate) async fn leased(&self, desk: &PartyId, epoch: u32, blocks: &[v1::NumberBlock]) -> Result<usize, Broken> {
         let newest = self.shared.state().numbers.epoch();
         if epoch < newest {
+            tracing::error!(
+                epoch,
+                known = newest,
+                "the gateway leases numbers of an epoch that is over; they are left alone"
+            );
             return Ok(0);
         }
         if epoch > newest {

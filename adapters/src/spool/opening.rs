@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -21,7 +20,7 @@ use super::documents::Documents;
 use super::replay::{RecordError, replay, restate};
 use super::seal::{SpoolKey, SpoolKeyError};
 use super::writing::{Item, ROOM_KIB, queue_limits};
-use super::{Shared, Spool, forget_before};
+use super::{Shared, Spool, Told, forget_before};
 
 /// How the spool is kept.
 #[derive(Clone, Debug)]
@@ -139,7 +138,7 @@ impl Spool {
             max_incoming: options.max_incoming.get(),
             keep_outcomes: options.keep_outcomes,
             broken: CancellationToken::new(),
-            epoch_is_certain: AtomicBool::new(false),
+            epoch_told: Mutex::new(Told::Nothing { since: Instant::now() }),
             restored: Mutex::new(restored),
         })
     }

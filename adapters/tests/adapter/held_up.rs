@@ -174,6 +174,37 @@ async fn a_record_that_cannot_be_read_back_is_told_and_shown_to_a_clerk_and_the_
 }
 
 #[tokio::test]
+async fn a_delivery_that_cannot_be_read_back_keeps_back_its_own_dossier_and_no_other() {
+    let world = World::new().await;
+    let adapter = world.adapter().await;
+    adapter.until(|status| status["epoch"] == 1).await;
+    let journal = world.spool_folder().join("journal");
+    let before = bytes_of(&journal, ".seg");
+    let mut heard = 0;
+    let mut deliver = async |dossier: &str, sequence| {
+        world.gateway.deliver(dossier, sequence);
+        heard += 1;
+        world.gateway.hears(TakenOver, heard).await;
+    };
+    deliver("A-1", 1).await;
+    let [(segment, now)] = &bytes_of(&journal, ".seg")[..] else { panic!() };
+    let then = &before[0].1;
+    let begin = then.iter().zip(now).position(|(then, now)| then != now).unwrap_or(then.len());
+    for (dossier, sequence) in [("A-1", 2), ("B-1", 1), ("B-1", 2)] {
+        deliver(dossier, sequence).await;
+    }
+    spoil(segment, u64::midpoint(begin as u64, now.iter().rposition(|byte| *byte != 0).unwrap() as u64));
+    for (limit, rest) in [(50, &["B-1/1", "B-1/2"][..]), (1, &["B-1/1"])] {
+        let inbox = adapter.get(&format!("/v1/inbox?limit={limit}")).await;
+        assert_eq!(inbox.status, StatusCode::OK);
+        let inbox = inbox.json();
+        let named = |one: &Value| format!("{}/{}", one["dossier_code"].as_str().unwrap(), one["sequence"]);
+        let there: Vec<_> = inbox["deliveries"].as_array().unwrap().iter().map(named).collect();
+        assert_eq!(there, rest, "limit {limit}");
+    }
+}
+
+#[tokio::test]
 async fn a_delivery_that_hangs_the_agencys_system_goes_back_while_others_are_taken() {
     let world = World::new().await;
     let config = format!(

@@ -5,7 +5,7 @@ use lgsp_proto::v1::AcknowledgeStage::TakenOver;
 use serde_json::Value;
 
 use crate::offline::{dossier, dossier_for_the_department, said, without_a_line};
-use crate::support::{Adapter, Answer, World, accepted};
+use crate::support::{Adapter, Answer, OTHER_PARTY, PARTY, World, accepted};
 
 /// The gateway comes back with older books, and the adapter knows.
 async fn restore(world: &World, adapter: &Adapter) {
@@ -70,4 +70,90 @@ async fn a_dossier_spoken_of_by_another_name_than_its_code_is_waited_for_too() {
     let adapter = world.adapter().await;
     adapter.until(|status| status["epoch"] == 2).await;
     is_refused_until_the_books_are_back(&world, &adapter, &provisional[1], Reason::DossierNotFound).await;
+}
+
+fn keys(world: &World) -> Vec<String> {
+    world.gateway.attempts().into_iter().map(|attempt| attempt.key).collect()
+}
+
+#[tokio::test]
+async fn nothing_new_is_said_about_a_dossier_before_it_is_known_whether_its_books_come_back_first() {
+    let world = World::new().await;
+    let adapter = world.adapter().await;
+    let code = adapter.outcome_of("k1", &dossier()).await["receipt"]["dossier_code"].as_str().unwrap().to_owned();
+    let events = format!("/v1/dossiers/{code}/events");
+    adapter.post(&events, "e1", &accepted()).await;
+    adapter.outcome("e1").await;
+    // It comes back with older books, and the stream says so last of all.
+    world.gateway.keep_streams_waiting(true);
+    world.gateway.begin_epoch(2);
+    world.line.shake();
+    adapter.until(|status| status["epoch"].is_null()).await;
+    adapter.post(&events, "e2", &accepted()).await;
+    // What is about nothing that was there goes out all the same.
+    assert_eq!(adapter.outcome_of("k2", &dossier()).await["state"], "admitted");
+    assert_eq!(keys(&world), ["k1", "e1", "k2"]);
+    world.gateway.keep_streams_waiting(false);
+    assert_eq!(adapter.outcome("e2").await["state"], "admitted");
+    let keys = keys(&world);
+    let place = |key| keys.iter().rposition(|one| one == key).unwrap();
+    assert!(place("k1") > 2 && place("k1") < place("e1") && place("e1") < place("e2"), "{keys:?}");
+}
+
+#[tokio::test]
+async fn an_adapter_that_is_let_in_for_nobody_waits_for_no_epoch() {
+    let world = World::new().await;
+    world.gateway.forbid(PARTY, true);
+    world.gateway.forbid(OTHER_PARTY, true);
+    let adapter = world.adapter().await;
+    adapter.until(|status| status["parties_refused"].as_array().is_some_and(|parties| parties.len() == 2)).await;
+    adapter.post("/v1/dossiers/A-1/events", "e1", &accepted()).await;
+    assert_eq!(adapter.outcome("e1").await["state"], "admitted");
+}
+
+#[tokio::test]
+async fn what_names_a_dossier_otherwise_than_by_its_code_waits_as_well_until_the_dossier_is_back() {
+    let world = crate::offline::world().await;
+    let adapter = without_a_line(&world).await;
+    let told = adapter.post("/v1/dossiers", "k0", &dossier_for_the_department()).await.json();
+    let provisional = said(&told["provisional_number"]).to_owned();
+    world.line.mend();
+    adapter.outcome("k0").await;
+    adapter.until(|status| status["epoch"] == 1).await;
+    world.gateway.answer_next([Answer::Hold]);
+    world.gateway.begin_epoch(2);
+    world.line.shake();
+    adapter.until(|status| status["epoch"] == 2).await;
+    world.gateway.sees_attempts(2).await;
+    for (key, name) in [("provisional", &*provisional), ("perhaps", "HS-2025-17"), ("another", "H57.12-250714-0009")] {
+        adapter.post(&format!("/v1/dossiers/{name}/events"), key, &accepted()).await;
+    }
+    assert_eq!(adapter.outcome("another").await["state"], "admitted");
+    // They were begun before the other one, so they would have come first.
+    assert_eq!(keys(&world), ["k0", "k0", "another"]);
+    world.gateway.let_go();
+    for key in ["provisional", "perhaps"] {
+        assert_eq!(adapter.outcome(key).await["state"], "admitted", "{key}");
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_with_an_older_epoch_than_the_one_known_is_not_believed() {
+    let world = World::new().await;
+    world.gateway.begin_epoch(3);
+    let adapter = world.adapter().await;
+    adapter.until(|status| status["epoch"] == 3).await;
+    world.gateway.begin_epoch(2);
+    world.line.shake();
+    let status = adapter.until(|status| status["epoch_behind"] == 2).await;
+    assert_eq!(status["epoch"], Value::Null);
+    // It may be an old copy: what it lost is not to be overwritten.
+    adapter.post("/v1/dossiers/A-1/events", "e1", &accepted()).await;
+    assert_eq!(adapter.outcome_of("k1", &dossier()).await["state"], "admitted");
+    assert_eq!(keys(&world), ["k1"]);
+    world.gateway.begin_epoch(4);
+    world.line.shake();
+    let status = adapter.until(|status| status["epoch"] == 4).await;
+    assert_eq!(status["epoch_behind"], Value::Null);
+    assert_eq!(adapter.outcome("e1").await["state"], "admitted");
 }

@@ -6,9 +6,11 @@
 //! neither is what an earlier restore of the same backup gave out.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
 use std::ops::RangeInclusive;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -79,6 +81,13 @@ pub enum RestoreError {
         /// The folder.
         folder: PathBuf,
     },
+    /// A restore that was interrupted had begun with another folder for the documents. Run it again with that one; what is in
+    /// the other is not its own to remove.
+    #[error("a restore had begun with the documents in {}", begun.display())]
+    OtherDocuments {
+        /// The folder of documents that it had begun with.
+        begun: PathBuf,
+    },
     /// The backup is not whole.
     #[error(transparent)]
     Backup(#[from] VerifyError),
@@ -104,8 +113,8 @@ pub enum RestoreError {
         #[source]
         source: io::Error,
     },
-    /// A file cannot be written.
-    #[error("{} cannot be written", path.display())]
+    /// A file cannot be written, or a folder cannot be read.
+    #[error("{} cannot be read and written", path.display())]
     Io {
         /// Which.
         path: PathBuf,
@@ -156,14 +165,21 @@ pub fn restore(ordered: &Ordered, config: &Config, progress: &dyn Fn(Progress)) 
     };
     make_folder(data).map_err(failed(data))?;
     let mut mark = Mark::hold(data)?;
+    let documents = &std::path::absolute(documents).map_err(failed(documents))?;
     if mark.has_begun().map_err(failed(data))? {
+        match mark.documents().map_err(failed(data))? {
+            Some(begun) if begun != *documents => return Err(RestoreError::OtherDocuments { begun }),
+            Some(_) => {}
+            // It was not whole when the process ended, and then nothing was copied, or it is an earlier version's.
+            None => refuse_unless_empty(&whole)?,
+        }
         clear(data, documents).map_err(failed(data))?;
     } else if let Err(error) = refuse_unless_empty(data).and_then(|()| refuse_unless_empty(&whole)) {
         // Another restore has come to its end since this was looked at first.
         mark.remove().map_err(failed(data))?;
         return Err(error);
     }
-    mark.begin().map_err(failed(data))?;
+    mark.begin(documents).map_err(failed(data))?;
     copy_back(&ordered.from, &manifest, config, progress)?;
     // Books in which nobody has handed anything in have no keys yet.
     let keys = data.join(data_folder::KEYS);
@@ -202,6 +218,9 @@ fn hold_backup(dir: &Path) -> Result<Option<RealFiles>, RestoreError> {
 const MARK: &str = "This data folder is being restored, and no gateway starts on it.\n\
     Run `lgsp restore` again to its end. If it ended with problems of the books that you accept, remove this file.\n";
 
+/// How the mark's line begins that says where the documents go: what lies elsewhere was never the restore's own.
+const MARK_DOCUMENTS: &[u8] = b"documents ";
+
 /// The mark of a data folder that is being restored, held so that nobody else restores into it. A process that ends, however it
 /// ends, leaves the mark and lets go of it. Until it says something the folder is as it was.
 struct Mark {
@@ -231,9 +250,19 @@ impl Mark {
         Ok(self.file.metadata()?.len() > 0)
     }
 
-    fn begin(&mut self) -> io::Result<()> {
-        if !self.has_begun()? {
-            self.file.write_all(MARK.as_bytes())?;
+    /// The folder of documents that the restore had begun with; `None` if the mark does not say.
+    fn documents(&self) -> io::Result<Option<PathBuf>> {
+        let mark = fs::read(self.folder.join(MARKER))?;
+        let line = mark.strip_prefix(MARK.as_bytes()).and_then(|rest| rest.strip_prefix(MARK_DOCUMENTS));
+        let folder = line.and_then(|line| line.strip_suffix(b"\n"));
+        Ok(folder.map(|folder| OsStr::from_bytes(folder).into()))
+    }
+
+    fn begin(&mut self, documents: &Path) -> io::Result<()> {
+        if self.documents()?.is_none() {
+            self.file.set_len(0)?;
+            let folder = documents.as_os_str().as_bytes();
+            self.file.write_all(&[MARK.as_bytes(), MARK_DOCUMENTS, folder, b"\n"].concat())?;
         }
         self.file.sync_all()?;
         sync_folder(&self.folder)
@@ -255,13 +284,19 @@ fn is_named(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// A folder must hold nothing but the mark, or not be there.
+/// A folder must hold nothing but the mark, or not be there. One that cannot be read may hold anything.
 fn refuse_unless_empty(folder: &Path) -> Result<(), RestoreError> {
-    let mut entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    match entries.any(|entry| entry.file_name() != MARKER) {
-        true => Err(RestoreError::NotEmpty { folder: folder.to_owned() }),
-        false => Ok(()),
+    let failed = |source| RestoreError::Io { path: folder.to_owned(), source };
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(failed)?,
+    };
+    for entry in entries {
+        if entry.map_err(failed)?.file_name() != MARKER {
+            return Err(RestoreError::NotEmpty { folder: folder.to_owned() });
+        }
     }
+    Ok(())
 }
 
 /// Removes what a restore that was interrupted has left, but for its mark.

@@ -12,8 +12,8 @@ use super::clock::machine_now;
 use super::inbox::ComingBack;
 use super::{Engine, commit_failed, read_failed};
 use crate::store::{
-    Bodies, Commit, CommitError, DeliveryStage, GivenBackWhy, Handled, Installation, ParkedAction, ParkedStanding,
-    ReadError,
+    Bodies, Commit, CommitError, DeliveryStage, GivenBackWhy, Handled, Holder, Installation, ParkedAction,
+    ParkedStanding, ReadError,
 };
 
 /// How many past actions are shown of one dossier: the newest.
@@ -145,7 +145,8 @@ impl Engine {
     /// Does what a person decided about a parked dossier; how many of its deliveries flow again.
     ///
     /// # Errors
-    /// Those of [`Engine::authorize`]; `PARKED_NOT_FOUND` when it is not parked at this delivery (any more).
+    /// Those of [`Engine::authorize`]; `PARKED_NOT_FOUND` when it is not parked at this delivery (any more); `PARKED_HELD`
+    /// when an installation still has it.
     pub async fn handle_parked(&self, peer: &Peer, asking: &PartyId, decision: Decision) -> Result<u64, Refusal> {
         let authorized = self.authorize(peer, asking)?;
         if authorized.require(Right::Operate, None).is_err() {
@@ -160,7 +161,13 @@ impl Engine {
         };
         let parked = parked.filter(|parked| parked.parked.sequence == sequence).ok_or_else(not_found)?;
         let stage = store.delivery_stage(&party, &code, sequence).await.map_err(read_failed)?;
-        let waiting = parked.waiting - u64::from(action == ParkedAction::Skip && stage == Some(DeliveryStage::Parked));
+        match stage {
+            Some(DeliveryStage::Parked) => {}
+            // Parked, and then the process ended before its holder had given it back.
+            Some(DeliveryStage::TakenOver) => return Err(self.parked_held(&party, &code).await?),
+            _ => return Err(not_found()),
+        }
+        let waiting = parked.waiting - u64::from(action == ParkedAction::Skip);
         let handled = Handled {
             party: party.clone(),
             code: code.clone(),
@@ -187,6 +194,17 @@ impl Engine {
             Err(CommitError::Conflict) => Err(not_found()),
             Err(error) => Err(commit_failed(&error)),
         }
+    }
+
+    async fn parked_held(&self, party: &PartyId, code: &DossierCode) -> Result<Refusal, Refusal> {
+        let refusal = Refusal::new(Reason::ParkedHeld).detail("party", party).detail("dossier_code", code);
+        let holder = self.inner.store.lane(party, code).await.map_err(read_failed)?.holder;
+        Ok(match holder {
+            Some(Holder { installation, .. }) => {
+                refusal.detail("system", &installation.system).detail("instance", &installation.instance)
+            }
+            None => refusal,
+        })
     }
 
     /// Takes from an installation that does not come back what it had taken over for `party` and not handed over; how many

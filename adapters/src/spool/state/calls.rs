@@ -4,6 +4,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use lgsp_journal::Position;
+use lgsp_proto::types::DossierCode;
 
 use super::State;
 use crate::spool::offline::{Handled, Offline};
@@ -90,6 +91,17 @@ pub(crate) enum Progress {
     Answered { position: Position, admitted: bool, at_ms: i64, told: Option<Position> },
 }
 
+/// What is sent again, and an entry that is new has to wait for: it would take the number of an event that has a receipt.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum SentBefore {
+    /// Nothing about its dossier.
+    Nothing,
+    /// Something, of which nobody here knows whether it is about its dossier: an alias may be anybody's.
+    Perhaps,
+    /// Something about its dossier.
+    Something,
+}
+
 /// The answer that a call got before the gateway's books were restored.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Earlier {
@@ -168,6 +180,7 @@ impl State {
         // Told once that it was admitted, the agency's system hears of it again only if that is no longer so.
         let told = earlier.filter(|_| *admitted).and_then(|earlier| earlier.told);
         call.progress = Progress::Answered { position, admitted: *admitted, at_ms: *at_ms, told };
+        let was_about = call.dossier.clone();
         call.dossier = dossier.clone().or(call.dossier.take());
         call.sequence = *sequence;
         if call.kind == CallKind::Submit {
@@ -177,7 +190,18 @@ impl State {
             self.exceptions.insert(position, id.clone());
         }
         match earlier {
-            Some(_) => self.again -= 1,
+            Some(_) => {
+                self.again -= 1;
+                if let Some(Entry::Occupied(mut left)) = was_about.map(|dossier| self.again_about.entry(dossier)) {
+                    *left.get_mut() -= 1;
+                    if *left.get() == 0 {
+                        left.remove();
+                    }
+                }
+                if self.again == 0 {
+                    self.outgoing.hurry();
+                }
+            }
             None => {
                 if let Some(behind) = &call.behind {
                     self.under_way.leave(behind);
@@ -215,6 +239,9 @@ impl State {
                 call.progress = Progress::Waiting { sending: false, attempts: 0, last_error: None, earlier };
                 // What was taken in without a line has a code by now, and goes in the lane of its dossier.
                 call.behind = None;
+                if let Some(dossier) = &call.dossier {
+                    *self.again_about.entry(dossier.clone()).or_default() += 1;
+                }
                 // In the order of a dossier's events, which is not always that of the answers: an entry may have been answered
                 // at once, and the submission at the second try.
                 again.push(((call.sequence, position), id.clone(), call.documents.clone()));
@@ -226,6 +253,28 @@ impl State {
         self.again += again.len();
         again.sort_unstable_by_key(|(order, ..)| *order);
         self.not_in_lanes.extend(again.into_iter().map(|(_, id, _)| id));
+    }
+
+    /// What is sent again before a new entry about a dossier of this name. Lanes see to that only among what goes by the same
+    /// name.
+    pub(crate) fn sent_before(&self, name: &Arc<str>) -> SentBefore {
+        if self.again == 0 {
+            return SentBefore::Nothing;
+        }
+        if self.again_about.contains_key(name) {
+            return SentBefore::Something;
+        }
+        if name.parse::<DossierCode>().is_ok() {
+            return SentBefore::Nothing;
+        }
+        let goes_by = |call: &&Call| {
+            call.offline.as_ref().is_some_and(|offline| offline.names.contains(name)) && call.was_admitted()
+        };
+        match self.calls.values().find(goes_by).and_then(|call| call.dossier.as_ref()) {
+            Some(code) if self.again_about.contains_key(code) => SentBefore::Something,
+            Some(_) => SentBefore::Nothing,
+            None => SentBefore::Perhaps,
+        }
     }
 
     /// Keeps a place for a call that is being made durable.
@@ -284,7 +333,7 @@ impl State {
 
 impl Call {
     /// Whether the gateway has admitted it, in this epoch or in an earlier one.
-    pub(super) fn was_admitted(&self) -> bool {
+    pub(crate) fn was_admitted(&self) -> bool {
         matches!(self.progress, Progress::Answered { admitted: true, .. } | Progress::Waiting { earlier: Some(_), .. })
     }
 

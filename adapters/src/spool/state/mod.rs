@@ -19,7 +19,7 @@ use lgsp_proto::types::PartyId;
 use super::numbers::Numbers;
 use super::offline::UnderWay;
 use crate::lanes::Lanes;
-pub(crate) use calls::{Answered, Call, CallId, CallKind, Earlier, Progress, Queued};
+pub(crate) use calls::{Answered, Call, CallId, CallKind, Earlier, Progress, Queued, SentBefore};
 pub(crate) use deliveries::{DeliveryId, Known, Pending, Returned, Stage};
 pub(crate) use lanes::Parcel;
 
@@ -76,6 +76,8 @@ pub(crate) struct State {
     pub(crate) unanswered: usize,
     /// Calls that have an answer of an earlier epoch and are sent again.
     pub(crate) again: usize,
+    /// How many of them are about each dossier.
+    again_about: HashMap<Arc<str>, usize>,
     /// Those of them that are in no lane yet, in the order in which they were admitted.
     not_in_lanes: Vec<CallId>,
     /// The documents that waiting calls name, and how often each is named.

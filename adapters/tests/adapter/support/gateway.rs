@@ -94,6 +94,8 @@ struct Books {
     /// The parties for which the system may not act any more.
     forbidden: BTreeSet<String>,
     clock_ahead_seconds: i64,
+    /// An inbox stream is not told that it is open.
+    keeps_streams_waiting: bool,
     /// Leases that are recorded here, and whose answer gets lost.
     lose_leases: usize,
 }
@@ -359,6 +361,12 @@ impl Gateway {
 
     pub fn lose_leases(&self, count: usize) {
         self.books().lose_leases = count;
+    }
+
+    /// From now on an inbox stream is not told that it is open, or not any longer.
+    pub fn keep_streams_waiting(&self, waits: bool) {
+        self.books().keeps_streams_waiting = waits;
+        self.shared.changes.send_modify(|number| *number += 1);
     }
 
     pub fn streams(&self) -> usize {
@@ -689,9 +697,16 @@ impl Inbox for Service {
         let shared = self.0.clone();
         tokio::spawn(async move {
             let say = |response| sender.send(Ok(v1::InboxResponse { response: Some(response) }));
+            let mut changes = shared.changes.subscribe();
+            loop {
+                changes.mark_unchanged();
+                if !shared.books().keeps_streams_waiting {
+                    break;
+                }
+                changes.changed().await.unwrap();
+            }
             let (parties, epoch) = (open.parties.clone(), shared.books().epoch.max(1));
             let _ = say(inbox_response::Response::Opened(v1::Opened { parties, epoch })).await;
-            let mut changes = shared.changes.subscribe();
             let mut next = 0;
             loop {
                 changes.mark_unchanged();

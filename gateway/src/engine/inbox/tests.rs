@@ -674,6 +674,47 @@ async fn an_installation_stays_away_until_what_it_had_is_taken_from_it_whoever_s
 }
 
 #[tokio::test]
+async fn what_was_parked_by_a_process_that_ended_before_its_holder_gave_it_back_is_released_first() {
+    let (house, peer, binh) = waiting_for_binh(1).await;
+    let stream = open(&house, &peer, &binh, 8, MAIN, b"a spool.........").await.unwrap();
+    let first = next(&stream).await;
+    take_over(&stream, &first).await;
+    drop(stream);
+    let parked = Parked {
+        party: binh.clone(),
+        code: first.dossier.code.clone(),
+        sequence: 1,
+        reason: "AGENCY_REFUSED".into(),
+        kind: lgsp_proto::v1::DeclineKind::Permanent,
+        attempts: 1,
+        system: "mot-cua-binh".into(),
+        at: machine_now(),
+    };
+    house.engine.store().commit(Commit::Parked(parked)).await.unwrap();
+    let decision = Decision {
+        actor: "clerk.1".parse().unwrap(),
+        party: binh.clone(),
+        code: first.dossier.code.clone(),
+        sequence: 1,
+        action: ParkedAction::Skip,
+        why: "on paper".into(),
+    };
+    for action in [ParkedAction::Retry, ParkedAction::Skip] {
+        let decision = Decision { action, ..decision.clone() };
+        let refused = house.engine.handle_parked(&peer, &binh, decision).await.unwrap_err();
+        assert_eq!(refused.reason().as_str(), "PARKED_HELD", "{action:?}");
+        let holder = (refused.details()["system"].as_str(), refused.details()["instance"].as_str());
+        assert_eq!(holder, ("mot-cua-binh", MAIN), "whom to release it from");
+    }
+    let (operator, asking) = (house.peer("van-hanh"), "H99.VH".parse().unwrap());
+    let who = ("van.hanh.1".parse().unwrap(), "BROKEN".to_owned());
+    let released = house.engine.release(&operator, &asking, who, (&binh, &installation(MAIN))).await;
+    assert_eq!(released.unwrap(), 1);
+    assert_eq!(house.engine.handle_parked(&peer, &binh, decision).await.unwrap(), 0);
+    assert_eq!(house.engine.store().backlog(&binh).await.unwrap().parked_dossiers, 0);
+}
+
+#[tokio::test]
 async fn a_new_spool_keeps_the_old_one_away_until_it_has_what_that_had_even_if_it_goes_away_itself() {
     let (house, peer, binh) = waiting_for_binh(1).await;
     let old = open(&house, &peer, &binh, 8, MAIN, b"an old spool....").await.unwrap();
