@@ -6,6 +6,7 @@
 //! - [`restored`]: the gateway's disk is lost, a backup restored; what the agencies have receipts for comes back.
 //! - [`adapter_killed`]: the adapter dies between its 202 and the gateway's answer; the effect is had once.
 //! - [`line_cut`]: ten communes go on without a line for a day's worth of dossiers; in the end the books are equal.
+//! - [`exception`]: a code given out without a line in vain is worked off by a clerk.
 //! - [`parked`]: a refused delivery waits for a person; a lost disk's deliveries come again.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -20,6 +21,7 @@ mod place;
 
 mod adapter_killed;
 mod dossier_life;
+mod exception;
 mod gateway_killed;
 mod line_cut;
 mod parked;

@@ -165,6 +165,15 @@ impl Place {
         self.write("gateway.toml", &config.replace("bus = \"127.0.0.1:0\"", &format!("bus = \"{}\"", gateway.bus)));
     }
 
+    /// Changes a file of the registry folder made by [`Place::of_hue`]; the gateway hears of it when somebody applies it.
+    pub(crate) fn change_registry(&self, file: &str, change: impl FnOnce(String) -> String) {
+        let path = self.path("registry").join(file);
+        let before = fs::read_to_string(&path).unwrap();
+        let after = change(before.clone());
+        assert_ne!(before, after, "{file} is as it was");
+        fs::write(path, after).unwrap();
+    }
+
     /// What a power surge leaves of the gateway's disk.
     pub(crate) fn lose_the_gateways_disk(&self) {
         for folder in ["data", "documents"] {
