@@ -58,6 +58,9 @@ const ADAPTER_KEEPS_FREE_MIB: u64 = 16;
 const PORTAL_KEEPS: Duration = Duration::from_secs(2);
 const PORTAL_TIDIES_AFTER: u64 = 64;
 
+/// How long a start may take until it tidies up, on a busy machine: what it is to keep is reckoned from its begin.
+const START_AT_MOST: Duration = Duration::from_secs(10);
+
 /// A process of ours: the gateway, or the adapter of that number.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Who {
@@ -350,7 +353,7 @@ impl World {
             self.agencies.new_life(SYSTEMS[number].0);
         }
         let folder = self.folder.clone();
-        let keeps = self.keep_since.map_or(PORTAL_KEEPS, |since| since.elapsed() + Duration::from_secs(1));
+        let keeps = self.keep_since.map_or(PORTAL_KEEPS, |since| since.elapsed() + START_AT_MOST);
         let prefix = match who {
             Who::Gateway => Vec::new(),
             Who::Adapter(number) => self.lines[number].prefix(),

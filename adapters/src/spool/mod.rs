@@ -186,7 +186,8 @@ impl Spool {
     /// Forgets outcomes whose time is over, and documents that nobody has named within that time.
     pub(crate) fn tidy_up(&self) {
         self.shared.state().forget(forget_before(self.keep_outcomes));
-        let needed = |party: &str, sha256: &[u8; 32]| self.shared.state().names_document(party, sha256);
+        // A dossier may be admitted long after its documents were brought, and the time of its outcome begins only then.
+        let needed = |party: &str, sha256: &[u8; 32]| self.shared.state().may_send_document(party, sha256);
         self.documents.expire(self.keep_outcomes, needed);
     }
 

@@ -325,6 +325,14 @@ impl State {
         self.wanted.contains_key(&(party.into(), *sha256))
     }
 
+    /// Whether a call names this document of its party that is to be sent, or would be sent again to a gateway that was restored.
+    pub(crate) fn may_send_document(&self, party: &str, sha256: &[u8; 32]) -> bool {
+        let may_send = |(id, call): (&CallId, &Call)| {
+            &*id.party == party && call.was_admitted() && call.documents.contains(sha256)
+        };
+        self.names_document(party, sha256) || self.calls.iter().any(may_send)
+    }
+
     /// When the oldest call without an answer was queued.
     pub(crate) fn oldest_unanswered_ms(&self) -> Option<i64> {
         self.calls.values().filter(|call| call.is_waiting()).map(|call| call.at_ms).min()

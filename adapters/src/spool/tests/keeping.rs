@@ -1,5 +1,7 @@
 //! Tidying up: what is finished goes, what is not stays, wherever it is interrupted.
 
+use std::fs::File;
+
 use lgsp_journal::{Opened, RealFiles};
 
 use super::*;
@@ -105,4 +107,34 @@ async fn a_key_whose_answer_was_forgotten_can_be_used_again_and_survives_a_resta
     let spool = Spool::open(&options).unwrap();
     assert_eq!(waiting(&spool), ["one"]);
     assert_eq!(spool.begin_sending(&call_id("H57.101", "one")).unwrap().unwrap().body, "other content");
+}
+
+#[tokio::test]
+async fn a_document_is_kept_as_long_as_the_outcome_of_the_dossier_that_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path());
+    let mut digests = Vec::new();
+    for content in ["of an admitted one", "of a refused one"] {
+        let mut upload = spool.documents().put("H57.101", 1 << 10);
+        upload.chunk(content.into()).await.unwrap();
+        digests.push(upload.finish().await.unwrap().sha256);
+    }
+    // The line was cut for longer than outcomes are kept: the answers come only now.
+    let long_ago = SystemTime::now() - 2 * options(folder.path()).keep_outcomes;
+    for document in std::fs::read_dir(folder.path().join("documents")).unwrap() {
+        File::options().write(true).open(document.unwrap().path()).unwrap().set_modified(long_ago).unwrap();
+    }
+    for (key, sha256) in ["1", "2"].into_iter().zip(&digests) {
+        let document = v1::DocumentRef { sha256: sha256.to_vec().into(), ..v1::DocumentRef::default() };
+        let component = v1::Component { document: Some(document), ..v1::Component::default() };
+        let body = v1::Submission { components: vec![component], ..v1::Submission::default() }.encode_to_vec();
+        spool.queue(NewCall { body: body.into(), ..call(key, key) }).await.unwrap();
+    }
+    let held = || digests.iter().map(|sha256| spool.documents().holds("H57.101", sha256)).collect::<Vec<_>>();
+    spool.tidy_up();
+    assert_eq!(held(), [true, true], "both are still to be sent");
+    spool.answered(&call_id("H57.101", "1"), &admitted("D")).await.unwrap();
+    spool.answered(&call_id("H57.101", "2"), &refused()).await.unwrap();
+    spool.tidy_up();
+    assert_eq!(held(), [true, false]);
 }
