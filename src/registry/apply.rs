@@ -93,8 +93,7 @@ impl Apply {
 }
 
 async fn plan(link: &Link, profile: &Profile, files: Vec<RegistryFile>) -> anyhow::Result<PlanRegistryResponse> {
-    let request =
-        PlanRegistryRequest {
+    let request = PlanRegistryRequest {
         acting_party: profile.acting_party.to_string(),
         actor: profile.actor.to_string(),
         files,
