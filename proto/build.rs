@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-const FILES: [&str; 11] = [
+const FILES: [&str; 13] = [
     "lgsp/v1/dossier.proto",
     "lgsp/v1/dossiers.proto",
     "lgsp/v1/inbox.proto",
@@ -10,6 +10,8 @@ const FILES: [&str; 11] = [
     "lgsp/v1/documents.proto",
     "lgsp/v1/registry.proto",
     "lgsp/v1/operations.proto",
+    "lgsp/v1/certificates.proto",
+    "lgsp/v1/audit.proto",
     "lgsp/store/v1/record.proto",
     "lgsp/store/v1/index.proto",
     "lgsp/store/v1/archive.proto",

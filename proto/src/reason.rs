@@ -47,6 +47,46 @@ reasons! {
         "Chứng thư của hệ thống không mang định danh hệ thống.",
         "Use a certificate whose URI SAN is spiffe://<trust domain>/system/<name>, issued by a CA of this bus.",
         "Dùng chứng thư có URI SAN dạng spiffe://<miền tin cậy>/system/<tên> do CA của trục cấp.";
+    CertificateNotVouched, "CERTIFICATE_NOT_VOUCHED", Unauthenticated,
+        "The CA of the client certificate may not vouch for the system it names.",
+        "CA cấp chứng thư này không được bảo chứng cho hệ thống nêu trong chứng thư.",
+        "Use a certificate of a CA that may vouch for this system, or ask the operator to list the system under that CA's trust bundle.",
+        "Dùng chứng thư của CA được bảo chứng cho hệ thống này, hoặc đề nghị đơn vị vận hành bổ sung hệ thống vào danh sách của CA.";
+    CertificateRevoked, "CERTIFICATE_REVOKED", Unauthenticated,
+        "The certificate, or its key, was revoked.",
+        "Chứng thư hoặc khoá của nó đã bị thu hồi.",
+        "Ask the operator why; to come back, join with a new token and a new key: `lgsp adapter join`.",
+        "Hỏi đơn vị vận hành lý do; để kết nối lại, dùng mã tham gia mới và khoá mới: `lgsp adapter join`.";
+    TokenInvalid, "TOKEN_INVALID", Unauthenticated,
+        "The join token is not good: unknown, expired, withdrawn or damaged.",
+        "Mã tham gia không dùng được: không tồn tại, hết hạn, đã thu hồi hoặc bị sai.",
+        "Copy the token whole; if it is older than it may be, ask the operator for a new one: `lgsp certs token`.",
+        "Sao chép đủ cả mã; nếu mã đã quá hạn, đề nghị đơn vị vận hành cấp mã mới: `lgsp certs token`.";
+    TokenSpent, "TOKEN_SPENT", FailedPrecondition,
+        "The join token was used already, with another key.",
+        "Mã tham gia đã được dùng với một khoá khác.",
+        "If that was not you, tell the operator at once; else ask for a new token: `lgsp certs token`.",
+        "Nếu không phải bạn đã dùng, báo ngay cho đơn vị vận hành; nếu không, xin mã mới: `lgsp certs token`.";
+    TokenNotFound, "TOKEN_NOT_FOUND", NotFound,
+        "There is no join token of this id.",
+        "Không có mã tham gia nào mang số này.",
+        "Look at the open tokens: `lgsp certs list`.",
+        "Xem các mã đang mở: `lgsp certs list`.";
+    SigningRequestInvalid, "SIGNING_REQUEST_INVALID", InvalidArgument,
+        "The certificate request cannot be used.",
+        "Yêu cầu cấp chứng thư không dùng được.",
+        "Send a PKCS #10 request in DER, with an ECDSA P-256 key that signed it.",
+        "Gửi yêu cầu PKCS #10 dạng DER, khoá ECDSA P-256, do chính khoá đó ký.";
+    CertificateNotFound, "CERTIFICATE_NOT_FOUND", NotFound,
+        "No such certificate was issued here or seen on the bus.",
+        "Không có chứng thư này trong số đã cấp hoặc đã thấy trên trục.",
+        "Look at the certificates: `lgsp certs list`; a key that was never seen can be revoked by its SHA-256.",
+        "Xem các chứng thư: `lgsp certs list`; khoá chưa từng thấy có thể thu hồi theo SHA-256 của khoá.";
+    CaNotConfigured, "CA_NOT_CONFIGURED", FailedPrecondition,
+        "This gateway issues no certificates: it holds no issuing CA.",
+        "Trục này không cấp chứng thư: chưa cấu hình CA cấp phát.",
+        "Ask the operator to set [ca] dir in the gateway's configuration, or get the certificate from the CA that issues for the agency.",
+        "Đề nghị đơn vị vận hành đặt [ca] dir trong cấu hình của trục, hoặc lấy chứng thư từ CA cấp cho cơ quan.";
     SystemUnknown, "SYSTEM_UNKNOWN", PermissionDenied,
         "The system of this certificate is not in the registry.",
         "Hệ thống của chứng thư này chưa có trong sổ đăng ký.",

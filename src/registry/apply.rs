@@ -75,6 +75,7 @@ impl Apply {
             actor: profile.actor.to_string(),
             files,
             base_version: plan.base_version,
+            ..ApplyRegistryRequest::default()
         };
         let answer = link.registry().apply(link.request(request, None)).await.map_err(CallError::from_status);
         let answer = answer.map_err(|error| Failure::of_call(error, link.gateway(), None))?.into_inner();
@@ -92,8 +93,12 @@ impl Apply {
 }
 
 async fn plan(link: &Link, profile: &Profile, files: Vec<RegistryFile>) -> anyhow::Result<PlanRegistryResponse> {
-    let request =
-        PlanRegistryRequest { acting_party: profile.acting_party.to_string(), actor: profile.actor.to_string(), files };
+    let request = PlanRegistryRequest {
+        acting_party: profile.acting_party.to_string(),
+        actor: profile.actor.to_string(),
+        files,
+        ..PlanRegistryRequest::default()
+    };
     let answer = link.registry().plan(link.request(request, None)).await.map_err(CallError::from_status);
     Ok(answer.map_err(|error| Failure::of_call(error, link.gateway(), None))?.into_inner())
 }

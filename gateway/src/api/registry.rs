@@ -50,6 +50,7 @@ impl v1::registry_server::Registry for Registry {
             problems: plan.problems.into_iter().take(PROBLEMS_SHOWN).map(problem).collect(),
             changes: plan.changes.into_iter().map(change).collect(),
             base_version: plan.base_version,
+            authority: Vec::new(),
         }))
     }
 
@@ -58,7 +59,7 @@ impl v1::registry_server::Registry for Registry {
         request: Request<v1::ApplyRegistryRequest>,
     ) -> Result<Response<v1::ApplyRegistryResponse>, Status> {
         let peer = wire::peer(&request)?;
-        let v1::ApplyRegistryRequest { acting_party, actor, files, base_version } = request.into_inner();
+        let v1::ApplyRegistryRequest { acting_party, actor, files, base_version, .. } = request.into_inner();
         let asking = reading::only_asking(&acting_party, &actor)?;
         check_files(&files)?;
         let applied = self.engine.apply_registry(&peer, &asking.party, &asking.actor, files, base_version).await?;

@@ -3,11 +3,12 @@
 //! One file per step of a dossier's life: [`access`] (who speaks), [`intake`] (decide and commit), [`inbox`] (deliver
 //! until acknowledged), [`parked`] (what waits for a person), [`reading`] (how it stands), [`erasing`], [`archiving`], [`documents`],
 //! [`registry`] (the declared registry and its versions), [`numbers`] (leased ahead, or an authority's own), [`receipt`] (what
-//! the gateway signs), `earlier` (what comes back after a restore). [`clock`], [`lanes`] and [`shares`] serve them.
+//! the gateway signs), `earlier` (what comes back after a restore). [`clock`], [`connections`], [`lanes`] and [`shares`] serve them.
 
 pub mod access;
 pub mod archiving;
 pub mod clock;
+pub mod connections;
 pub mod documents;
 mod earlier;
 pub mod erasing;
@@ -37,6 +38,7 @@ use tokio_util::task::TaskTracker;
 use crate::engine::access::SeenCertificates;
 use crate::engine::archiving::Archives;
 use crate::engine::clock::BusinessClock;
+use crate::engine::connections::Connections;
 use crate::engine::documents::Documents;
 use crate::engine::inbox::{Inboxes, Policy};
 use crate::engine::lanes::Lanes;
@@ -60,6 +62,7 @@ struct Inner {
     documents: Documents,
     signer: ReceiptSigner,
     certificates: SeenCertificates,
+    connections: Arc<Connections>,
     archives: OnceLock<Archives>,
     settings: Settings,
     tasks: TaskTracker,
@@ -129,6 +132,7 @@ impl Engine {
                 shares: Shares::new(settings.admissions, settings.party_quota),
                 lanes,
                 certificates: SeenCertificates::default(),
+                connections: Arc::default(),
                 archives: OnceLock::new(),
                 tasks: TaskTracker::new(),
                 store,
@@ -177,6 +181,11 @@ impl Engine {
     /// Asked before a number is taken, so that those who try again and again do not use them up.
     fn check_room(&self) -> Result<(), Refusal> {
         self.inner.store.figures().shortage.as_ref().map_or(Ok(()), |shortage| Err(disk_full(shortage)))
+    }
+
+    /// The open connections, and the keys that may have none.
+    pub fn connections(&self) -> &Arc<Connections> {
+        &self.inner.connections
     }
 
     /// The inboxes, for figures.

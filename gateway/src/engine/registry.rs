@@ -121,6 +121,7 @@ impl Engine {
             applied_at: Some(machine_timestamp(machine_now())),
             applied_by_system: system.to_owned(),
             actor: actor.to_string(),
+            ..v1::RegistryVersion::default()
         };
         let changes = current.as_ref().map_or_else(Vec::new, |current| registry::diff(current, &planned));
         let record = RegistryRecord { version: version.clone(), files };

@@ -341,6 +341,11 @@ impl Fact {
                 after_days: stored.after_days,
                 at: system_time(stored.at_unix_ms),
             }),
+            Kind::TokenIssued(_)
+            | Kind::TokenWithdrawn(_)
+            | Kind::CertificateIssued(_)
+            | Kind::CertificateRevoked(_)
+            | Kind::Exported(_) => return Err(Unreadable("kind")),
         })
     }
 }

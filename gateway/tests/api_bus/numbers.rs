@@ -73,6 +73,7 @@ async fn change_parties(world: &World, from: &str, to: &str) -> Result<Vec<v1::R
         actor: "van.hanh.1".into(),
         files,
         base_version: read.version.unwrap().number,
+        ..Default::default()
     };
     Ok(within(operator.registry().apply(apply)).await?.into_inner().changes)
 }

@@ -44,11 +44,17 @@ fn files() -> Vec<v1::RegistryFile> {
 }
 
 fn plan(party: &str, files: Vec<v1::RegistryFile>) -> v1::PlanRegistryRequest {
-    v1::PlanRegistryRequest { acting_party: party.into(), actor: "van.hanh.1".into(), files }
+    v1::PlanRegistryRequest { acting_party: party.into(), actor: "van.hanh.1".into(), files, ..Default::default() }
 }
 
 fn apply(party: &str, base_version: u64) -> v1::ApplyRegistryRequest {
-    v1::ApplyRegistryRequest { acting_party: party.into(), actor: "van.hanh.1".into(), files: files(), base_version }
+    v1::ApplyRegistryRequest {
+        acting_party: party.into(),
+        actor: "van.hanh.1".into(),
+        files: files(),
+        base_version,
+        ..Default::default()
+    }
 }
 
 #[tokio::test]

@@ -52,6 +52,7 @@ fn registry(number: u64) -> RegistryRecord {
             applied_at: None,
             applied_by_system: "console".to_owned(),
             actor: "operator.1".to_owned(),
+            ..v1::RegistryVersion::default()
         },
         files: vec![v1::RegistryFile {
             name: "parties.toml".to_owned(),
