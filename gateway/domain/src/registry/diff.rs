@@ -256,6 +256,9 @@ impl Entity for Grant {
                 ("kind", kind),
                 ("right", self.right.to_string()),
                 ("procedures", procedures),
+                ("service", text(self.call.as_ref().map(|call| &call.service))),
+                ("purposes", text(self.call.as_ref().map(|call| &call.purposes))),
+                ("fields", text(self.call.as_ref().map(|call| &call.fields))),
                 ("owner", self.owner.to_string()),
             ],
             self.validity,
@@ -272,7 +275,12 @@ impl Entity for System {
 
     fn keys(&self) -> Vec<(&'static str, String)> {
         with_validity(
-            vec![("description", self.description.clone()), ("acts_for", list(&self.acts_for))],
+            vec![
+                ("description", self.description.clone()),
+                ("acts_for", list(&self.acts_for)),
+                ("certificates", list(&self.certificates)),
+                ("spiffe_ids", list(&self.spiffe_ids)),
+            ],
             self.validity,
         )
     }

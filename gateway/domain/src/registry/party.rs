@@ -4,6 +4,7 @@ use std::fmt;
 
 use lgsp_proto::types::{PartyId, UnitCode};
 
+use super::binding::{CertificateBinding, ForeignId};
 use super::problem::Fault;
 use super::source::{Entry, FromText};
 use super::validity::Validity;
@@ -159,6 +160,10 @@ pub struct System {
     pub description: String,
     /// The parties it acts for.
     pub acts_for: Vec<PartyPattern>,
+    /// Certificates without a SPIFFE id that mean it.
+    pub certificates: Vec<CertificateBinding>,
+    /// SPIFFE ids of other forms that mean it.
+    pub spiffe_ids: Vec<String>,
     /// When it may act.
     pub validity: Validity,
 }
@@ -168,8 +173,15 @@ impl System {
         let name = entry.value::<SystemName>("name");
         let description = entry.text("description");
         let acts_for = entry.values("acts_for");
+        let bindings = entry.tables("certificates").into_iter().filter_map(|table| {
+            let binding = CertificateBinding::read(&table);
+            table.finish();
+            binding
+        });
+        let certificates = bindings.collect();
+        let spiffe_ids = entry.values::<ForeignId>("spiffe_ids").into_iter().map(|id| id.0).collect();
         let validity = entry.validity();
-        Some(Self { name: name?.0, description: description?, acts_for, validity })
+        Some(Self { name: name?.0, description: description?, acts_for, certificates, spiffe_ids, validity })
     }
 }
 
