@@ -3,11 +3,12 @@
 //! - `party`, `unit`, `procedure`, `rule`, `grant`, `hours`: one kind of entry each, as the files declare it.
 //! - `binding`, `call`: which foreign certificate means which system; who may ask a data service for what.
 //! - `source`, `load`, `check`, `coverage`: reading the files, comparing entries, walking every route. All problems at once.
-//! - [`diff()`]: what applying other files would change.
+//! - [`diff()`]: what applying other files would change; [`gains_and_losses()`]: what that means for whom.
 //!
 //! A [`Registry`] is whole: every reference leads somewhere, every route to a party that may decide. Everything is dated,
 //! and every question is asked for a day, so that a dossier of last week meets the commune that merged yesterday.
 
+mod authority;
 mod binding;
 mod call;
 mod check;
@@ -32,6 +33,7 @@ use jiff::civil::Date;
 use lgsp_proto::Refusal;
 use lgsp_proto::types::{PartyId, ProcedureCode, UnitCode};
 
+pub use authority::{AuthorityChange, Holder, gains_and_losses, is_in_reach};
 pub use binding::{CertificateBinding, KeyDigest};
 pub use call::{CallGrant, CallScope, MissingCall, Names, Wanted};
 pub use diff::{Change, ChangeKind, diff};

@@ -1,6 +1,8 @@
-//! Who is meant by a certificate, and who may ask a data service for what, on the invented province in `fixtures/registry`.
+//! Who is meant by a certificate, who may ask a data service for what, and what changes hands: on the invented province in `fixtures/registry`.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod gains;
 
 use std::collections::BTreeMap;
 
@@ -8,6 +10,7 @@ use jiff::civil::{Date, date};
 use lgsp_domain::registry::{MissingCall, Names, Problem, ProblemKind, Quota, Registry, Right, Wanted};
 use lgsp_proto::Reason;
 use lgsp_proto::types::{PartyId, ProcedureCode};
+use proptest::prelude::*;
 
 const DAY: Date = date(2025, 7, 14);
 
@@ -15,13 +18,13 @@ type Files = BTreeMap<String, Vec<u8>>;
 
 fn files() -> Files {
     let files = [
-        ("parties.toml", include_str!("fixtures/registry/parties.toml")),
-        ("units.toml", include_str!("fixtures/registry/units.toml")),
-        ("procedures.toml", include_str!("fixtures/registry/procedures.toml")),
-        ("routes.toml", include_str!("fixtures/registry/routes.toml")),
-        ("grants.toml", include_str!("fixtures/registry/grants.toml")),
-        ("systems.toml", include_str!("fixtures/registry/systems.toml")),
-        ("calendars.toml", include_str!("fixtures/registry/calendars.toml")),
+        ("parties.toml", include_str!("../fixtures/registry/parties.toml")),
+        ("units.toml", include_str!("../fixtures/registry/units.toml")),
+        ("procedures.toml", include_str!("../fixtures/registry/procedures.toml")),
+        ("routes.toml", include_str!("../fixtures/registry/routes.toml")),
+        ("grants.toml", include_str!("../fixtures/registry/grants.toml")),
+        ("systems.toml", include_str!("../fixtures/registry/systems.toml")),
+        ("calendars.toml", include_str!("../fixtures/registry/calendars.toml")),
     ];
     files.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec())).into()
 }
