@@ -6,6 +6,7 @@
 
 mod admission;
 mod archiving;
+mod authority;
 mod delivery;
 mod disk;
 mod documents;

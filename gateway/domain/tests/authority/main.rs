@@ -241,6 +241,10 @@ owner = \"H99.01\"
         assert_eq!(
             details,
             [
+                (
+                    "can_i",
+                    "lgsp can-i call --party H99.101 --service dan-cu-037 --purpose doi-chieu --fields noi-o --procedure 1.000002"
+                ),
                 ("fields", "noi-o"),
                 ("owner", "H99.CA"),
                 ("owner_name", "Công an tỉnh"),
