@@ -38,8 +38,10 @@ pub struct Terms {
 pub(super) struct By {
     pub(super) system: String,
     pub(super) actor: ActorId,
-    /// The peer, and in whose name; `None` for the node itself.
-    pub(super) caller: Option<(Peer, PartyId)>,
+    /// In whose name; `None` for the node itself.
+    pub(super) party: Option<PartyId>,
+    /// Who must not lose the right to take it back; `None` when the proposal cannot cost it.
+    pub(super) peer: Option<Peer>,
 }
 
 /// A right that would be out of reach.
@@ -135,7 +137,7 @@ impl Engine {
         let (files, _) = self.files_of(proposal).await?;
         let (current, today) = (authorized.registry(), authorized.today());
         let base_version = current.version();
-        let planned = match Registry::parse(&by_name(&files)) {
+        let planned = match self.parse(&by_name(&files)) {
             Err(problems) => return Ok(Plan { problems, base_version, ..Plan::default() }),
             Ok(planned) => Arc::new(planned),
         };
@@ -165,7 +167,8 @@ impl Engine {
         let by = By {
             system: authorized.system().to_owned(),
             actor: actor.clone(),
-            caller: Some((peer.clone(), party.clone())),
+            party: Some(party.clone()),
+            peer: Some(peer.clone()),
         };
         let engine = self.clone();
         self.to_the_end(async move { engine.apply_now(&by, proposal, terms).await }).await
@@ -177,7 +180,7 @@ impl Engine {
     /// As [`Engine::apply_registry`]; `STALE_VERSION` when there is one already.
     pub async fn apply_first_registry(&self, files: Vec<v1::RegistryFile>) -> Result<v1::RegistryVersion, Refusal> {
         let actor: ActorId = "bootstrap".parse().expect("a valid account identifier");
-        let by = By { system: "gateway".to_owned(), actor, caller: None };
+        let by = By { system: "gateway".to_owned(), actor, party: None, peer: None };
         self.apply_now(&by, Proposal::Files(files), Terms::default()).await.map(|(version, _)| version)
     }
 
@@ -196,9 +199,9 @@ impl Engine {
         }
         let (files, rolled_back_to) = self.files_of(proposal).await?;
         let named = by_name(&files);
-        let planned = Arc::new(Registry::parse(&named).map_err(|problems| invalid(&problems))?);
+        let planned = Arc::new(self.parse(&named).map_err(|problems| invalid(&problems))?);
         if let Some(current) = current.as_ref().filter(|_| !accept_lock_out) {
-            let caller = by.caller.as_ref().map(|(peer, party)| (peer, party));
+            let caller = by.peer.as_ref().zip(by.party.as_ref());
             locks_nobody_out(&lock_outs(current, &planned, caller, self.clock().now().date()))?;
         }
         let version = v1::RegistryVersion {
@@ -207,7 +210,7 @@ impl Engine {
             applied_at: Some(machine_timestamp(machine_now())),
             applied_by_system: by.system.clone(),
             actor: by.actor.to_string(),
-            acting_party: by.caller.as_ref().map_or_else(String::new, |(_, party)| party.to_string()),
+            acting_party: by.party.as_ref().map_or_else(String::new, ToString::to_string),
             rolled_back_to,
         };
         let changes = current.as_ref().map_or_else(Vec::new, |current| registry::diff(current, &planned));
@@ -217,6 +220,13 @@ impl Engine {
         self.inner.registry.store(Some(Arc::new(planned)));
         tracing::info!(version = version.number, rolled_back_to, changes = changes.len(), "registry applied");
         Ok((version, changes))
+    }
+
+    /// As [`Registry::parse`], for this bus: no binding may speak for a system that names itself.
+    fn parse(&self, files: &BTreeMap<String, Vec<u8>>) -> Result<Registry, Vec<Problem>> {
+        let registry = Registry::parse(files)?;
+        let in_vain = registry.bound_in_vain(self.inner.signer.gateway());
+        if in_vain.is_empty() { Ok(registry) } else { Err(in_vain) }
     }
 
     /// The files of a proposal, and the version that they were applied as before, or 0.

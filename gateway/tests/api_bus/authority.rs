@@ -143,6 +143,22 @@ async fn an_earlier_version_comes_back_as_the_next_and_who_applied_what_is_kept(
     assert_eq!(page.versions[0].sha256, rest.versions[0].sha256, "the same files");
 }
 
+#[tokio::test]
+async fn an_id_that_names_a_system_of_this_bus_is_bound_to_none() {
+    let world = World::start().await;
+    let operator = world.system("van-hanh").await;
+    let binding = |domain: &str| {
+        let ids = format!("acts_for = [\"H99.102\"], spiffe_ids = [\"spiffe://{domain}/system/mot-cua\"]");
+        edited("systems.toml", "acts_for = [\"H99.102\"]", &ids)
+    };
+    let problems = planned(&operator, plan(binding(DOMAIN))).await.problems;
+    assert_eq!((problems.len(), problems[0].file.as_str()), (1, "systems.toml"));
+    let refused = within(operator.registry().apply(apply(1, binding(DOMAIN)))).await;
+    assert_eq!(reason(refused), Reason::RegistryInvalid);
+    // A system of another bus may be known here by another name.
+    assert_eq!(applied(&operator, apply(1, binding(NEIGHBOUR))).await.number, 2);
+}
+
 fn question(party: &str) -> v1::CanIRequest {
     v1::CanIRequest { acting_party: party.into(), actor: "can.bo.1".into(), ..v1::CanIRequest::default() }
 }
