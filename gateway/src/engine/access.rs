@@ -12,7 +12,7 @@ use data_encoding::HEXLOWER;
 use lgsp_certs::verify::IssuerAndKey;
 use lgsp_certs::{Identity, Purpose, SystemName, TrustDomain, VerifiedLeaf, Vouch};
 use lgsp_domain::dossier::Dossier;
-use lgsp_domain::registry::{Registry, Right, System};
+use lgsp_domain::registry::{Owner, Quota, Registry, Right, System};
 use lgsp_domain::roles;
 use lgsp_proto::types::{Date, PartyId, ProcedureCode, Sha256Digest};
 use lgsp_proto::{Reason, Refusal};
@@ -79,7 +79,8 @@ impl Peer {
             Named::Spiffe(id) => registry.system_by_spiffe(id, today),
             Named::Key(IssuerAndKey { issuer, key }) => registry.system_by_certificate(issuer, key, today),
         };
-        let system = found.ok_or_else(|| self.told(Refusal::new(Reason::SystemUnknown)))?;
+        let keeper = |refusal| Owner::named_in(registry.keeper(today).as_ref(), refusal);
+        let system = found.ok_or_else(|| keeper(self.told(Refusal::new(Reason::SystemUnknown))))?;
         match &self.vouch {
             Some(vouch) if !system.name.parse().is_ok_and(|name| vouch.covers(&name)) => {
                 let refusal = Refusal::new(Reason::CertificateNotVouched).detail("bundle", vouch.bundle());
@@ -164,6 +165,11 @@ impl Authorized {
         self.registry.grant(&self.party, right, procedure, self.today).map(drop).map_err(|missing| missing.refusal())
     }
 
+    /// What the registry says about how much the party may admit.
+    pub fn quota(&self) -> Quota {
+        self.registry.party(&self.party).map(|party| party.quota).unwrap_or_default()
+    }
+
     /// Whether the party may look at every dossier's envelope, without content: operators and auditors.
     pub fn oversees(&self) -> bool {
         [Right::Operate, Right::Audit].iter().any(|right| self.require(*right, None).is_ok())
@@ -187,8 +193,9 @@ impl Authorized {
 pub fn authorize(registry: &Arc<Registry>, peer: &Peer, party: &PartyId, today: Date) -> Result<Authorized, Refusal> {
     let system = peer.system(registry, today)?;
     if !registry.acts_for(system, party, today) {
-        let refusal = Refusal::new(Reason::ActsForMissing);
-        return Err(refusal.detail("system", &system.name).detail("party", party));
+        // The same whether or not there is such a party.
+        let refusal = Refusal::new(Reason::ActsForMissing).detail("system", &system.name).detail("party", party);
+        return Err(Owner::named_in(registry.keeper(today).as_ref(), refusal));
     }
     Ok(Authorized { system: system.name.clone(), party: party.clone(), registry: Arc::clone(registry), today })
 }
@@ -204,6 +211,13 @@ impl Engine {
     /// As [`authorize`], and `REGISTRY_MISSING`.
     pub fn authorize(&self, peer: &Peer, party: &PartyId) -> Result<Authorized, Refusal> {
         authorize(&self.registry()?, peer, party, self.clock().now().date())
+    }
+
+    /// What the registry in force says about how much a system may call.
+    pub fn quota_of_system(&self, name: &str) -> Quota {
+        let registry = self.inner.registry.load();
+        let system = registry.as_ref().and_then(|registry| registry.system(name, self.clock().now().date()));
+        system.map(|system| system.quota).unwrap_or_default()
     }
 
     /// The name of the system that a peer is, for counting and for the log: a system of this bus by its certificate alone, another

@@ -123,6 +123,7 @@ impl Entity for Party {
                 ("support_point", flag(self.support_point)),
                 ("calendar", self.calendar.clone()),
                 ("own_numbers_from", text(self.own_numbers_from)),
+                ("quota", self.quota.print()),
                 ("successor", text(self.successor.as_ref())),
             ],
             self.validity,
@@ -280,6 +281,7 @@ impl Entity for System {
                 ("acts_for", list(&self.acts_for)),
                 ("certificates", list(&self.certificates)),
                 ("spiffe_ids", list(&self.spiffe_ids)),
+                ("quota", self.quota.print()),
             ],
             self.validity,
         )

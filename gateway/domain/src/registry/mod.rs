@@ -3,11 +3,12 @@
 //! - `party`, `unit`, `procedure`, `rule`, `grant`, `hours`: one kind of entry each, as the files declare it.
 //! - `binding`, `call`: which foreign certificate means which system; who may ask a data service for what.
 //! - `source`, `load`, `check`, `coverage`: reading the files, comparing entries, walking every route. All problems at once.
-//! - [`diff()`]: what applying other files would change.
+//! - [`diff()`]: what applying other files would change; [`gains_and_losses()`]: what that means for whom.
 //!
 //! A [`Registry`] is whole: every reference leads somewhere, every route to a party that may decide. Everything is dated,
 //! and every question is asked for a day, so that a dossier of last week meets the commune that merged yesterday.
 
+mod authority;
 mod binding;
 mod call;
 mod check;
@@ -19,6 +20,7 @@ mod load;
 mod party;
 mod problem;
 mod procedure;
+mod quota;
 mod rule;
 mod source;
 mod unit;
@@ -31,6 +33,7 @@ use jiff::civil::Date;
 use lgsp_proto::Refusal;
 use lgsp_proto::types::{PartyId, ProcedureCode, UnitCode};
 
+pub use authority::{AuthorityChange, Holder, gains_and_losses, out_of_reach};
 pub use binding::{CertificateBinding, KeyDigest};
 pub use call::{CallGrant, CallScope, MissingCall, Names, Wanted};
 pub use diff::{Change, ChangeKind, diff};
@@ -39,6 +42,7 @@ pub use hours::{DeclaredCalendar, NamedDay};
 pub use party::{Party, PartyKind, PartyPattern, System};
 pub use problem::{Problem, ProblemKind};
 pub use procedure::{Case, CaseLimit, Level, Procedure, ProcedureComponent, ProcedureFee};
+pub use quota::Quota;
 pub use rule::{Authority, Matter, Rule};
 pub use unit::Unit;
 pub use validity::Validity;
@@ -394,7 +398,7 @@ impl Registry {
     }
 
     /// A party as somebody to ask on that day.
-    fn owner(&self, id: &PartyId, date: Date) -> Owner {
+    pub(crate) fn owner(&self, id: &PartyId, date: Date) -> Owner {
         let id = self.current_of(id, date);
         let name = self.party(&id).map_or("", |party| &party.name).into();
         Owner { id, name }

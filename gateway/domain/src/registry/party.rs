@@ -6,6 +6,7 @@ use lgsp_proto::types::{PartyId, UnitCode};
 
 use super::binding::{CertificateBinding, ForeignId};
 use super::problem::Fault;
+use super::quota::Quota;
 use super::source::{Entry, FromText};
 use super::validity::Validity;
 use super::word::words;
@@ -66,6 +67,8 @@ pub struct Party {
     pub calendar: String,
     /// From which number of a day on its own software numbers what it takes in; `None` when it leaves all to the gateway.
     pub own_numbers_from: Option<u32>,
+    /// How much it may admit, where that differs from the others.
+    pub quota: Quota,
     /// Who takes over when it ends.
     pub successor: Option<PartyId>,
     /// When it exists.
@@ -93,6 +96,7 @@ impl Party {
         let calendar = entry.optional_text("calendar").unwrap_or_else(|| DEFAULT_CALENDAR.to_owned());
         let own_numbers_from = entry.has("own_numbers_from").then(|| entry.number("own_numbers_from")).flatten();
         let own_numbers_from = own_numbers_from.map(|number| u32::try_from(number).unwrap_or(u32::MAX));
+        let quota = Quota::read(entry);
         let successor = entry.optional("successor");
         let validity = entry.validity();
         Some(Self {
@@ -106,6 +110,7 @@ impl Party {
             support_point,
             calendar,
             own_numbers_from,
+            quota,
             successor,
             validity,
         })
@@ -164,6 +169,8 @@ pub struct System {
     pub certificates: Vec<CertificateBinding>,
     /// SPIFFE ids of other forms that mean it.
     pub spiffe_ids: Vec<String>,
+    /// How much it may call, where that differs from the others.
+    pub quota: Quota,
     /// When it may act.
     pub validity: Validity,
 }
@@ -180,8 +187,9 @@ impl System {
         });
         let certificates = bindings.collect();
         let spiffe_ids = entry.values::<ForeignId>("spiffe_ids").into_iter().map(|id| id.0).collect();
+        let quota = Quota::read(entry);
         let validity = entry.validity();
-        Some(Self { name: name?.0, description: description?, acts_for, certificates, spiffe_ids, validity })
+        Some(Self { name: name?.0, description: description?, acts_for, certificates, spiffe_ids, quota, validity })
     }
 }
 

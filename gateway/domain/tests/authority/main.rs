@@ -1,13 +1,16 @@
-//! Who is meant by a certificate, and who may ask a data service for what, on the invented province in `fixtures/registry`.
+//! Who is meant by a certificate, who may ask a data service for what, and what changes hands: on the invented province in `fixtures/registry`.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod gains;
 
 use std::collections::BTreeMap;
 
 use jiff::civil::{Date, date};
-use lgsp_domain::registry::{MissingCall, Names, Problem, ProblemKind, Registry, Right, Wanted};
+use lgsp_domain::registry::{MissingCall, Names, Problem, ProblemKind, Quota, Registry, Right, Wanted};
 use lgsp_proto::Reason;
 use lgsp_proto::types::{PartyId, ProcedureCode};
+use proptest::prelude::*;
 
 const DAY: Date = date(2025, 7, 14);
 
@@ -15,13 +18,13 @@ type Files = BTreeMap<String, Vec<u8>>;
 
 fn files() -> Files {
     let files = [
-        ("parties.toml", include_str!("fixtures/registry/parties.toml")),
-        ("units.toml", include_str!("fixtures/registry/units.toml")),
-        ("procedures.toml", include_str!("fixtures/registry/procedures.toml")),
-        ("routes.toml", include_str!("fixtures/registry/routes.toml")),
-        ("grants.toml", include_str!("fixtures/registry/grants.toml")),
-        ("systems.toml", include_str!("fixtures/registry/systems.toml")),
-        ("calendars.toml", include_str!("fixtures/registry/calendars.toml")),
+        ("parties.toml", include_str!("../fixtures/registry/parties.toml")),
+        ("units.toml", include_str!("../fixtures/registry/units.toml")),
+        ("procedures.toml", include_str!("../fixtures/registry/procedures.toml")),
+        ("routes.toml", include_str!("../fixtures/registry/routes.toml")),
+        ("grants.toml", include_str!("../fixtures/registry/grants.toml")),
+        ("systems.toml", include_str!("../fixtures/registry/systems.toml")),
+        ("calendars.toml", include_str!("../fixtures/registry/calendars.toml")),
     ];
     files.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec())).into()
 }
@@ -127,6 +130,44 @@ mod bindings {
             "certificates = [{{ issuer = \"CN=A\", key_sha256 = \"{KEY}\" }}, {{ issuer = \"CN=B\", key_sha256 = \"{KEY}\" }}]"
         );
         assert!(with_systems(&bound("a", &own_twice)).is_ok(), "a system may have its key certified by two CAs");
+    }
+}
+
+mod quotas {
+    use super::*;
+
+    fn with_quota(quota: &str) -> Result<Registry, Vec<Problem>> {
+        with_systems(&format!("{{ name = \"x\", description = \"x\", acts_for = [\"H99.101\"], quota = {quota} }},\n"))
+    }
+
+    #[test]
+    fn a_quota_says_what_differs_and_leaves_the_rest_to_the_gateway() {
+        let of = |quota: &str| with_quota(quota).unwrap().system("x", DAY).unwrap().quota;
+        assert_eq!(of("{ per_second = 5, at_once = 2 }"), Quota { per_second: Some(5), at_once: Some(2) });
+        assert_eq!(of("{ at_once = 2 }"), Quota { per_second: None, at_once: Some(2) });
+        let mut files = files();
+        let text = String::from_utf8(files["parties.toml"].clone()).unwrap();
+        let from = "unit = \"99001\", desk = true }";
+        assert_eq!(text.matches(from).count(), 1);
+        let text = text.replace(from, "unit = \"99001\", desk = true, quota = { per_second = 7 } }");
+        files.insert("parties.toml".into(), text.into_bytes());
+        let registry = Registry::parse(&files).unwrap();
+        assert_eq!(registry.party(&party("H99.101")).unwrap().quota, Quota { per_second: Some(7), at_once: None });
+        assert_eq!(registry.party(&party("H99.102")).unwrap().quota, Quota::default());
+    }
+
+    #[test]
+    fn a_quota_of_nothing_or_of_something_else_is_a_problem() {
+        for (quota, kind, path) in [
+            ("{ per_second = 0 }", ProblemKind::Malformed, "system[10].quota.per_second"),
+            ("{ at_once = 1000001 }", ProblemKind::Malformed, "system[10].quota.at_once"),
+            ("{ at_once = \"2\" }", ProblemKind::WrongType, "system[10].quota.at_once"),
+            ("{ per_minute = 1 }", ProblemKind::UnknownKey, "system[10].quota.per_minute"),
+            ("5", ProblemKind::WrongType, "system[10].quota"),
+        ] {
+            let problems = with_quota(quota).unwrap_err();
+            assert_eq!((problems.len(), problems[0].kind, &*problems[0].path), (1, kind, path), "{problems:?}");
+        }
     }
 }
 
