@@ -115,7 +115,7 @@ impl House {
             }
         }
         let leaf = VerifiedLeaf::of_client(&server).unwrap();
-        Peer::of(Arc::new(leaf), &DOMAIN.parse().unwrap()).unwrap()
+        Peer::of(Arc::new(leaf), &DOMAIN.parse().unwrap())
     }
 
     /// Applies the registry with `from` replaced by `to` in `file`.
@@ -151,7 +151,7 @@ impl House {
 
 fn files(dir: &Path, stem: &str) -> TlsFiles {
     let file = |name: &str| -> PathBuf { dir.join(name) };
-    TlsFiles { certificate: file(&format!("{stem}.pem")), key: file(&format!("{stem}.key")), bundle: file("ca.pem") }
+    TlsFiles { certificate: file(&format!("{stem}.pem")), key: file(&format!("{stem}.key")), bundle: file("root.pem") }
 }
 
 fn registry() -> Vec<v1::RegistryFile> {
