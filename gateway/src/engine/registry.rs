@@ -38,10 +38,8 @@ pub struct Terms {
 pub(super) struct By {
     pub(super) system: String,
     pub(super) actor: ActorId,
-    /// In whose name; `None` for the node itself.
-    pub(super) party: Option<PartyId>,
-    /// Who must not lose the right to take it back; `None` when the proposal cannot cost it.
-    pub(super) peer: Option<Peer>,
+    /// The peer, and in whose name; `None` for the node itself.
+    pub(super) caller: Option<(Peer, PartyId)>,
 }
 
 /// A right that would be out of reach.
@@ -167,8 +165,7 @@ impl Engine {
         let by = By {
             system: authorized.system().to_owned(),
             actor: actor.clone(),
-            party: Some(party.clone()),
-            peer: Some(peer.clone()),
+            caller: Some((peer.clone(), party.clone())),
         };
         let engine = self.clone();
         self.to_the_end(async move { engine.apply_now(&by, proposal, terms).await }).await
@@ -180,7 +177,7 @@ impl Engine {
     /// As [`Engine::apply_registry`]; `STALE_VERSION` when there is one already.
     pub async fn apply_first_registry(&self, files: Vec<v1::RegistryFile>) -> Result<v1::RegistryVersion, Refusal> {
         let actor: ActorId = "bootstrap".parse().expect("a valid account identifier");
-        let by = By { system: "gateway".to_owned(), actor, party: None, peer: None };
+        let by = By { system: "gateway".to_owned(), actor, caller: None };
         self.apply_now(&by, Proposal::Files(files), Terms::default()).await.map(|(version, _)| version)
     }
 
@@ -201,7 +198,7 @@ impl Engine {
         let named = by_name(&files);
         let planned = Arc::new(self.parse(&named).map_err(|problems| invalid(&problems))?);
         if let Some(current) = current.as_ref().filter(|_| !accept_lock_out) {
-            let caller = by.peer.as_ref().zip(by.party.as_ref());
+            let caller = by.caller.as_ref().map(|(peer, party)| (peer, party));
             locks_nobody_out(&lock_outs(current, &planned, caller, self.clock().now().date()))?;
         }
         let version = v1::RegistryVersion {
@@ -210,7 +207,7 @@ impl Engine {
             applied_at: Some(machine_timestamp(machine_now())),
             applied_by_system: by.system.clone(),
             actor: by.actor.to_string(),
-            acting_party: by.party.as_ref().map_or_else(String::new, ToString::to_string),
+            acting_party: by.caller.as_ref().map_or_else(String::new, |(_, party)| party.to_string()),
             rolled_back_to,
         };
         let changes = current.as_ref().map_or_else(Vec::new, |current| registry::diff(current, &planned));
