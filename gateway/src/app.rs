@@ -7,14 +7,11 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use bytes::Bytes;
+use lgsp_certs::reload::Files;
 use lgsp_certs::tls::TlsFileError;
-use lgsp_certs::{Credentials, Usage};
-use lgsp_proto::types::Sha256Digest;
 use lgsp_proto::{Refusal, v1};
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
@@ -23,23 +20,35 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::local::{self, HEALTH_LOOK, Node, Stage};
-use crate::api::{Bus, Health, SharedTls};
+use crate::api::{Bus, Health};
 use crate::config::{self, Config};
 use crate::engine::archiving::{Archives, Order};
 use crate::engine::clock::{BusinessClock, machine_now};
 use crate::engine::documents::Documents;
-use crate::engine::receipt::ReceiptSigner;
 use crate::engine::{Engine, Settings, StartError as EngineError};
+use crate::store::Store;
 use crate::store::sled::{Limits, OpenError, Options, Progress, SledStore};
-use crate::store::{Commit, CommitError, OWN_NAME, ReadError, Store};
+use crate::tls::keeper::{self, Asked, Keeper, Reload};
+use crate::tls::standing::Standing;
+use crate::tls::{Generation, Loaded};
 
 /// A gateway that has its sockets and its certificate, and nothing else yet.
 pub struct App {
     config: Config,
     bus: TcpListener,
     local: TcpListener,
-    credentials: Credentials,
-    tls: SharedTls,
+    certificates: Certificates,
+    reload: Reload,
+    engine: Arc<OnceLock<Engine>>,
+}
+
+/// What was loaded, and what is needed to load the next.
+struct Certificates {
+    loaded: Loaded,
+    /// As they looked before they were read.
+    files: Files,
+    standing: Arc<Standing>,
+    asked: Asked,
 }
 
 /// Why a gateway could not start, or ended.
@@ -106,11 +115,14 @@ impl App {
     /// # Errors
     /// [`RunError::Tls`], [`RunError::Listen`].
     pub async fn build(config: Config) -> Result<Self, RunError> {
-        let credentials = config.tls.load(Usage::Server, machine_now())?;
-        let tls = Arc::new(ArcSwap::from_pointee(credentials.server_config()));
+        let (files, now) = (keeper::files_of(&config.tls), machine_now());
+        let loaded = Loaded::load(&config.tls, now)?;
+        let (reload, asked) = Reload::new();
+        let standing = Arc::new(Standing::of(&loaded, now));
+        let certificates = Certificates { loaded, files, standing, asked };
         let bus = bind("listen.bus", config.listen.bus).await?;
         let local = bind("listen.local", config.listen.local).await?;
-        Ok(Self { config, bus, local, credentials, tls })
+        Ok(Self { config, bus, local, certificates, reload, engine: Arc::default() })
     }
 
     /// Where the bus listens; tells the port when the configuration asked for any.
@@ -129,9 +141,15 @@ impl App {
         self.local.local_addr()
     }
 
-    /// The TLS configuration of new connections, to be swapped when certificates change.
-    pub fn tls(&self) -> SharedTls {
-        Arc::clone(&self.tls)
+    /// Where the engine will be once the bus serves.
+    #[cfg(feature = "test-util")]
+    pub fn engine(&self) -> Arc<OnceLock<Engine>> {
+        Arc::clone(&self.engine)
+    }
+
+    /// Asks for the certificates to be read again, without waiting until it is seen that they changed.
+    pub fn reload(&self) -> Reload {
+        self.reload.clone()
     }
 
     /// Runs until `shutdown` is cancelled and everything has ended; `ready` is told when the bus serves.
@@ -139,12 +157,14 @@ impl App {
     /// # Errors
     /// Why it could not start, or ended by itself. What was answered is durable all the same.
     pub async fn run(self, shutdown: CancellationToken, ready: oneshot::Sender<()>) -> Result<(), RunError> {
-        let Self { config, bus, local, credentials, tls } = self;
+        let Self { config, bus, local, certificates, engine: told, .. } = self;
+        let Certificates { loaded, files, standing, asked } = certificates;
         let (stage, watched) = watch::channel(Stage::Starting("opening the store".to_owned()));
         let node = Node {
             name: config.name.to_string(),
             begun: Instant::now(),
             stage: watched,
+            certificates: Arc::clone(&standing),
             replay: matches!(config.business_clock, config::BusinessClock::Replay { .. }),
         };
         // The local listener is the last to go, so that probes can follow the node to its end.
@@ -152,14 +172,22 @@ impl App {
         let _local_stops_with_us = local_stop.clone().drop_guard();
         let local = tokio::spawn(local::serve(local, node, local_stop));
 
-        let engine = start(&config, &credentials, &stage).await?;
+        let (engine, generation) = start(&config, loaded, &stage).await?;
+        let (current, generations) = watch::channel(generation);
+        let _ = told.set(engine.clone());
         let stopping = CancellationToken::new();
         let services = Bus::new(&engine, &config.limits, &stopping).await;
         let health = services.health();
         stage.send_replace(Stage::Serving(engine.clone()));
         let served = {
-            let (limits, stopping, name) = (config.limits.clone(), stopping.clone(), config.name.clone());
-            tokio::spawn(async move { services.serve(bus, tls, name, &limits, stopping).await })
+            let (limits, stopping, engine) = (config.limits.clone(), stopping.clone(), engine.clone());
+            tokio::spawn(async move { services.serve(bus, engine, generations, &limits, stopping).await })
+        };
+        // Ends with the node. Should it panic, what is in force stays in force.
+        let keeping = {
+            let (tls, ours) = (config.tls.clone(), config.name.clone());
+            let keeper = Keeper { tls, ours, engine: engine.clone(), current, standing, files };
+            tokio::spawn(keeper.run(asked, stopping.clone()))
         };
         let archiving = config.retention.archive_after_days.map(|days| {
             let (engine, every, stopping) = (engine.clone(), config.retention.archive_every, stopping.clone());
@@ -188,6 +216,8 @@ impl App {
                 given_up.abort();
             }
         }
+        // It may be writing a certificate down.
+        _ = tokio::time::timeout(grace, keeping).await;
         engine.stop().await;
         tracing::info!("stopped");
         ended
@@ -196,13 +226,13 @@ impl App {
 
 /// The two servers under way. Neither ends before it is told to; if one does, the node stops.
 struct Parts {
-    served: JoinHandle<Result<(), tonic::transport::Error>>,
+    served: JoinHandle<()>,
     local: JoinHandle<io::Result<()>>,
 }
 
 /// What ended the node's work, and what is left to drain.
 struct Ending {
-    served: Option<JoinHandle<Result<(), tonic::transport::Error>>>,
+    served: Option<JoinHandle<()>>,
     result: Result<(), RunError>,
 }
 
@@ -210,7 +240,7 @@ impl Parts {
     async fn until(mut self, shutdown: &CancellationToken) -> Ending {
         tokio::select! {
             () = shutdown.cancelled() => Ending { served: Some(self.served), result: Ok(()) },
-            ended = &mut self.served => Ending { served: None, result: Err(by_itself("bus", ended)) },
+            ended = &mut self.served => Ending { served: None, result: Err(by_itself("bus", ended.map(Ok::<_, io::Error>))) },
             ended = &mut self.local => Ending { served: Some(self.served), result: Err(by_itself("local", ended)) },
         }
     }
@@ -244,21 +274,28 @@ fn by_itself<E: std::error::Error + Send + Sync + 'static>(
 }
 
 /// From nothing to an engine with a registry, or without one if none was given.
-async fn start(config: &Config, credentials: &Credentials, stage: &watch::Sender<Stage>) -> Result<Engine, RunError> {
+async fn start(
+    config: &Config,
+    loaded: Loaded,
+    stage: &watch::Sender<Stage>,
+) -> Result<(Engine, Arc<Generation>), RunError> {
     let store: Arc<dyn Store> = Arc::new(open_store(&config.store, stage).await?);
-    let started = start_on(&store, config, credentials).await;
+    let started = start_on(&store, config, loaded).await;
     if started.is_err() {
         store.close().await;
     }
     started
 }
 
-async fn start_on(store: &Arc<dyn Store>, config: &Config, credentials: &Credentials) -> Result<Engine, RunError> {
-    let certificate = Sha256Digest::from(*credentials.digest().as_bytes());
-    record_own_certificate(store.as_ref(), credentials, certificate).await?;
+async fn start_on(
+    store: &Arc<dyn Store>,
+    config: &Config,
+    loaded: Loaded,
+) -> Result<(Engine, Arc<Generation>), RunError> {
+    keeper::put_on_record(store.as_ref(), loaded.credentials()).await.map_err(RunError::OwnCertificate)?;
+    let signer = loaded.signer(&config.name);
     let documents = open_documents(config.documents.dir.clone()).await?;
     let documents = documents.keeping_free(config.store.min_free_bytes);
-    let signer = ReceiptSigner::new(Arc::clone(credentials.signing_key()), certificate, config.name.to_string());
     let clock = match config.business_clock {
         config::BusinessClock::System => BusinessClock::System,
         config::BusinessClock::Replay { start } => BusinessClock::replay(start),
@@ -277,7 +314,8 @@ async fn start_on(store: &Arc<dyn Store>, config: &Config, credentials: &Credent
     if let (Err(_), Some(dir)) = (engine.registry(), &config.first_registry) {
         apply_first_registry(&engine, dir).await?;
     }
-    Ok(engine)
+    let generation = Generation::new(loaded, config.name.clone(), engine.connections());
+    Ok((engine, Arc::new(generation)))
 }
 
 /// Opening reads as much as was written since the last checkpoint, so it has a thread of its own and says how far it is.
@@ -318,21 +356,6 @@ async fn open_documents(dir: PathBuf) -> Result<Documents, RunError> {
     });
     let opened = opened.await.expect("opening a folder does not panic, and is not aborted");
     opened.map_err(|source| RunError::Documents { dir, source })
-}
-
-/// Puts our certificate on record before the first receipt it signs, as it is done for everybody else's.
-async fn record_own_certificate(
-    store: &dyn Store,
-    credentials: &Credentials,
-    digest: Sha256Digest,
-) -> Result<(), RunError> {
-    let unread = |error: ReadError| RunError::OwnCertificate(error.into());
-    if store.knows_certificate(&digest).await.map_err(unread)? {
-        return Ok(());
-    }
-    let der = Bytes::copy_from_slice(credentials.certificate());
-    let commit = Commit::Certificate { digest, der, system: OWN_NAME.to_owned() };
-    store.commit(commit).await.map_err(|error: CommitError| RunError::OwnCertificate(error.into()))
 }
 
 async fn apply_first_registry(engine: &Engine, dir: &Path) -> Result<(), RunError> {

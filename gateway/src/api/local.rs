@@ -22,7 +22,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
+use crate::engine::clock::machine_now;
 use crate::store::Figures;
+use crate::tls::standing::{Standing, Told, seconds_until};
 
 /// How far the node has come.
 #[derive(Clone)]
@@ -81,6 +83,8 @@ pub(crate) struct Node {
     pub(crate) begun: Instant,
     /// How far it has come.
     pub(crate) stage: watch::Receiver<Stage>,
+    /// How it stands with the certificates.
+    pub(crate) certificates: Arc<Standing>,
     /// Whether the business clock may be moved.
     pub(crate) replay: bool,
 }
@@ -121,8 +125,28 @@ struct Status {
     /// Why it is not ready; absent when it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_ready: Option<String>,
+    certificates: CertificatesStatus,
     #[serde(flatten)]
     engine: Option<EngineStatus>,
+}
+
+/// Times are seconds until then, less than nothing afterwards.
+#[derive(Serialize)]
+struct CertificatesStatus {
+    /// Of the own certificate (`own`), the first of its issuing CAs (`issuing`), and the first root of each bundle to end
+    /// (`bundle:` and its name).
+    expires_in_seconds: BTreeMap<String, i64>,
+    /// Of the first certificate to end among those of open connections; absent when none is open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_expires_in_seconds: Option<i64>,
+    connections: usize,
+    loaded_seconds_ago: i64,
+    /// Why the files as they are now are not in force; absent when they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+    /// The bundles that have a revocation list past its time.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stale_revocation_lists: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -167,8 +191,23 @@ async fn status(State(node): State<Arc<Node>>) -> Json<Status> {
         uptime_seconds: node.begun.elapsed().as_secs(),
         ready: not_ready.is_none(),
         not_ready,
+        certificates: certificates_status(&node.certificates, stage.engine()),
         engine: stage.engine().map(engine_status),
     })
+}
+
+fn certificates_status(standing: &Standing, engine: Option<&Engine>) -> CertificatesStatus {
+    let (Told { loaded_at, problem, ends, stale_lists }, now) = (standing.told(), machine_now());
+    let connections = engine.map(Engine::connections);
+    let client = connections.and_then(|connections| connections.soonest_end());
+    CertificatesStatus {
+        expires_in_seconds: ends.into_iter().map(|end| (end.what.clone(), end.left(now))).collect(),
+        client_expires_in_seconds: client.map(|end| seconds_until(end, now)),
+        connections: connections.map_or(0, |connections| connections.count()),
+        loaded_seconds_ago: seconds_until(now, loaded_at),
+        problem,
+        stale_revocation_lists: stale_lists,
+    }
 }
 
 fn engine_status(engine: &Engine) -> EngineStatus {
@@ -275,6 +314,22 @@ mod tests {
         Engine::start(store, documents, signer, Clock::System, settings).await.unwrap()
     }
 
+    #[cfg(feature = "test-util")]
+    fn standing(dir: &Path) -> Arc<Standing> {
+        use crate::config::{Tls, TrustFiles};
+
+        let trust = TrustFiles {
+            name: "own".to_owned(),
+            bundle: dir.join("root.pem"),
+            crls: Vec::new(),
+            trust_domain: "lgsp.mau.test".parse().unwrap(),
+            systems: Vec::new(),
+        };
+        let tls = Tls { certificate: dir.join("gateway.pem"), key: dir.join("gateway.key"), trust: vec![trust] };
+        let now = SystemTime::now();
+        Arc::new(Standing::of(&crate::tls::Loaded::load(&tls, now).unwrap(), now))
+    }
+
     fn registry() -> Vec<v1::RegistryFile> {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("domain/tests/fixtures/registry");
         crate::app::registry_files(&dir).unwrap()
@@ -309,7 +364,13 @@ mod tests {
         let engine = engine_on(dir.path(), store.unwrap()).await;
         engine.apply_first_registry(registry()).await.unwrap();
         let (_keep, stage) = watch::channel(Stage::Serving(engine.clone()));
-        let node = Node { name: "lgsp.mau.test".into(), begun: Instant::now(), stage, replay: false };
+        let node = Node {
+            name: "lgsp.mau.test".into(),
+            begun: Instant::now(),
+            stage,
+            certificates: standing(dir.path()),
+            replay: false,
+        };
         let ready = async || {
             let response = readyz(State(Arc::new(node.clone()))).await;
             let status = response.status();

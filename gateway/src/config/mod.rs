@@ -5,18 +5,20 @@
 //! whole of a [`Config`] may be printed.
 
 mod raw;
+mod tls;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lgsp_certs::{TlsFiles, TrustDomain};
+use lgsp_certs::TrustDomain;
 use lgsp_domain::decide::TimeBounds;
 use lgsp_domain::numbering::LeaseLimits;
 use lgsp_proto::types::BusinessTime;
 
 use self::raw::{Raw, Section};
+pub use self::tls::{Tls, TrustFiles};
 use crate::engine::inbox::Policy;
 use crate::engine::shares::Quota;
 use crate::store::data_folder::ARCHIVES;
@@ -32,7 +34,7 @@ pub struct Config {
     /// Where it listens.
     pub listen: Listen,
     /// Its certificate, and whose certificates it accepts.
-    pub tls: TlsFiles,
+    pub tls: Tls,
     /// Where the journal and the indexes are.
     pub store: Store,
     /// Where documents are.
@@ -193,7 +195,7 @@ impl Config {
         let mut raw = Raw::parse(text)?;
         raw.override_with(environment);
         let listen = listen(&mut raw.section("listen"));
-        let tls = tls(&mut raw.section("tls"), base);
+        let tls = tls::read(&mut raw.section("tls"), base);
         let store = store(&mut raw.section("store"), base);
         let documents = documents(&mut raw.section("documents"), base);
         let retention = retention(&mut raw.section("retention"), base, store.as_ref());
@@ -203,10 +205,11 @@ impl Config {
         let name = raw.rest().required("name", "the trust domain of the bus, e.g. lgsp.hue.gov.vn", trust_domain);
 
         let config = (|| {
+            let name = name?;
             Some(Self {
-                name: name?,
+                tls: tls?.of_bus(&name),
+                name,
                 listen: listen?,
-                tls: tls?,
                 store: store?,
                 documents: documents?,
                 retention: retention?,
@@ -223,19 +226,13 @@ impl Config {
         let text = |path: &Path| toml::Value::from(path.display().to_string());
         let seconds = |duration: Duration| integer(duration.as_secs());
         let bounds = &self.limits.time_bounds;
+        let (tls, bundles) = self.tls.written();
         let mut sections = vec![
             (
                 "listen",
                 vec![("bus", self.listen.bus.to_string().into()), ("local", self.listen.local.to_string().into())],
             ),
-            (
-                "tls",
-                vec![
-                    ("certificate", text(&self.tls.certificate)),
-                    ("key", text(&self.tls.key)),
-                    ("client_bundle", text(&self.tls.bundle)),
-                ],
-            ),
+            ("tls", tls),
             (
                 "store",
                 vec![
@@ -298,10 +295,16 @@ impl Config {
         }
         // Written out here, because a table of the library would come out in alphabetic order, unlike the manual.
         let mut out = format!("name = {}\n", toml::Value::from(self.name.to_string()));
-        for (section, entries) in sections {
-            out += &format!("\n[{section}]\n");
+        let write = |out: &mut String, heading: &str, entries: Vec<(&str, toml::Value)>| {
+            *out += &format!("\n{heading}\n");
             for (key, value) in entries {
-                out += &format!("{key} = {value}\n");
+                *out += &format!("{key} = {value}\n");
+            }
+        };
+        for (section, entries) in sections {
+            write(&mut out, &format!("[{section}]"), entries);
+            if section == "tls" {
+                bundles.iter().for_each(|entries| write(&mut out, "[[tls.trust]]", entries.clone()));
             }
         }
         out
@@ -328,14 +331,6 @@ fn listen(section: &mut Section<'_>) -> Option<Listen> {
         },
     );
     Some(Listen { bus: bus?, local: local? })
-}
-
-fn tls(section: &mut Section<'_>, base: &Path) -> Option<TlsFiles> {
-    let mut file = |key, what| section.required(key, what, |file: String| path(base, file));
-    let certificate = file("certificate", "a PEM file with the gateway's certificate; `lgsp certs` makes one");
-    let key = file("key", "a PEM file with the certificate's private key");
-    let bundle = file("client_bundle", "a PEM file with the root certificates that clients must chain to");
-    Some(TlsFiles { certificate: certificate?, key: key?, bundle: bundle? })
 }
 
 fn store(section: &mut Section<'_>, base: &Path) -> Option<Store> {

@@ -6,6 +6,8 @@
 
 mod admission;
 mod archiving;
+mod authority;
+mod certificates;
 mod delivery;
 mod disk;
 mod documents;
