@@ -5,6 +5,7 @@
 mod adapter;
 mod archive;
 mod backup;
+mod can_i;
 mod certs;
 mod demo;
 mod desk;
@@ -35,7 +36,7 @@ Exit codes:
   0  done
   1  an unexpected failure
   2  the command line, a configuration or a file given is at fault; nothing was sent
-  3  refused by the bus, nothing was written; or problems were found (registry check, registry plan, fsck)
+  3  refused by the bus, nothing was written; or problems were found (registry check, registry plan, fsck); or no (can-i)
   4  no answer, the outcome is unknown: send the same again with the same key; or fsck could not check
   5  the books differ (demo)
 
@@ -61,6 +62,7 @@ enum Command {
     Adapter(adapter::Command),
     Certs(certs::Command),
     Registry(registry::Command),
+    CanI(can_i::Command),
     Dossier(dossier::Command),
     Inbox(inbox::Command),
     Desk(desk::Command),
@@ -82,6 +84,7 @@ fn main() -> ExitCode {
         Command::Adapter(command) => command.run(lang),
         Command::Certs(command) => command.run(lang),
         Command::Registry(command) => command.run(lang),
+        Command::CanI(command) => command.run(lang),
         Command::Dossier(command) => command.run(lang),
         Command::Inbox(command) => command.run(lang),
         Command::Desk(command) => command.run(lang),

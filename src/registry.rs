@@ -1,9 +1,11 @@
-//! `lgsp registry`: the declared registry, checked in its folder, planned and applied through a gateway, looked up.
+//! `lgsp registry`: the declared registry, checked in its folder, planned, applied and taken back through a gateway, looked up.
 
 mod apply;
+mod authority;
 mod check;
 mod files;
 mod show;
+mod versions;
 
 use std::process::ExitCode;
 
@@ -18,6 +20,9 @@ Examples:
   lgsp registry check registry/hue
   lgsp registry plan registry/hue --profile operator.toml
   lgsp registry apply registry/hue --yes --profile operator.toml
+  lgsp registry versions --profile operator.toml
+  lgsp registry read --version 1 --out registry-1 --profile operator.toml
+  lgsp registry rollback 1 --yes --profile operator.toml
   lgsp registry show --profile operator.toml
   lgsp registry show party H57.101 --profile operator.toml
   lgsp registry show procedure --registry registry/hue --json";
@@ -34,10 +39,16 @@ pub(crate) struct Command {
 enum Action {
     /// Check a folder of registry files without a gateway: every problem with file, line and key.
     Check(check::Check),
-    /// Show what applying a folder would change. Changes nothing.
+    /// Show what applying a folder would change, and who would gain or lose what. Changes nothing.
     Plan(apply::Plan),
     /// Make a folder's files the registry in force.
     Apply(apply::Apply),
+    /// List the versions applied so far: when, by whom.
+    Versions(versions::Versions),
+    /// Fetch the files of a version.
+    Read(versions::Read),
+    /// Make the files of an earlier version the next one.
+    Rollback(apply::Rollback),
     /// Look something up.
     Show(show::Show),
 }
@@ -48,6 +59,9 @@ impl Command {
             Action::Check(check) => check.run(lang),
             Action::Plan(plan) => crate::block_on(plan.run(lang)),
             Action::Apply(apply) => crate::block_on(apply.run(lang)),
+            Action::Versions(versions) => crate::block_on(versions.run(lang)),
+            Action::Read(read) => crate::block_on(read.run(lang)),
+            Action::Rollback(rollback) => crate::block_on(rollback.run(lang)),
             Action::Show(show) => crate::block_on(show.run(lang)),
         }
     }

@@ -1,5 +1,5 @@
-//! `lgsp registry plan` and `apply`: what a folder would change, and making it so. What is applied is what was planned: the
-//! gateway refuses when another version came in between.
+//! `lgsp registry plan`, `apply` and `rollback`: what a folder or an earlier version would change and for whom, and making it
+//! so. What is applied is what was planned: the gateway refuses when another version came in between.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use lgsp_proto::v1::{
 };
 use serde_json::{Value, json};
 
-use super::files;
+use super::{authority, files};
 use crate::failure::{Failure, REFUSED};
 use crate::lang::Lang;
 use crate::output::Output;
@@ -37,20 +37,51 @@ pub(super) struct Plan {
 pub(super) struct Apply {
     /// The folder of .toml files.
     dir: PathBuf,
-    /// Do not ask.
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    consent: Consent,
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
     connection: Connection,
 }
 
+/// Goes back to an earlier version.
+#[derive(Args, Debug)]
+pub(super) struct Rollback {
+    /// The version whose files become the next one.
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    version: u64,
+    #[command(flatten)]
+    consent: Consent,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// What is agreed to beforehand.
+#[derive(Args, Clone, Copy, Debug)]
+struct Consent {
+    /// Do not ask.
+    #[arg(long)]
+    yes: bool,
+    /// Apply even if nobody, or not even you, could then use one of the rights registry, operate and certify.
+    #[arg(long)]
+    yes_lock_out: bool,
+}
+
+/// What is to become the registry in force.
+#[derive(Clone, Debug, Default)]
+struct Proposal {
+    files: Vec<RegistryFile>,
+    roll_back_to: u64,
+}
+
 impl Plan {
     pub(super) async fn run(self, lang: Lang) -> anyhow::Result<ExitCode> {
-        let files = files::messages(files::read(&self.dir)?);
+        let proposal = Proposal { files: files::messages(files::read(&self.dir)?), ..Proposal::default() };
         let (profile, link) = self.connection.open()?;
-        let plan = plan(&link, &profile, files).await?;
+        let plan = plan(&link, &profile, proposal).await?;
         self.output.print(|| plan_json(&plan), || plan_text(&plan, lang))?;
         Ok(if plan.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) })
     }
@@ -58,46 +89,76 @@ impl Plan {
 
 impl Apply {
     pub(super) async fn run(self, lang: Lang) -> anyhow::Result<ExitCode> {
-        let files = files::messages(files::read(&self.dir)?);
+        let proposal = Proposal { files: files::messages(files::read(&self.dir)?), ..Proposal::default() };
         let (profile, link) = self.connection.open()?;
-        let plan = plan(&link, &profile, files.clone()).await?;
-        let refused = !plan.problems.is_empty();
-        if refused || plan.changes.is_empty() {
-            self.output.print(|| plan_json(&plan), || plan_text(&plan, lang))?;
-            return Ok(if refused { ExitCode::from(REFUSED) } else { ExitCode::SUCCESS });
-        }
-        if !self.yes && !confirmed(&plan, lang)? {
-            eprintln!("{}", lang.pick("Không áp dụng gì.", "Nothing was applied."));
-            return Ok(ExitCode::SUCCESS);
-        }
-        let request = ApplyRegistryRequest {
-            acting_party: profile.acting_party.to_string(),
-            actor: profile.actor.to_string(),
-            files,
-            base_version: plan.base_version,
-            ..ApplyRegistryRequest::default()
-        };
-        let answer = link.registry().apply(link.request(request, None)).await.map_err(CallError::from_status);
-        let answer = answer.map_err(|error| Failure::of_call(error, link.gateway(), None))?.into_inner();
-        let version = answer.version.context("the gateway applied the registry without telling its version")?.number;
-        let json = || json!({ "version": version, "changes": changes_json(&answer.changes) });
-        self.output.print(json, || {
-            let count = answer.changes.len();
-            lang.pick(
-                format!("Đã áp dụng phiên bản {version}: {count} thay đổi\n"),
-                format!("Applied version {version}: {count} change(s)\n"),
-            )
-        })?;
-        Ok(ExitCode::SUCCESS)
+        apply(&link, &profile, proposal, self.consent, self.output, lang).await
     }
 }
 
-async fn plan(link: &Link, profile: &Profile, files: Vec<RegistryFile>) -> anyhow::Result<PlanRegistryResponse> {
+impl Rollback {
+    pub(super) async fn run(self, lang: Lang) -> anyhow::Result<ExitCode> {
+        let proposal = Proposal { roll_back_to: self.version, ..Proposal::default() };
+        let (profile, link) = self.connection.open()?;
+        apply(&link, &profile, proposal, self.consent, self.output, lang).await
+    }
+}
+
+async fn apply(
+    link: &Link,
+    profile: &Profile,
+    proposal: Proposal,
+    consent: Consent,
+    output: Output,
+    lang: Lang,
+) -> anyhow::Result<ExitCode> {
+    let plan = plan(link, profile, proposal.clone()).await?;
+    let refused = !plan.problems.is_empty();
+    if refused || plan.changes.is_empty() {
+        output.print(|| plan_json(&plan), || plan_text(&plan, lang))?;
+        return Ok(if refused { ExitCode::from(REFUSED) } else { ExitCode::SUCCESS });
+    }
+    if !consent.yes && !confirmed(&plan, lang)? {
+        eprintln!("{}", lang.pick("Không áp dụng gì.", "Nothing was applied."));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let request = ApplyRegistryRequest {
+        acting_party: profile.acting_party.to_string(),
+        actor: profile.actor.to_string(),
+        files: proposal.files,
+        roll_back_to: proposal.roll_back_to,
+        base_version: plan.base_version,
+        accept_lock_out: consent.yes_lock_out,
+    };
+    let answer = link.registry().apply(link.request(request, None)).await.map_err(CallError::from_status);
+    let answer = answer.map_err(|error| Failure::of_call(error, link.gateway(), None))?.into_inner();
+    let version = answer.version.context("the gateway applied the registry without telling its version")?;
+    let (number, rolled_back_to) = (version.number, version.rolled_back_to);
+    let json = || {
+        json!({
+            "version": number, "rolled_back_to": Some(rolled_back_to).filter(|version| *version > 0),
+            "changes": changes_json(&answer.changes),
+        })
+    };
+    output.print(json, || {
+        let count = answer.changes.len();
+        let back = match rolled_back_to {
+            0 => String::new(),
+            version => lang.pick(format!(" (như phiên bản {version})"), format!(" (as version {version})")),
+        };
+        lang.pick(
+            format!("Đã áp dụng phiên bản {number}{back}: {count} thay đổi\n"),
+            format!("Applied version {number}{back}: {count} change(s)\n"),
+        )
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn plan(link: &Link, profile: &Profile, proposal: Proposal) -> anyhow::Result<PlanRegistryResponse> {
     let request = PlanRegistryRequest {
         acting_party: profile.acting_party.to_string(),
         actor: profile.actor.to_string(),
-        files,
-        ..PlanRegistryRequest::default()
+        files: proposal.files,
+        roll_back_to: proposal.roll_back_to,
     };
     let answer = link.registry().plan(link.request(request, None)).await.map_err(CallError::from_status);
     Ok(answer.map_err(|error| Failure::of_call(error, link.gateway(), None))?.into_inner())
@@ -152,7 +213,7 @@ fn plan_text(plan: &PlanRegistryResponse, lang: Lang) -> String {
         format!("{count} thay đổi so với phiên bản {base}\n"),
         format!("{count} change(s) against version {base}\n"),
     );
-    format!("{table}{foot}")
+    format!("{}{table}{foot}{}", authority::text(&plan.authority, lang), authority::lock_outs(&plan.lock_outs, lang))
 }
 
 fn problem_line(problem: &RegistryProblem, lang: Lang) -> String {
@@ -170,6 +231,8 @@ fn plan_json(plan: &PlanRegistryResponse) -> Value {
     json!({
         "base_version": plan.base_version,
         "problems": plan.problems.iter().map(problem).collect::<Value>(),
+        "authority": authority::json(&plan.authority),
+        "lock_outs": authority::lock_outs_json(&plan.lock_outs),
         "changes": changes_json(&plan.changes),
     })
 }

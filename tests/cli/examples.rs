@@ -68,6 +68,11 @@ fn every_example_of_the_help_texts_does_what_it_says() {
         }
         run(line);
     }
+    // Whether it is allowed or not, it is answered.
+    for line in examples(&help("can-i")) {
+        let answer = place.shell(&line);
+        assert!([0, 3].contains(&answer.code) && answer.out.contains("llowed"), "{line}: {answer:#?}");
+    }
     // Nothing is due for an archive on this day; what a file is shown by is tried where there is one.
     let (archived, run_now): (Vec<_>, Vec<_>) =
         examples(&help("archive")).into_iter().partition(|line| !line.starts_with("lgsp archive run "));

@@ -241,6 +241,94 @@ fn a_registry_is_planned_confirmed_and_applied() {
     assert_eq!((&whole["version"], &whole["applied_by_system"]), (&2.into(), &"van-hanh".into()));
 }
 
+/// A folder with the registry of Hue and a passage of one file replaced.
+fn next(place: &Place, file: &str, from: &str, to: &str) {
+    let folder = place.path().join("next");
+    fs::create_dir(&folder).unwrap();
+    for file in fs::read_dir(HUE).unwrap() {
+        let file = file.unwrap().path();
+        fs::copy(&file, folder.join(file.file_name().unwrap())).unwrap();
+    }
+    let text = fs::read_to_string(folder.join(file)).unwrap();
+    assert_eq!(text.matches(from).count(), 1, "{from}");
+    fs::write(folder.join(file), text.replace(from, to)).unwrap();
+}
+
+#[test]
+fn a_plan_shows_who_gains_and_who_loses_before_what_changes_in_both_languages() {
+    let (place, _gateway) = begin();
+    next(&place, "grants.toml", "kind = \"commune\"\nright = \"submit\"", "party = \"H57.15\"\nright = \"submit\"");
+    let plan = ["registry", "plan", "next", "--profile", "operator.toml"];
+    let planned = place.lgsp(&plan).ok();
+    let lines: Vec<&str> = planned.lines().collect();
+    assert!(lines[1].starts_with("- loses  H57.101, H57.102, ") && lines[1].contains("(+"), "{planned}");
+    assert!(lines[2].starts_with("+ gains  H57.15 "), "{planned}");
+    assert!(planned.find("- loses") < planned.find("~ changed"), "{planned}");
+    let vietnamese = place.lgsp(&[&plan[..], &["--lang", "vi"]].concat()).ok();
+    assert!(vietnamese.contains("- mất") && vietnamese.contains("+ được"), "{vietnamese}");
+    let json = place.lgsp(&[&plan[..], &["--json"]].concat()).json();
+    let lost = json["authority"].as_array().unwrap().iter().filter(|one| one["gained"] == false);
+    assert_eq!(lost.count(), 40, "every commune");
+}
+
+#[test]
+fn a_lock_out_is_warned_of_and_applied_only_on_purpose_and_any_version_comes_back() {
+    let (place, _gateway) = begin();
+    // Somebody else takes the certificates over, and no system acts for them.
+    next(&place, "grants.toml", "party = \"H57.VH\"\nright = \"certify\"", "party = \"H57.BC\"\nright = \"certify\"");
+    let systems = place.path().join("next/systems.toml");
+    let text = fs::read_to_string(&systems).unwrap();
+    let kept: Vec<&str> = text.split("[[system]]").filter(|one| !one.contains("\"H57.BC\"")).collect();
+    fs::write(&systems, kept.join("[[system]]")).unwrap();
+    let with = |words: &[&str]| place.lgsp(&[words, &["--profile", "operator.toml"]].concat());
+    let planned = with(&["registry", "plan", "next"]).ok();
+    assert!(planned.contains("WARNING: after this nobody could use the right \"certify\" any more"), "{planned}");
+    let refused = with(&["registry", "apply", "next", "--yes"]).failed(3);
+    assert!(refused.contains("REGISTRY_LOCKS_OUT") && refused.contains("--yes-lock-out"), "{refused}");
+    with(&["registry", "apply", "next", "--yes", "--yes-lock-out"]).ok();
+    let said = with(&["registry", "rollback", "1", "--yes"]).ok();
+    assert!(said.starts_with("Applied version 3 (as version 1): "), "{said}");
+    assert!(with(&["registry", "rollback", "7", "--yes"]).failed(3).contains("REGISTRY_VERSION_UNKNOWN"));
+
+    let versions = with(&["registry", "versions", "--json"]).json();
+    let of = |at: usize, key: &str| versions["versions"][at][key].clone();
+    assert_eq!(
+        [of(0, "version"), of(0, "rolled_back_to"), of(0, "acting_party")],
+        [json!(3), json!(1), json!("H57.VH")]
+    );
+    assert_eq!(of(0, "sha256"), of(2, "sha256"));
+    let one = with(&["registry", "versions", "--limit", "1"]);
+    assert!(one.out.lines().count() == 2 && one.err.contains("--page-token"), "{one:#?}");
+    with(&["registry", "read", "--version", "2", "--out", "two"]).ok();
+    for file in fs::read_dir(place.path().join("next")).unwrap().map(|file| file.unwrap().path()) {
+        let read = place.path().join("two").join(file.file_name().unwrap());
+        assert!(
+            fs::read(&file).unwrap() == fs::read(read).unwrap_or_default()
+                || !file.to_str().unwrap().ends_with(".toml")
+        );
+    }
+    with(&["registry", "read", "--out", "two"]).failed(2);
+}
+
+#[test]
+fn can_i_says_by_what_or_what_is_missing_and_whom_to_ask() {
+    let (place, _gateway) = begin();
+    let ask = |words: &[&str]| place.lgsp(&[&["can-i"], words, &["--profile", "desk.toml"]].concat());
+    let said = ask(&["submit", "--procedure", "1.001193"]).ok();
+    assert!(said.starts_with("Allowed (registry version 1)\n") && said.contains("grants.toml: xa-tiep-nhan"), "{said}");
+    let said = ask(&["registry"]);
+    assert_eq!(said.code, 3);
+    assert!(said.out.starts_with("Not allowed") && said.out.contains("GRANT_MISSING; ask "), "{said:#?}");
+    assert!(said.out.contains("(H57.15)"), "{said:#?}");
+    let json = ask(&["call", "--service", "dan-cu-037", "--purpose", "doi-chieu", "--fields", "ho-ten", "--json"]);
+    let answer: Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!((json.code, &answer["allowed"]), (3, &json!(false)));
+    let unknown = ask(&["decide", "--dossier", "H57.101-250714-9999"]).failed(3);
+    assert!(unknown.contains("DOSSIER_NOT_FOUND"), "{unknown}");
+    let others = ask(&["submit", "--system", "van-hanh"]).failed(3);
+    assert!(others.contains("GRANT_MISSING") && others.contains("owner_name"), "{others}");
+}
+
 /// What the adapter's REST interface answers.
 fn rest(adapter: &Running, method: &str, path: &str, body: &str) -> (u16, Value) {
     let mut stream = TcpStream::connect(adapter.at("rest")).unwrap();

@@ -250,9 +250,8 @@ fn is_granted(
             format!("{party} holds the right \"{right}\"{for_en}"),
         ),
         Err(MissingGrant { owner, .. }) => {
-            let (vi, en) = whom_to_ask(owner.as_ref());
-            let vi = format!("{party} chưa có quyền \"{right}\"{for_vi}{vi}");
-            let en = format!("{party} lacks the right \"{right}\"{for_en}{en}");
+            let vi = format!("{party} chưa có quyền \"{right}\"{for_vi}");
+            let en = format!("{party} lacks the right \"{right}\"{for_en}");
             Step::missing(Condition::Grant, Reason::GrantMissing, owner, vi, en)
         }
     }
@@ -272,15 +271,14 @@ fn is_granted_call(registry: &Registry, party: &PartyId, wanted: Wanted<'_>, tod
             )
         }
         Err(MissingCall { fields, owner, .. }) => {
-            let (ask_vi, ask_en) = whom_to_ask(owner.as_ref());
             let (vi, en) = if fields.is_empty() {
                 (String::new(), String::new())
             } else {
                 let fields = fields.join(", ");
                 (format!(", các trường {fields}"), format!(", for the fields {fields}"))
             };
-            let vi = format!("{party} chưa được khai thác \"{service}\" với mục đích \"{purpose}\"{vi}{ask_vi}");
-            let en = format!("{party} may not call \"{service}\" for the purpose \"{purpose}\"{en}{ask_en}");
+            let vi = format!("{party} chưa được khai thác \"{service}\" với mục đích \"{purpose}\"{vi}");
+            let en = format!("{party} may not call \"{service}\" for the purpose \"{purpose}\"{en}");
             Step::missing(Condition::Grant, Reason::GrantMissing, owner, vi, en)
         }
     }
@@ -308,20 +306,13 @@ fn stands_in_it(registry: &Registry, party: &PartyId, right: Right, dossier: &Do
                 Role::Payment | Role::Post => None,
             };
             let owner = place.map(|place| registry.owner(place, today));
-            let (vi, en) = whom_to_ask(owner.as_ref());
             Step::missing(
                 Condition::Role,
                 Reason::RoleMissing,
                 owner,
-                format!("{party} không có vai trò cho việc này trong hồ sơ {code} lúc này{vi}"),
-                format!("{party} has no role for it in the dossier {code} at this stage{en}"),
+                format!("{party} không có vai trò cho việc này trong hồ sơ {code} lúc này"),
+                format!("{party} has no role for it in the dossier {code} at this stage"),
             )
         }
-    })
-}
-
-fn whom_to_ask(owner: Option<&Owner>) -> (String, String) {
-    owner.map_or_else(Default::default, |Owner { id, name }| {
-        (format!("; liên hệ {name} ({id})"), format!("; ask {name} ({id})"))
     })
 }

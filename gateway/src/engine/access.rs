@@ -191,11 +191,12 @@ impl Authorized {
 /// # Errors
 /// Those of [`Peer::system`], `ACTS_FOR_MISSING`.
 pub fn authorize(registry: &Arc<Registry>, peer: &Peer, party: &PartyId, today: Date) -> Result<Authorized, Refusal> {
-    let system = peer.system(registry, today)?;
+    let keeper = |refusal| Owner::named_in(registry.keeper(today).as_ref(), refusal);
+    let system = peer.system(registry, today).map_err(keeper)?;
     if !registry.acts_for(system, party, today) {
         // The same whether or not there is such a party.
         let refusal = Refusal::new(Reason::ActsForMissing).detail("system", &system.name).detail("party", party);
-        return Err(Owner::named_in(registry.keeper(today).as_ref(), refusal));
+        return Err(keeper(refusal));
     }
     Ok(Authorized { system: system.name.clone(), party: party.clone(), registry: Arc::clone(registry), today })
 }

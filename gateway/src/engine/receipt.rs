@@ -29,6 +29,11 @@ impl ReceiptSigner {
         Self { key, certificate, gateway }
     }
 
+    /// The gateway's name, which is the trust domain of its bus.
+    pub fn gateway(&self) -> &str {
+        &self.gateway
+    }
+
     /// The certificate that this signer's signatures verify against, by its digest, and its key.
     pub fn certificate(&self) -> (Sha256Digest, VerifyingKey) {
         (self.certificate, self.key.verifying_key())

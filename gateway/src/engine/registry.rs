@@ -135,7 +135,7 @@ impl Engine {
         let (files, _) = self.files_of(proposal).await?;
         let (current, today) = (authorized.registry(), authorized.today());
         let base_version = current.version();
-        let planned = match Registry::parse(&by_name(&files)) {
+        let planned = match self.parse(&by_name(&files)) {
             Err(problems) => return Ok(Plan { problems, base_version, ..Plan::default() }),
             Ok(planned) => Arc::new(planned),
         };
@@ -196,7 +196,7 @@ impl Engine {
         }
         let (files, rolled_back_to) = self.files_of(proposal).await?;
         let named = by_name(&files);
-        let planned = Arc::new(Registry::parse(&named).map_err(|problems| invalid(&problems))?);
+        let planned = Arc::new(self.parse(&named).map_err(|problems| invalid(&problems))?);
         if let Some(current) = current.as_ref().filter(|_| !accept_lock_out) {
             let caller = by.caller.as_ref().map(|(peer, party)| (peer, party));
             locks_nobody_out(&lock_outs(current, &planned, caller, self.clock().now().date()))?;
@@ -217,6 +217,13 @@ impl Engine {
         self.inner.registry.store(Some(Arc::new(planned)));
         tracing::info!(version = version.number, rolled_back_to, changes = changes.len(), "registry applied");
         Ok((version, changes))
+    }
+
+    /// As [`Registry::parse`], for this bus: no binding may speak for a system that names itself.
+    fn parse(&self, files: &BTreeMap<String, Vec<u8>>) -> Result<Registry, Vec<Problem>> {
+        let registry = Registry::parse(files)?;
+        let in_vain = registry.bound_in_vain(self.inner.signer.gateway());
+        if in_vain.is_empty() { Ok(registry) } else { Err(in_vain) }
     }
 
     /// The files of a proposal, and the version that they were applied as before, or 0.

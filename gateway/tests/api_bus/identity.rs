@@ -69,7 +69,8 @@ async fn a_certificate_whose_ca_may_not_vouch_for_it_is_told_so_by_every_rpc() {
 async fn a_system_that_is_not_in_the_registry_is_told_so() {
     let world = World::start().await;
     let unknown = world.system("khong-co").await;
-    assert_eq!(reason(unknown.submit(&aid("k-1")).await), Reason::SystemUnknown);
+    let refused = refusal(unknown.submit(&aid("k-1")).await);
+    assert_eq!((refused.reason(), refused.details()["owner"].as_str()), (Reason::SystemUnknown, "H99.VH"));
     assert_eq!(reason(unknown.get(AN, "H99.101-250714-0001", false).await), Reason::SystemUnknown);
     // One that was taken out of it is as unknown as one that never was in.
     let retired = world.system("da-nghi").await;

@@ -1,15 +1,15 @@
 //! Which certificates mean a system although they do not name it: those of an agency's own CA.
 //!
 //! A certificate of this bus names its system itself (`spiffe://<trust domain>/system/<name>`) and is never bound here. Whether
-//! a CA may vouch for a system at all is not decided here; a binding only says who is meant. It means one system, for ever
-//! the same one while the registry is in force.
+//! a CA may vouch for a system at all is not decided here; a binding only says who is meant, and it means one system.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::load::Declared;
+use super::Registry;
+use super::load::{Declared, SYSTEMS};
 use super::party::System;
-use super::problem::{Fault, ProblemKind};
+use super::problem::{Fault, Problem, ProblemKind};
 use super::source::{Entry, FromText, Placed, Problems};
 
 /// A certificate without a SPIFFE id, known by who issued it and by its key: a renewed one with the same key is the same.
@@ -73,8 +73,8 @@ impl fmt::Debug for KeyDigest {
 
 /// A SPIFFE id that some other authority gives out, e.g. `spiffe://so-nganh.example/ns/mot-cua/sa/adapter` (SPIFFE-ID §2).
 ///
-/// Compared byte by byte, so only one spelling is accepted. Ids with the path `/system/<name>` are refused: those name a
-/// system by themselves, and must not mean another one.
+/// Compared byte by byte, so only one spelling is accepted. Which trust domain is this bus's own the files do not say: see
+/// [`super::Registry::bound_in_vain`].
 pub(super) struct ForeignId(pub(super) String);
 
 impl FromText for ForeignId {
@@ -96,13 +96,27 @@ impl FromText for ForeignId {
         if text.len() > LIMIT || !is_domain || !path.split('/').all(is_segment) {
             return Err(malformed());
         }
-        if path == "system" || path.starts_with("system/") {
-            return Err(Fault::new(
-                format!("\"{text}\" tự nêu tên hệ thống; chỉ khai ở đây các ID có đường dẫn khác /system/"),
-                format!("\"{text}\" names a system by itself; only ids with another path than /system/ are bound here"),
-            ));
-        }
         Ok(Self(text.to_owned()))
+    }
+}
+
+impl Registry {
+    /// The bindings of ids that name a system of `trust_domain` by themselves, as every id `spiffe://<trust domain>/system/…` of
+    /// this bus does: a registry of the bus of that domain must have none, or it would say of one system that it is another.
+    pub fn bound_in_vain(&self, trust_domain: &str) -> Vec<Problem> {
+        let own = format!("spiffe://{trust_domain}/system/");
+        let ids = self.systems().flat_map(|system| system.spiffe_ids.iter().map(move |id| (system, id)));
+        let in_vain = ids.filter(|(_, id)| id.starts_with(&own));
+        in_vain
+            .map(|(system, id)| Problem {
+                kind: ProblemKind::Contradiction,
+                file: SYSTEMS.to_owned(),
+                path: format!("system \"{}\".spiffe_ids", system.name),
+                line: None,
+                vi: format!("\"{id}\" tự nêu tên hệ thống của trục này; không gắn được với hệ thống nào"),
+                en: format!("\"{id}\" names a system of this bus by itself and is bound to none"),
+            })
+            .collect()
     }
 }
 

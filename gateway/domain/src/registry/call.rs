@@ -145,10 +145,12 @@ pub struct CallGrant<'a> {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("no grant to call \"{service}\" for the purpose \"{purpose}\"")]
 pub struct MissingCall {
+    /// Who lacks it.
+    pub party: PartyId,
     /// The service.
-    pub service: String,
+    pub service: Box<str>,
     /// The purpose.
-    pub purpose: String,
+    pub purpose: Box<str>,
     /// The fields that are not granted, of those asked for; empty when the call is not granted at all.
     pub fields: Vec<String>,
     /// The procedure it was asked for.
@@ -158,17 +160,22 @@ pub struct MissingCall {
 }
 
 impl MissingCall {
-    /// The refusal that names the service, the purpose, the fields and whom to ask.
+    /// The refusal that names the service, the purpose, the fields, whom to ask, and the command that explains it.
     pub fn refusal(&self) -> Refusal {
+        let Self { party, service, purpose, fields, procedure, owner } = self;
         let refusal = Refusal::new(Reason::GrantMissing).detail("right", Right::Call);
-        let mut refusal = refusal.detail("service", &self.service).detail("purpose", &self.purpose);
-        if !self.fields.is_empty() {
-            refusal = refusal.detail("fields", self.fields.join(","));
+        let mut refusal = refusal.detail("service", service).detail("purpose", purpose);
+        let mut can_i = format!("lgsp can-i call --party {party} --service {service} --purpose {purpose}");
+        if !fields.is_empty() {
+            let fields = fields.join(",");
+            can_i += &format!(" --fields {fields}");
+            refusal = refusal.detail("fields", fields);
         }
-        if let Some(procedure) = &self.procedure {
+        if let Some(procedure) = procedure {
+            can_i += &format!(" --procedure {procedure}");
             refusal = refusal.detail("procedure", procedure);
         }
-        Owner::named_in(self.owner.as_ref(), refusal)
+        Owner::named_in(owner.as_ref(), refusal.detail("can_i", can_i))
     }
 }
 
@@ -200,8 +207,9 @@ impl Registry {
         if by.is_empty() || !ungranted.is_empty() {
             let nearest = by.first().copied().or_else(|| of_service().next()).map(|(grant, _)| &grant.owner);
             return Err(MissingCall {
-                service: service.to_owned(),
-                purpose: purpose.to_owned(),
+                party: party.clone(),
+                service: service.into(),
+                purpose: purpose.into(),
                 fields: if by.is_empty() { Vec::new() } else { ungranted },
                 procedure: procedure.cloned(),
                 owner: nearest.or_else(|| self.owner_of(Right::Call, procedure)).map(|id| self.owner(id, date)),

@@ -221,8 +221,7 @@ impl Registry {
         self.systems.get(name).filter(|system| system.validity.contains(date))
     }
 
-    /// The system that a SPIFFE id of another form is bound to, if it may act on that day. An id of the form
-    /// `spiffe://…/system/<name>` names its system itself and is bound to none.
+    /// The system that a SPIFFE id of another form, or of another bus, is bound to, if it may act on that day.
     pub fn system_by_spiffe(&self, id: &str, date: Date) -> Option<&System> {
         self.system(self.bindings.system_of_id(id)?, date)
     }

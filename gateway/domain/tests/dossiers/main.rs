@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic like the tests themselves")]
 
 mod books;
+mod can_i;
 mod entries;
 mod stories;
 mod submissions;
