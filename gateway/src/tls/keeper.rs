@@ -25,6 +25,9 @@ use crate::store::{Commit, OWN_NAME, Store};
 /// How often the files are looked at: a dozen calls of `stat`.
 const LOOK: Duration = Duration::from_secs(2);
 
+/// How often it is asked whether something ends soon.
+const ASK: Duration = Duration::from_secs(60);
+
 /// Why a set of files was not put in force.
 #[derive(Debug, thiserror::Error)]
 pub enum NotReloaded {
@@ -79,7 +82,7 @@ impl Keeper {
     /// Keeps the certificates up to date until `stopping`.
     pub(crate) async fn run(mut self, mut asked: Asked, stopping: CancellationToken) {
         let mut hangup = signal(SignalKind::hangup()).ok();
-        let mut look = tokio::time::interval(LOOK);
+        let (mut look, mut ask) = (tokio::time::interval(LOOK), tokio::time::interval(ASK));
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         // Files that do not load may be half way through being replaced: told when they are so at the next look as well.
         let mut pending = 0_u32;
@@ -88,14 +91,17 @@ impl Keeper {
                 () = stopping.cancelled() => return,
                 _ = look.tick() => None,
                 Some(tell) = asked.recv() => Some(tell),
+                _ = ask.tick() => {
+                    let current = Arc::clone(&self.current.borrow());
+                    self.standing.warn(current.loaded(), machine_now());
+                    continue;
+                }
                 () = hung_up(hangup.as_mut()) => {
                     tracing::info!("told to read the certificates again");
                     pending = 1;
                     None
                 }
             };
-            let current = Arc::clone(&self.current.borrow());
-            self.standing.warn(current.loaded(), machine_now());
             if !self.changed().await && pending == 0 && asking.is_none() {
                 continue;
             }

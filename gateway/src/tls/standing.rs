@@ -83,7 +83,13 @@ impl Standing {
     pub(crate) fn warn(&self, loaded: &Loaded, now: SystemTime) {
         let mut state = self.state();
         state.stale_lists = stale_lists_of(loaded, now);
-        for end in state.due(now, Instant::now()) {
+        let instant = Instant::now();
+        for bundle in state.stale_lists.clone() {
+            if state.is_news(&format!("list:{bundle}"), instant) {
+                tracing::warn!(bundle, "a revocation list is past its time; what it names stays revoked");
+            }
+        }
+        for end in state.due(now, instant) {
             let hours_left = end.left(now) / 3600;
             if end.left(now) <= DAY.as_secs().cast_signed() {
                 tracing::error!(what = end.what, hours_left, "a certificate is about to expire, or has");
@@ -103,9 +109,17 @@ impl State {
     /// What is to be told now: in sight, and not told within the last day.
     fn due(&mut self, now: SystemTime, instant: Instant) -> Vec<End> {
         let mut due: Vec<End> = self.ends.iter().filter(|end| end.is_in_sight(now)).cloned().collect();
-        due.retain(|end| self.told.get(&end.what).is_none_or(|told| instant.duration_since(*told) >= DAY));
-        self.told.extend(due.iter().map(|end| (end.what.clone(), instant)));
+        due.retain(|end| self.is_news(&end.what, instant));
         due
+    }
+
+    /// Whether it was not told within the last day; from now on it was.
+    fn is_news(&mut self, what: &str, instant: Instant) -> bool {
+        let news = self.told.get(what).is_none_or(|told| instant.duration_since(*told) >= DAY);
+        if news {
+            self.told.insert(what.to_owned(), instant);
+        }
+        news
     }
 }
 

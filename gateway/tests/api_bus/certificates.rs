@@ -49,6 +49,15 @@ impl World {
         self.load(stem)
     }
 
+    /// Waits until something is so, by looking again and again, but not for ever.
+    async fn eventually(&self, is_so: impl AsyncFn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !is_so().await {
+            assert!(Instant::now() < deadline, "it never came to be");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// What the local listener says about the certificates.
     async fn certificates(&self) -> serde_json::Value {
         let (_, body) = self.local("GET", "/status", "").await;
@@ -229,7 +238,11 @@ async fn a_certificate_that_names_no_system_is_the_one_the_registry_binds_it_to_
     // A certificate of another trust domain than its bundle's is nobody, whatever the registry says.
     let foreign = world.connected(agency.write(&world, "foreign", Some("spiffe://khac.test/ns/binh"))).await;
     assert_eq!(speaks_for(&foreign, BINH).await, Err(Reason::CertificateNotVouched));
-    // And the agency's CA cannot take a name of the bus.
+    // And the agency's CA cannot take a name of the bus, nor does a name within its own domain mean anybody here.
+    let id = "spiffe://so.test/system/mot-cua-binh";
+    let namesake = world.connected(agency.write(&world, "namesake", Some(id))).await;
+    let refused = refusal(namesake.get(BINH, "H99.102-250714-0001", false).await);
+    assert_eq!((refused.reason(), refused.details()["spiffe_id"].as_str()), (Reason::SystemUnknown, id));
     let id = format!("spiffe://{DOMAIN}/system/mot-cua-binh");
     let posing = world.connected(agency.write(&world, "posing", Some(&id))).await;
     assert_eq!(speaks_for(&posing, BINH).await, Err(Reason::CertificateNotVouched));
@@ -261,31 +274,34 @@ async fn receipts_verify_by_the_certificate_that_their_connection_was_shown() {
 
 #[tokio::test]
 async fn changed_files_are_seen_by_themselves_and_a_set_that_does_not_load_changes_nothing() {
-    let world = World::start().await;
-    let before = world.gateway().digest();
-    let good = std::fs::read(world.folder().join("clients.pem")).unwrap();
-    world.write("clients.pem", "nothing");
-    let problem = world.reload().await.unwrap_err().to_string();
-    assert!(problem.contains("clients.pem"), "{problem}");
-    assert!(world.certificates().await["problem"].as_str().unwrap().contains("clients.pem"));
-    world.system("mot-cua").await.submit(&aid("k-1")).await.unwrap();
-    world.write("clients.pem", good);
+    let mut world = World::start().await;
+    let agency = world.other_authority("agency", DOMAIN);
+    world.write("agency.pem", agency.root_pem());
+    world.trust = "[[tls.trust]]\nname = \"agency\"\nbundle = \"agency.pem\"".into();
+    world.restart().await;
+    // Nobody asks for anything: the files are looked at.
     world.replace_certificate(world.authority());
-    // Nobody asks for it.
-    let deadline = Instant::now() + Duration::from_secs(20);
     let renewed = world.gateway().digest();
-    let mut requests = 2..;
-    loop {
-        let key = format!("k-{}", requests.next().unwrap());
-        let receipt = world.system("mot-cua").await.submit(&aid(&key)).await.unwrap().receipt.unwrap();
-        if receipt.certificate_sha256 == renewed.as_bytes()[..] {
-            break;
-        }
-        assert_eq!(receipt.certificate_sha256, before.as_bytes()[..]);
-        assert!(Instant::now() < deadline, "the new certificate is never seen");
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    assert!(world.certificates().await.get("problem").is_none());
+    world
+        .eventually(async || {
+            let desk = world.system("mot-cua").await;
+            let key = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
+            let receipt = desk.submit(&aid(&format!("k-{key}"))).await.unwrap().receipt.unwrap();
+            receipt.certificate_sha256 == renewed.as_bytes()[..]
+        })
+        .await;
+    world.write("agency.pem", "nothing");
+    world.eventually(async || problem(&world).await.is_some_and(|problem| problem.contains("agency.pem"))).await;
+    let asked = world.reload().await.unwrap_err().to_string();
+    assert!(asked.contains("agency.pem"), "{asked}");
+    let known = world.issued(&agency, "mot-cua-binh", DAY, "known").await;
+    assert_eq!(speaks_for(&known, BINH).await, Ok(()));
+    world.write("agency.pem", agency.root_pem());
+    world.eventually(async || problem(&world).await.is_none()).await;
+}
+
+async fn problem(world: &World) -> Option<String> {
+    world.certificates().await["problem"].as_str().map(str::to_owned)
 }
 
 #[tokio::test]
@@ -344,6 +360,26 @@ async fn a_connection_is_asked_to_leave_before_its_certificate_expires_and_shut_
     let late = SystemTime::now().duration_since(brief.credentials.not_after()).unwrap();
     assert!(late < SECONDS, "{late:?}");
     assert!(is_locked_out(&world, brief.credentials.client_config()).await);
+}
+
+#[tokio::test]
+async fn every_call_is_answered_while_its_connection_is_asked_to_leave() {
+    let world = World::start().await;
+    let brief = world.issued(world.authority(), "mot-cua", Duration::from_secs(8), "brief").await;
+    // As long as the certificate holds, and so beyond the moment of being asked; the client opens the next connection.
+    let until = brief.credentials.not_after() - Duration::from_millis(1500);
+    let mut calls = 0;
+    while SystemTime::now() < until {
+        calls += 1;
+        let submission = aid(&format!("k-{calls}"));
+        if let Err(status) = brief.submit(&submission).await {
+            // The client's library gives up a call that it was about to send when it learns that the connection goes; that
+            // is the one failure there may be, and nothing of it has come here.
+            assert_eq!(status.code(), tonic::Code::Cancelled, "{status:?}");
+            assert!(!brief.submit(&submission).await.unwrap().repeated);
+        }
+    }
+    assert!(calls > 10, "{calls}");
 }
 
 #[tokio::test]
