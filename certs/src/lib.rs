@@ -10,6 +10,7 @@
 //! package reads the clock (time is an argument), talks to the network, or touches a process-wide default.
 
 pub mod ca;
+mod facts;
 mod files;
 pub mod identity;
 mod pem;
@@ -19,6 +20,7 @@ pub mod verify;
 mod x509;
 
 pub use ca::{CaError, CertificateAuthority, Issued};
+pub use facts::CertificateFacts;
 pub use identity::{CertificateDigest, SpiffeId, SystemName, TrustDomain};
 pub use sign::{BadSignature, Purpose, SigningKey, VerifyingKey};
 pub use tls::{Credentials, TlsFiles, Usage, server_name};

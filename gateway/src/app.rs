@@ -331,7 +331,7 @@ async fn record_own_certificate(
         return Ok(());
     }
     let der = Bytes::copy_from_slice(credentials.certificate());
-    let commit = Commit::Certificate { digest, der, system: OWN_NAME.to_owned() };
+    let commit = Commit::Certificate { digest, der, system: OWN_NAME.to_owned(), at: machine_now() };
     store.commit(commit).await.map_err(|error: CommitError| RunError::OwnCertificate(error.into()))
 }
 

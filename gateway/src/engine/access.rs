@@ -15,6 +15,7 @@ use lgsp_domain::roles;
 use lgsp_proto::types::{Date, PartyId, ProcedureCode, Sha256Digest};
 use lgsp_proto::{Reason, Refusal};
 
+use super::clock::machine_now;
 use super::{Engine, commit_failed, read_failed};
 use crate::store::Commit;
 
@@ -144,7 +145,7 @@ impl Engine {
         if !self.inner.store.knows_certificate(&digest).await.map_err(read_failed)? {
             let der = Bytes::copy_from_slice(peer.leaf.certificate());
             let system = peer.system().to_owned();
-            let commit = Commit::Certificate { digest, der, system };
+            let commit = Commit::Certificate { digest, der, system, at: machine_now() };
             self.inner.store.commit(commit).await.map_err(|error| commit_failed(&error))?;
         }
         seen.lock().unwrap_or_else(PoisonError::into_inner).insert(digest);
