@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use lgsp_certs::{Purpose, SystemName, TrustDomain, VerifiedLeaf};
 use lgsp_domain::dossier::Dossier;
-use lgsp_domain::registry::{Registry, Right};
+use lgsp_domain::registry::{Quota, Registry, Right};
 use lgsp_domain::roles;
 use lgsp_proto::types::{Date, PartyId, ProcedureCode, Sha256Digest};
 use lgsp_proto::{Reason, Refusal};
@@ -91,6 +91,11 @@ impl Authorized {
         self.registry.grant(&self.party, right, procedure, self.today).map(drop).map_err(|missing| missing.refusal())
     }
 
+    /// What the registry says about how much the party may admit.
+    pub fn quota(&self) -> Quota {
+        self.registry.party(&self.party).map(|party| party.quota).unwrap_or_default()
+    }
+
     /// Whether the party may look at every dossier's envelope, without content: operators and auditors.
     pub fn oversees(&self) -> bool {
         [Right::Operate, Right::Audit].iter().any(|right| self.require(*right, None).is_ok())
@@ -133,6 +138,13 @@ impl Engine {
     /// As [`authorize`], and `REGISTRY_MISSING`.
     pub fn authorize(&self, peer: &Peer, party: &PartyId) -> Result<Authorized, Refusal> {
         authorize(&self.registry()?, peer, party, self.clock().now().date())
+    }
+
+    /// What the registry in force says about how much a system may call.
+    pub fn quota_of_system(&self, name: &str) -> Quota {
+        let registry = self.inner.registry.load();
+        let system = registry.as_ref().and_then(|registry| registry.system(name, self.clock().now().date()));
+        system.map(|system| system.quota).unwrap_or_default()
     }
 
     /// Puts the peer's certificate on record, so that its signatures can be checked for as long as the journal lives.

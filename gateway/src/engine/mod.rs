@@ -79,7 +79,7 @@ pub struct Settings {
     pub document_bytes_max: u64,
     /// How many admissions are worked on at once.
     pub admissions: usize,
-    /// What of them one party may take.
+    /// What of them one party may take of which the registry says nothing else.
     pub party_quota: Quota,
     /// How many numbers are leased, and how far ahead.
     pub leases: LeaseLimits,
