@@ -43,6 +43,16 @@ impl Peer {
         self.system.as_str()
     }
 
+    /// Its name in this bus's own trust domain.
+    pub fn own_name(&self) -> Option<&SystemName> {
+        Some(&self.system)
+    }
+
+    /// The certificate.
+    pub fn leaf(&self) -> &VerifiedLeaf {
+        &self.leaf
+    }
+
     /// SHA-256 of its certificate.
     pub fn certificate(&self) -> Sha256Digest {
         Sha256Digest::from(*self.leaf.digest().as_bytes())
@@ -138,6 +148,16 @@ impl Engine {
     /// As [`authorize`], and `REGISTRY_MISSING`.
     pub fn authorize(&self, peer: &Peer, party: &PartyId) -> Result<Authorized, Refusal> {
         authorize(&self.registry()?, peer, party, self.clock().now().date())
+    }
+
+    /// The system that `peer` is, by the registry in force.
+    ///
+    /// # Errors
+    /// `SYSTEM_UNKNOWN`, `REGISTRY_MISSING`.
+    pub fn system_of(&self, peer: &Peer) -> Result<String, Refusal> {
+        let system =
+            self.registry()?.system(peer.system(), self.clock().now().date()).map(|system| system.name.clone());
+        system.ok_or_else(|| Refusal::new(Reason::SystemUnknown).detail("system", peer.system()))
     }
 
     /// What the registry in force says about how much a system may call.
