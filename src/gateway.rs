@@ -4,9 +4,9 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::Args;
-use lgsp_certs::Usage;
 use lgsp_gateway::app::{App, RunError};
 use lgsp_gateway::config::Config;
+use lgsp_gateway::tls::Loaded;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -66,7 +66,7 @@ impl Runnable for Config {
     }
 
     fn check(&self, lang: Lang) -> anyhow::Result<()> {
-        self.tls.load(Usage::Server, SystemTime::now()).map_err(|error| Failure::usage(because(&error)))?;
+        Loaded::load(&self.tls, SystemTime::now()).map_err(|error| Failure::usage(because(&error)))?;
         if let Some(dir) = &self.first_registry {
             crate::registry::in_folder(dir, lang)
                 .map_err(|error| Failure::usage(format!("registry.first cannot be used: {error}")))?;

@@ -86,8 +86,9 @@ impl Engine {
         files: Vec<v1::RegistryFile>,
         base_version: u64,
     ) -> Result<(v1::RegistryVersion, Vec<Change>), Refusal> {
-        self.authorize(peer, party)?.require(Right::Registry, None)?;
-        let (engine, system, actor) = (self.clone(), peer.system().to_owned(), actor.clone());
+        let authorized = self.authorize(peer, party)?;
+        authorized.require(Right::Registry, None)?;
+        let (engine, system, actor) = (self.clone(), authorized.system().to_owned(), actor.clone());
         self.to_the_end(async move { engine.apply_now(&system, &actor, files, base_version).await }).await
     }
 

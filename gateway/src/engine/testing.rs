@@ -114,7 +114,7 @@ impl House {
             }
         }
         let leaf = VerifiedLeaf::of_client(&server).unwrap();
-        Peer::of(Arc::new(leaf), &DOMAIN.parse().unwrap()).unwrap()
+        Peer::of(Arc::new(leaf), &DOMAIN.parse().unwrap())
     }
 
     /// Applies the registry with `from` replaced by `to` in `file`.

@@ -6,6 +6,7 @@
 
 mod admission;
 mod archiving;
+mod certificates;
 mod delivery;
 mod disk;
 mod documents;

@@ -67,7 +67,7 @@ impl Engine {
     ) -> Result<NewToken, Refusal> {
         let authorized = self.authorize(peer, party)?;
         authorized.require(Right::Certify, None)?;
-        let order = Order { system: self.system_of(peer)?, party: party.clone(), actor: actor.clone() };
+        let order = Order { system: self.caller(peer)?, party: party.clone(), actor: actor.clone() };
         let engine = self.clone();
         self.to_the_end(async move { engine.issue_token_now(&authorized, order, wanted).await }).await
     }
@@ -162,7 +162,7 @@ impl Engine {
         id: TokenId,
     ) -> Result<(SystemTime, bool), Refusal> {
         self.authorize(peer, party)?.require(Right::Certify, None)?;
-        let (party, actor, system) = (party.clone(), actor.clone(), self.system_of(peer)?);
+        let (party, actor, system) = (party.clone(), actor.clone(), self.caller(peer)?);
         let withdrawn = TokenWithdrawn { id, party, actor, system, at: machine_now() };
         let engine = self.clone();
         self.to_the_end(async move { engine.withdraw_now(withdrawn).await }).await
