@@ -143,10 +143,12 @@ fn documents_name() -> &'static str {
     <DocumentsServer<documents::Documents> as NamedService>::NAME
 }
 
-/// What reflection tells: the language of the bus, and not the formats we store.
+/// What reflection tells: the language of the bus, and neither the formats we store nor what is served elsewhere.
 fn reflected() -> tonic_reflection::server::Builder<'static> {
     let mut ours = FileDescriptorSet::decode(lgsp_proto::DESCRIPTORS).expect("the descriptors were made by the build");
     ours.file.retain(|file| matches!(file.package(), "lgsp.v1" | "google.protobuf"));
+    // Joining has a door of its own.
+    ours.file.iter_mut().for_each(|file| file.service.retain(|service| service.name() != "Enrolment"));
     tonic_reflection::server::Builder::configure()
         .register_file_descriptor_set(ours)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
