@@ -43,6 +43,8 @@ Examples:
   lgsp gateway --config gateway.toml --print-config
   lgsp gateway --config gateway.toml
 
+Certificates, bundles and revocation lists are read again when their files change, or at once on SIGHUP.
+
 When it serves, it prints one line of JSON with its addresses. SIGTERM or SIGINT stops it in order, a second one at once.";
 
 /// Run a gateway.

@@ -12,7 +12,7 @@ use data_encoding::HEXLOWER;
 use lgsp_certs::verify::IssuerAndKey;
 use lgsp_certs::{Identity, Purpose, SystemName, TrustDomain, VerifiedLeaf, Vouch};
 use lgsp_domain::dossier::Dossier;
-use lgsp_domain::registry::{Quota, Registry, Right, System};
+use lgsp_domain::registry::{Owner, Quota, Registry, Right, System};
 use lgsp_domain::roles;
 use lgsp_proto::types::{Date, PartyId, ProcedureCode, Sha256Digest};
 use lgsp_proto::{Reason, Refusal};
@@ -80,7 +80,8 @@ impl Peer {
             Named::Spiffe(id) => registry.system_by_spiffe(id, today),
             Named::Key(IssuerAndKey { issuer, key }) => registry.system_by_certificate(issuer, key, today),
         };
-        let system = found.ok_or_else(|| self.told(Refusal::new(Reason::SystemUnknown)))?;
+        let keeper = |refusal| Owner::named_in(registry.keeper(today).as_ref(), refusal);
+        let system = found.ok_or_else(|| keeper(self.told(Refusal::new(Reason::SystemUnknown))))?;
         match &self.vouch {
             Some(vouch) if !system.name.parse().is_ok_and(|name| vouch.covers(&name)) => {
                 let refusal = Refusal::new(Reason::CertificateNotVouched).detail("bundle", vouch.bundle());
@@ -201,8 +202,9 @@ impl Authorized {
 pub fn authorize(registry: &Arc<Registry>, peer: &Peer, party: &PartyId, today: Date) -> Result<Authorized, Refusal> {
     let system = peer.system(registry, today)?;
     if !registry.acts_for(system, party, today) {
-        let refusal = Refusal::new(Reason::ActsForMissing);
-        return Err(refusal.detail("system", &system.name).detail("party", party));
+        // The same whether or not there is such a party.
+        let refusal = Refusal::new(Reason::ActsForMissing).detail("system", &system.name).detail("party", party);
+        return Err(Owner::named_in(registry.keeper(today).as_ref(), refusal));
     }
     Ok(Authorized { system: system.name.clone(), party: party.clone(), registry: Arc::clone(registry), today })
 }
