@@ -214,6 +214,7 @@ async fn a_revoked_key_is_refused_in_whatever_certificate() {
         let leaf = VerifiedLeaf::of_client(leaf.get_ref().1).unwrap();
         assert_eq!((leaf.key_sha256(), leaf.not_before()), (key.key_sha256(), certified.not_before));
         assert_eq!(leaf.chain(), certified.chain);
+        assert_eq!(leaf.chain_keys(), [key.key_sha256(), key_of(authority.ca.intermediate())]);
         assert!(trust.vouching(leaf.chain(), SystemTime::now()).is_ok());
         assert_eq!(tls_error(let_in(&gateway, &trust, revoked.clone(), &desk).await.map(drop)), REVOKED);
     }
