@@ -124,7 +124,7 @@ impl Init {
                 let dir = self.root_to.unwrap_or_else(|| self.dir.join("root"));
                 (dir.clone(), RootAuthority::create(&dir, domain, now).map_err(unusable)?)
             }
-            (None, None) => return Err(Failure::usage("a trust domain or a root is needed").into()),
+            (None, None) => return Err(Failure::usage("a trust domain or a root is needed")),
         };
         let ca = root.issue_authority(&self.dir, now).map_err(unusable)?;
         let (dir, root_dir, domain) = (self.dir.display(), root_dir.display(), ca.trust_domain());
