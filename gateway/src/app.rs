@@ -42,6 +42,8 @@ pub struct App {
     local: TcpListener,
     /// Where systems join.
     enrol: Option<TcpListener>,
+    /// What signs their certificates.
+    authority: Option<Authority>,
     certificates: Certificates,
     reload: Reload,
     engine: Arc<OnceLock<Engine>>,
@@ -132,13 +134,14 @@ impl App {
     /// Binds the sockets and loads the certificate: what an operator most often gets wrong is told at once.
     ///
     /// # Errors
-    /// [`RunError::Tls`], [`RunError::Listen`].
+    /// [`RunError::Tls`], [`RunError::Ca`], [`RunError::CaOfAnother`], [`RunError::NoOwnRoot`], [`RunError::Listen`].
     pub async fn build(config: Config) -> Result<Self, RunError> {
         let (files, now) = (keeper::files_of(&config.tls), machine_now());
         let loaded = Loaded::load(&config.tls, now)?;
         let (reload, asked) = Reload::new();
         let standing = Arc::new(Standing::of(&loaded, now));
         let certificates = Certificates { loaded, files, standing, asked };
+        let authority = authority(&config)?;
         let bus = bind("listen.bus", config.listen.bus).await?;
         let local = bind("listen.local", config.listen.local).await?;
         let enrol = match config.listen.enrol {
@@ -149,7 +152,7 @@ impl App {
             }
             None => None,
         };
-        Ok(Self { config, bus, local, enrol, certificates, reload, engine: Arc::default() })
+        Ok(Self { config, bus, local, enrol, authority, certificates, reload, engine: Arc::default() })
     }
 
     /// Where systems join, if they can.
@@ -192,8 +195,8 @@ impl App {
     /// # Errors
     /// Why it could not start, or ended by itself. What was answered is durable all the same.
     pub async fn run(self, shutdown: CancellationToken, ready: oneshot::Sender<()>) -> Result<(), RunError> {
-        let (authority, doors) = (self.authority()?, self.doors()?);
-        let Self { config, bus, local, enrol, certificates, engine: told, .. } = self;
+        let doors = self.doors()?;
+        let Self { config, bus, local, enrol, authority, certificates, engine: told, .. } = self;
         let Certificates { loaded, files, standing, asked } = certificates;
         let (stage, watched) = watch::channel(Stage::Starting("opening the store".to_owned()));
         let node = Node {
@@ -279,15 +282,15 @@ impl App {
     }
 }
 
-impl App {
-    /// What signs, if anything does.
-    fn authority(&self) -> Result<Option<Authority>, RunError> {
-        let Some(ca) = &self.config.ca else { return Ok(None) };
-        let authority = Authority::open(ca.dir.clone(), ca.leaf_life, ca.token_valid)?;
-        let (found, ours) = (authority.trust_domain(), &self.config.name);
-        if found == *ours { Ok(Some(authority)) } else { Err(RunError::CaOfAnother { found, ours: ours.clone() }) }
-    }
+/// What signs, if anything does.
+fn authority(config: &Config) -> Result<Option<Authority>, RunError> {
+    let Some(ca) = &config.ca else { return Ok(None) };
+    let authority = Authority::open(ca.dir.clone(), ca.leaf_life, ca.token_valid)?;
+    let (found, ours) = (authority.trust_domain(), &config.name);
+    if found == *ours { Ok(Some(authority)) } else { Err(RunError::CaOfAnother { found, ours: ours.clone() }) }
+}
 
+impl App {
     /// Where others find the gateway: as an operator says, or by its certificate and the ports it listens on.
     fn doors(&self) -> Result<Doors, RunError> {
         let listen = &self.config.listen;

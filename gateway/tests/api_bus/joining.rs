@@ -19,11 +19,11 @@ use super::world::*;
 /// Who runs the bus.
 const OPERATOR: &str = "H99.VH";
 
-fn certificates(system: &System) -> CertificatesClient<Channel> {
+pub(super) fn certificates(system: &System) -> CertificatesClient<Channel> {
     CertificatesClient::new(system.channel.clone())
 }
 
-fn token_for(system: &str) -> v1::IssueTokenRequest {
+pub(super) fn token_for(system: &str) -> v1::IssueTokenRequest {
     v1::IssueTokenRequest {
         acting_party: OPERATOR.into(),
         actor: "van.hanh.1".into(),
@@ -32,7 +32,7 @@ fn token_for(system: &str) -> v1::IssueTokenRequest {
     }
 }
 
-async fn issue(operator: &System, request: v1::IssueTokenRequest) -> JoinToken {
+pub(super) async fn issue(operator: &System, request: v1::IssueTokenRequest) -> JoinToken {
     within(certificates(operator).issue_token(request)).await.unwrap().into_inner().token.parse().unwrap()
 }
 
@@ -53,7 +53,7 @@ async fn ask(world: &World, token: &JoinToken, request: v1::JoinRequest) -> Resu
     Ok(within(EnrolmentClient::new(door(world, token).await).join(request)).await?.into_inner())
 }
 
-async fn join(world: &World, token: &JoinToken, key: &PrivateKey) -> Result<v1::JoinResponse, Status> {
+pub(super) async fn join(world: &World, token: &JoinToken, key: &PrivateKey) -> Result<v1::JoinResponse, Status> {
     ask(world, token, request(token, key)).await
 }
 
@@ -79,7 +79,7 @@ async fn speaks(system: &System) -> bool {
     within(certificates(system).trust(v1::TrustRequest::default())).await.is_ok()
 }
 
-fn revoke(what: What) -> v1::RevokeRequest {
+pub(super) fn revoke(what: What) -> v1::RevokeRequest {
     v1::RevokeRequest {
         acting_party: OPERATOR.into(),
         actor: "van.hanh.1".into(),
