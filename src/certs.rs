@@ -1,6 +1,11 @@
-//! `lgsp certs`: a CA in a folder, certificates for systems and gateways, and what a certificate says.
+//! `lgsp certs`: a CA in a folder, certificates for systems and gateways, and what a certificate says; over the bus, join tokens,
+//! the books of certificates, and revocation.
 
 mod folder;
+mod list;
+mod revoke;
+mod token;
+mod withdraw;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -30,7 +35,13 @@ Examples:
   lgsp certs show pki/mot-cua-hue.pem
   lgsp certs list --ca ca --expiring 30d
   lgsp certs revoke --ca ca pki/gw.lgsp.hue.test.pem
-  lgsp certs init ca-2030 --root /media/root";
+  lgsp certs init ca-2030 --root /media/root
+
+Over the bus, as an operator:
+  lgsp certs token --system mot-cua-xa-moi --acts-for H57.130 --profile operator.toml
+  lgsp certs list --expiring 30d --profile operator.toml
+  lgsp certs withdraw 5f0c… --profile operator.toml
+  lgsp certs revoke --system mot-cua-xa-moi --ground KEY_STOLEN --profile operator.toml";
 
 /// A CA and its certificates.
 #[derive(Args, Debug)]
@@ -49,8 +60,12 @@ enum Action {
     Init(folder::Init),
     /// Issue a certificate with a fresh key: NAME.pem and NAME.key.
     Issue(folder::Issue),
-    /// What a CA's folder issued, by its end.
-    List(folder::List),
+    /// Issue a join token: with it an agency gets its certificate by one command, once.
+    Token(token::Token),
+    /// Take back a join token that was not spent.
+    Withdraw(withdraw::Withdraw),
+    /// Certificates by when they expire, and open tokens: as the bus knows them, or what a CA's folder issued (--ca).
+    List(list::List),
     /// What a certificate says: identity, validity, digests.
     Show {
         /// A PEM file; of several certificates, each is shown.
@@ -58,8 +73,9 @@ enum Action {
         #[command(flatten)]
         output: Output,
     },
-    /// Put a certificate of this CA on its revocation list, ca.crl, for good.
-    Revoke(folder::Revoke),
+    /// Put out of force, for good: on the bus a certificate, a key or all of a system; or, with --ca, a certificate by the
+    /// CA's revocation list.
+    Revoke(revoke::Revoke),
     /// Write the revocation list anew, before it gets old.
     Crl(folder::Crl),
 }
@@ -69,9 +85,11 @@ impl Command {
         match self.action {
             Action::Init(init) => init.run(lang)?,
             Action::Issue(issue) => issue.run(lang)?,
-            Action::List(list) => list.run(lang)?,
+            Action::Token(token) => return crate::block_on(token.run(lang)),
+            Action::Withdraw(withdraw) => return crate::block_on(withdraw.run(lang)),
+            Action::List(list) => return list.run(lang),
             Action::Show { file, output } => show(&file, output, lang)?,
-            Action::Revoke(revoke) => revoke.run(lang)?,
+            Action::Revoke(revoke) => return revoke.run(lang),
             Action::Crl(crl) => crl.run(lang)?,
         }
         Ok(ExitCode::SUCCESS)
@@ -186,4 +204,11 @@ fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
 fn second(time: SystemTime) -> anyhow::Result<Timestamp> {
     let time = Timestamp::try_from(time).context("a certificate's time is in the calendar")?;
     Ok(Timestamp::from_second(time.as_second())?)
+}
+
+/// Reads so many bytes, written as hexadecimal digits.
+fn hex<const BYTES: usize>(text: &str) -> Result<[u8; BYTES], String> {
+    let bytes = HEXLOWER.decode(text.to_ascii_lowercase().as_bytes()).ok();
+    let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
+    bytes.ok_or_else(|| format!("it is {} hexadecimal digits", 2 * BYTES))
 }

@@ -33,6 +33,12 @@ A first configuration, gateway.toml (paths are relative to the file):
   [registry]
   first = \"registry/hue\"
 
+That systems can join with a token and renew by themselves (`lgsp certs token --help`), add:
+  [listen]
+  enrol = \"127.0.0.1:7444\"
+  [ca]
+  dir = \"ca\"
+
 The certificates: see `lgsp certs --help`. registry/hue is a folder of registry files, in the source tree
 gateway/registry/hue; it is applied once, later ones by `lgsp registry apply`. The other files and folders are made.
 
@@ -82,11 +88,12 @@ impl Runnable for Config {
 
     async fn serve(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let app = App::build(self).await.map_err(|error| Failure::usage(because(&error)))?;
-        let (bus, local) = (app.bus_address()?, app.local_address()?);
+        let mut listeners = vec![("bus", app.bus_address()?), ("local", app.local_address()?)];
+        listeners.extend(app.enrolment_address()?.map(|enrol| ("enrol", enrol)));
         let (ready, served) = oneshot::channel();
         let told = async {
             // A sender that is gone means that the gateway did not start; its own error says why.
-            if served.await.is_ok() { announce(&[("bus", bus), ("local", local)]) } else { Ok(()) }
+            if served.await.is_ok() { announce(&listeners) } else { Ok(()) }
         };
         let (ended, told) = tokio::join!(Box::pin(app.run(shutdown, ready)), told);
         ended.map_err(|error| match &error {

@@ -11,7 +11,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use lgsp_certs::reload::Files;
-use lgsp_certs::tls::TlsFileError;
+use lgsp_certs::tls::{NoOwnRoot, TlsFileError};
+use lgsp_certs::{CaError, CertificateFacts, TrustDomain};
 use lgsp_proto::{Refusal, v1};
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
@@ -19,10 +20,12 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::enrolment;
 use crate::api::local::{self, HEALTH_LOOK, Node, Stage};
 use crate::api::{Bus, Health};
 use crate::config::{self, Config};
 use crate::engine::archiving::{Archives, Order};
+use crate::engine::certificates::{Authority, Certifying, Doors, TrustFiles};
 use crate::engine::clock::{BusinessClock, machine_now};
 use crate::engine::documents::Documents;
 use crate::engine::{Engine, Settings, StartError as EngineError};
@@ -37,6 +40,10 @@ pub struct App {
     config: Config,
     bus: TcpListener,
     local: TcpListener,
+    /// Where systems join.
+    enrol: Option<TcpListener>,
+    /// What signs their certificates.
+    authority: Option<Authority>,
     certificates: Certificates,
     reload: Reload,
     engine: Arc<OnceLock<Engine>>,
@@ -68,6 +75,20 @@ pub enum RunError {
     /// A certificate file cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsFileError),
+    /// Whoever joins could not know the gateway by its root.
+    #[error("nobody could join: {0}")]
+    NoOwnRoot(#[from] NoOwnRoot),
+    /// The issuing CA cannot be used.
+    #[error("the issuing CA (ca.dir) cannot be used")]
+    Ca(#[from] CaError),
+    /// The issuing CA signs names that nobody here has.
+    #[error("the issuing CA (ca.dir) is of the trust domain {found}, and the bus of {ours}")]
+    CaOfAnother {
+        /// The CA's.
+        found: TrustDomain,
+        /// The bus's.
+        ours: TrustDomain,
+    },
     /// The store cannot be opened.
     #[error("the store in {} cannot be opened", dir.display())]
     Store {
@@ -113,16 +134,33 @@ impl App {
     /// Binds the sockets and loads the certificate: what an operator most often gets wrong is told at once.
     ///
     /// # Errors
-    /// [`RunError::Tls`], [`RunError::Listen`].
+    /// [`RunError::Tls`], [`RunError::Ca`], [`RunError::CaOfAnother`], [`RunError::NoOwnRoot`], [`RunError::Listen`].
     pub async fn build(config: Config) -> Result<Self, RunError> {
         let (files, now) = (keeper::files_of(&config.tls), machine_now());
         let loaded = Loaded::load(&config.tls, now)?;
         let (reload, asked) = Reload::new();
         let standing = Arc::new(Standing::of(&loaded, now));
         let certificates = Certificates { loaded, files, standing, asked };
+        let authority = authority(&config)?;
         let bus = bind("listen.bus", config.listen.bus).await?;
         let local = bind("listen.local", config.listen.local).await?;
-        Ok(Self { config, bus, local, certificates, reload, engine: Arc::default() })
+        let enrol = match config.listen.enrol {
+            Some(address) => {
+                // Found out now, and not when somebody joins.
+                let _ = certificates.loaded.credentials().server_config_with_root(now)?;
+                Some(bind("listen.enrol", address).await?)
+            }
+            None => None,
+        };
+        Ok(Self { config, bus, local, enrol, authority, certificates, reload, engine: Arc::default() })
+    }
+
+    /// Where systems join, if they can.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn enrolment_address(&self) -> io::Result<Option<SocketAddr>> {
+        self.enrol.as_ref().map(TcpListener::local_addr).transpose()
     }
 
     /// Where the bus listens; tells the port when the configuration asked for any.
@@ -157,7 +195,8 @@ impl App {
     /// # Errors
     /// Why it could not start, or ended by itself. What was answered is durable all the same.
     pub async fn run(self, shutdown: CancellationToken, ready: oneshot::Sender<()>) -> Result<(), RunError> {
-        let Self { config, bus, local, certificates, engine: told, .. } = self;
+        let doors = self.doors()?;
+        let Self { config, bus, local, enrol, authority, certificates, engine: told, .. } = self;
         let Certificates { loaded, files, standing, asked } = certificates;
         let (stage, watched) = watch::channel(Stage::Starting("opening the store".to_owned()));
         let node = Node {
@@ -174,6 +213,12 @@ impl App {
 
         let (engine, generation) = start(&config, loaded, &stage).await?;
         let (current, generations) = watch::channel(generation);
+        let own_root = {
+            let generations = generations.clone();
+            move || generations.borrow().loaded().credentials().own_root(machine_now()).cloned()
+        };
+        let (dir, more) = config.ca.as_ref().map(|ca| (ca.dir.clone(), ca.more_roots.clone())).unzip();
+        engine.certify_with(Certifying::new(authority, doors, TrustFiles::new(own_root, dir, more.flatten())));
         let _ = told.set(engine.clone());
         let stopping = CancellationToken::new();
         let services = Bus::new(&engine, &config.limits, &stopping).await;
@@ -181,7 +226,20 @@ impl App {
         stage.send_replace(Stage::Serving(engine.clone()));
         let served = {
             let (limits, stopping, engine) = (config.limits.clone(), stopping.clone(), engine.clone());
-            tokio::spawn(async move { services.serve(bus, engine, generations, &limits, stopping).await })
+            tokio::spawn(async move {
+                let bus_ends = stopping.child_token();
+                let enrolment = async {
+                    if let Some(tcp) = enrol {
+                        let (engine, stop) = (engine.clone(), bus_ends.clone());
+                        enrolment::serve(tcp, generations.clone(), engine, &limits, stop).await;
+                    }
+                };
+                let bus = async {
+                    services.serve(bus, engine.clone(), generations.clone(), &limits, stopping).await;
+                    bus_ends.cancel();
+                };
+                tokio::join!(bus, enrolment);
+            })
         };
         // Ends with the node. Should it panic, what is in force stays in force.
         let keeping = {
@@ -221,6 +279,40 @@ impl App {
         engine.stop().await;
         tracing::info!("stopped");
         ended
+    }
+}
+
+/// What signs, if anything does.
+fn authority(config: &Config) -> Result<Option<Authority>, RunError> {
+    let Some(ca) = &config.ca else { return Ok(None) };
+    let authority = Authority::open(ca.dir.clone(), ca.leaf_life, ca.token_valid)?;
+    let (found, ours) = (authority.trust_domain(), &config.name);
+    if found == *ours { Ok(Some(authority)) } else { Err(RunError::CaOfAnother { found, ours: ours.clone() }) }
+}
+
+impl App {
+    /// Where others find the gateway: as an operator says, or by its certificate and the ports it listens on.
+    fn doors(&self) -> Result<Doors, RunError> {
+        let listen = &self.config.listen;
+        let port = |tcp: &TcpListener, key, address| {
+            let bound = tcp.local_addr().map_err(|source| RunError::Listen { key, address, source });
+            bound.map(|bound| self.url(bound))
+        };
+        let told = |key: fn(&config::Ca) -> &Option<String>| self.config.ca.as_ref().and_then(|ca| key(ca).clone());
+        let bus = port(&self.bus, "listen.bus", listen.bus)?;
+        let enrol = self.enrol.as_ref().zip(listen.enrol).map(|(tcp, address)| port(tcp, "listen.enrol", address));
+        Ok(Doors {
+            enrolment_url: enrol.transpose()?.map(|url| told(|ca| &ca.enrol_url).unwrap_or(url)),
+            bus_url: told(|ca| &ca.bus_url).unwrap_or(bus),
+            server_name: told(|ca| &ca.server_name),
+        })
+    }
+
+    fn url(&self, at: SocketAddr) -> String {
+        let facts = CertificateFacts::read(self.certificates.loaded.credentials().certificate()).ok();
+        let host = facts.and_then(|facts| facts.hosts.into_iter().next()).unwrap_or_else(|| at.ip().to_string());
+        let host = if host.contains(':') { format!("[{host}]") } else { host };
+        format!("https://{host}:{}", at.port())
     }
 }
 

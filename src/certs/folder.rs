@@ -59,27 +59,20 @@ struct Holder {
     server: Option<Vec<String>>,
 }
 
-#[derive(Args, Debug)]
+/// What a CA's folder issued.
+#[derive(Debug)]
 pub(super) struct List {
-    /// The folder of the CA, or of its root.
-    #[arg(long, value_name = "DIR")]
-    ca: PathBuf,
-    /// Only those in force that end within this time, e.g. 30d.
-    #[arg(long, value_name = "DAYS")]
-    expiring: Option<Days>,
-    #[command(flatten)]
-    output: Output,
+    pub(super) ca: PathBuf,
+    pub(super) expiring: Option<Days>,
+    pub(super) output: Output,
 }
 
-#[derive(Args, Debug)]
+/// One certificate of a CA's folder, for its revocation list.
+#[derive(Debug)]
 pub(super) struct Revoke {
-    /// The folder of the CA that issued it: the root's, for an issuing CA.
-    #[arg(long, value_name = "DIR")]
-    ca: PathBuf,
-    /// The certificate, PEM. Of several in the file, the first is meant.
-    file: PathBuf,
-    #[command(flatten)]
-    validity: ListValidity,
+    pub(super) ca: PathBuf,
+    pub(super) file: PathBuf,
+    pub(super) validity: ListValidity,
 }
 
 #[derive(Args, Debug)]
@@ -92,7 +85,7 @@ pub(super) struct Crl {
 }
 
 #[derive(Args, Debug)]
-struct ListValidity {
+pub(super) struct ListValidity {
     /// After how many days readers should have a newer list.
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3650))]
     days: u64,
@@ -100,7 +93,7 @@ struct ListValidity {
 
 /// A time in days: `30d`, or `30`.
 #[derive(Clone, Copy, Debug)]
-struct Days(u32);
+pub(super) struct Days(pub(super) u32);
 
 impl FromStr for Days {
     type Err = &'static str;

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
+use crate::engine::certificates::CertificateFigures;
 use crate::engine::clock::machine_now;
 use crate::store::Figures;
 use crate::tls::standing::{Standing, Told, seconds_until};
@@ -155,6 +156,9 @@ struct EngineStatus {
     /// 0 when there is none.
     registry_version: u64,
     store: StoreStatus,
+    /// Absent when the store cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certifying: Option<CertifyingStatus>,
     /// Open inbox streams of every party that has any.
     streams: BTreeMap<String, usize>,
 }
@@ -176,6 +180,16 @@ struct StoreStatus {
     disk: Option<DiskStatus>,
 }
 
+/// What came of certifying since the start, and the tokens that are good now.
+#[derive(Serialize)]
+struct CertifyingStatus {
+    issued: u64,
+    renewed: u64,
+    /// By reason.
+    joins_refused: BTreeMap<&'static str, u64>,
+    tokens_open: usize,
+}
+
 #[derive(Serialize)]
 struct DiskStatus {
     free_bytes: u64,
@@ -192,7 +206,10 @@ async fn status(State(node): State<Arc<Node>>) -> Json<Status> {
         ready: not_ready.is_none(),
         not_ready,
         certificates: certificates_status(&node.certificates, stage.engine()),
-        engine: stage.engine().map(engine_status),
+        engine: match stage.engine() {
+            Some(engine) => Some(engine_status(engine).await),
+            None => None,
+        },
     })
 }
 
@@ -210,7 +227,11 @@ fn certificates_status(standing: &Standing, engine: Option<&Engine>) -> Certific
     }
 }
 
-fn engine_status(engine: &Engine) -> EngineStatus {
+async fn engine_status(engine: &Engine) -> EngineStatus {
+    let certifying = engine.certificate_figures().await.ok().map(|figures| {
+        let CertificateFigures { issued, renewed, joins_refused, tokens_open } = figures;
+        CertifyingStatus { issued, renewed, joins_refused, tokens_open }
+    });
     let registry = engine.registry().ok();
     let streams = registry.iter().flat_map(|registry| registry.parties()).filter_map(|party| {
         let open = engine.inboxes().streams_of(&party.id);
@@ -221,6 +242,7 @@ fn engine_status(engine: &Engine) -> EngineStatus {
     EngineStatus {
         business_time: engine.clock().now().to_string(),
         registry_version: registry.as_ref().map_or(0, |registry| registry.version()),
+        certifying,
         streams: streams.collect(),
         store: StoreStatus {
             dossiers,

@@ -5,9 +5,11 @@
 //! this machine's probes. What a call may do is asked of the engine; only health and reflection need no more than a valid
 //! client certificate.
 
+mod certificates;
 mod convert;
 mod documents;
 mod dossiers;
+pub(crate) mod enrolment;
 mod health;
 mod inbox;
 mod layers;
@@ -22,6 +24,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use lgsp_proto::v1;
+use lgsp_proto::v1::certificates_server::CertificatesServer;
 use lgsp_proto::v1::documents_server::DocumentsServer;
 use lgsp_proto::v1::dossiers_server::DossiersServer;
 use lgsp_proto::v1::inbox_server::InboxServer;
@@ -90,6 +94,7 @@ impl Bus {
         let registry = RegistryServer::new(registry::Registry { engine: engine.clone() });
         let operations =
             OperationsServer::new(operations::Operations { engine: engine.clone(), stopping: stopping.clone() });
+        let certificates = CertificatesServer::new(certificates::Certificates { engine: engine.clone() });
         let numbers = NumbersServer::new(numbers::Numbers { engine: engine.clone() });
         let inbox = InboxServer::new(inbox::Inbox { engine, stopping, streams: Tally::new(limits.system.streams) });
         let services = Routes::new(dossiers.max_decoding_message_size(MESSAGE_BYTES_MAX))
@@ -98,6 +103,7 @@ impl Bus {
             .add_service(operations.max_decoding_message_size(MESSAGE_BYTES_MAX))
             .add_service(inbox.max_decoding_message_size(MESSAGE_BYTES_MAX))
             .add_service(numbers.max_decoding_message_size(MESSAGE_BYTES_MAX))
+            .add_service(certificates.max_decoding_message_size(MESSAGE_BYTES_MAX))
             .add_service(health_service)
             .add_service(reflected().build_v1().expect("the descriptors were made by the build"))
             .add_service(reflected().build_v1alpha().expect("the descriptors were made by the build"));
@@ -126,18 +132,23 @@ impl Bus {
 
 /// The longest message that the service behind `path` takes.
 fn limit_of(path: &str) -> usize {
-    let documents = path.strip_prefix('/').and_then(|path| path.strip_prefix(documents_name()));
-    if documents.is_some_and(|rest| rest.starts_with('/')) { CHUNK_BYTES_MAX } else { MESSAGE_BYTES_MAX }
+    match path.strip_prefix('/').and_then(|path| path.split_once('/')) {
+        Some((service, _)) if service == documents_name() => CHUNK_BYTES_MAX,
+        Some((v1::enrolment_server::SERVICE_NAME, _)) => enrolment::MESSAGE_BYTES_MAX,
+        _ => MESSAGE_BYTES_MAX,
+    }
 }
 
 fn documents_name() -> &'static str {
     <DocumentsServer<documents::Documents> as NamedService>::NAME
 }
 
-/// What reflection tells: the language of the bus, and not the formats we store.
+/// What reflection tells: the language of the bus, and neither the formats we store nor what is served elsewhere.
 fn reflected() -> tonic_reflection::server::Builder<'static> {
     let mut ours = FileDescriptorSet::decode(lgsp_proto::DESCRIPTORS).expect("the descriptors were made by the build");
     ours.file.retain(|file| matches!(file.package(), "lgsp.v1" | "google.protobuf"));
+    // Joining has a door of its own.
+    ours.file.iter_mut().for_each(|file| file.service.retain(|service| service.name() != "Enrolment"));
     tonic_reflection::server::Builder::configure()
         .register_file_descriptor_set(ours)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)

@@ -144,6 +144,24 @@ fn every_problem_of_a_bundle_names_it_by_its_number() {
 }
 
 #[test]
+fn whoever_lets_systems_join_says_by_which_ca_and_where_they_find_it() {
+    let config = parse(GOOD, &[]).unwrap();
+    assert_eq!((config.ca, config.listen.enrol), (None, None));
+    let ca = "[listen]\nenrol = \"0.0.0.0:7444\"\n[ca]\ndir = \"ca\"\nenrol_url = \"https://gw.lgsp.hue.test:7444\"\n";
+    let config = parse(&format!("{GOOD}{ca}"), &[]).unwrap();
+    let read = config.ca.clone().unwrap();
+    assert_eq!((read.dir.as_path(), read.leaf_life.as_secs()), (Path::new("/etc/lgsp/ca"), 30 * 24 * 3600));
+    assert_eq!(read.token_valid.as_secs(), 24 * 3600);
+    assert_eq!(parse(&config.to_toml(), &[]).unwrap(), config);
+
+    let bad = "[ca]\nleaf_life_s = 0\ntoken_valid_s = 604801\nbus_url = \"gw:7443\"\nserver_name = \"a b\"\n";
+    let problems = parse(&format!("{GOOD}{bad}"), &[]).unwrap_err();
+    assert_eq!(keys(&problems), ["ca.dir", "ca.leaf_life_s", "ca.token_valid_s", "ca.bus_url", "ca.server_name"]);
+    let nothing_signs = parse(&format!("{GOOD}[listen]\nenrol = \"0.0.0.0:7444\"\n"), &[]).unwrap_err();
+    assert_eq!(keys(&nothing_signs), ["listen.enrol"]);
+}
+
+#[test]
 fn a_replay_needs_its_start() {
     let replay = format!("{GOOD}\n[business_clock]\nkind = \"replay\"\n");
     assert_eq!(keys(&parse(&replay, &[]).unwrap_err()), ["business_clock.start"]);

@@ -17,6 +17,7 @@ use lgsp_domain::roles;
 use lgsp_proto::types::{Date, PartyId, ProcedureCode, Sha256Digest};
 use lgsp_proto::{Reason, Refusal};
 
+use super::clock::machine_now;
 use super::receipt::ReceiptSigner;
 use super::{Engine, commit_failed, read_failed};
 use crate::store::Commit;
@@ -98,6 +99,14 @@ impl Peer {
             Named::Key(IssuerAndKey { issuer, key }) => {
                 refusal.detail("issuer", issuer).detail("key_sha256", HEXLOWER.encode(key))
             }
+        }
+    }
+
+    /// Its name, when it is a system of this bus by its certificate alone.
+    pub fn own_name(&self) -> Option<&SystemName> {
+        match &self.named {
+            Named::System(name) => Some(name),
+            Named::Spiffe(_) | Named::Key(_) => None,
         }
     }
 
@@ -241,7 +250,7 @@ impl Engine {
         if !self.inner.store.knows_certificate(&digest).await.map_err(read_failed)? {
             let der = Bytes::copy_from_slice(peer.leaf.certificate());
             let system = system.to_owned();
-            let commit = Commit::Certificate { digest, der, system };
+            let commit = Commit::Certificate { digest, der, system, at: machine_now() };
             self.inner.store.commit(commit).await.map_err(|error| commit_failed(&error))?;
         }
         seen.lock().unwrap_or_else(PoisonError::into_inner).insert(digest);

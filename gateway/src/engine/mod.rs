@@ -3,11 +3,12 @@
 //! One file per step of a dossier's life: [`access`] (who speaks), [`intake`] (decide and commit), [`inbox`] (deliver
 //! until acknowledged), [`parked`] (what waits for a person), [`reading`] (how it stands), [`erasing`], [`archiving`], [`documents`],
 //! [`registry`] (the declared registry and its versions), [`can_i`] (what would be allowed), [`numbers`] (leased ahead, or an authority's own), [`receipt`] (what
-//! the gateway signs), `earlier` (what comes back after a restore). [`clock`], [`connections`], [`lanes`] and [`shares`] serve them.
+//! the gateway signs), [`certificates`] (joining, renewing, revoking), `earlier` (what comes back after a restore). [`clock`], [`connections`], [`lanes`] and [`shares`] serve them.
 
 pub mod access;
 pub mod archiving;
 pub mod can_i;
+pub mod certificates;
 pub mod clock;
 pub mod connections;
 pub mod documents;
@@ -38,6 +39,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::engine::access::SeenCertificates;
 use crate::engine::archiving::Archives;
+use crate::engine::certificates::Certifying;
 use crate::engine::clock::BusinessClock;
 use crate::engine::connections::Connections;
 use crate::engine::documents::Documents;
@@ -65,6 +67,7 @@ struct Inner {
     certificates: SeenCertificates,
     connections: Arc<Connections>,
     archives: OnceLock<Archives>,
+    certifying: OnceLock<Certifying>,
     settings: Settings,
     tasks: TaskTracker,
 }
@@ -135,6 +138,7 @@ impl Engine {
                 certificates: SeenCertificates::default(),
                 connections: Arc::default(),
                 archives: OnceLock::new(),
+                certifying: OnceLock::new(),
                 tasks: TaskTracker::new(),
                 store,
                 documents,
@@ -143,6 +147,7 @@ impl Engine {
                 settings,
             }),
         };
+        engine.recall_revoked().await?;
         engine.sweep_unrecorded().await?;
         engine.begin_sweep().await?;
         Ok(engine)

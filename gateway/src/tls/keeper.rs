@@ -172,7 +172,7 @@ pub(crate) async fn put_on_record(
         return Ok(());
     }
     let der = Bytes::copy_from_slice(credentials.certificate());
-    store.commit(Commit::Certificate { digest, der, system: OWN_NAME.to_owned() }).await?;
+    store.commit(Commit::Certificate { digest, der, system: OWN_NAME.to_owned(), at: machine_now() }).await?;
     Ok(())
 }
 

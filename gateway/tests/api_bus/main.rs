@@ -14,6 +14,7 @@ mod documents;
 mod erasing;
 mod formats;
 mod identity;
+mod joining;
 mod numbers;
 mod operations;
 mod wire;

@@ -65,6 +65,7 @@ pub(crate) struct World {
 struct Running {
     bus: SocketAddr,
     local: SocketAddr,
+    enrol: SocketAddr,
     reload: Reload,
     engine: Arc<OnceLock<Engine>>,
     shutdown: CancellationToken,
@@ -111,7 +112,8 @@ impl World {
         let registry = Path::new(env!("CARGO_MANIFEST_DIR")).join("domain/tests/fixtures/registry");
         let text = format!(
             "name = \"{DOMAIN}\"\n\
-             [listen]\nbus = \"127.0.0.1:0\"\nlocal = \"127.0.0.1:0\"\n\
+             [listen]\nbus = \"127.0.0.1:0\"\nlocal = \"127.0.0.1:0\"\nenrol = \"127.0.0.1:0\"\n\
+             [ca]\ndir = \"ca\"\n\
              [tls]\ncertificate = \"gateway.pem\"\nkey = \"gateway.key\"\nclient_bundle = \"clients.pem\"\n{}\n\
              [store]\ndir = \"store\"\nnode_key = \"node.key\"\nmin_free_bytes = {}\n\
              [documents]\ndir = \"documents\"\nmax_bytes = 2000000\n\
@@ -132,10 +134,11 @@ impl World {
     pub(crate) async fn run(&mut self) {
         let app = App::build(self.config()).await.unwrap();
         let (bus, local) = (app.bus_address().unwrap(), app.local_address().unwrap());
+        let enrol = app.enrolment_address().unwrap().unwrap();
         let (reload, engine, shutdown) = (app.reload(), app.engine(), CancellationToken::new());
         let (ready, is_ready) = oneshot::channel();
         let ended = tokio::spawn(app.run(shutdown.clone(), ready));
-        self.running = Some(Running { bus, local, reload, engine, shutdown, ended });
+        self.running = Some(Running { bus, local, enrol, reload, engine, shutdown, ended });
         if within(is_ready).await.is_err() {
             panic!("the gateway does not start: {:?}", self.ended().await);
         }
@@ -166,6 +169,11 @@ impl World {
 
     pub(crate) fn bus(&self) -> SocketAddr {
         self.running().bus
+    }
+
+    /// Where systems join.
+    pub(crate) fn enrolment(&self) -> SocketAddr {
+        self.running().enrol
     }
 
     /// The engine behind the bus.

@@ -6,6 +6,7 @@
 //! the signed body only.
 
 pub(super) mod can_i;
+pub(super) mod certificates;
 pub(super) mod document;
 pub(super) mod entry;
 pub(super) mod numbers;
