@@ -16,7 +16,7 @@ Examples:
   lgsp audit list --profile operator.toml
   lgsp audit list --since 7d --kind registry-applied --kind dossier-erased --profile operator.toml
   lgsp audit list --about mot-cua-hue --details --profile operator.toml
-  lgsp audit list --actor van.hanh.1 --since 2025-07-01 --until 2025-08-01 --all --json --profile operator.toml
+  lgsp audit list --by van.hanh.1 --since 2025-07-01 --until 2025-08-01 --all --json --profile operator.toml
 
 The position is that of the record in the journal: in a backup, or in a copy of the data folder, the same act stands at the same one.
 Times are those of the gateway's machine. A copy of the files that was not made by `lgsp backup` is no entry.";

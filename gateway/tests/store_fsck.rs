@@ -247,7 +247,7 @@ async fn a_copy_of_the_books_that_is_noted_twice_is_found() {
         ..store_v1::Exported::default()
     };
     let once = Record { kind: Some(Kind::Exported(exported)) };
-    forge(folder.path(), &[once.clone()]);
+    forge(folder.path(), std::slice::from_ref(&once));
     assert!(check(folder.path()).is_sound());
     forge(folder.path(), &[once]);
     let report = check(folder.path());

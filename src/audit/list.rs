@@ -37,9 +37,9 @@ pub(super) struct List {
     /// Before this moment or day, or before so long ago.
     #[arg(long, value_name = "TIME", value_parser = moment_or_ago)]
     until: Option<prost_types::Timestamp>,
-    /// Only what this account did; not the one that asks.
-    #[arg(id = "by_actor", long = "actor", value_name = "ACCOUNT")]
-    by_actor: Option<ActorId>,
+    /// Only what this account did.
+    #[arg(long, value_name = "ACCOUNT")]
+    by: Option<ActorId>,
     /// Only what is about this: a system, a party, a dossier's code, an archive, a digest in full.
     #[arg(long, value_name = "NAME")]
     about: Option<String>,
@@ -73,7 +73,7 @@ impl List {
                 kinds: self.kind.iter().map(|kind| i32::from(*kind)).collect(),
                 since: self.since,
                 until: self.until,
-                by_actor: self.by_actor.as_ref().map(ToString::to_string).unwrap_or_default(),
+                by_actor: self.by.as_ref().map(ToString::to_string).unwrap_or_default(),
                 subject: self.about.clone().unwrap_or_default(),
                 page_size: missing.min(PAGE),
                 page_token: next,

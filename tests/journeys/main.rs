@@ -6,6 +6,7 @@
 //! - [`restored`]: the gateway's disk is lost, a backup restored; what the agencies have receipts for comes back.
 //! - [`adapter_killed`]: the adapter dies between its 202 and the gateway's answer; the effect is had once.
 //! - [`line_cut`]: ten communes go on without a line for a day's worth of dossiers; in the end the books are equal.
+//! - [`privacy`]: everything is logged and much goes wrong; no citizen and no key is found in what was said.
 //! - [`parked`]: a refused delivery waits for a person; a lost disk's deliveries come again.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -23,6 +24,7 @@ mod dossier_life;
 mod gateway_killed;
 mod line_cut;
 mod parked;
+mod privacy;
 mod restored;
 
 use std::future::Future;

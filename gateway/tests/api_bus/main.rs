@@ -15,5 +15,7 @@ mod formats;
 mod identity;
 mod numbers;
 mod operations;
+#[path = "../../../tests/support/output.rs"]
+mod output;
 mod wire;
 mod world;

@@ -31,6 +31,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
+use crate::output;
+
 /// The bus's trust domain.
 pub(crate) const DOMAIN: &str = "lgsp.mau.test";
 
@@ -80,6 +82,7 @@ impl World {
 
     /// A gateway in a folder that may have a store and documents already.
     pub(crate) async fn start_in(dir: tempfile::TempDir, limits: &str) -> Self {
+        output::trace("api_bus");
         let now = SystemTime::now();
         let authority = |name: &str, domain: &str| {
             let folder = dir.path().join(name);
@@ -250,6 +253,7 @@ impl Drop for World {
         if let Some(running) = &self.running {
             running.shutdown.cancel();
         }
+        output::keep("api_bus", self.dir.path());
     }
 }
 
@@ -401,6 +405,7 @@ pub(crate) fn at(time: &str) -> Option<Timestamp> {
 #[track_caller]
 pub(crate) fn refusal<T: std::fmt::Debug>(answer: Result<T, Status>) -> Refusal {
     let status = answer.unwrap_err();
+    output::said("api_bus", format!("{status} {status:?}"));
     Refusal::from_status(&status).unwrap_or_else(|| panic!("no refusal of ours: {status:?}"))
 }
 

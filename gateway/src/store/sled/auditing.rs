@@ -82,7 +82,7 @@ mod tests {
     fn filled(positions: impl Iterator<Item = u64>) -> Memory {
         let mut index = Memory::default();
         let change = |position: u64| {
-            let subject = if position % 7 == 0 { "mot-cua" } else { "another" }.to_owned();
+            let subject = if position.is_multiple_of(7) { "mot-cua" } else { "another" }.to_owned();
             let value = store_v1::Audited { subject, at_unix_ms: 1, ..store_v1::Audited::default() };
             Change { key: Audited(position).encode().into(), value: Some(value.encode_to_vec().into()) }
         };
