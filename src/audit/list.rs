@@ -197,7 +197,7 @@ fn json_of(entry: &AuditEntry) -> Value {
 fn what(kind: AuditKind, lang: Lang) -> &'static str {
     match kind {
         AuditKind::Unspecified => lang.pick("(chưa rõ)", "(unknown)"),
-        AuditKind::RegistryApplied => lang.pick("áp dụng danh mục", "registry applied"),
+        AuditKind::RegistryApplied => lang.pick("áp dụng sổ đăng ký", "registry applied"),
         AuditKind::TokenIssued => lang.pick("cấp mã tham gia", "token issued"),
         AuditKind::TokenWithdrawn => lang.pick("rút mã tham gia", "token withdrawn"),
         AuditKind::CertificateIssued => lang.pick("cấp chứng thư", "certificate issued"),
