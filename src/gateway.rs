@@ -4,9 +4,9 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::Args;
-use lgsp_certs::Usage;
 use lgsp_gateway::app::{App, RunError};
 use lgsp_gateway::config::Config;
+use lgsp_gateway::tls::Loaded;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -24,7 +24,7 @@ A first configuration, gateway.toml (paths are relative to the file):
   [tls]
   certificate = \"pki/gw.lgsp.hue.test.pem\"
   key = \"pki/gw.lgsp.hue.test.key\"
-  client_bundle = \"ca/ca.pem\"
+  client_bundle = \"ca/root.pem\"
   [store]
   dir = \"data\"
   node_key = \"node.key\"
@@ -42,6 +42,8 @@ Examples:
   lgsp gateway --config gateway.toml --check
   lgsp gateway --config gateway.toml --print-config
   lgsp gateway --config gateway.toml
+
+Certificates, bundles and revocation lists are read again when their files change, or at once on SIGHUP.
 
 When it serves, it prints one line of JSON with its addresses. SIGTERM or SIGINT stops it in order, a second one at once.";
 
@@ -66,7 +68,7 @@ impl Runnable for Config {
     }
 
     fn check(&self, lang: Lang) -> anyhow::Result<()> {
-        self.tls.load(Usage::Server, SystemTime::now()).map_err(|error| Failure::usage(because(&error)))?;
+        Loaded::load(&self.tls, SystemTime::now()).map_err(|error| Failure::usage(because(&error)))?;
         if let Some(dir) = &self.first_registry {
             crate::registry::in_folder(dir, lang)
                 .map_err(|error| Failure::usage(format!("registry.first cannot be used: {error}")))?;

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
+use rustls_pki_types::CertificateRevocationListDer;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::time::ASN1Time;
@@ -35,7 +37,69 @@ pub(crate) fn uris<'a>(certificate: &'a X509Certificate<'_>) -> Result<Vec<&'a s
     Ok(uris)
 }
 
+/// How a P-256 key with its point uncompressed begins as `SubjectPublicKeyInfo` (RFC 5480 §2): everything but the point.
+const P256: &[u8] = &[
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
+    0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+];
+
+/// The point of a P-256 key in the one spelling the bus takes, so that a key has one hash.
+pub(crate) fn p256_point(spki: &[u8]) -> Option<&[u8]> {
+    spki.strip_prefix(P256).filter(|point| point.len() == 65 && point[0] == 4)
+}
+
+/// Whether `issuer` names itself as `certificate`'s issuer and its P-256 key made the signature. No other rule of a
+/// chain is looked at.
+pub(crate) fn is_signed_by(certificate: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> bool {
+    certificate.issuer().as_raw() == issuer.subject().as_raw()
+        && p256_point(issuer.public_key().raw).is_some_and(|point| {
+            UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point)
+                .verify(certificate.tbs_certificate.as_ref(), &certificate.signature_value.data)
+                .is_ok()
+        })
+}
+
+/// The number of a revocation list (RFC 5280 §5.2.3), as far as it is one of ours.
+pub(crate) fn list_number(der: &[u8]) -> Option<u64> {
+    let (_, list) = x509_parser::parse_x509_crl(der).ok()?;
+    u64::try_from(list.crl_number()?).ok()
+}
+
+/// The earliest `nextUpdate` of these lists that is over.
+pub(crate) fn stale(lists: &[CertificateRevocationListDer<'_>], now: SystemTime) -> Option<SystemTime> {
+    let next_update = |list: &CertificateRevocationListDer<'_>| {
+        let (_, list) = x509_parser::parse_x509_crl(list).ok()?;
+        list.next_update().map(time)
+    };
+    lists.iter().filter_map(next_update).filter(|until| *until < now).min()
+}
+
 pub(crate) fn time(time: ASN1Time) -> SystemTime {
     let seconds = Duration::from_secs(time.timestamp().unsigned_abs());
     if time.timestamp() < 0 { UNIX_EPOCH - seconds } else { UNIX_EPOCH + seconds }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_a_list_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            prop_assert_eq!(list_number(&bytes), None);
+            prop_assert_eq!(stale(&[bytes.into()], SystemTime::now()), None);
+        }
+
+        #[test]
+        fn a_key_is_taken_in_one_spelling_only(cut in 0..91_usize, first in any::<u8>()) {
+            let mut spki = [P256, &[4; 65]].concat();
+            prop_assert!(p256_point(&spki).is_some());
+            prop_assert!(p256_point(&spki[..cut]).is_none());
+            spki[P256.len()] = first;
+            prop_assert_eq!(p256_point(&spki).is_some(), first == 4);
+            spki.push(0);
+            prop_assert!(p256_point(&spki).is_none());
+        }
+    }
 }

@@ -16,6 +16,7 @@ use lgsp_certs::tls::{BadServerName, TlsFileError};
 use lgsp_certs::{CertificateDigest, SigningKey, Usage, server_name};
 use lgsp_proto::types::{ActorId, PartyId};
 use lgsp_proto::v1::audit_client::AuditClient;
+use lgsp_proto::v1::certificates_client::CertificatesClient;
 use lgsp_proto::v1::documents_client::DocumentsClient;
 use lgsp_proto::v1::dossiers_client::DossiersClient;
 use lgsp_proto::v1::inbox_client::InboxClient;
@@ -161,6 +162,11 @@ impl Link {
     /// Who administered what.
     pub fn audit(&self) -> AuditClient<Watched> {
         AuditClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    /// Certificates: renewing, tokens, lists, revocation.
+    pub fn certificates(&self) -> CertificatesClient<Watched> {
+        CertificatesClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// The registry's service.

@@ -22,7 +22,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
+use crate::engine::certificates::CertificateFigures;
+use crate::engine::clock::machine_now;
 use crate::store::Figures;
+use crate::tls::standing::{Standing, Told, seconds_until};
 
 /// How far the node has come.
 #[derive(Clone)]
@@ -81,6 +84,8 @@ pub(crate) struct Node {
     pub(crate) begun: Instant,
     /// How far it has come.
     pub(crate) stage: watch::Receiver<Stage>,
+    /// How it stands with the certificates.
+    pub(crate) certificates: Arc<Standing>,
     /// Whether the business clock may be moved.
     pub(crate) replay: bool,
 }
@@ -121,8 +126,28 @@ struct Status {
     /// Why it is not ready; absent when it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_ready: Option<String>,
+    certificates: CertificatesStatus,
     #[serde(flatten)]
     engine: Option<EngineStatus>,
+}
+
+/// Times are seconds until then, less than nothing afterwards.
+#[derive(Serialize)]
+struct CertificatesStatus {
+    /// Of the own certificate (`own`), the first of its issuing CAs (`issuing`), and the first root of each bundle to end
+    /// (`bundle:` and its name).
+    expires_in_seconds: BTreeMap<String, i64>,
+    /// Of the first certificate to end among those of open connections; absent when none is open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_expires_in_seconds: Option<i64>,
+    connections: usize,
+    loaded_seconds_ago: i64,
+    /// Why the files as they are now are not in force; absent when they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+    /// The bundles that have a revocation list past its time.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stale_revocation_lists: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -131,6 +156,9 @@ struct EngineStatus {
     /// 0 when there is none.
     registry_version: u64,
     store: StoreStatus,
+    /// Absent when the store cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certifying: Option<CertifyingStatus>,
     /// Open inbox streams of every party that has any.
     streams: BTreeMap<String, usize>,
 }
@@ -152,6 +180,16 @@ struct StoreStatus {
     disk: Option<DiskStatus>,
 }
 
+/// What came of certifying since the start, and the tokens that are good now.
+#[derive(Serialize)]
+struct CertifyingStatus {
+    issued: u64,
+    renewed: u64,
+    /// By reason.
+    joins_refused: BTreeMap<&'static str, u64>,
+    tokens_open: usize,
+}
+
 #[derive(Serialize)]
 struct DiskStatus {
     free_bytes: u64,
@@ -167,11 +205,33 @@ async fn status(State(node): State<Arc<Node>>) -> Json<Status> {
         uptime_seconds: node.begun.elapsed().as_secs(),
         ready: not_ready.is_none(),
         not_ready,
-        engine: stage.engine().map(engine_status),
+        certificates: certificates_status(&node.certificates, stage.engine()),
+        engine: match stage.engine() {
+            Some(engine) => Some(engine_status(engine).await),
+            None => None,
+        },
     })
 }
 
-fn engine_status(engine: &Engine) -> EngineStatus {
+fn certificates_status(standing: &Standing, engine: Option<&Engine>) -> CertificatesStatus {
+    let (Told { loaded_at, problem, ends, stale_lists }, now) = (standing.told(), machine_now());
+    let connections = engine.map(Engine::connections);
+    let client = connections.and_then(|connections| connections.soonest_end());
+    CertificatesStatus {
+        expires_in_seconds: ends.into_iter().map(|end| (end.what.clone(), end.left(now))).collect(),
+        client_expires_in_seconds: client.map(|end| seconds_until(end, now)),
+        connections: connections.map_or(0, |connections| connections.count()),
+        loaded_seconds_ago: seconds_until(now, loaded_at),
+        problem,
+        stale_revocation_lists: stale_lists,
+    }
+}
+
+async fn engine_status(engine: &Engine) -> EngineStatus {
+    let certifying = engine.certificate_figures().await.ok().map(|figures| {
+        let CertificateFigures { issued, renewed, joins_refused, tokens_open } = figures;
+        CertifyingStatus { issued, renewed, joins_refused, tokens_open }
+    });
     let registry = engine.registry().ok();
     let streams = registry.iter().flat_map(|registry| registry.parties()).filter_map(|party| {
         let open = engine.inboxes().streams_of(&party.id);
@@ -182,6 +242,7 @@ fn engine_status(engine: &Engine) -> EngineStatus {
     EngineStatus {
         business_time: engine.clock().now().to_string(),
         registry_version: registry.as_ref().map_or(0, |registry| registry.version()),
+        certifying,
         streams: streams.collect(),
         store: StoreStatus {
             dossiers,
@@ -258,7 +319,7 @@ mod tests {
         let names = [server_name("localhost").unwrap()];
         authority.issue_server(&names, Duration::from_secs(60), now).unwrap().write_to(dir, "gateway").unwrap();
         let file = |name| dir.join(name);
-        let tls = TlsFiles { certificate: file("gateway.pem"), key: file("gateway.key"), bundle: file("ca.pem") };
+        let tls = TlsFiles { certificate: file("gateway.pem"), key: file("gateway.key"), bundle: file("root.pem") };
         let credentials = tls.load(Usage::Server, now).unwrap();
         let certificate = Sha256Digest::from(*credentials.digest().as_bytes());
         let signer = ReceiptSigner::new(Arc::clone(credentials.signing_key()), certificate, "lgsp.mau.test".into());
@@ -273,6 +334,22 @@ mod tests {
             leases: limits.leases,
         };
         Engine::start(store, documents, signer, Clock::System, settings).await.unwrap()
+    }
+
+    #[cfg(feature = "test-util")]
+    fn standing(dir: &Path) -> Arc<Standing> {
+        use crate::config::{Tls, TrustFiles};
+
+        let trust = TrustFiles {
+            name: "own".to_owned(),
+            bundle: dir.join("root.pem"),
+            crls: Vec::new(),
+            trust_domain: "lgsp.mau.test".parse().unwrap(),
+            systems: Vec::new(),
+        };
+        let tls = Tls { certificate: dir.join("gateway.pem"), key: dir.join("gateway.key"), trust: vec![trust] };
+        let now = SystemTime::now();
+        Arc::new(Standing::of(&crate::tls::Loaded::load(&tls, now).unwrap(), now))
     }
 
     fn registry() -> Vec<v1::RegistryFile> {
@@ -309,7 +386,13 @@ mod tests {
         let engine = engine_on(dir.path(), store.unwrap()).await;
         engine.apply_first_registry(registry()).await.unwrap();
         let (_keep, stage) = watch::channel(Stage::Serving(engine.clone()));
-        let node = Node { name: "lgsp.mau.test".into(), begun: Instant::now(), stage, replay: false };
+        let node = Node {
+            name: "lgsp.mau.test".into(),
+            begun: Instant::now(),
+            stage,
+            certificates: standing(dir.path()),
+            replay: false,
+        };
         let ready = async || {
             let response = readyz(State(Arc::new(node.clone()))).await;
             let status = response.status();

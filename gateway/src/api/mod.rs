@@ -6,9 +6,11 @@
 //! client certificate.
 
 mod audit;
+mod certificates;
 mod convert;
 mod documents;
 mod dossiers;
+pub(crate) mod enrolment;
 mod health;
 mod inbox;
 mod layers;
@@ -19,10 +21,13 @@ mod operations;
 mod registry;
 mod wire;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use lgsp_proto::v1;
 use lgsp_proto::v1::audit_server::AuditServer;
+use lgsp_proto::v1::certificates_server::CertificatesServer;
 use lgsp_proto::v1::documents_server::DocumentsServer;
 use lgsp_proto::v1::dossiers_server::DossiersServer;
 use lgsp_proto::v1::inbox_server::InboxServer;
@@ -32,17 +37,18 @@ use lgsp_proto::v1::registry_server::RegistryServer;
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 use tonic::service::Routes;
-use tonic::transport::Server;
 
 pub use self::convert::standing::dossier as dossier_message;
 pub(crate) use self::health::Health;
-pub use self::listener::SharedTls;
+use self::listener::Doors;
 use crate::config;
 use crate::engine::Engine;
 use crate::engine::shares::Tally;
+use crate::tls::Generation;
 
 /// The longest message. Answers a sender that would fill our memory; the 64 KiB below what gRPC libraries take by default
 /// leave room for the envelope that a delivery puts around a body of this length.
@@ -80,13 +86,18 @@ impl Bus {
     pub(crate) async fn new(engine: &Engine, limits: &config::Limits, stopping: &CancellationToken) -> Self {
         let (health, health_service) = Health::new().await;
         let (engine, stopping) = (engine.clone(), stopping.clone());
-        let calls = layers::Calls::new(limits, stopping.clone());
+        let own = {
+            let engine = engine.clone();
+            move |system: &str| engine.quota_of_system(system)
+        };
+        let calls = layers::Calls::new(limits, stopping.clone()).unless(own);
         let dossiers = DossiersServer::new(dossiers::Dossiers { engine: engine.clone() });
         let documents = DocumentsServer::new(documents::Documents { engine: engine.clone() });
         let registry = RegistryServer::new(registry::Registry { engine: engine.clone() });
         let operations =
             OperationsServer::new(operations::Operations { engine: engine.clone(), stopping: stopping.clone() });
         let audit = AuditServer::new(audit::Audit { engine: engine.clone() });
+        let certificates = CertificatesServer::new(certificates::Certificates { engine: engine.clone() });
         let numbers = NumbersServer::new(numbers::Numbers { engine: engine.clone() });
         let inbox = InboxServer::new(inbox::Inbox { engine, stopping, streams: Tally::new(limits.system.streams) });
         let services = Routes::new(dossiers.max_decoding_message_size(MESSAGE_BYTES_MAX))
@@ -96,6 +107,7 @@ impl Bus {
             .add_service(inbox.max_decoding_message_size(MESSAGE_BYTES_MAX))
             .add_service(numbers.max_decoding_message_size(MESSAGE_BYTES_MAX))
             .add_service(audit.max_decoding_message_size(MESSAGE_BYTES_MAX))
+            .add_service(certificates.max_decoding_message_size(MESSAGE_BYTES_MAX))
             .add_service(health_service)
             .add_service(reflected().build_v1().expect("the descriptors were made by the build"))
             .add_service(reflected().build_v1alpha().expect("the descriptors were made by the build"));
@@ -108,45 +120,39 @@ impl Bus {
     }
 
     /// Serves connections of `tcp` until `stop` is cancelled and the calls under way have ended.
-    ///
-    /// # Errors
-    /// None in ordinary life: failing connections and accepts are not the server's end.
     pub(crate) async fn serve(
         self,
         tcp: TcpListener,
-        tls: SharedTls,
-        ours: lgsp_certs::TrustDomain,
+        engine: Engine,
+        generations: watch::Receiver<Arc<Generation>>,
         limits: &config::Limits,
         stop: CancellationToken,
-    ) -> Result<(), tonic::transport::Error> {
-        let connections = listener::accept(tcp, tls, ours, limits.connections, limits.system.connections);
-        Server::builder()
-            .max_concurrent_streams(STREAMS_PER_CONNECTION)
-            .http2_max_header_list_size(HEADER_BYTES_MAX)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .http2_keepalive_interval(Some(KEEP_ALIVE))
-            .http2_keepalive_timeout(Some(KEEP_ALIVE_ANSWER))
-            .add_routes(Routes::from(self.services).prepare())
-            .serve_with_incoming_shutdown(connections, stop.cancelled_owned())
-            .await
+    ) {
+        let of_systems = Tally::new(limits.system.connections);
+        let doors = Doors { engine, generations, of_systems, connections: limits.connections };
+        listener::serve(tcp, doors, self.services, stop).await;
     }
 }
 
 /// The longest message that the service behind `path` takes.
 fn limit_of(path: &str) -> usize {
-    let documents = path.strip_prefix('/').and_then(|path| path.strip_prefix(documents_name()));
-    if documents.is_some_and(|rest| rest.starts_with('/')) { CHUNK_BYTES_MAX } else { MESSAGE_BYTES_MAX }
+    match path.strip_prefix('/').and_then(|path| path.split_once('/')) {
+        Some((service, _)) if service == documents_name() => CHUNK_BYTES_MAX,
+        Some((v1::enrolment_server::SERVICE_NAME, _)) => enrolment::MESSAGE_BYTES_MAX,
+        _ => MESSAGE_BYTES_MAX,
+    }
 }
 
 fn documents_name() -> &'static str {
     <DocumentsServer<documents::Documents> as NamedService>::NAME
 }
 
-/// What reflection tells: the language of the bus, and not the formats we store.
+/// What reflection tells: the language of the bus, and neither the formats we store nor what is served elsewhere.
 fn reflected() -> tonic_reflection::server::Builder<'static> {
     let mut ours = FileDescriptorSet::decode(lgsp_proto::DESCRIPTORS).expect("the descriptors were made by the build");
     ours.file.retain(|file| matches!(file.package(), "lgsp.v1" | "google.protobuf"));
+    // Joining has a door of its own.
+    ours.file.iter_mut().for_each(|file| file.service.retain(|service| service.name() != "Enrolment"));
     tonic_reflection::server::Builder::configure()
         .register_file_descriptor_set(ours)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)

@@ -63,6 +63,8 @@ pub enum Invariant {
     Archive,
     /// Every administrative act has its entry in the audit, and nothing else has one.
     Audit,
+    /// A join token was issued before it was spent or withdrawn, and only one of these happened to it, once.
+    Token,
 }
 
 impl Invariant {
@@ -81,7 +83,8 @@ impl Invariant {
             Invariant::Document => "INV-9",
             Invariant::Index => "INV-10",
             Invariant::Archive => "INV-11",
-            Invariant::Audit => "INV-12",
+            Invariant::Audit => "INV-13",
+            Invariant::Token => "INV-12",
         }
     }
 
@@ -101,6 +104,7 @@ impl Invariant {
             Invariant::Index => "the index is what replaying the journal makes of it",
             Invariant::Archive => "what is archived was closed, and an archive at hand is the one on record",
             Invariant::Audit => "every administrative act is an entry of the audit",
+            Invariant::Token => "a join token is spent or withdrawn once, in the epoch it was issued in",
         }
     }
 }
@@ -364,6 +368,7 @@ impl Check {
                     Contradiction::Nothing(_) => Invariant::Sequence,
                     Contradiction::Epoch(_) => Invariant::Number,
                     Contradiction::Archived(_) => Invariant::Archive,
+                    Contradiction::Token => Invariant::Token,
                     Contradiction::Read(_) => Invariant::Index,
                 };
                 self.report.found(invariant, position, contradiction.to_string());

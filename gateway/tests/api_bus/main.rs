@@ -7,12 +7,14 @@
 mod admission;
 mod archiving;
 mod auditing;
+mod certificates;
 mod delivery;
 mod disk;
 mod documents;
 mod erasing;
 mod formats;
 mod identity;
+mod joining;
 mod numbers;
 mod operations;
 #[path = "../../../tests/support/output.rs"]

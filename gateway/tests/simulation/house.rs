@@ -51,7 +51,7 @@ impl House {
             ca.issue_system(&name.parse().unwrap(), day, now).unwrap().write_to(dir.path(), name).unwrap();
             let client = files(dir.path(), name).load(Usage::Client, now).unwrap();
             let leaf = Arc::new(shake_hands(&gateway, &client));
-            (name, (Peer::of(leaf, &DOMAIN.parse().unwrap()).unwrap(), Arc::clone(client.signing_key())))
+            (name, (Peer::of(leaf, &DOMAIN.parse().unwrap()), Arc::clone(client.signing_key())))
         });
         let node_key = dir.path().join("node.key");
         let _ = NodeKey::load_or_create(&node_key).unwrap();
@@ -79,7 +79,7 @@ impl House {
 
 fn files(dir: &Path, stem: &str) -> TlsFiles {
     let file = |name: &str| dir.join(name);
-    TlsFiles { certificate: file(&format!("{stem}.pem")), key: file(&format!("{stem}.key")), bundle: file("ca.pem") }
+    TlsFiles { certificate: file(&format!("{stem}.pem")), key: file(&format!("{stem}.key")), bundle: file("root.pem") }
 }
 
 /// The client as the server knows it after a handshake.

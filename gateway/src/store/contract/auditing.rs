@@ -108,7 +108,7 @@ async fn business(store: &dyn Store) {
 /// Every administrative act that the port knows, with the kind of its entry and what it is about.
 fn acts() -> Vec<(Commit, AuditKind, String)> {
     let der = bytes::Bytes::from_static(b"der");
-    let seen = Commit::Certificate { digest: sha256(&der), der, system: "so-tu-phap".to_owned() };
+    let seen = Commit::Certificate { digest: sha256(&der), der, system: "so-tu-phap".to_owned(), at: machine(5) };
     let archived = DossiersArchived {
         codes: vec![code(1)],
         archive: "archive-2026-11-0001.lgsp".to_owned(),

@@ -5,11 +5,14 @@
 
 use data_encoding::HEXLOWER;
 use lgsp_proto::store_v1::{Audited, AuditedFact};
-use lgsp_proto::types::PartyId;
+use lgsp_proto::types::{PartyId, Sha256Digest};
 use lgsp_proto::v1::{AuditKind, RegistryVersion};
 
 use super::super::codec::{EpochStarted, Fact, unix_ms};
-use super::super::{DossiersArchived, Erasure, Exported, GivenBack, GivenBackWhy, Handled, OWN_NAME, ParkedAction};
+use super::super::{
+    CertificateIssued, CertificateRevoked, DossiersArchived, Erasure, Exported, GivenBack, GivenBackWhy, Handled,
+    IssuedOver, OWN_NAME, ParkedAction, TokenIssued, TokenWithdrawn,
+};
 
 /// The entry that a record makes; `None` for the business of the bus, which is told with its dossiers and deliveries.
 pub(super) fn entry(fact: &Fact) -> Option<Audited> {
@@ -20,12 +23,17 @@ pub(super) fn entry(fact: &Fact) -> Option<Audited> {
         | Fact::NumbersLeased(_)
         | Fact::DossierParked(_) => None,
         Fact::RegistryApplied(record) => Some(registry(&record.version)),
-        Fact::CertificateSeen { digest, system, .. } => Some(Audited {
+        Fact::CertificateSeen { digest, system, at, .. } => Some(Audited {
+            at_unix_ms: at.map_or(0, unix_ms),
             subject: system.clone(),
             system: system.clone(),
             facts: facts([("sha256", digest.to_string())]),
             ..of(AuditKind::CertificateSeen)
         }),
+        Fact::TokenIssued(issued) => Some(token_issued(issued)),
+        Fact::TokenWithdrawn(withdrawn) => Some(token_withdrawn(withdrawn)),
+        Fact::CertificateIssued(issued) => Some(issued_certificate(issued)),
+        Fact::CertificateRevoked(revoked) => Some(revoked_keys(revoked)),
         Fact::DossierErased(erasure) => Some(erased(erasure)),
         Fact::GivenBack(given_back) => released(given_back),
         Fact::ParkedHandled(handled) => Some(decided(handled)),
@@ -60,6 +68,63 @@ fn registry(version: &RegistryVersion) -> Audited {
             ("sha256", HEXLOWER.encode(&version.sha256)),
         ]),
         ..of(AuditKind::RegistryApplied)
+    }
+}
+
+fn token_issued(issued: &TokenIssued) -> Audited {
+    Audited {
+        at_unix_ms: unix_ms(issued.at),
+        acting_party: issued.party.to_string(),
+        actor: issued.actor.to_string(),
+        system: issued.system.clone(),
+        subject: issued.for_system.clone(),
+        facts: facts([
+            ("token_id", HEXLOWER.encode(&issued.id)),
+            ("expires_at_unix_ms", unix_ms(issued.expires_at).to_string()),
+        ]),
+        ..of(AuditKind::TokenIssued)
+    }
+}
+
+fn token_withdrawn(withdrawn: &TokenWithdrawn) -> Audited {
+    Audited {
+        at_unix_ms: unix_ms(withdrawn.at),
+        acting_party: withdrawn.party.to_string(),
+        actor: withdrawn.actor.to_string(),
+        system: withdrawn.system.clone(),
+        subject: HEXLOWER.encode(&withdrawn.id),
+        ..of(AuditKind::TokenWithdrawn)
+    }
+}
+
+/// The system did it itself, by a token that somebody gave it or by the certificate it had.
+fn issued_certificate(issued: &CertificateIssued) -> Audited {
+    let over = match &issued.over {
+        IssuedOver::Token(id) => ("token_id", HEXLOWER.encode(id)),
+        IssuedOver::Renewal(certificate) => ("renews_sha256", certificate.to_string()),
+    };
+    Audited {
+        at_unix_ms: unix_ms(issued.at),
+        system: issued.for_system.clone(),
+        subject: issued.for_system.clone(),
+        facts: facts([("sha256", issued.digest.to_string()), over]),
+        ..of(AuditKind::CertificateIssued)
+    }
+}
+
+fn revoked_keys(revoked: &CertificateRevoked) -> Audited {
+    let joined = |digests: &[Sha256Digest]| digests.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    let keys = joined(&revoked.keys);
+    Audited {
+        at_unix_ms: unix_ms(revoked.at),
+        acting_party: revoked.party.to_string(),
+        actor: revoked.actor.to_string(),
+        system: revoked.system.clone(),
+        // A key that was never seen has no other name.
+        subject: revoked.for_system.clone().unwrap_or_else(|| keys.clone()),
+        ground: revoked.ground.clone(),
+        facts: facts([("key_sha256", keys), ("certificate_sha256", joined(&revoked.certificates))]),
+        ..of(AuditKind::CertificateRevoked)
     }
 }
 
