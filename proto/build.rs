@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+#[path = "src/private.rs"]
+mod private;
+
 const FILES: [&str; 13] = [
     "lgsp/v1/dossier.proto",
     "lgsp/v1/dossiers.proto",
@@ -27,6 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Served by reflection and walked by the tests that compare the services with the access list.
     std::fs::write(out.join("lgsp.bin"), prost::Message::encode_to_vec(&descriptors))?;
     // Bodies and chunks are handed on as they came: no copy per hop.
-    tonic_prost_build::configure().bytes(".lgsp.v1").compile_fds(descriptors)?;
+    let masked = private::PRIVATE.map(|name| format!(".{name}"));
+    tonic_prost_build::configure().bytes(".lgsp.v1").skip_debug(masked).compile_fds(descriptors)?;
     Ok(())
 }

@@ -4,6 +4,7 @@
 
 mod adapter;
 mod archive;
+mod audit;
 mod backup;
 mod can_i;
 mod certs;
@@ -69,6 +70,7 @@ enum Command {
     Fsck(fsck::Command),
     Backup(backup::Command),
     Archive(archive::Command),
+    Audit(audit::Command),
     Restore(restore::Command),
     /// The stand-in for an agency's own software in the demo.
     #[command(hide = true)]
@@ -91,6 +93,7 @@ fn main() -> ExitCode {
         Command::Fsck(command) => command.run(lang),
         Command::Backup(command) => command.run(lang),
         Command::Archive(command) => command.run(lang),
+        Command::Audit(command) => command.run(lang),
         Command::Restore(command) => command.run(lang),
         Command::DemoAgency(args) => demo::agency::run(args),
     };

@@ -2,6 +2,9 @@
 //! does not go unnoticed.
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
+#[path = "support/output.rs"]
+mod output;
+
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -28,8 +31,13 @@ fn run(arguments: &[&str]) -> Run {
     let report = folder.path().join("report.json");
     let mut command = Command::new(LGSP);
     command.args(SMALL).arg("--report").arg(&report).args(arguments);
+    if output::folder().is_some() {
+        command.env("LGSP_LOG", output::LEVELS);
+    }
     // A folder that is kept is kept where the test can tidy it up.
     let output = command.env("TMPDIR", folder.path()).output().unwrap();
+    output::said("demo", [&output.stdout[..], &output.stderr].concat());
+    output::keep("demo", folder.path());
     let report = std::fs::read(&report).unwrap_or_else(|_| panic!("no report: {}", text(&output.stderr)));
     Run { output, report: serde_json::from_slice(&report).unwrap(), folder }
 }

@@ -8,6 +8,9 @@
 //!
 //! No IO, no clock.
 
+mod masked;
+#[cfg_attr(not(test), expect(dead_code, reason = "the build reads it, and a test"))]
+mod private;
 pub mod reason;
 pub mod refusal;
 pub mod types;

@@ -75,7 +75,7 @@ impl SubmissionFile {
     pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
         let unusable = |problem: String| Failure::usage(format!("{}: {problem}", path.display()));
         let text = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
-        serde_json::from_slice(&text).map_err(|error| unusable(error.to_string()))
+        serde_json::from_slice(&text).map_err(|error| unusable(not_readable(&error)))
     }
 
     /// The message, in the profile's name and still without a request key.
@@ -112,6 +112,18 @@ impl SubmissionFile {
         };
         words.finish(submission)
     }
+}
+
+/// Where a file is not what it should be. What is there is somebody's data, and errors end up in logs: of serde's messages only
+/// those are told that name a field of ours.
+fn not_readable(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    let named = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
+    let is_word = |name: &str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    if message.starts_with("missing field") || named.is_some_and(is_word) {
+        return message;
+    }
+    format!("line {} column {} is not what belongs there", error.line(), error.column())
 }
 
 impl ApplicantFile {

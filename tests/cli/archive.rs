@@ -156,11 +156,11 @@ fn a_closed_dossier_is_archived_whatever_kills_the_gateway_and_can_be_shown_as_i
     let unknown = place.lgsp(&["archive", "show", OPEN, "--data", "data", "--node-key", "node.key"]).failed(2);
     assert!(unknown.contains("hold no dossier"), "{unknown}");
 
-    // A backup takes it along, and another one takes nothing new.
+    // A backup takes it along, and another one takes nothing new but the record of the one before.
     // The repeat has brought its document once more, which nobody has attached.
     let now_there = documents(&place.path().join("documents/whole"));
     assert_eq!(backup("copy")["archives_not_included"], Value::Null);
-    assert_eq!(backup("copy")["copied_files"], 0);
+    assert!(backup("copy")["copied_files"].as_u64().unwrap() <= 1);
     assert!(fs::read_to_string(place.path().join("copy/MANIFEST")).unwrap().contains(file));
 
     // Erased, it is erased there too.

@@ -1,5 +1,8 @@
 //! A folder to work in, the binary to run in it, and a gateway started from a file written here.
 
+#[path = "../support/output.rs"]
+mod output;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -88,6 +91,9 @@ impl Place {
             if name.to_string_lossy().starts_with("LGSP_") {
                 command.env_remove(name);
             }
+        }
+        if output::folder().is_some() {
+            command.env("LGSP_LOG", output::LEVELS);
         }
         command.env("LC_ALL", "C.UTF-8").current_dir(self.path()).stdin(Stdio::null());
         command
@@ -181,6 +187,12 @@ impl Place {
     }
 }
 
+impl Drop for Place {
+    fn drop(&mut self) {
+        output::keep("cli", self.path());
+    }
+}
+
 /// Waits until something is so, by looking at it again and again, but not for ever.
 pub(crate) fn eventually(what: &str, is_so: impl Fn() -> bool) {
     let begun = Instant::now();
@@ -243,6 +255,7 @@ impl Drop for Running {
 
 fn ended(command: &mut Command) -> Ended {
     let output = command.output().unwrap();
+    output::said("cli", &output.stderr);
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("everything printed is UTF-8");
     Ended { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
 }

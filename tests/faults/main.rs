@@ -18,6 +18,8 @@ mod history;
 #[expect(clippy::unwrap_used, reason = "a line that cannot be laid fails the campaign")]
 #[path = "../support/line.rs"]
 mod line;
+#[path = "../support/output.rs"]
+mod output;
 mod round;
 mod second;
 mod tally;
@@ -208,6 +210,7 @@ async fn campaign(wish: &Wish) -> anyhow::Result<()> {
         }
         let folder = world.folder().to_owned();
         drop(world);
+        output::keep("faults", &folder);
         std::fs::remove_dir_all(folder)?;
     }
     let mut tally = campaign.into_tally();

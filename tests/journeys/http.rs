@@ -41,7 +41,11 @@ pub(crate) async fn send(to: SocketAddr, method: Method, path: &str, headers: He
         let answer = client.request(request).await.unwrap();
         Answer { status: answer.status(), body: answer.into_body().collect().await.unwrap().to_bytes() }
     };
-    crate::within(path, exchange).await
+    let answer = crate::within(path, exchange).await;
+    if !answer.status.is_success() {
+        crate::support::output::said("journeys", &answer.body);
+    }
+    answer
 }
 
 /// Asks for JSON.

@@ -7,6 +7,7 @@
 //! - [`adapter_killed`]: the adapter dies between its 202 and the gateway's answer; the effect is had once.
 //! - [`line_cut`]: ten communes go on without a line for a day's worth of dossiers; in the end the books are equal.
 //! - [`exception`]: a code given out without a line in vain is worked off by a clerk.
+//! - [`privacy`]: everything is logged and much goes wrong; no citizen and no key is found in what was said.
 //! - [`parked`]: a refused delivery waits for a person; a lost disk's deliveries come again.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -25,6 +26,7 @@ mod exception;
 mod gateway_killed;
 mod line_cut;
 mod parked;
+mod privacy;
 mod restored;
 
 use std::future::Future;

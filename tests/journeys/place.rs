@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 
-use crate::support::MORNING;
+use crate::support::{MORNING, output};
 use crate::{http, within};
 
 const LGSP: &str = env!("CARGO_BIN_EXE_lgsp");
@@ -27,6 +27,8 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 pub(crate) struct Place {
     dir: TempDir,
     ca: CertificateAuthority,
+    /// Whether everything is logged.
+    talkative: bool,
 }
 
 /// A process that has said that it is ready. Killed when dropped.
@@ -77,7 +79,7 @@ impl Place {
         let dir = tempfile::tempdir().unwrap();
         let domain: TrustDomain = "bus.test".parse().unwrap();
         let ca = CertificateAuthority::create(&dir.path().join("ca"), &domain, SystemTime::now()).unwrap();
-        let place = Self { dir, ca };
+        let place = Self { dir, ca, talkative: output::folder().is_some() };
         place.issue_the_gateways_certificate();
         place.write(
             "gateway.toml",
@@ -92,6 +94,29 @@ impl Place {
             ),
         );
         place
+    }
+
+    /// The same, and everything is logged.
+    pub(crate) fn talkative(mut self) -> Self {
+        self.talkative = true;
+        self
+    }
+
+    /// Where it all is.
+    pub(crate) fn folder(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Leaves a file there.
+    pub(crate) fn leave(&self, name: &str, text: &str) {
+        self.write(name, text);
+    }
+
+    /// What a command says that must not go well.
+    pub(crate) async fn failed(&self, words: &[&str]) -> String {
+        let ended = within("a command", self.lgsp(words).output()).await.unwrap();
+        assert!(!ended.status.success(), "{words:?}: {}", String::from_utf8_lossy(&ended.stdout));
+        String::from_utf8(ended.stderr).unwrap()
     }
 
     /// A fresh key and certificate for the gateway, for its next start.
@@ -226,6 +251,7 @@ impl Place {
     pub(crate) async fn refused(&self, words: &[&str]) -> String {
         let ended = within("a command", self.lgsp(words).output()).await.unwrap();
         assert_eq!(ended.status.code(), Some(3), "{words:?}: {}", String::from_utf8_lossy(&ended.stderr));
+        output::said("journeys", &ended.stderr);
         String::from_utf8(ended.stderr).unwrap()
     }
 
@@ -260,6 +286,9 @@ impl Place {
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LGSP_")) {
             command.env_remove(name);
         }
+        if self.talkative {
+            command.env("LGSP_LOG", output::LEVELS);
+        }
         command.args(words).current_dir(self.dir.path()).stdin(Stdio::null()).kill_on_drop(true);
         command
     }
@@ -280,7 +309,8 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        output::keep("journeys", self.dir.path());
+        if std::thread::panicking() && !self.talkative {
             show_logs(self.dir.path());
         }
     }
@@ -319,6 +349,11 @@ impl Gateway {
 
     pub(crate) async fn stop(self) {
         self.process.stop().await;
+    }
+
+    /// Where this machine asks how it is.
+    pub(crate) fn local(&self) -> SocketAddr {
+        self.local
     }
 
     /// Moves the business clock on.

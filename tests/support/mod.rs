@@ -3,6 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a harness that cannot be set up fails its test")]
 #![allow(dead_code, reason = "each suite uses its own part")]
 
+pub(crate) mod output;
+pub(crate) mod scan;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,6 +44,7 @@ pub(crate) struct Bus {
 impl Bus {
     /// Starts a gateway with the synthetic registry, its business clock at [`MORNING`].
     pub(crate) async fn start() -> Self {
+        output::trace("contract");
         let dir = tempfile::tempdir().unwrap();
         let domain: TrustDomain = "bus.test".parse().unwrap();
         let ca = CertificateAuthority::create(&dir.path().join("ca"), &domain, SystemTime::now()).unwrap();
@@ -155,6 +159,7 @@ impl Bus {
 
 impl Drop for Bus {
     fn drop(&mut self) {
+        output::keep("contract", self.dir.path());
         self.shutdown.cancel();
     }
 }
@@ -228,6 +233,7 @@ pub(crate) fn refused(answer: Result<Admitted, CallError>, reason: Reason) -> Re
         Err(error) => {
             let refusal = refusal(&error);
             assert_eq!(refusal.reason(), reason, "{refusal}");
+            output::said("contract", format!("{error} {error:?}"));
             refusal.clone()
         }
     }

@@ -8,7 +8,6 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
 use lgsp_proto::Reason;
 
-use super::bad_request;
 use crate::problem::Problem;
 
 /// How much of what is too long is read all the same, to be thrown away.
@@ -21,7 +20,8 @@ const DRAINED_BYTES: usize = 16 << 20;
 pub(super) async fn whole(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
     let mut read = Vec::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(bad_request)?;
+        let broken = |_| Problem::from(Reason::Malformed).with_detail("the body breaks off");
+        let frame = frame.map_err(broken)?;
         let Ok(bytes) = frame.into_data() else { continue };
         if read.len() + bytes.len() > limit {
             drain(body).await;

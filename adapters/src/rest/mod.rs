@@ -138,8 +138,11 @@ async fn read_json<T: DeserializeOwned>(body: Body) -> Result<T, Problem> {
 
 fn not_readable(error: &serde_json::Error) -> Problem {
     let message = error.to_string();
-    // Of serde's messages these name fields and types; the others may quote a value.
-    let detail = if message.starts_with("unknown field") || message.starts_with("missing field") {
+    // Of serde's messages these name fields and types; the others may quote a value, and so does a field that is none of a
+    // program's: somebody's name, say, where a comma is missing.
+    let named = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
+    let is_word = |name: &str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let detail = if message.starts_with("missing field") || named.is_some_and(is_word) {
         message
     } else if error.line() > 0 {
         format!("line {} column {} is not what belongs there", error.line(), error.column())
@@ -149,9 +152,17 @@ fn not_readable(error: &serde_json::Error) -> Problem {
     Problem::from(Reason::Malformed).with_detail(detail)
 }
 
-/// A path or query that axum could not read.
+/// A path or query that axum could not read. What it says of it may repeat what was sent.
 fn bad_request(rejection: impl std::fmt::Display) -> Problem {
-    Problem::from(Reason::Malformed).with_detail(rejection.to_string())
+    let message = rejection.to_string();
+    // A parameter of ours is named first, as in "limit: invalid digit found in string".
+    let named = message.rsplit_once(": ").and_then(|(before, _)| before.rsplit(": ").next());
+    let is_word = |name: &&str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let detail = match named.filter(is_word) {
+        Some(name) => format!("the parameter {name} is not what it should be"),
+        None => "the path or the query cannot be read".to_owned(),
+    };
+    Problem::from(Reason::Malformed).with_detail(detail)
 }
 
 /// Waits until `ready` gives something, for as long as the caller wants, or until the adapter stops.

@@ -23,6 +23,7 @@ use lgsp_proto::types::{ActorId, PartyId, RequestKey, Sha256Digest, Status};
 use lgsp_proto::v1;
 
 use super::archived::DossiersArchived;
+use super::audit::Exported;
 use super::certificates::{CertificateIssued, CertificateRevoked, TokenIssued, TokenWithdrawn};
 use super::deliveries::{GivenBack, Handled, Parked};
 use super::{Acknowledgement, Admission, Answer, Commit, DocumentMeta, Erasure, Recorded, RegistryRecord, Stage};
@@ -78,6 +79,8 @@ pub enum Fact {
     EpochStarted(EpochStarted),
     /// Closed dossiers left the indexes for an archive file.
     DossiersArchived(DossiersArchived),
+    /// The books were copied out of the node.
+    Exported(Exported),
 }
 
 /// An admitted event with its proof and its answer; the body stays in the record.
@@ -189,6 +192,7 @@ impl Fact {
             Commit::Handled(handled) => Fact::ParkedHandled(Handled { why: String::new(), ..handled }),
             Commit::Epoch(started) => Fact::EpochStarted(started),
             Commit::Archived(archiving) => Fact::DossiersArchived(archiving.archived),
+            Commit::Exported(exported) => Fact::Exported(exported),
         }
     }
 
@@ -275,6 +279,14 @@ impl Fact {
                 at_unix_ms: unix_ms(archived.at),
                 acting_party: archived.party.as_ref().map(PartyId::to_string).unwrap_or_default(),
                 after_days: archived.after_days,
+            }),
+            Fact::Exported(exported) => Kind::Exported(store_v1::Exported {
+                what: exported.what.clone(),
+                identity: exported.identity.to_vec(),
+                acting_party: exported.party.as_ref().map(PartyId::to_string).unwrap_or_default(),
+                actor: exported.actor.to_string(),
+                system: exported.system.clone(),
+                at_unix_ms: unix_ms(exported.at),
             }),
         };
         Record { kind: Some(kind) }
@@ -369,7 +381,14 @@ impl Fact {
                 after_days: stored.after_days,
                 at: system_time(stored.at_unix_ms),
             }),
-            Kind::Exported(_) => return Err(Unreadable("kind")),
+            Kind::Exported(stored) => Fact::Exported(Exported {
+                what: stored.what.clone(),
+                identity: stored.identity.as_slice().try_into().map_err(|_| Unreadable("identity"))?,
+                party: parse_some("acting_party", &stored.acting_party)?,
+                actor: parse("actor", &stored.actor)?,
+                system: stored.system.clone(),
+                at: system_time(stored.at_unix_ms),
+            }),
         })
     }
 }

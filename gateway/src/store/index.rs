@@ -5,6 +5,7 @@
 //! that contradicts what stands is reported, never repaired.
 
 mod archiving;
+mod audit;
 mod certificates;
 mod deliveries;
 
@@ -78,10 +79,11 @@ pub(super) fn project(fact: &Fact, position: Position, index: &dyn Read) -> Resu
         // Two calls may bring the same certificate at once; the first record of it counts.
         Fact::CertificateSeen { digest, der, system, at: seen_at } => {
             let key = keys::Certificate(digest);
-            if draft.fetch(&key)?.is_none() {
-                draft.put(&key, &at(position));
-                certificates::see(digest, der, system, *seen_at, &mut draft)?;
+            if draft.fetch(&key)?.is_some() {
+                return Ok(Vec::new());
             }
+            draft.put(&key, &at(position));
+            certificates::see(digest, der, system, *seen_at, &mut draft)?;
         }
         Fact::TokenIssued(issued) => certificates::issue_token(issued, position, &mut draft)?,
         Fact::TokenWithdrawn(withdrawn) => certificates::withdraw(withdrawn, position, &mut draft)?,
@@ -94,6 +96,10 @@ pub(super) fn project(fact: &Fact, position: Position, index: &dyn Read) -> Resu
         Fact::ParkedHandled(handled) => deliveries::handle(handled, position, &mut draft)?,
         Fact::EpochStarted(started) => start_epoch(started, &mut draft)?,
         Fact::DossiersArchived(archived) => archiving::archive(archived, position, &mut draft)?,
+        Fact::Exported(exported) => draft.put_new(&keys::Exported(&exported.identity), &at(position))?,
+    }
+    if let Some(entry) = audit::entry(fact) {
+        draft.put(&keys::Audited(position.0), &entry);
     }
     draft.finish_step();
     Ok(draft.steps)

@@ -6,6 +6,7 @@
 
 mod admission;
 mod archiving;
+mod auditing;
 mod authority;
 mod certificates;
 mod delivery;
@@ -17,5 +18,7 @@ mod identity;
 mod joining;
 mod numbers;
 mod operations;
+#[path = "../../../tests/support/output.rs"]
+mod output;
 mod wire;
 mod world;

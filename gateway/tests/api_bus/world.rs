@@ -13,6 +13,7 @@ use lgsp_gateway::app::{App, RunError};
 use lgsp_gateway::config::Config;
 use lgsp_gateway::engine::Engine;
 use lgsp_gateway::tls::keeper::{NotReloaded, Reload};
+use lgsp_proto::v1::audit_client::AuditClient;
 use lgsp_proto::v1::documents_client::DocumentsClient;
 use lgsp_proto::v1::dossiers_client::DossiersClient;
 use lgsp_proto::v1::inbox_client::InboxClient;
@@ -30,6 +31,8 @@ use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
+
+use crate::output;
 
 /// The bus's trust domain.
 pub(crate) const DOMAIN: &str = "lgsp.mau.test";
@@ -84,6 +87,7 @@ impl World {
 
     /// A gateway in a folder that may have a store and documents already.
     pub(crate) async fn start_in(dir: tempfile::TempDir, limits: &str) -> Self {
+        output::trace("api_bus");
         let now = SystemTime::now();
         let authority = |name: &str, domain: &str| {
             let folder = dir.path().join(name);
@@ -305,6 +309,7 @@ impl Drop for World {
         if let Some(running) = &self.running {
             running.shutdown.cancel();
         }
+        output::keep("api_bus", self.dir.path());
     }
 }
 
@@ -344,6 +349,10 @@ impl System {
 
     pub(crate) fn operations(&self) -> OperationsClient<Channel> {
         OperationsClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn audit(&self) -> AuditClient<Channel> {
+        AuditClient::new(self.channel.clone())
     }
 
     pub(crate) fn registry(&self) -> RegistryClient<Channel> {
@@ -452,6 +461,7 @@ pub(crate) fn at(time: &str) -> Option<Timestamp> {
 #[track_caller]
 pub(crate) fn refusal<T: std::fmt::Debug>(answer: Result<T, Status>) -> Refusal {
     let status = answer.unwrap_err();
+    output::said("api_bus", format!("{status} {status:?}"));
     Refusal::from_status(&status).unwrap_or_else(|| panic!("no refusal of ours: {status:?}"))
 }
 

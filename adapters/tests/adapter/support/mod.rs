@@ -4,6 +4,9 @@
 //! The gateway here is no gateway: it admits whatever is well signed, and stands for answers that the real one gives too
 //! seldom to be tested with.
 
+#[path = "../../../../tests/support/output.rs"]
+pub mod output;
+
 pub mod agency;
 pub mod gateway;
 pub mod line;
@@ -43,6 +46,7 @@ pub struct Certificates {
 
 impl Certificates {
     pub fn new() -> Self {
+        output::trace("adapter");
         let folder = tempfile::tempdir().unwrap();
         let now = SystemTime::now();
         let ca = CertificateAuthority::create(folder.path(), &"lgsp.hue.test".parse().unwrap(), now).unwrap();
@@ -71,6 +75,12 @@ impl Certificates {
         let issued = self.ca.issue_server(&names, DAY, SystemTime::now()).unwrap();
         issued.write_to(self.folder.path(), stem).unwrap();
         self.files(stem).load(Usage::Server, SystemTime::now()).unwrap()
+    }
+}
+
+impl Drop for Certificates {
+    fn drop(&mut self) {
+        output::keep("adapter", self.folder.path());
     }
 }
 
@@ -206,7 +216,11 @@ impl Adapter {
         let request = request.body(Full::new(body.into())).unwrap();
         let answer = tokio::time::timeout(PATIENCE, self.client.request(request)).await.unwrap().unwrap();
         let (head, body) = answer.into_parts();
-        Answered { status: head.status, headers: head.headers, body: body.collect().await.unwrap().to_bytes() }
+        let body = body.collect().await.unwrap().to_bytes();
+        if !head.status.is_success() {
+            output::said("adapter", &body);
+        }
+        Answered { status: head.status, headers: head.headers, body }
     }
 
     pub async fn get(&self, path: &str) -> Answered {

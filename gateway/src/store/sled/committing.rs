@@ -174,6 +174,7 @@ impl<F: Follow> Inner<F> {
             | Commit::Handled(_)
             | Commit::Epoch(_)
             | Commit::Archived(_)
+            | Commit::Exported(_)
             // Nobody may be kept from putting a stolen key out of force.
             | Commit::TokenWithdrawn(_)
             | Commit::CertificateRevoked(_)
@@ -261,6 +262,12 @@ impl<F: Follow> Inner<F> {
             Commit::CertificateRevoked(_) => true,
             Commit::Epoch(started) => started.number > index::epoch(&view)?.number,
             Commit::Archived(archiving) => self.may_be_archived(archiving)?,
+            Commit::Exported(exported) => {
+                if fetch(&view, &keys::Exported(&exported.identity))?.is_some() {
+                    return Ok(Checked::Done);
+                }
+                true
+            }
         };
         Ok(if stands { Checked::Write(commit, key_id) } else { Checked::Conflict })
     }
@@ -403,6 +410,7 @@ fn claimed(commit: &Commit) -> Vec<Vec<u8>> {
         Commit::Archived(archiving) => {
             archiving.archived.codes.iter().map(|code| keys::Dossier(code).encode()).collect()
         }
+        Commit::Exported(exported) => vec![keys::Exported(&exported.identity).encode()],
         Commit::TokenIssued(issued) => vec![keys::Token(&issued.id).encode()],
         Commit::TokenWithdrawn(withdrawn) => vec![keys::Token(&withdrawn.id).encode()],
         Commit::CertificateIssued(issued) => match &issued.over {

@@ -1,0 +1,91 @@
+//! What a test run says, kept so that it can be searched: with `LGSP_TEST_OUTPUT` naming a folder, the suites leave their logs, traces
+//! and error texts in it, and the keys they made under `secrets`. Without it nothing is kept, and nobody logs more than usual.
+//!
+//! Shared by path with the suites of the packages; `scan` searches.
+#![allow(dead_code, reason = "each suite uses its own part")]
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::Once;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What is logged while output is kept: of ours everything, of others what they say at `debug`, which is each request and handshake.
+pub(crate) const LEVELS: &str =
+    "debug,lgsp=trace,lgsp_gateway=trace,lgsp_adapters=trace,lgsp_journal=trace,lgsp_certs=trace,sled=info";
+
+/// The folder, when output is kept.
+pub(crate) fn folder() -> Option<PathBuf> {
+    std::env::var_os("LGSP_TEST_OUTPUT").filter(|dir| !dir.is_empty()).map(PathBuf::from)
+}
+
+/// A name that nobody else in the run uses.
+fn name_of(suite: &str) -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("{suite}-{}-{:04}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Keeps a text that somebody was told.
+pub(crate) fn said(suite: &str, text: impl AsRef<[u8]>) {
+    let Some(folder) = folder() else { return };
+    if text.as_ref().is_empty() {
+        return;
+    }
+    fs::create_dir_all(&folder).and_then(|()| fs::write(folder.join(name_of(suite) + ".txt"), text)).unwrap();
+}
+
+/// Keeps what the processes of a test have logged in its folder, and the keys that are in it.
+pub(crate) fn keep(suite: &str, place: &Path) {
+    if let Some(folder) = folder() {
+        keep_in(&folder, suite, place);
+    }
+}
+
+/// The same, into this folder.
+pub(crate) fn keep_in(folder: &Path, suite: &str, place: &Path) {
+    let secrets = folder.join("secrets");
+    fs::create_dir_all(&secrets).unwrap();
+    visit(place, &mut |path| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.ends_with(".log") {
+            let _ = fs::copy(path, folder.join(name_of(suite) + "-" + name));
+        } else if name.ends_with(".key") || name == "key.pem" {
+            let _ = fs::copy(path, secrets.join(name_of(suite) + "-" + name));
+        }
+    });
+}
+
+/// Every file in a folder; what goes away meanwhile is passed over.
+fn visit(folder: &Path, file: &mut impl FnMut(&Path)) {
+    for path in fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        let Ok(kind) = fs::symlink_metadata(&path) else { continue };
+        if kind.is_dir() {
+            visit(&path, file);
+        } else if kind.is_file() {
+            file(&path);
+        }
+    }
+}
+
+/// Keeps what this process traces, from now on to its end.
+pub(crate) fn trace(suite: &str) {
+    static ONCE: Once = Once::new();
+    let Some(folder) = folder() else { return };
+    ONCE.call_once(|| {
+        fs::create_dir_all(&folder).unwrap();
+        let file = File::create(folder.join(name_of(suite) + "-traces.log")).unwrap();
+        let levels = tracing_subscriber::EnvFilter::new(LEVELS);
+        let traces = tracing_subscriber::fmt().with_env_filter(levels).with_ansi(false);
+        // Somebody else may have set one up; then his is kept by whoever reads it.
+        let _ = traces.with_writer(std::sync::Mutex::new(file)).try_init();
+    });
+}
+
+/// A line for whoever wonders what a file is.
+pub(crate) fn headed(what: &str, text: &[u8]) -> Vec<u8> {
+    let mut headed = Vec::new();
+    let _ = writeln!(headed, "# {what}");
+    headed.extend_from_slice(text);
+    headed
+}
