@@ -34,7 +34,7 @@ pub(crate) fn prepare_for(count: usize, world: &World, system: &str, party: &str
     let cores = std::thread::available_parallelism()?.get();
     let share = count.div_ceil(cores);
     std::thread::scope(|scope| {
-        let key = link.signing_key();
+        let key = &link.signing_key();
         let parts: Vec<_> = (0..count)
             .step_by(share)
             .map(|from| {

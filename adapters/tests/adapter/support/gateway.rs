@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use lgsp_certs::{Credentials, Purpose, VerifiedLeaf};
+use lgsp_certs::{CertificateDigest, Credentials, Purpose, VerifiedLeaf};
 use lgsp_proto::v1::documents_server::{Documents, DocumentsServer};
 use lgsp_proto::v1::dossiers_server::{Dossiers, DossiersServer};
 use lgsp_proto::v1::inbox_server::{Inbox, InboxServer};
@@ -98,6 +98,8 @@ struct Books {
     keeps_streams_waiting: bool,
     /// Leases that are recorded here, and whose answer gets lost.
     lose_leases: usize,
+    /// The certificates of those who connected, in the order in which they first did.
+    met: Vec<CertificateDigest>,
 }
 
 /// What an adapter does not take, or gives back.
@@ -158,6 +160,7 @@ impl Gateway {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(shared.credentials.server_config()));
+        let meeting = shared.clone();
         let stop = CancellationToken::new();
         let (sender, incoming) = mpsc::channel::<io::Result<Connection>>(8);
         let accepting = stop.clone();
@@ -167,11 +170,12 @@ impl Gateway {
                     () = accepting.cancelled() => return,
                     accepted = listener.accept() => accepted.unwrap().0,
                 };
-                let (acceptor, sender) = (acceptor.clone(), sender.clone());
+                let (acceptor, sender, meeting) = (acceptor.clone(), sender.clone(), meeting.clone());
                 tokio::spawn(async move {
                     stream.set_nodelay(true).unwrap();
                     if let Ok(stream) = acceptor.accept(stream).await {
                         let leaf = VerifiedLeaf::of_client(stream.get_ref().1).unwrap();
+                        meeting.meets(leaf.digest());
                         let _ = sender.send(Ok(Connection { stream, leaf: Arc::new(leaf) })).await;
                     }
                 });
@@ -226,6 +230,11 @@ impl Gateway {
 
     pub async fn sees_attempts(&self, count: usize) -> Vec<Attempt> {
         self.when(|gateway| Some(gateway.attempts()).filter(|attempts| attempts.len() >= count)).await
+    }
+
+    /// The certificates of those who connected, in the order in which they first did.
+    pub fn certificates(&self) -> Vec<CertificateDigest> {
+        self.books().met.clone()
     }
 
     pub fn document(&self, party: &str, sha256: &[u8]) -> Option<Vec<u8>> {
@@ -393,6 +402,13 @@ impl Shared {
         self.books.lock().unwrap()
     }
 
+    fn meets(&self, certificate: CertificateDigest) {
+        let met = &mut self.books().met;
+        if !met.contains(&certificate) {
+            met.push(certificate);
+        }
+    }
+
     /// As the real one: the first party at fault is named, and all is refused.
     fn may_act_for<'a>(&self, parties: impl IntoIterator<Item = &'a String>) -> Result<(), Status> {
         let books = self.books();
@@ -420,7 +436,9 @@ impl Service {
             let answer = before.or_else(|| books.answers.pop_front());
             // A document may have been brought in between.
             let passes = |reason: &Reason| {
-                matches!(reason, Reason::DocumentUnknown | Reason::DocumentOfAnotherDossier) || reason.is_transient()
+                use Reason::{CertificateRevoked, DocumentOfAnotherDossier, DocumentUnknown};
+                matches!(reason, DocumentUnknown | DocumentOfAnotherDossier | CertificateRevoked)
+                    || reason.is_transient()
             };
             if let Some(Answer::Refuse(reason)) = &answer
                 && !passes(reason)
