@@ -48,7 +48,7 @@ fn tls_error<T>(result: io::Result<T>) -> rustls::Error {
 /// Any TLS 1.3 client that trusts `authority` and shows nothing.
 fn client_without_certificate(authority: &Authority) -> ClientConfig {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(authority.ca.certificate_pem().as_bytes()).unwrap()).unwrap();
+    roots.add(CertificateDer::from_pem_slice(authority.ca.root_pem().as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])

@@ -32,7 +32,7 @@ impl Authority {
         TlsFiles {
             certificate: file(format!("{stem}.pem")),
             key: file(format!("{stem}.key")),
-            bundle: file("ca.pem".into()),
+            bundle: file("root.pem".into()),
         }
     }
 

@@ -1,51 +1,49 @@
-//! A development CA: one root key in a folder, issuing certificates to systems and servers.
+//! The CA in the box: a root that may be carried away, and issuing CAs that certify systems and servers.
 //!
-//! It signs; it keeps no list of what it signed, so it cannot revoke. Its trust domain is written in its own
-//! certificate (X509-SVID §3.2: a URI name without a path), so a folder is all there is to it. Time is an argument.
+//! Everybody trusts roots only; whoever shows a leaf shows its issuing CA with it. The trust domain is written in the CAs'
+//! own certificates (X509-SVID §3.2: a URI name without a path). Time is an argument. Over the bus, what is revoked
+//! is a key, and that is the gateway's business; the lists made here are for gateways' certificates and for other readers.
+
+mod books;
+mod root;
+mod signer;
+mod validity;
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyUsagePurpose, SanType, SerialNumber,
+    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, PublicKeyData,
+    SanType, SerialNumber,
 };
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, IpAddr, PrivateKeyDer, ServerName};
-use zeroize::{Zeroize, Zeroizing};
+use rustls_pki_types::{CertificateDer, IpAddr, ServerName};
+use zeroize::Zeroizing;
 
 use crate::files::{PUBLIC, SECRET, write_new};
-use crate::identity::{CertificateDigest, SpiffeId, SystemName, TrustDomain};
-use crate::{pem, x509};
+use crate::identity::{CertificateDigest, SpiffeId, SystemName, TrustDomain, sha256};
+use crate::keys::{CaKey, NoKey};
+use crate::request::SigningRequest;
+use crate::{hex, pem, x509};
 
-/// A fresh certificate must hold for a peer whose clock is a little behind.
-const BACKDATED: Duration = Duration::from_secs(5 * 60);
+pub use books::{Books, RevokedCertificate};
+pub use root::RootAuthority;
+use signer::Signer;
+use validity::Validity;
+pub use validity::renew_from;
 
-/// Ten years: a development CA should not be what stops a machine one morning.
-const CA_VALIDITY: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// 9999-12-31T23:59:59Z in Unix seconds.
-const END_OF_9999: u64 = 253_402_300_799;
-
-/// Names of the two files in the CA's folder.
-const CERTIFICATE_FILE: &str = "ca.pem";
-const KEY_FILE: &str = "ca.key";
-
-/// A CA that is ready to sign.
+/// An issuing CA that is ready to sign, in a folder with `ca.pem`, `ca.key` and its root's `root.pem`.
 pub struct CertificateAuthority {
-    issuer: Issuer<'static, CaKey>,
-    certificate_pem: String,
-    trust_domain: TrustDomain,
-    not_after: SystemTime,
+    signer: Signer,
+    root: CertificateDer<'static>,
 }
 
-/// A certificate and its private key, just made and written nowhere yet.
+/// A certificate and its private key, just made and written nowhere yet but in the CA's books (the certificate).
 pub struct Issued {
-    /// The certificate, PEM.
+    /// The certificate and behind it the issuing CA's, PEM.
     pub certificate_pem: String,
     /// Its private key, PKCS#8 PEM, wiped when dropped.
     pub key_pem: Zeroizing<String>,
@@ -53,6 +51,23 @@ pub struct Issued {
     pub digest: CertificateDigest,
     /// The last second of its validity.
     pub not_after: SystemTime,
+}
+
+/// A certificate for a key that somebody else holds.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Certified {
+    /// The leaf first, then the issuing CA; not the root.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// SHA-256 of the leaf.
+    pub digest: CertificateDigest,
+    /// SHA-256 of the key (`SubjectPublicKeyInfo`, DER).
+    pub key_sha256: [u8; 32],
+    /// The first second of its validity: a little before now.
+    pub not_before: SystemTime,
+    /// The last second of its validity.
+    pub not_after: SystemTime,
+    /// From when on it should be renewed.
+    pub renew_from: SystemTime,
 }
 
 /// Why the CA could not be made, opened or used.
@@ -86,97 +101,92 @@ pub enum CaError {
     /// Before 1970 or after 9999, which is as far as a certificate can say (RFC 5280 §4.1.2.5).
     #[error("the validity is not within the years 1970 to 9999")]
     Time,
+    /// Only its issuer can revoke a certificate. Nothing was revoked.
+    #[error("the certificate was not issued by this CA")]
+    NotIssuedHere,
+    /// No key could be made. Nothing was issued.
+    #[error(transparent)]
+    NoKey(#[from] NoKey),
     /// The signing library refused. Nothing was issued.
     #[error("the certificate could not be made")]
     Crypto(#[source] rcgen::Error),
 }
 
 impl CertificateAuthority {
-    /// Makes a new CA and writes `ca.pem` and `ca.key` (mode 0600) into `dir`, which is made if need be.
+    /// Makes a root in `dir/root` and an issuing CA of it in `dir`: the short way, for development and tests.
     ///
     /// # Errors
-    /// When either file exists, or cannot be written. Existing files are never touched. An interruption can leave
-    /// `ca.key` without `ca.pem`: it has signed nothing and may be deleted.
+    /// As [`RootAuthority::create`] and [`RootAuthority::issue_authority`]. An interruption between the two leaves a root
+    /// in `dir/root` that can be used.
     pub fn create(dir: &Path, trust_domain: &TrustDomain, now: SystemTime) -> Result<Self, CaError> {
-        let (certificate_file, key_file) = (dir.join(CERTIFICATE_FILE), dir.join(KEY_FILE));
-        // Looked at first, so that a second `create` doesn't leave a key without a certificate behind.
-        if certificate_file.exists() {
-            return Err(CaError::Exists(certificate_file));
+        for file in ["ca.pem", "ca.key", "root.pem"].map(|file| dir.join(file)) {
+            if file.exists() {
+                return Err(CaError::Exists(file));
+            }
         }
-
-        let key = CaKey::generate()?;
-        let mut params = params(format!("lgsp development CA, {trust_domain}"), Validity::new(now, CA_VALIDITY)?)?;
-        params.subject_alt_names = vec![uri(format!("spiffe://{trust_domain}"))?];
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let certificate = params.self_signed(&key).map_err(CaError::Crypto)?;
-
-        make_folder(dir)?;
-        write(&key_file, key.to_pem()?.as_bytes(), SECRET)?;
-        write(&certificate_file, pem::encode("CERTIFICATE", certificate.der()).as_bytes(), PUBLIC)?;
-        Self::open(dir)
+        RootAuthority::create(&dir.join("root"), trust_domain, now)?.issue_authority(dir, now)
     }
 
-    /// Opens the CA in `dir`.
+    /// Opens the issuing CA in `dir`. The root's key is not needed.
     ///
     /// # Errors
-    /// When a file is missing or unreadable, is not what [`CertificateAuthority::create`] writes, or the two don't
+    /// When a file is missing or unreadable, is not what [`RootAuthority::issue_authority`] writes, or they don't
     /// belong together.
     pub fn open(dir: &Path) -> Result<Self, CaError> {
-        let (certificate_file, key_file) = (dir.join(CERTIFICATE_FILE), dir.join(KEY_FILE));
-        let bad_certificate = |problem| CaError::Content { file: certificate_file.clone(), problem };
-        let bad_key = |problem| CaError::Content { file: key_file.clone(), problem };
-
-        let certificate_pem =
-            String::from_utf8(read(&certificate_file)?.to_vec()).map_err(|_| bad_certificate("is not PEM"))?;
-        let der = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
-            .map_err(|_| bad_certificate("holds no PEM certificate"))?;
-        let parsed = x509::parse(&der).map_err(|_| bad_certificate("holds no readable certificate"))?;
-        if !parsed.is_ca() {
-            return Err(bad_certificate("is not the certificate of a CA"));
+        let signer = Signer::open(dir, "ca")?;
+        let root_file = dir.join("root.pem");
+        let root = signer::certificate(&root_file)?;
+        let is_ours = x509::parse(&root)
+            .and_then(|root| Ok(root.is_ca() && x509::is_signed_by(&x509::parse(&signer.certificate)?, &root)));
+        if is_ours != Ok(true) {
+            return Err(CaError::Content { file: root_file, problem: "is not the root that signed ca.pem" });
         }
-        let trust_domain = match x509::uris(&parsed).as_deref() {
-            Ok([uri]) => uri.strip_prefix("spiffe://").and_then(|domain| domain.parse().ok()),
-            _ => None,
-        };
-        let trust_domain = trust_domain.ok_or_else(|| bad_certificate("names no trust domain"))?;
-
-        let key = CaKey::from_pem(&read(&key_file)?).ok_or_else(|| bad_key("holds no ECDSA P-256 private key"))?;
-        if key.0.public_key().as_ref() != parsed.public_key().subject_public_key.as_ref() {
-            return Err(bad_key("is not the key of ca.pem"));
-        }
-        let not_after = x509::time(parsed.validity().not_after);
-        let issuer = Issuer::from_ca_cert_der(&der, key).map_err(CaError::Crypto)?;
-        Ok(Self { issuer, certificate_pem, trust_domain, not_after })
+        Ok(Self { signer, root })
     }
 
     /// The domain this CA vouches for.
     pub fn trust_domain(&self) -> &TrustDomain {
-        &self.trust_domain
+        &self.signer.trust_domain
     }
 
-    /// The CA's own certificate, PEM: what the others put in their bundle.
-    pub fn certificate_pem(&self) -> &str {
-        &self.certificate_pem
+    /// The root certificate: what the others put in their bundle.
+    pub fn root(&self) -> &CertificateDer<'static> {
+        &self.root
+    }
+
+    /// The root certificate, PEM.
+    pub fn root_pem(&self) -> String {
+        pem::encode("CERTIFICATE", &self.root).to_string()
+    }
+
+    /// The certificate that signs leafs, and that they carry with them.
+    pub fn intermediate(&self) -> &CertificateDer<'static> {
+        &self.signer.certificate
+    }
+
+    /// The last second of the issuing CA's validity: no leaf ends later.
+    pub fn not_after(&self) -> SystemTime {
+        self.signer.not_after
+    }
+
+    /// What this folder remembers.
+    pub fn books(&self) -> Books {
+        self.signer.books()
     }
 
     /// Issues a client certificate for a system, with its SPIFFE id and a fresh key.
     ///
     /// # Errors
-    /// When it would outlive the CA. Nothing was issued.
+    /// When it would outlive the CA, or the folder cannot take it into its books. Nothing was given to anybody.
     pub fn issue_system(&self, name: &SystemName, validity: Duration, now: SystemTime) -> Result<Issued, CaError> {
         let validity = Validity::new(now, validity)?;
-        let id = SpiffeId::new(self.trust_domain.clone(), name.clone());
-        let mut params = params(name.to_string(), validity)?;
-        params.subject_alt_names = vec![uri(id.to_string())?];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        self.issue(params, validity)
+        self.issue(self.for_system(name, validity)?, validity)
     }
 
     /// Issues a server certificate for these DNS names and IP addresses, with a fresh key.
     ///
     /// # Errors
-    /// When there is no name, or it would outlive the CA. Nothing was issued.
+    /// When there is no name, or as for [`issue_system`](Self::issue_system).
     pub fn issue_server(
         &self,
         names: &[ServerName<'_>],
@@ -185,25 +195,87 @@ impl CertificateAuthority {
     ) -> Result<Issued, CaError> {
         let validity = Validity::new(now, validity)?;
         let first = names.first().ok_or(CaError::NoServerName)?;
-        let mut params = params(first.to_str().into_owned(), validity)?;
+        let mut params = leaf(first.to_str().into_owned(), validity)?;
         params.subject_alt_names = names.iter().map(alternative_name).collect::<Result<_, _>>()?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         self.issue(params, validity)
     }
 
-    fn issue(&self, mut params: CertificateParams, validity: Validity) -> Result<Issued, CaError> {
-        if validity.not_after > self.not_after {
+    /// Certifies somebody else's key as that of a system. Nothing in the request but its key counts. When the CA ends
+    /// sooner than `validity`, and not before tomorrow, the certificate ends with it.
+    ///
+    /// The folder's books are left alone: whoever calls this (a gateway, with its journal) keeps its own.
+    ///
+    /// # Errors
+    /// [`CaError::OutlivesCa`] when the CA has less than a day to live.
+    pub fn sign_request(
+        &self,
+        request: &SigningRequest,
+        name: &SystemName,
+        validity: Duration,
+        now: SystemTime,
+    ) -> Result<Certified, CaError> {
+        let validity = Validity::new(now, validity)?.within(self.signer.not_after, now, DAY)?;
+        let leaf = self.signer.sign(self.for_system(name, validity)?, request, false)?;
+        Ok(Certified {
+            digest: CertificateDigest::of(&leaf),
+            chain: vec![leaf, self.signer.certificate.clone()],
+            key_sha256: request.key_sha256(),
+            not_before: validity.not_before,
+            not_after: validity.not_after,
+            renew_from: renew_from(validity.not_before, validity.not_after),
+        })
+    }
+
+    /// A revocation list (RFC 5280 §5), DER. `number` must be higher than in any list before (§5.2.3).
+    ///
+    /// # Errors
+    /// When the signing library refuses. Nothing was written.
+    pub fn revocation_list(
+        &self,
+        revoked: &[RevokedCertificate],
+        number: u64,
+        this_update: SystemTime,
+        next_update: SystemTime,
+    ) -> Result<Vec<u8>, CaError> {
+        self.signer.revocation_list(revoked, number, this_update, next_update)
+    }
+
+    /// Notes a certificate of this CA as revoked, for good, and writes the list `ca.crl` anew; without a certificate, only
+    /// the latter. Said again, it changes nothing but the list's dates. Gives back the list's file.
+    ///
+    /// # Errors
+    /// When the certificate is not this CA's, or a file cannot be written. When the latter is the list, the revocation is
+    /// noted and the next list has it.
+    pub fn revoke(
+        &self,
+        certificate: Option<&CertificateDer<'_>>,
+        now: SystemTime,
+        next_update: SystemTime,
+    ) -> Result<PathBuf, CaError> {
+        self.signer.revoke(certificate, now, next_update)
+    }
+
+    fn for_system(&self, name: &SystemName, validity: Validity) -> Result<CertificateParams, CaError> {
+        let id = SpiffeId::new(self.signer.trust_domain.clone(), name.clone());
+        let mut params = leaf(name.to_string(), validity)?;
+        params.subject_alt_names = vec![uri(id.to_string())?];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        Ok(params)
+    }
+
+    fn issue(&self, params: CertificateParams, validity: Validity) -> Result<Issued, CaError> {
+        if validity.not_after > self.signer.not_after {
             return Err(CaError::OutlivesCa);
         }
-        params.is_ca = IsCa::ExplicitNoCa;
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.use_authority_key_identifier_extension = true;
         let key = CaKey::generate()?;
-        let certificate = params.signed_by(&key, &self.issuer).map_err(CaError::Crypto)?;
+        let key_pem = key.to_pem()?;
+        let certificate = self.signer.sign(params, &key, true)?;
+        let certificate_pem = [&certificate, &self.signer.certificate].map(|der| pem::encode("CERTIFICATE", der));
         Ok(Issued {
-            certificate_pem: pem::encode("CERTIFICATE", certificate.der()).to_string(),
-            key_pem: key.to_pem()?,
-            digest: CertificateDigest::of(certificate.der()),
+            certificate_pem: certificate_pem.iter().map(|pem| pem.as_str()).collect(),
+            key_pem,
+            digest: CertificateDigest::of(&certificate),
             not_after: validity.not_after,
         })
     }
@@ -228,7 +300,7 @@ impl Issued {
 
 impl fmt::Debug for CertificateAuthority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CertificateAuthority").field("trust_domain", &self.trust_domain).finish_non_exhaustive()
+        f.debug_struct("CertificateAuthority").field("trust_domain", &self.signer.trust_domain).finish_non_exhaustive()
     }
 }
 
@@ -241,80 +313,33 @@ impl fmt::Debug for Issued {
     }
 }
 
-/// A key that signs certificates, or is about to be given away with one.
-///
-/// Apart from [`crate::SigningKey`] on purpose: that one signs nothing without a purpose's tag, this one must.
-struct CaKey(EcdsaKeyPair);
-
-impl CaKey {
-    fn generate() -> Result<Self, CaError> {
-        EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).map(Self).map_err(|_| refused())
-    }
-
-    fn from_pem(pem: &[u8]) -> Option<Self> {
-        let mut der = PrivateKeyDer::from_pem_slice(pem).ok()?;
-        let key = EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_ASN1_SIGNING, der.secret_der());
-        der.zeroize();
-        key.ok().map(Self)
-    }
-
-    fn to_pem(&self) -> Result<Zeroizing<String>, CaError> {
-        let document = self.0.to_pkcs8v1().map_err(|_| refused())?;
-        Ok(pem::encode("PRIVATE KEY", document.as_ref()))
-    }
-}
-
-impl rcgen::PublicKeyData for CaKey {
-    fn der_bytes(&self) -> &[u8] {
-        self.0.public_key().as_ref()
-    }
-
-    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
-        &rcgen::PKCS_ECDSA_P256_SHA256
-    }
-}
-
-impl rcgen::SigningKey for CaKey {
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
-        let signature = self.0.sign(&SystemRandom::new(), message).map_err(|_| rcgen::Error::RingUnspecified)?;
-        Ok(signature.as_ref().to_vec())
-    }
-}
-
-/// From when to when a certificate holds, in whole seconds as certificates have them.
-#[derive(Clone, Copy)]
-struct Validity {
-    not_before: SystemTime,
-    not_after: SystemTime,
-}
-
-impl Validity {
-    fn new(now: SystemTime, length: Duration) -> Result<Self, CaError> {
-        let now = now.duration_since(UNIX_EPOCH).map_err(|_| CaError::Time)?;
-        let first = now.checked_sub(BACKDATED).ok_or(CaError::Time)?.as_secs();
-        let last = now.checked_add(length).ok_or(CaError::Time)?.as_secs();
-        if last > END_OF_9999 {
-            return Err(CaError::Time);
-        }
-        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
-        Ok(Self { not_before: at(first), not_after: at(last) })
-    }
-}
-
 /// What every certificate has: a name for people, its time, a serial number nobody can guess (RFC 5280 §4.1.2.2).
 fn params(common_name: String, validity: Validity) -> Result<CertificateParams, CaError> {
     let mut params = CertificateParams::default();
     params.not_before = validity.not_before.into();
     params.not_after = validity.not_after.into();
     params.distinguished_name = DistinguishedName::new();
-    // 64 is what RFC 5280 allows a common name; nobody goes by it, the alternative names count.
+    // 64 is what RFC 5280 allows a common name; nobody goes by a leaf's, the alternative names count.
     params.distinguished_name.push(DnType::CommonName, common_name.chars().take(64).collect::<String>());
     let mut serial = [0; 16];
-    aws_lc_rs::rand::fill(&mut serial).map_err(|_| refused())?;
+    aws_lc_rs::rand::fill(&mut serial).map_err(|_| NoKey)?;
     // Positive, and always of full length.
     serial[0] = serial[0] & 0x7f | 0x40;
     params.serial_number = Some(SerialNumber::from_slice(&serial));
     Ok(params)
+}
+
+fn leaf(common_name: String, validity: Validity) -> Result<CertificateParams, CaError> {
+    let mut params = params(common_name, validity)?;
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    Ok(params)
+}
+
+/// Eight digits that tell this CA's name from that of another of the same domain: lists and chains are looked up by name
+/// (RFC 5280 §4.1.2.4 and §6.3), so two keys must not share one.
+fn mark(key: &CaKey) -> String {
+    hex::encode(&sha256(&key.subject_public_key_info())[..4])
 }
 
 fn uri(text: String) -> Result<SanType, CaError> {
@@ -329,10 +354,6 @@ fn alternative_name(name: &ServerName<'_>) -> Result<SanType, CaError> {
         // The type is open for kinds of names to come.
         _ => Err(CaError::NoServerName),
     }
-}
-
-fn refused() -> CaError {
-    CaError::Crypto(rcgen::Error::RingUnspecified)
 }
 
 fn read(file: &Path) -> Result<Zeroizing<Vec<u8>>, CaError> {
