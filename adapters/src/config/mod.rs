@@ -5,6 +5,7 @@
 //! in `[rest]`.
 
 mod raw;
+mod starter;
 mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +23,7 @@ use crate::identity::Folder;
 use crate::link::{Address, GatewayUrl, Timings};
 pub use crate::webhook::WebhookUrl;
 use raw::Raw;
+pub use starter::{IDENTITY, Wishes, starter};
 
 /// What environment variables that override a key begin with.
 pub const ENVIRONMENT_PREFIX: &str = "LGSP_ADAPTER__";
@@ -67,6 +69,8 @@ pub struct Identity {
     pub poll: Duration,
     /// How often the gateway is asked whom to trust.
     pub trust_every: Duration,
+    /// Revocation lists about gateways, beside the three files; a folder has its own.
+    pub revocation_lists: Vec<PathBuf>,
 }
 
 /// The durable queue, `[spool]`.
@@ -252,9 +256,15 @@ fn tls(raw: &mut Raw, base: &Path) -> Option<(TlsFiles, Identity)> {
     let folder = section.optional("identity", path);
     let poll = section.or("poll_ms", Duration::from_secs(5), millis);
     let trust_every = section.or("trust_every_seconds", Duration::from_secs(3600), seconds);
+    let revocation_lists = match &folder {
+        Some(Some(_)) => Some(Vec::new()),
+        _ => section.or("crl", Vec::new(), |files: Vec<String>| {
+            Ok::<_, String>(files.into_iter().map(|file| base.join(file)).collect())
+        }),
+    };
     let files = match &folder {
         Some(Some(folder)) => {
-            for key in ["certificate", "key", "bundle"] {
+            for key in ["certificate", "key", "bundle", "crl"] {
                 if let Some(Some(())) = section.optional(key, |_: toml::Value| Ok::<_, String>(())) {
                     section.problem(key, "is set beside identity, which has its own", "remove the one or the other");
                 }
@@ -270,7 +280,9 @@ fn tls(raw: &mut Raw, base: &Path) -> Option<(TlsFiles, Identity)> {
         }
     };
     raw.finish(section);
-    Some((files?, Identity { folder: folder?, poll: poll?, trust_every: trust_every? }))
+    let identity =
+        Identity { folder: folder?, poll: poll?, trust_every: trust_every?, revocation_lists: revocation_lists? };
+    Some((files?, identity))
 }
 
 fn timings(raw: &mut Raw) -> Option<Timings> {
@@ -518,7 +530,7 @@ mod tests {
             spelled_out.push('\n');
         }
         assert_eq!(format!("{:?}", parse(&spelled_out, &[]).unwrap()), format!("{shown:?}"));
-        assert_eq!(keys, 31);
+        assert_eq!(keys, 32);
     }
 
     #[test]

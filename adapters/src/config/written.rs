@@ -21,7 +21,7 @@ impl Config {
         let Config { address, identity, parties, spool, rest, webhook, exchange, offline, stop_grace } = self;
         // Every part is taken apart by name, so that a new key cannot be forgotten here.
         let Address { gateway, server_name, tls: TlsFiles { certificate, key, bundle }, timings } = address;
-        let Identity { folder: identity, poll, trust_every } = identity;
+        let Identity { folder: identity, poll, trust_every, revocation_lists } = identity;
         let Timings { connect_timeout, call_timeout, keep_alive_interval, keep_alive_timeout } = timings;
         let Spool {
             folder,
@@ -60,7 +60,12 @@ impl Config {
 
         let mut known_by = match identity {
             Some(folder) => vec![("identity", path(folder))],
-            None => vec![("certificate", path(certificate)), ("key", path(key)), ("bundle", path(bundle))],
+            None => vec![
+                ("certificate", path(certificate)),
+                ("key", path(key)),
+                ("bundle", path(bundle)),
+                ("crl", Value::Array(revocation_lists.iter().map(|file| path(file)).collect())),
+            ],
         };
         known_by.extend([("poll_ms", millis(*poll)), ("trust_every_seconds", number(trust_every.as_secs()))]);
 
@@ -141,6 +146,7 @@ mod tests {
         certificate = "/etc/adapter.pem"
         key = "/etc/adapter.key"
         bundle = "/etc/ca.pem"
+        crl = ["/etc/ca.crl"]
         poll_ms = 5001
         trust_every_seconds = 3601
         [timings]

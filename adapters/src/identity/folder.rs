@@ -119,7 +119,21 @@ impl Folder {
     pub(super) fn joining_key(&self, token_id: &[u8]) -> io::Result<PathBuf> {
         let folder = self.0.join(JOINING);
         make_folder(&folder)?;
-        Ok(folder.join(format!("{}.pem", HEXLOWER.encode(token_id))))
+        // The key is to be there after a power cut, so its folders must be.
+        sync_folder(&self.0)?;
+        if let Some(parent) = self.0.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            sync_folder(parent)?;
+        }
+        Ok(self.joining_file(token_id))
+    }
+
+    /// Whether somebody has begun to join over a token.
+    pub(super) fn has_joining_key(&self, token_id: &[u8]) -> bool {
+        self.joining_file(token_id).exists()
+    }
+
+    fn joining_file(&self, token_id: &[u8]) -> PathBuf {
+        self.0.join(JOINING).join(format!("{}.pem", HEXLOWER.encode(token_id)))
     }
 
     /// Removes the keys of those who were joining: the certificate is here.
@@ -132,12 +146,8 @@ impl Folder {
 }
 
 impl Draft {
-    /// Its files.
-    pub fn files(&self) -> TlsFiles {
-        files_in(&self.path())
-    }
-
-    fn path(&self) -> PathBuf {
+    /// Its sub-folder.
+    pub fn path(&self) -> PathBuf {
         self.folder.join(&self.name)
     }
 
@@ -218,7 +228,7 @@ impl std::fmt::Debug for Set {
 }
 
 /// The files of revocation lists in a set's folder, in their order.
-pub(crate) fn revocation_lists_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
+pub(super) fn revocation_lists_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -230,7 +240,8 @@ pub(crate) fn revocation_lists_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn files_in(folder: &Path) -> TlsFiles {
+/// The files of a set.
+pub(super) fn files_in(folder: &Path) -> TlsFiles {
     let file = |name| folder.join(name);
     TlsFiles { certificate: file(CHAIN), key: file(KEY), bundle: file(BUNDLE) }
 }

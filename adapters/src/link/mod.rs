@@ -8,6 +8,7 @@ mod calls;
 mod connector;
 mod documents;
 mod generation;
+mod joining;
 mod turned_away;
 mod watched;
 
@@ -30,6 +31,7 @@ pub use address::{Address, BadGatewayUrl, GatewayUrl, Timings};
 pub use calls::{Admitted, CallError, Proof, ReceiptProblem, Refused};
 pub(crate) use documents::documents_of;
 pub use documents::{DocumentUpload, UploadError};
+pub(crate) use joining::Joining;
 pub use turned_away::TurnedAway;
 pub use watched::Watched;
 
