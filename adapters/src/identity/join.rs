@@ -77,7 +77,7 @@ pub enum JoinError {
     #[error("the server at {gateway} does not prove to be the gateway of the token")]
     Stranger {
         /// Where it was looked for.
-        gateway: GatewayUrl,
+        gateway: Box<GatewayUrl>,
         /// What it lacks.
         why: TurnedAway,
     },
@@ -85,7 +85,7 @@ pub enum JoinError {
     #[error("{gateway}")]
     Call {
         /// The gateway.
-        gateway: GatewayUrl,
+        gateway: Box<GatewayUrl>,
         /// Its refusal, or what is known of the cause.
         #[source]
         source: CallError,
@@ -272,8 +272,8 @@ async fn ask(
     match EnrolmentClient::new(joining.channel()).join(request).await {
         Ok(answer) => Ok(answer.into_inner()),
         Err(status) => Err(match (CallError::from_status(status), joining.turned_away()) {
-            (CallError::Unknown(_), Some(why)) => JoinError::Stranger { gateway: gateway.clone(), why },
-            (source, _) => JoinError::Call { gateway: gateway.clone(), source },
+            (CallError::Unknown(_), Some(why)) => JoinError::Stranger { gateway: gateway.clone().into(), why },
+            (source, _) => JoinError::Call { gateway: gateway.clone().into(), source },
         }),
     }
 }

@@ -63,8 +63,23 @@ pub(crate) struct View {
     pub(crate) renew_from: Option<SystemTime>,
     /// Renewals since the start.
     pub(crate) renewals: u64,
-    /// What went wrong last, in Vietnamese and English, unless it has gone well since.
-    pub(crate) problem: Option<[String; 2]>,
+    problems: Problems,
+}
+
+/// What went wrong last, in Vietnamese and English, unless it has gone well since.
+#[derive(Clone, Debug, Default)]
+struct Problems {
+    files: Option<[String; 2]>,
+    renewal: Option<[String; 2]>,
+    trust: Option<[String; 2]>,
+}
+
+impl View {
+    /// What is the matter, in Vietnamese and English: what matters most, if there is more than one thing.
+    pub(crate) fn problem(self) -> Option<[String; 2]> {
+        let Problems { files, renewal, trust } = self.problems;
+        files.or(renewal).or(trust)
+    }
 }
 
 /// What was issued.
@@ -132,7 +147,8 @@ impl Known {
 impl Keeper {
     /// Keeps what was loaded from `source` and is in force on `link`.
     pub(crate) fn new(link: Link, source: Source, config: &config::Identity, leaf: &Leaf) -> Self {
-        let view = View { system: None, not_after: leaf.not_after, renew_from: None, renewals: 0, problem: None };
+        let problems = Problems::default();
+        let view = View { system: None, not_after: leaf.not_after, renew_from: None, renewals: 0, problems };
         let mut keeper = Self {
             watched: source.watched(),
             link,
@@ -210,7 +226,7 @@ impl Keeper {
         match loaded {
             Ok((credentials, leaf)) => {
                 self.link.adopt(&credentials);
-                self.known.lock().problem = None;
+                self.known.lock().problems = Problems::default();
                 self.in_force(&leaf, leaf.renew_from());
                 let until = jiff::Timestamp::try_from(leaf.not_after).unwrap_or_default();
                 tracing::info!(certificate = %credentials.digest(), %until, "certificate and roots loaded anew");
@@ -221,7 +237,7 @@ impl Keeper {
                     why,
                     "the changed certificate files cannot be loaded; those loaded before stay in force"
                 );
-                self.known.lock().problem = Some([
+                self.known.lock().problems.files = Some([
                     format!("không nạp được tệp chứng thư đã thay đổi; bộ đã nạp trước đó vẫn có hiệu lực: {why}"),
                     format!("the changed certificate files cannot be loaded; those loaded before stay in force: {why}"),
                 ]);
@@ -239,10 +255,19 @@ impl Keeper {
         let trust = match self.ask_whom_to_trust(&self.link, &Trust::of(&present)).await {
             // Bad roots must not cost us the certificate.
             Err(error @ Failed::Trust(_)) if renews => {
-                tracing::error!(why = because(&error), "the present roots stay");
+                self.present_roots_stay(&error);
                 None
             }
-            trust => trust?,
+            trust => {
+                let trust = trust?;
+                self.trust_failed = 0;
+                let now = SystemTime::now();
+                self.trust_at = some_time_after(now + self.trust_every, now + self.trust_every * 2);
+                if trust.is_none() {
+                    self.known.lock().problems.trust = None;
+                }
+                trust
+            }
         };
         if !renews && trust.is_none() {
             return Ok(None);
@@ -279,9 +304,17 @@ impl Keeper {
         let now = SystemTime::now();
         let left = leaf.not_after.duration_since(now).unwrap_or_default();
         // A life of minutes is shorter than what is allowed for clocks, and two thirds of it may be over at its beginning.
-        let renew_from =
-            if renews { told.filter(|at| *at > now).unwrap_or(now + left * 2 / 3) } else { leaf.renew_from() };
+        let renew_from = if renews {
+            told.filter(|at| (now..leaf.not_after).contains(at)).unwrap_or(now + left * 2 / 3)
+        } else {
+            leaf.renew_from()
+        };
         Ok(Some((leaf, renew_from)))
+    }
+
+    fn present_roots_stay(&self, error: &Failed) {
+        tracing::error!(why = because(error), "the roots that the gateway names are not taken; the present ones stay");
+        self.known.lock().problems.trust = Some(error.texts());
     }
 
     /// A certificate for a fresh key, over the present certificate.
@@ -334,12 +367,12 @@ impl Keeper {
         let now = SystemTime::now();
         match done {
             Ok(new) => {
-                self.trust_failed = 0;
-                self.trust_at = some_time_after(now + self.trust_every, now + self.trust_every * 2);
-                self.known.lock().problem = None;
                 if let Some((leaf, renew_from)) = new {
                     if renewed {
-                        self.known.lock().renewals += 1;
+                        let mut view = self.known.lock();
+                        view.renewals += 1;
+                        view.problems.renewal = None;
+                        drop(view);
                         let until = jiff::Timestamp::try_from(leaf.not_after).unwrap_or_default();
                         tracing::info!(%until, "certificate renewed");
                     }
@@ -356,7 +389,7 @@ impl Keeper {
                 self.renew_at = now + self.trust_every;
                 let mut view = self.known.lock();
                 view.renew_from = None;
-                view.problem = Some(Failed::IssuesNone.texts());
+                view.problems.renewal = Some(Failed::IssuesNone.texts());
             }
             Err(error) => {
                 let failures = if renewed { &mut self.renewals_failed } else { &mut self.trust_failed };
@@ -376,12 +409,13 @@ impl Keeper {
                 }
                 if renewed {
                     self.renew_at = again;
+                    self.known.lock().problems.renewal = Some(error.texts());
                 } else {
                     self.trust_at = again;
-                }
-                // That nobody answers is no news about certificates, unless one is due.
-                if renewed || !matches!(error, Failed::Call(CallError::Unknown(_))) {
-                    self.known.lock().problem = Some(error.texts());
+                    // That nobody answers is no news about certificates.
+                    if !matches!(error, Failed::Call(CallError::Unknown(_))) {
+                        self.known.lock().problems.trust = Some(error.texts());
+                    }
                 }
             }
         }

@@ -103,7 +103,7 @@ impl CertificateJson {
         let turned_away = if left.is_none() { Some(TurnedAway::Expired) } else { turned_away };
         let [vi, en] = match turned_away {
             Some(why) => why.texts().map(|text| Some(text.to_owned())),
-            None => view.problem.map_or([None, None], |texts| texts.map(Some)),
+            None => view.clone().problem().map_or([None, None], |texts| texts.map(Some)),
         };
         let moment = |time| Timestamp::try_from(time).map(|time| time.to_string()).unwrap_or_default();
         Self {

@@ -5,6 +5,7 @@
 //! seldom to be tested with.
 
 pub mod agency;
+pub mod authority;
 pub mod gateway;
 pub mod line;
 
@@ -26,6 +27,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use agency::Agency;
+pub use authority::Authority;
 pub use gateway::{Answer, Gateway};
 pub use line::Line;
 
@@ -47,6 +49,10 @@ impl Certificates {
         let now = SystemTime::now();
         let ca = CertificateAuthority::create(folder.path(), &"lgsp.hue.test".parse().unwrap(), now).unwrap();
         Self { folder, ca }
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub fn files(&self, stem: &str) -> TlsFiles {
@@ -74,7 +80,7 @@ impl Certificates {
     }
 }
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
+pub const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Everything there is.
 pub struct World {
