@@ -17,9 +17,7 @@ use crate::tls::{client, provider};
 pub fn joining_config(root_sha256s: &[[u8; 32]]) -> ClientConfig {
     let provider = provider();
     let verifier = ByFingerprint { roots: root_sha256s.to_vec(), provider: provider.clone() };
-    client(|config| {
-        config.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth()
-    })
+    client(|config| config.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
 }
 
 /// Takes the root from the server's own chain, but only one of those it was told to look for. Everything else a chain must

@@ -3,6 +3,7 @@
 //! - [`identity`]: the names a certificate carries (SPIFFE id, digest).
 //! - [`keys`], [`request`]: private keys, and the requests by which others ask to have theirs certified.
 //! - [`ca`]: a root and issuing CAs in folders, their certificates and revocation lists.
+//! - [`CertificateFacts`]: what a certificate says about itself, unverified, for lists.
 //! - [`tls`]: certificate files in, TLS 1.3 configurations with mutual authentication out.
 //! - [`trust`]: several bundles of roots, and for whom each may vouch.
 //! - [`joining`]: the first connection of a system that has a join token and nothing else.
@@ -14,6 +15,7 @@
 //! package reads the clock (time is an argument), talks to the network, or touches a process-wide default.
 
 pub mod ca;
+mod facts;
 mod files;
 mod hex;
 pub mod identity;
@@ -29,6 +31,7 @@ pub mod verify;
 mod x509;
 
 pub use ca::{CaError, CertificateAuthority, Certified, Issued, RootAuthority, renew_from};
+pub use facts::CertificateFacts;
 pub use identity::{CertificateDigest, SpiffeId, SystemName, TrustDomain};
 pub use joining::joining_config;
 pub use keys::PrivateKey;

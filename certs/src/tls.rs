@@ -323,9 +323,7 @@ fn server(verifier: Arc<dyn ClientCertVerifier>, certified: Arc<CertifiedKey>) -
 }
 
 /// What all clients have in common; as for [`server`].
-pub(crate) fn client(
-    finish: impl FnOnce(ConfigBuilder<ClientConfig, WantsVerifier>) -> ClientConfig,
-) -> ClientConfig {
+pub(crate) fn client(finish: impl FnOnce(ConfigBuilder<ClientConfig, WantsVerifier>) -> ClientConfig) -> ClientConfig {
     let mut config = finish(
         ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&TLS13])

@@ -123,9 +123,7 @@ impl SystemPattern {
         match self {
             Self::Any => true,
             Self::Exactly(name) => name == system,
-            Self::Beginning(prefix) => {
-                system.as_str().strip_prefix(&**prefix).is_some_and(|rest| !rest.is_empty())
-            }
+            Self::Beginning(prefix) => system.as_str().strip_prefix(&**prefix).is_some_and(|rest| !rest.is_empty()),
         }
     }
 }

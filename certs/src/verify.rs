@@ -270,9 +270,7 @@ mod tests {
 
     #[test]
     fn a_crooked_spiffe_id_is_refused_and_not_treated_as_none() {
-        for uri in
-            ["spiffe://lgsp.hue.test/system/a/b", "SPIFFE://lgsp.hue.test/system/a", "spiffe:", "spiffe://a"]
-        {
+        for uri in ["spiffe://lgsp.hue.test/system/a/b", "SPIFFE://lgsp.hue.test/system/a", "spiffe:", "spiffe://a"] {
             assert!(matches!(read_p256(&[uri]).unwrap_err(), LeafError::SpiffeId(_)), "{uri}");
         }
     }

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use lgsp_certs::tls::TlsFileError;
-use lgsp_certs::{Credentials, Usage};
+use lgsp_certs::tls::{NoOwnRoot, TlsFileError};
+use lgsp_certs::{CaError, CertificateFacts, Credentials, TrustDomain, Usage};
 use lgsp_proto::types::Sha256Digest;
 use lgsp_proto::{Refusal, v1};
 use tokio::net::TcpListener;
@@ -22,10 +22,12 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::enrolment::{self, Door};
 use crate::api::local::{self, HEALTH_LOOK, Node, Stage};
 use crate::api::{Bus, Health, SharedTls};
 use crate::config::{self, Config};
 use crate::engine::archiving::{Archives, Order};
+use crate::engine::certificates::{Authority, Certifying, Doors, TrustFiles};
 use crate::engine::clock::{BusinessClock, machine_now};
 use crate::engine::documents::Documents;
 use crate::engine::receipt::ReceiptSigner;
@@ -38,6 +40,8 @@ pub struct App {
     config: Config,
     bus: TcpListener,
     local: TcpListener,
+    /// Where systems join, and what they meet there.
+    enrol: Option<(TcpListener, Door)>,
     credentials: Credentials,
     tls: SharedTls,
 }
@@ -59,6 +63,20 @@ pub enum RunError {
     /// A certificate file cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsFileError),
+    /// Whoever joins could not know the gateway by its root.
+    #[error("nobody could join: {0}")]
+    NoOwnRoot(#[from] NoOwnRoot),
+    /// The issuing CA cannot be used.
+    #[error("the issuing CA (ca.dir) cannot be used")]
+    Ca(#[from] CaError),
+    /// The issuing CA signs names that nobody here has.
+    #[error("the issuing CA (ca.dir) is of the trust domain {found}, and the bus of {ours}")]
+    CaOfAnother {
+        /// The CA's.
+        found: TrustDomain,
+        /// The bus's.
+        ours: TrustDomain,
+    },
     /// The store cannot be opened.
     #[error("the store in {} cannot be opened", dir.display())]
     Store {
@@ -110,7 +128,22 @@ impl App {
         let tls = Arc::new(ArcSwap::from_pointee(credentials.server_config()));
         let bus = bind("listen.bus", config.listen.bus).await?;
         let local = bind("listen.local", config.listen.local).await?;
-        Ok(Self { config, bus, local, credentials, tls })
+        let enrol = match config.listen.enrol {
+            Some(address) => {
+                let door = Door::new(config.tls.clone(), &credentials)?;
+                Some((bind("listen.enrol", address).await?, door))
+            }
+            None => None,
+        };
+        Ok(Self { config, bus, local, enrol, credentials, tls })
+    }
+
+    /// Where systems join, if they can.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn enrolment_address(&self) -> io::Result<Option<SocketAddr>> {
+        self.enrol.as_ref().map(|(tcp, _)| tcp.local_addr()).transpose()
     }
 
     /// Where the bus listens; tells the port when the configuration asked for any.
@@ -139,7 +172,8 @@ impl App {
     /// # Errors
     /// Why it could not start, or ended by itself. What was answered is durable all the same.
     pub async fn run(self, shutdown: CancellationToken, ready: oneshot::Sender<()>) -> Result<(), RunError> {
-        let Self { config, bus, local, credentials, tls } = self;
+        let certifying = self.certifying()?;
+        let Self { config, bus, local, enrol, credentials, tls } = self;
         let (stage, watched) = watch::channel(Stage::Starting("opening the store".to_owned()));
         let node = Node {
             name: config.name.to_string(),
@@ -153,13 +187,19 @@ impl App {
         let local = tokio::spawn(local::serve(local, node, local_stop));
 
         let engine = start(&config, &credentials, &stage).await?;
+        engine.certify_with(certifying);
         let stopping = CancellationToken::new();
         let services = Bus::new(&engine, &config.limits, &stopping).await;
         let health = services.health();
         stage.send_replace(Stage::Serving(engine.clone()));
         let served = {
             let (limits, stopping, name) = (config.limits.clone(), stopping.clone(), config.name.clone());
-            tokio::spawn(async move { services.serve(bus, tls, name, &limits, stopping).await })
+            let engine = engine.clone();
+            tokio::spawn(async move {
+                let bus = services.serve(bus, tls, name, &limits, stopping.clone());
+                let Some((tcp, door)) = enrol else { return bus.await };
+                tokio::try_join!(bus, enrolment::serve(tcp, door, engine, &limits, stopping)).map(drop)
+            })
         };
         let archiving = config.retention.archive_after_days.map(|days| {
             let (engine, every, stopping) = (engine.clone(), config.retention.archive_every, stopping.clone());
@@ -191,6 +231,46 @@ impl App {
         engine.stop().await;
         tracing::info!("stopped");
         ended
+    }
+}
+
+impl App {
+    /// What to certify with, and what those are told who join.
+    fn certifying(&self) -> Result<Certifying, RunError> {
+        let Config { name: ours, ca, tls, .. } = &self.config;
+        let authority = match ca {
+            Some(ca) => Some(Authority::open(ca.dir.clone(), ca.leaf_life, ca.token_valid)?),
+            None => None,
+        };
+        if let Some(found) = authority.as_ref().map(Authority::trust_domain).filter(|found| found != ours) {
+            return Err(RunError::CaOfAnother { found, ours: ours.clone() });
+        }
+        let address = |tcp: &TcpListener, key| {
+            let asked = if key == "listen.bus" {
+                self.config.listen.bus
+            } else {
+                self.config.listen.enrol.unwrap_or(self.config.listen.bus)
+            };
+            tcp.local_addr().map_err(|source| RunError::Listen { key, address: asked, source })
+        };
+        let bus = address(&self.bus, "listen.bus")?;
+        let enrol = self.enrol.as_ref().map(|(tcp, _)| address(tcp, "listen.enrol")).transpose()?;
+        let told = |key: fn(&config::Ca) -> &Option<String>| ca.as_ref().and_then(|ca| key(ca).clone());
+        let doors = Doors {
+            enrolment_url: enrol.map(|at| told(|ca| &ca.enrol_url).unwrap_or_else(|| self.url(at))),
+            bus_url: told(|ca| &ca.bus_url).unwrap_or_else(|| self.url(bus)),
+            server_name: told(|ca| &ca.server_name),
+        };
+        let (dir, more) = ca.as_ref().map(|ca| (ca.dir.clone(), ca.more_roots.clone())).unzip();
+        Ok(Certifying::new(authority, doors, TrustFiles::new(tls.clone(), dir, more.flatten())))
+    }
+
+    /// Where others find a listener, unless an operator says so: by the first name of our certificate.
+    fn url(&self, at: SocketAddr) -> String {
+        let facts = CertificateFacts::read(self.credentials.certificate()).ok();
+        let host = facts.and_then(|facts| facts.hosts.into_iter().next()).unwrap_or_else(|| at.ip().to_string());
+        let host = if host.contains(':') { format!("[{host}]") } else { host };
+        format!("https://{host}:{}", at.port())
     }
 }
 
@@ -331,7 +411,7 @@ async fn record_own_certificate(
         return Ok(());
     }
     let der = Bytes::copy_from_slice(credentials.certificate());
-    let commit = Commit::Certificate { digest, der, system: OWN_NAME.to_owned() };
+    let commit = Commit::Certificate { digest, der, system: OWN_NAME.to_owned(), at: machine_now() };
     store.commit(commit).await.map_err(|error: CommitError| RunError::OwnCertificate(error.into()))
 }
 

@@ -49,7 +49,12 @@ impl Signer {
     }
 
     fn seen(&self) -> Commit {
-        Commit::Certificate { digest: sha256(&self.der), der: self.der.clone(), system: "a-system".to_owned() }
+        Commit::Certificate {
+            digest: sha256(&self.der),
+            der: self.der.clone(),
+            system: "a-system".to_owned(),
+            at: SystemTime::UNIX_EPOCH,
+        }
     }
 }
 

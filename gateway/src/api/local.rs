@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
+use crate::engine::certificates::CertificateFigures;
 use crate::store::Figures;
 
 /// How far the node has come.
@@ -131,6 +132,9 @@ struct EngineStatus {
     /// 0 when there is none.
     registry_version: u64,
     store: StoreStatus,
+    /// Absent when the store cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificates: Option<CertificateStatus>,
     /// Open inbox streams of every party that has any.
     streams: BTreeMap<String, usize>,
 }
@@ -152,6 +156,16 @@ struct StoreStatus {
     disk: Option<DiskStatus>,
 }
 
+/// What came of certifying since the start, and the tokens that are good now.
+#[derive(Serialize)]
+struct CertificateStatus {
+    issued: u64,
+    renewed: u64,
+    /// By reason.
+    joins_refused: BTreeMap<&'static str, u64>,
+    tokens_open: usize,
+}
+
 #[derive(Serialize)]
 struct DiskStatus {
     free_bytes: u64,
@@ -167,11 +181,18 @@ async fn status(State(node): State<Arc<Node>>) -> Json<Status> {
         uptime_seconds: node.begun.elapsed().as_secs(),
         ready: not_ready.is_none(),
         not_ready,
-        engine: stage.engine().map(engine_status),
+        engine: match stage.engine() {
+            Some(engine) => Some(engine_status(engine).await),
+            None => None,
+        },
     })
 }
 
-fn engine_status(engine: &Engine) -> EngineStatus {
+async fn engine_status(engine: &Engine) -> EngineStatus {
+    let certificates = engine.certificate_figures().await.ok().map(|figures| {
+        let CertificateFigures { issued, renewed, joins_refused, tokens_open } = figures;
+        CertificateStatus { issued, renewed, joins_refused, tokens_open }
+    });
     let registry = engine.registry().ok();
     let streams = registry.iter().flat_map(|registry| registry.parties()).filter_map(|party| {
         let open = engine.inboxes().streams_of(&party.id);
@@ -182,6 +203,7 @@ fn engine_status(engine: &Engine) -> EngineStatus {
     EngineStatus {
         business_time: engine.clock().now().to_string(),
         registry_version: registry.as_ref().map_or(0, |registry| registry.version()),
+        certificates,
         streams: streams.collect(),
         store: StoreStatus {
             dossiers,

@@ -5,9 +5,11 @@
 //! this machine's probes. What a call may do is asked of the engine; only health and reflection need no more than a valid
 //! client certificate.
 
+mod certificates;
 mod convert;
 mod documents;
 mod dossiers;
+pub(crate) mod enrolment;
 mod health;
 mod inbox;
 mod layers;
@@ -21,6 +23,8 @@ mod wire;
 use std::time::Duration;
 
 use axum::Router;
+use lgsp_proto::v1;
+use lgsp_proto::v1::certificates_server::CertificatesServer;
 use lgsp_proto::v1::documents_server::DocumentsServer;
 use lgsp_proto::v1::dossiers_server::DossiersServer;
 use lgsp_proto::v1::inbox_server::InboxServer;
@@ -78,12 +82,17 @@ impl Bus {
     pub(crate) async fn new(engine: &Engine, limits: &config::Limits, stopping: &CancellationToken) -> Self {
         let (health, health_service) = Health::new().await;
         let (engine, stopping) = (engine.clone(), stopping.clone());
-        let calls = layers::Calls::new(limits, stopping.clone());
+        let own = {
+            let engine = engine.clone();
+            move |system: &str| engine.quota_of_system(system)
+        };
+        let calls = layers::Calls::new(limits, stopping.clone()).unless(own);
         let dossiers = DossiersServer::new(dossiers::Dossiers { engine: engine.clone() });
         let documents = DocumentsServer::new(documents::Documents { engine: engine.clone() });
         let registry = RegistryServer::new(registry::Registry { engine: engine.clone() });
         let operations =
             OperationsServer::new(operations::Operations { engine: engine.clone(), stopping: stopping.clone() });
+        let certificates = CertificatesServer::new(certificates::Certificates { engine: engine.clone() });
         let numbers = NumbersServer::new(numbers::Numbers { engine: engine.clone() });
         let inbox = InboxServer::new(inbox::Inbox { engine, stopping, streams: Tally::new(limits.system.streams) });
         let services = Routes::new(dossiers.max_decoding_message_size(MESSAGE_BYTES_MAX))
@@ -92,6 +101,7 @@ impl Bus {
             .add_service(operations.max_decoding_message_size(MESSAGE_BYTES_MAX))
             .add_service(inbox.max_decoding_message_size(MESSAGE_BYTES_MAX))
             .add_service(numbers.max_decoding_message_size(MESSAGE_BYTES_MAX))
+            .add_service(certificates.max_decoding_message_size(MESSAGE_BYTES_MAX))
             .add_service(health_service)
             .add_service(reflected().build_v1().expect("the descriptors were made by the build"))
             .add_service(reflected().build_v1alpha().expect("the descriptors were made by the build"));
@@ -131,8 +141,11 @@ impl Bus {
 
 /// The longest message that the service behind `path` takes.
 fn limit_of(path: &str) -> usize {
-    let documents = path.strip_prefix('/').and_then(|path| path.strip_prefix(documents_name()));
-    if documents.is_some_and(|rest| rest.starts_with('/')) { CHUNK_BYTES_MAX } else { MESSAGE_BYTES_MAX }
+    match path.strip_prefix('/').and_then(|path| path.split_once('/')) {
+        Some((service, _)) if service == documents_name() => CHUNK_BYTES_MAX,
+        Some((v1::enrolment_server::SERVICE_NAME, _)) => enrolment::MESSAGE_BYTES_MAX,
+        _ => MESSAGE_BYTES_MAX,
+    }
 }
 
 fn documents_name() -> &'static str {

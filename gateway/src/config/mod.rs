@@ -17,6 +17,7 @@ use lgsp_domain::numbering::LeaseLimits;
 use lgsp_proto::types::BusinessTime;
 
 use self::raw::{Raw, Section};
+use crate::engine::certificates::TOKEN_VALID_MAX;
 use crate::engine::inbox::Policy;
 use crate::engine::shares::Quota;
 use crate::store::data_folder::ARCHIVES;
@@ -33,6 +34,8 @@ pub struct Config {
     pub listen: Listen,
     /// Its certificate, and whose certificates it accepts.
     pub tls: TlsFiles,
+    /// The CA that certifies systems; without one nobody joins or renews here.
+    pub ca: Option<Ca>,
     /// Where the journal and the indexes are.
     pub store: Store,
     /// Where documents are.
@@ -54,6 +57,27 @@ pub struct Listen {
     pub bus: SocketAddr,
     /// Probes and status for this machine: HTTP without TLS, on a loopback address only.
     pub local: SocketAddr,
+    /// Where systems join: gRPC with TLS and without a client certificate. Nowhere if absent.
+    pub enrol: Option<SocketAddr>,
+}
+
+/// The CA that certifies systems, and what those are told that join.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Ca {
+    /// The folder of an issuing CA, as `lgsp certs init` makes it; its root's key does not belong there.
+    pub dir: PathBuf,
+    /// How long the certificates live that it signs.
+    pub leaf_life: Duration,
+    /// How long a join token is good, unless it is asked for otherwise.
+    pub token_valid: Duration,
+    /// More roots to know the gateway by, e.g. the next one; PEM.
+    pub more_roots: Option<PathBuf>,
+    /// Where systems find the enrolment listener; by the gateway's certificate and the port if absent.
+    pub enrol_url: Option<String>,
+    /// Where systems find the bus, likewise.
+    pub bus_url: Option<String>,
+    /// The name that the gateway's certificate carries, when that is not the host of these.
+    pub server_name: Option<String>,
 }
 
 /// Where the journal and the indexes are.
@@ -161,6 +185,13 @@ const MIN_FREE_BYTES_DEFAULT: u64 = 512 << 20;
 /// How often it is looked what is to be archived, unless the file says otherwise: nobody waits for it.
 const ARCHIVE_EVERY_DEFAULT: Duration = Duration::from_secs(3600);
 
+/// How long a certificate lives unless the file says otherwise: renewed by itself after twenty days, it leaves ten for whatever
+/// keeps an adapter from it.
+const LEAF_LIFE_DEFAULT: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// How long a join token is good unless the file says otherwise: whoever asked for it uses it the same day.
+const TOKEN_VALID_DEFAULT: Duration = Duration::from_secs(24 * 3600);
+
 /// The largest document unless the file says otherwise: what a scanner makes of a thick file.
 const DOCUMENT_BYTES_DEFAULT: u64 = 50 << 20;
 
@@ -192,7 +223,8 @@ impl Config {
     ) -> Result<Self, Problems> {
         let mut raw = Raw::parse(text)?;
         raw.override_with(environment);
-        let listen = listen(&mut raw.section("listen"));
+        let ca = ca(&mut raw.section("ca"), base);
+        let listen = listen(&mut raw.section("listen"), matches!(ca, Some(None)));
         let tls = tls(&mut raw.section("tls"), base);
         let store = store(&mut raw.section("store"), base);
         let documents = documents(&mut raw.section("documents"), base);
@@ -207,6 +239,7 @@ impl Config {
                 name: name?,
                 listen: listen?,
                 tls: tls?,
+                ca: ca?,
                 store: store?,
                 documents: documents?,
                 retention: retention?,
@@ -226,7 +259,10 @@ impl Config {
         let mut sections = vec![
             (
                 "listen",
-                vec![("bus", self.listen.bus.to_string().into()), ("local", self.listen.local.to_string().into())],
+                [("bus", Some(self.listen.bus)), ("local", Some(self.listen.local)), ("enrol", self.listen.enrol)]
+                    .into_iter()
+                    .filter_map(|(key, address)| Some((key, address?.to_string().into())))
+                    .collect(),
             ),
             (
                 "tls",
@@ -296,6 +332,19 @@ impl Config {
         if let Some(first) = &self.first_registry {
             sections.push(("registry", vec![("first", text(first))]));
         }
+        if let Some(ca) = &self.ca {
+            let some = |key, value: &Option<String>| value.clone().map(|value| (key, value.into()));
+            let entries = [
+                Some(("dir", text(&ca.dir))),
+                Some(("leaf_life_s", seconds(ca.leaf_life))),
+                Some(("token_valid_s", seconds(ca.token_valid))),
+                ca.more_roots.as_deref().map(|file| ("more_roots", text(file))),
+                some("enrol_url", &ca.enrol_url),
+                some("bus_url", &ca.bus_url),
+                some("server_name", &ca.server_name),
+            ];
+            sections.push(("ca", entries.into_iter().flatten().collect()));
+        }
         // Written out here, because a table of the library would come out in alphabetic order, unlike the manual.
         let mut out = format!("name = {}\n", toml::Value::from(self.name.to_string()));
         for (section, entries) in sections {
@@ -312,7 +361,7 @@ fn integer(value: u64) -> toml::Value {
     i64::try_from(value).unwrap_or(i64::MAX).into()
 }
 
-fn listen(section: &mut Section<'_>) -> Option<Listen> {
+fn listen(section: &mut Section<'_>, without_ca: bool) -> Option<Listen> {
     let bus = section.or_default("bus", || SocketAddr::from(([0, 0, 0, 0], 7443)), socket);
     let local = section.or_default(
         "local",
@@ -327,7 +376,39 @@ fn listen(section: &mut Section<'_>) -> Option<Listen> {
             }
         },
     );
-    Some(Listen { bus: bus?, local: local? })
+    let enrol = section.optional("enrol", socket);
+    if without_ca && matches!(enrol, Some(Some(_))) {
+        section.problem("enrol", "has no CA to issue certificates with", "set ca.dir, or leave it out");
+        return None;
+    }
+    Some(Listen { bus: bus?, local: local?, enrol: enrol? })
+}
+
+/// The outer `None` is a problem.
+fn ca(section: &mut Section<'_>, base: &Path) -> Option<Option<Ca>> {
+    if section.is_empty() {
+        return Some(None);
+    }
+    let dir = section
+        .required("dir", "the folder of an issuing CA; `lgsp certs init` makes one", |dir: String| path(base, dir));
+    let leaf_life = section.or_default("leaf_life_s", || LEAF_LIFE_DEFAULT, seconds);
+    let token_valid = section.or_default("token_valid_s", || TOKEN_VALID_DEFAULT, token_life);
+    let more_roots = section.optional("more_roots", |file: String| path(base, file));
+    let enrol_url = section.optional("enrol_url", url);
+    let bus_url = section.optional("bus_url", url);
+    let server_name = section.optional("server_name", |name: String| match lgsp_certs::server_name(&name) {
+        Ok(_) => Ok(name),
+        Err(_) => Err(("is neither a DNS name nor an IP address", "write a name that the gateway's certificate has")),
+    });
+    Some(Some(Ca {
+        dir: dir?,
+        leaf_life: leaf_life?,
+        token_valid: token_valid?,
+        more_roots: more_roots?,
+        enrol_url: enrol_url?,
+        bus_url: bus_url?,
+        server_name: server_name?,
+    }))
 }
 
 fn tls(section: &mut Section<'_>, base: &Path) -> Option<TlsFiles> {
@@ -447,6 +528,20 @@ fn socket(text: String) -> Result<SocketAddr, Wrong> {
 
 fn path(base: &Path, text: String) -> Result<PathBuf, Wrong> {
     if text.is_empty() { Err(("is empty", "name a file or folder")) } else { Ok(base.join(text)) }
+}
+
+fn url(text: String) -> Result<String, Wrong> {
+    let host = text.strip_prefix("https://").unwrap_or_default();
+    let is_host = |b: u8| b.is_ascii_alphanumeric() || b".-:[]".contains(&b);
+    if host.is_empty() || !host.bytes().all(is_host) {
+        return Err(("is not https:// with a host and a port", "write it like \"https://gw.lgsp.hue.gov.vn:7444\""));
+    }
+    Ok(text)
+}
+
+fn token_life(number: u64) -> Result<Duration, Wrong> {
+    let life = seconds(number)?;
+    if life > TOKEN_VALID_MAX { Err(("is more than seven days", "give seconds, at most 604800")) } else { Ok(life) }
 }
 
 fn at_least_one(number: u64) -> Result<u64, Wrong> {

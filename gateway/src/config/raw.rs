@@ -89,6 +89,11 @@ pub(super) struct Section<'a> {
 }
 
 impl Section<'_> {
+    /// Whether nothing is written in it, or nothing is left.
+    pub(super) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
     /// A key that must be there; `what` says what it is for.
     pub(super) fn required<R, T>(
         &mut self,

@@ -10,11 +10,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use lgsp_certs::{Purpose, SystemName, TrustDomain, VerifiedLeaf};
 use lgsp_domain::dossier::Dossier;
-use lgsp_domain::registry::{Registry, Right};
+use lgsp_domain::registry::{Quota, Registry, Right};
 use lgsp_domain::roles;
 use lgsp_proto::types::{Date, PartyId, ProcedureCode, Sha256Digest};
 use lgsp_proto::{Reason, Refusal};
 
+use super::clock::machine_now;
 use super::{Engine, commit_failed, read_failed};
 use crate::store::Commit;
 
@@ -40,6 +41,16 @@ impl Peer {
     /// The system's name.
     pub fn system(&self) -> &str {
         self.system.as_str()
+    }
+
+    /// Its name in this bus's own trust domain.
+    pub fn own_name(&self) -> Option<&SystemName> {
+        Some(&self.system)
+    }
+
+    /// The certificate.
+    pub fn leaf(&self) -> &VerifiedLeaf {
+        &self.leaf
     }
 
     /// SHA-256 of its certificate.
@@ -90,6 +101,11 @@ impl Authorized {
         self.registry.grant(&self.party, right, procedure, self.today).map(drop).map_err(|missing| missing.refusal())
     }
 
+    /// What the registry says about how much the party may admit.
+    pub fn quota(&self) -> Quota {
+        self.registry.party(&self.party).map(|party| party.quota).unwrap_or_default()
+    }
+
     /// Whether the party may look at every dossier's envelope, without content: operators and auditors.
     pub fn oversees(&self) -> bool {
         [Right::Operate, Right::Audit].iter().any(|right| self.require(*right, None).is_ok())
@@ -134,6 +150,23 @@ impl Engine {
         authorize(&self.registry()?, peer, party, self.clock().now().date())
     }
 
+    /// The system that `peer` is, by the registry in force.
+    ///
+    /// # Errors
+    /// `SYSTEM_UNKNOWN`, `REGISTRY_MISSING`.
+    pub fn system_of(&self, peer: &Peer) -> Result<String, Refusal> {
+        let system =
+            self.registry()?.system(peer.system(), self.clock().now().date()).map(|system| system.name.clone());
+        system.ok_or_else(|| Refusal::new(Reason::SystemUnknown).detail("system", peer.system()))
+    }
+
+    /// What the registry in force says about how much a system may call.
+    pub fn quota_of_system(&self, name: &str) -> Quota {
+        let registry = self.inner.registry.load();
+        let system = registry.as_ref().and_then(|registry| registry.system(name, self.clock().now().date()));
+        system.map(|system| system.quota).unwrap_or_default()
+    }
+
     /// Puts the peer's certificate on record, so that its signatures can be checked for as long as the journal lives.
     pub(super) async fn remember_certificate(&self, peer: &Peer) -> Result<(), Refusal> {
         let digest = peer.certificate();
@@ -144,7 +177,7 @@ impl Engine {
         if !self.inner.store.knows_certificate(&digest).await.map_err(read_failed)? {
             let der = Bytes::copy_from_slice(peer.leaf.certificate());
             let system = peer.system().to_owned();
-            let commit = Commit::Certificate { digest, der, system };
+            let commit = Commit::Certificate { digest, der, system, at: machine_now() };
             self.inner.store.commit(commit).await.map_err(|error| commit_failed(&error))?;
         }
         seen.lock().unwrap_or_else(PoisonError::into_inner).insert(digest);

@@ -77,6 +77,10 @@ pub enum Lane<'a> {
     Key(&'a str, &'a str),
     /// What a party has uploaded, by digest, so that one dossier gets it. Uploads have locks of their own: they last too long.
     Document(&'a str, &'a [u8; 32]),
+    /// A join token.
+    Token(&'a [u8; 16]),
+    /// The keys out of force.
+    Revocations,
     /// The registry as a whole.
     Registry,
     /// The numbers that a desk holds.

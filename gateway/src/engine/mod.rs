@@ -3,10 +3,11 @@
 //! One file per step of a dossier's life: [`access`] (who speaks), [`intake`] (decide and commit), [`inbox`] (deliver
 //! until acknowledged), [`parked`] (what waits for a person), [`reading`] (how it stands), [`erasing`], [`archiving`], [`documents`],
 //! [`registry`] (the declared registry and its versions), [`numbers`] (leased ahead, or an authority's own), [`receipt`] (what
-//! the gateway signs), `earlier` (what comes back after a restore). [`clock`], [`connections`], [`lanes`] and [`shares`] serve them.
+//! the gateway signs), [`certificates`] (joining, renewing, revoking), `earlier` (what comes back after a restore). [`clock`], [`connections`], [`lanes`] and [`shares`] serve them.
 
 pub mod access;
 pub mod archiving;
+pub mod certificates;
 pub mod clock;
 pub mod connections;
 pub mod documents;
@@ -37,6 +38,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::engine::access::SeenCertificates;
 use crate::engine::archiving::Archives;
+use crate::engine::certificates::Certifying;
 use crate::engine::clock::BusinessClock;
 use crate::engine::connections::Connections;
 use crate::engine::documents::Documents;
@@ -64,6 +66,7 @@ struct Inner {
     certificates: SeenCertificates,
     connections: Arc<Connections>,
     archives: OnceLock<Archives>,
+    certifying: OnceLock<Certifying>,
     settings: Settings,
     tasks: TaskTracker,
 }
@@ -79,7 +82,7 @@ pub struct Settings {
     pub document_bytes_max: u64,
     /// How many admissions are worked on at once.
     pub admissions: usize,
-    /// What of them one party may take.
+    /// What of them one party may take of which the registry says nothing else.
     pub party_quota: Quota,
     /// How many numbers are leased, and how far ahead.
     pub leases: LeaseLimits,
@@ -134,6 +137,7 @@ impl Engine {
                 certificates: SeenCertificates::default(),
                 connections: Arc::default(),
                 archives: OnceLock::new(),
+                certifying: OnceLock::new(),
                 tasks: TaskTracker::new(),
                 store,
                 documents,
@@ -142,6 +146,7 @@ impl Engine {
                 settings,
             }),
         };
+        engine.recall_revoked().await?;
         engine.sweep_unrecorded().await?;
         engine.begin_sweep().await?;
         Ok(engine)

@@ -100,7 +100,7 @@ impl Engine {
         self.apply_now("gateway", &actor, files, 0).await.map(|(version, _)| version)
     }
 
-    async fn apply_now(
+    pub(super) async fn apply_now(
         &self,
         system: &str,
         actor: &ActorId,

@@ -3,6 +3,7 @@
 //! Owns what a record of the journal means: a [`Fact`]. Writing loses nothing and computes nothing; reading checks form
 //! only, and says [`Unreadable`] of anything that no version of this program has written. Bodies stay sealed here.
 
+mod certificates;
 mod clock;
 pub(super) mod deliveries;
 mod dossier;
@@ -22,15 +23,16 @@ use lgsp_proto::types::{ActorId, PartyId, RequestKey, Sha256Digest, Status};
 use lgsp_proto::v1;
 
 use super::archived::DossiersArchived;
+use super::certificates::{CertificateIssued, CertificateRevoked, TokenIssued, TokenWithdrawn};
 use super::deliveries::{GivenBack, Handled, Parked};
 use super::{Acknowledgement, Admission, Answer, Commit, DocumentMeta, Erasure, Recorded, RegistryRecord, Stage};
 pub(super) use dossier::{Held, held, state_of};
-use values::{date, parse, parse_some, system_time, timestamp};
-pub(super) use values::{day_number, digest, spool, spool_bytes, unix_ms};
+use values::{date, parse, parse_some, timestamp};
+pub(super) use values::{day_number, digest, spool, spool_bytes, system_time, unix_ms};
 
 /// The form of the index: its keys, its messages, and what the projection makes of a record. An index of another form is
 /// thrown away and made again from the journal.
-pub(super) const FORMAT: u32 = 3;
+pub(super) const FORMAT: u32 = 4;
 
 /// One record of the journal, in the domain's words.
 #[derive(Clone, Debug)]
@@ -51,7 +53,17 @@ pub enum Fact {
         der: Bytes,
         /// The system it names.
         system: String,
+        /// When, by the machine clock; `None` from before this was kept.
+        at: Option<SystemTime>,
     },
+    /// A join token was issued.
+    TokenIssued(TokenIssued),
+    /// A join token was taken back.
+    TokenWithdrawn(TokenWithdrawn),
+    /// The bus's own CA signed a certificate.
+    CertificateIssued(CertificateIssued),
+    /// Keys are out of force.
+    CertificateRevoked(CertificateRevoked),
     /// A desk may give out these numbers.
     NumbersLeased(NumbersLeased),
     /// A dossier's content was erased.
@@ -165,7 +177,13 @@ impl Fact {
             Commit::Acknowledgement(acknowledgement) => Fact::Acknowledged(acknowledgement),
             Commit::Document(meta) => Fact::DocumentStored(DocumentMeta { dossier: None, ..meta }),
             Commit::Registry(record) => Fact::RegistryApplied(record),
-            Commit::Certificate { digest, der, system } => Fact::CertificateSeen { digest, der, system },
+            Commit::Certificate { digest, der, system, at } => {
+                Fact::CertificateSeen { digest, der, system, at: Some(at) }
+            }
+            Commit::TokenIssued(issued) => Fact::TokenIssued(issued),
+            Commit::TokenWithdrawn(withdrawn) => Fact::TokenWithdrawn(withdrawn),
+            Commit::CertificateIssued(issued) => Fact::CertificateIssued(issued),
+            Commit::CertificateRevoked(revoked) => Fact::CertificateRevoked(revoked),
             Commit::GivenBack(given_back) => Fact::GivenBack(given_back),
             Commit::Parked(parked) => Fact::DossierParked(parked),
             Commit::Handled(handled) => Fact::ParkedHandled(Handled { why: String::new(), ..handled }),
@@ -206,11 +224,16 @@ impl Fact {
                 version: Some(record.version.clone()),
                 files: record.files.clone(),
             }),
-            Fact::CertificateSeen { digest, der, system } => Kind::CertificateSeen(store_v1::CertificateSeen {
+            Fact::CertificateSeen { digest, der, system, at } => Kind::CertificateSeen(store_v1::CertificateSeen {
                 sha256: digest.as_bytes().to_vec(),
                 der: der.to_vec(),
                 system: system.clone(),
+                at_unix_ms: at.map_or(0, unix_ms),
             }),
+            Fact::TokenIssued(issued) => Kind::TokenIssued(certificates::token_issued_record(issued)),
+            Fact::TokenWithdrawn(withdrawn) => Kind::TokenWithdrawn(certificates::token_withdrawn_record(withdrawn)),
+            Fact::CertificateIssued(issued) => Kind::CertificateIssued(certificates::issued_record(issued)),
+            Fact::CertificateRevoked(revoked) => Kind::CertificateRevoked(certificates::revoked_record(revoked)),
             Fact::NumbersLeased(lease) => Kind::NumbersLeased(store_v1::NumbersLeased {
                 authority: lease.authority.to_string(),
                 day: day_number(lease.day),
@@ -296,7 +319,12 @@ impl Fact {
                 digest: digest("sha256", &stored.sha256)?,
                 der: Bytes::copy_from_slice(&stored.der),
                 system: stored.system.clone(),
+                at: (stored.at_unix_ms != 0).then(|| system_time(stored.at_unix_ms)),
             },
+            Kind::TokenIssued(stored) => Fact::TokenIssued(certificates::token_issued(stored)?),
+            Kind::TokenWithdrawn(stored) => Fact::TokenWithdrawn(certificates::token_withdrawn(stored)?),
+            Kind::CertificateIssued(stored) => Fact::CertificateIssued(certificates::issued(stored)?),
+            Kind::CertificateRevoked(stored) => Fact::CertificateRevoked(certificates::revoked(stored)?),
             Kind::NumbersLeased(stored) => Fact::NumbersLeased(NumbersLeased {
                 authority: parse("authority", &stored.authority)?,
                 day: date("day", stored.day)?,
@@ -341,11 +369,7 @@ impl Fact {
                 after_days: stored.after_days,
                 at: system_time(stored.at_unix_ms),
             }),
-            Kind::TokenIssued(_)
-            | Kind::TokenWithdrawn(_)
-            | Kind::CertificateIssued(_)
-            | Kind::CertificateRevoked(_)
-            | Kind::Exported(_) => return Err(Unreadable("kind")),
+            Kind::Exported(_) => return Err(Unreadable("kind")),
         })
     }
 }

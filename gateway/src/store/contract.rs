@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "this is a suite of tests")]
 
 mod archiving;
+mod certificates;
 mod deliveries;
 mod documents;
 mod epochs;
@@ -67,5 +68,11 @@ pub async fn holds(open: impl AsyncFn(&str) -> Arc<dyn Store>) {
     documents::a_document_belongs_to_the_dossier_that_named_it(&open).await;
     documents::registry_versions_follow_one_another(&open).await;
     documents::a_certificate_is_recorded_once_however_often_it_is_seen(&open).await;
+    certificates::a_token_is_spent_once_and_stays_spent(&open).await;
+    certificates::of_many_who_spend_a_token_at_once_exactly_one_gets_a_certificate(&open).await;
+    certificates::a_withdrawn_token_is_not_spent_and_a_spent_one_not_withdrawn(&open).await;
+    certificates::a_token_is_good_in_its_epoch_only(&open).await;
+    certificates::certificates_are_listed_in_the_order_in_which_they_expire(&open).await;
+    certificates::a_revoked_key_stays_revoked(&open).await;
     documents::a_data_key_is_fresh_and_can_be_had_again(&open).await;
 }

@@ -61,6 +61,8 @@ pub enum Invariant {
     Index,
     /// Only what is closed and owed to nobody was archived, and an archive that is at hand is the one on record.
     Archive,
+    /// A join token was issued before it was spent or withdrawn, and only one of these happened to it, once.
+    Token,
 }
 
 impl Invariant {
@@ -79,6 +81,7 @@ impl Invariant {
             Invariant::Document => "INV-9",
             Invariant::Index => "INV-10",
             Invariant::Archive => "INV-11",
+            Invariant::Token => "INV-12",
         }
     }
 
@@ -97,6 +100,7 @@ impl Invariant {
             Invariant::Document => "every attached document is on record",
             Invariant::Index => "the index is what replaying the journal makes of it",
             Invariant::Archive => "what is archived was closed, and an archive at hand is the one on record",
+            Invariant::Token => "a join token is spent or withdrawn once, in the epoch it was issued in",
         }
     }
 }
@@ -360,6 +364,7 @@ impl Check {
                     Contradiction::Nothing(_) => Invariant::Sequence,
                     Contradiction::Epoch(_) => Invariant::Number,
                     Contradiction::Archived(_) => Invariant::Archive,
+                    Contradiction::Token => Invariant::Token,
                     Contradiction::Read(_) => Invariant::Index,
                 };
                 self.report.found(invariant, position, contradiction.to_string());

@@ -5,6 +5,7 @@
 //! that contradicts what stands is reported, never repaired.
 
 mod archiving;
+mod certificates;
 mod deliveries;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,6 +46,9 @@ pub(super) enum Contradiction {
     /// An event of a dossier that was archived before.
     #[error("{0} was archived before")]
     Archived(DossierCode),
+    /// A certificate was issued over a token that is not open, or one that is not open was withdrawn.
+    #[error("a join token that is not open was spent or withdrawn")]
+    Token,
     /// An epoch is no later than the one before it.
     #[error("epoch {0} is no later than the one before it")]
     Epoch(u32),
@@ -72,12 +76,17 @@ pub(super) fn project(fact: &Fact, position: Position, index: &dyn Read) -> Resu
             draft.update(&keys::Totals, |totals| totals.newest_registry = totals.newest_registry.max(number))?;
         }
         // Two calls may bring the same certificate at once; the first record of it counts.
-        Fact::CertificateSeen { digest, .. } => {
+        Fact::CertificateSeen { digest, der, system, at: seen_at } => {
             let key = keys::Certificate(digest);
             if draft.fetch(&key)?.is_none() {
                 draft.put(&key, &at(position));
+                certificates::see(digest, der, system, *seen_at, &mut draft)?;
             }
         }
+        Fact::TokenIssued(issued) => certificates::issue_token(issued, position, &mut draft)?,
+        Fact::TokenWithdrawn(withdrawn) => certificates::withdraw(withdrawn, position, &mut draft)?,
+        Fact::CertificateIssued(issued) => certificates::issue(issued, position, &mut draft)?,
+        Fact::CertificateRevoked(revoked) => certificates::revoke(revoked, position, &mut draft)?,
         Fact::NumbersLeased(lease) => lease_numbers(lease, &mut draft)?,
         Fact::DossierErased(erasure) => erase(&erasure.code, position, &mut draft)?,
         Fact::GivenBack(given_back) => deliveries::give_back(given_back, &mut draft)?,

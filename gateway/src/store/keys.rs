@@ -30,10 +30,19 @@
 //! | 40 | [`Erased`] |
 //! | 41 | [`Archived`] |
 //! | 42 | [`Archive`] |
+//! | 51 | [`Token`] |
+//! | 52 | [`OpenToken`] |
+//! | 53 | [`Known`] |
+//! | 54 | [`OfSystem`] |
+//! | 55 | [`Expiry`] |
+//! | 56 | [`OfKey`] |
+//! | 57 | [`RevokedKey`] |
 
 use jiff::civil::Date;
 use lgsp_proto::store_v1;
 use lgsp_proto::types::{BusinessTime, DossierCode, PartyId, RequestKey, Sha256Digest};
+
+use super::TokenId;
 
 /// A key of one tree.
 pub(super) trait Key {
@@ -143,6 +152,33 @@ pub(super) struct Archived<'a>(pub(super) &'a DossierCode);
 /// An archive file, by the record that put dossiers into it: `2a position(8)`.
 pub(super) struct Archive(pub(super) u64);
 
+/// A join token: `33 id(16)`.
+pub(super) struct Token<'a>(pub(super) &'a TokenId);
+
+/// A token that is neither spent nor withdrawn: `34 expires_at(8) id(16)`, in Unix milliseconds.
+pub(super) struct OpenToken<'a> {
+    pub(super) expires_at_ms: i64,
+    pub(super) id: &'a TokenId,
+}
+
+/// A certificate that was issued here or seen, as it is listed: `35 sha256(32)`.
+pub(super) struct Known<'a>(pub(super) &'a Sha256Digest);
+
+/// A certificate of a system: `36 system 00 sha256(32)`.
+pub(super) struct OfSystem<'a>(pub(super) &'a str, pub(super) &'a Sha256Digest);
+
+/// A certificate by when it expires: `37 not_after(8) sha256(32)`, in Unix milliseconds.
+pub(super) struct Expiry<'a> {
+    pub(super) not_after_ms: i64,
+    pub(super) certificate: &'a Sha256Digest,
+}
+
+/// A certificate of a key: `38 key(32) sha256(32)`.
+pub(super) struct OfKey<'a>(pub(super) &'a Sha256Digest, pub(super) &'a Sha256Digest);
+
+/// A key that is out of force: `39 key(32)`.
+pub(super) struct RevokedKey<'a>(pub(super) &'a Sha256Digest);
+
 /// The epoch of the books: `18`.
 pub(super) struct Epoch;
 
@@ -171,6 +207,13 @@ mod tag {
     pub(super) const ERASED: u8 = 40;
     pub(super) const ARCHIVED: u8 = 41;
     pub(super) const ARCHIVE: u8 = 42;
+    pub(super) const TOKEN: u8 = 51;
+    pub(super) const OPEN_TOKEN: u8 = 52;
+    pub(super) const KNOWN: u8 = 53;
+    pub(super) const OF_SYSTEM: u8 = 54;
+    pub(super) const EXPIRY: u8 = 55;
+    pub(super) const OF_KEY: u8 = 56;
+    pub(super) const REVOKED_KEY: u8 = 57;
 }
 
 impl Key for Applied {
@@ -442,6 +485,106 @@ impl Archive {
     }
 }
 
+impl Key for Token<'_> {
+    type Value = store_v1::TokenState;
+
+    fn encode(&self) -> Vec<u8> {
+        bytes(tag::TOKEN, &[self.0])
+    }
+}
+
+impl Key for OpenToken<'_> {
+    type Value = store_v1::Named;
+
+    fn encode(&self) -> Vec<u8> {
+        bytes(tag::OPEN_TOKEN, &[&oldest_first(self.expires_at_ms), self.id])
+    }
+}
+
+impl OpenToken<'_> {
+    /// The key behind all keys of the tree.
+    pub(super) fn end() -> Vec<u8> {
+        behind(&[tag::OPEN_TOKEN])
+    }
+
+    /// The token's name in any such key.
+    pub(super) fn id_of(key: &[u8]) -> Option<TokenId> {
+        key.last_chunk::<16>().copied()
+    }
+}
+
+impl Key for Known<'_> {
+    type Value = store_v1::CertificateState;
+
+    fn encode(&self) -> Vec<u8> {
+        bytes(tag::KNOWN, &[self.0.as_bytes()])
+    }
+}
+
+impl Key for OfSystem<'_> {
+    type Value = store_v1::Named;
+
+    fn encode(&self) -> Vec<u8> {
+        bytes(tag::OF_SYSTEM, &[self.0.as_bytes(), END, self.1.as_bytes()])
+    }
+}
+
+impl OfSystem<'_> {
+    /// The bytes that all keys of a system begin with.
+    pub(super) fn first(system: &str) -> Vec<u8> {
+        bytes(tag::OF_SYSTEM, &[system.as_bytes(), END])
+    }
+}
+
+impl Key for Expiry<'_> {
+    type Value = store_v1::Named;
+
+    fn encode(&self) -> Vec<u8> {
+        bytes(tag::EXPIRY, &[&oldest_first(self.not_after_ms), self.certificate.as_bytes()])
+    }
+}
+
+impl Expiry<'_> {
+    /// Where the certificates begin that expire at or after this; the key behind all keys of the tree for `None`.
+    pub(super) fn from(not_after_ms: Option<i64>) -> Vec<u8> {
+        not_after_ms.map_or_else(|| behind(&[tag::EXPIRY]), |ms| bytes(tag::EXPIRY, &[&oldest_first(ms)]))
+    }
+
+    /// When, and which certificate, in any key of the tree.
+    pub(super) fn decode(key: &[u8]) -> Option<(i64, Sha256Digest)> {
+        let (time, certificate) = key.strip_prefix(&[tag::EXPIRY])?.split_first_chunk::<8>()?;
+        Some(((u64::from_be_bytes(*time) ^ SIGN) as i64, Sha256Digest::try_from(certificate).ok()?))
+    }
+}
+
+impl Key for OfKey<'_> {
+    type Value = store_v1::Named;
+
+    fn encode(&self) -> Vec<u8> {
+        bytes(tag::OF_KEY, &[self.0.as_bytes(), self.1.as_bytes()])
+    }
+}
+
+impl Key for RevokedKey<'_> {
+    type Value = store_v1::At;
+
+    fn encode(&self) -> Vec<u8> {
+        bytes(tag::REVOKED_KEY, &[self.0.as_bytes()])
+    }
+}
+
+impl RevokedKey<'_> {
+    /// The bytes that all keys of the tree begin with.
+    pub(super) fn first() -> Vec<u8> {
+        vec![tag::REVOKED_KEY]
+    }
+}
+
+/// The digest at the end of a key that ends in one.
+pub(super) fn digest_of(key: &[u8]) -> Option<Sha256Digest> {
+    key.last_chunk::<32>().map(|digest| Sha256Digest::from(*digest))
+}
+
 /// The first key behind all keys that begin with `prefix`.
 pub(super) fn behind(prefix: &[u8]) -> Vec<u8> {
     // Every prefix used here ends in a tag or a zero byte, so its last byte can grow.
@@ -491,6 +634,13 @@ pub(super) fn describe(key: &[u8]) -> String {
         tag::ERASED => "erased",
         tag::ARCHIVED => "archived",
         tag::ARCHIVE => "archive",
+        tag::TOKEN => "token",
+        tag::OPEN_TOKEN => "open_token",
+        tag::KNOWN => "known_certificate",
+        tag::OF_SYSTEM => "certificate_of_system",
+        tag::EXPIRY => "certificate_expiry",
+        tag::OF_KEY => "certificate_of_key",
+        tag::REVOKED_KEY => "revoked_key",
         _ => "unknown",
     };
     let readable = rest.iter().flat_map(|byte| std::ascii::escape_default(*byte)).map(char::from);
@@ -505,6 +655,11 @@ const SIGN: u64 = 1 << 63;
 
 fn newest_first(time: BusinessTime) -> [u8; 8] {
     (!(time.unix_seconds() as u64 ^ SIGN)).to_be_bytes()
+}
+
+/// Milliseconds in bytes of which the later time sorts later, before 1970 too.
+fn oldest_first(unix_ms: i64) -> [u8; 8] {
+    (unix_ms as u64 ^ SIGN).to_be_bytes()
 }
 
 fn bytes(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
@@ -569,6 +724,17 @@ mod tests {
         assert_eq!(Epoch.encode(), b"\x18");
         assert_eq!(Archived(&dossier).encode(), b"\x29H57-250714-0001");
         assert_eq!(Archive(8).encode(), b"\x2a\0\0\0\0\0\0\0\x08");
+        let key = Sha256Digest::from([9; 32]);
+        assert_eq!(Token(&[5; 16]).encode(), [b"\x33", &[5; 16][..]].concat());
+        let open = OpenToken { expires_at_ms: 2, id: &[5; 16] }.encode();
+        assert_eq!(open, [b"\x34\x80\0\0\0\0\0\0\x02", &[5; 16][..]].concat());
+        assert_eq!(Known(&digest).encode(), [b"\x35", &[7; 32][..]].concat());
+        assert_eq!(OfSystem("mot-cua", &digest).encode(), [b"\x36mot-cua\0", &[7; 32][..]].concat());
+        let expiry = Expiry { not_after_ms: -1, certificate: &digest }.encode();
+        assert_eq!(expiry, [b"\x37\x7f\xff\xff\xff\xff\xff\xff\xff", &[7; 32][..]].concat());
+        assert_eq!(Expiry::decode(&expiry), Some((-1, digest)));
+        assert_eq!(OfKey(&key, &digest).encode(), [b"\x38", &[9; 32][..], &[7; 32][..]].concat());
+        assert_eq!(RevokedKey(&key).encode(), [b"\x39", &[9; 32][..]].concat());
     }
 
     #[test]

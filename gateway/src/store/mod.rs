@@ -11,6 +11,7 @@
 //!   and wrote nothing.
 
 mod archived;
+mod certificates;
 mod claims;
 mod codec;
 #[cfg(feature = "test-util")]
@@ -48,6 +49,10 @@ use lgsp_proto::types::{
 use lgsp_proto::v1;
 
 pub use archived::{ArchiveOnRecord, Archived, Archiving, DossiersArchived, Material};
+pub use certificates::{
+    CertificateCursor, CertificateIssued, CertificatePage, CertificateQuery, CertificateRevoked, IssuedOver, KEYS_MAX,
+    KnownCertificate, Token, TokenId, TokenIssued, TokenState, TokenWithdrawn,
+};
 pub use codec::{Admitted, EpochStarted, Fact, NumbersLeased, Unreadable};
 pub use deliveries::{
     GivenBack, GivenBackWhy, Handled, Holder, Installation, Lane, MAIN, Parked, ParkedAction, ParkedStanding, TakenOver,
@@ -216,6 +221,36 @@ pub trait Store: Send + Sync + 'static {
     /// The system that a certificate on record names; the gateway's own are recorded under [`OWN_NAME`].
     async fn certificate_holder(&self, digest: &Sha256Digest) -> Result<Option<String>, ReadError>;
 
+    /// A join token as it stands; `None` when there never was one of this name.
+    async fn token(&self, id: &TokenId) -> Result<Option<Token>, ReadError>;
+
+    /// Tokens that are neither spent nor withdrawn and expire at or after `from`, the first to expire first, at most `limit`.
+    async fn open_tokens(&self, from: SystemTime, limit: usize) -> Result<Vec<TokenIssued>, ReadError>;
+
+    /// A certificate that was issued here or seen.
+    async fn known_certificate(&self, digest: &Sha256Digest) -> Result<Option<KnownCertificate>, ReadError>;
+
+    /// The certificates of a key that were issued here or seen, at most `limit`.
+    async fn certificates_of_key(&self, key: &Sha256Digest, limit: usize) -> Result<Vec<Sha256Digest>, ReadError>;
+
+    /// The certificates of a system that were issued here or seen, each with its key, in the order of their digests, after `after`,
+    /// at most `limit`.
+    async fn certificates_of_system(
+        &self,
+        system: &str,
+        after: Option<&Sha256Digest>,
+        limit: usize,
+    ) -> Result<Vec<(Sha256Digest, Sha256Digest)>, ReadError>;
+
+    /// The certificates that were issued here or seen, in the order in which they expire.
+    async fn certificates(&self, query: &CertificateQuery) -> Result<CertificatePage, ReadError>;
+
+    /// When a key was put out of force; `None` while it is in force.
+    async fn revocation(&self, key: &Sha256Digest) -> Result<Option<CertificateRevoked>, ReadError>;
+
+    /// The keys out of force in their order, after `after`, at most `limit`.
+    async fn revoked_keys(&self, after: Option<&Sha256Digest>, limit: usize) -> Result<Vec<Sha256Digest>, ReadError>;
+
     /// A fresh data key for a document, durable before it is handed out; its identifier goes into [`DocumentMeta`].
     async fn new_key(&self) -> Result<(u64, DataKey), ReadError>;
 
@@ -269,7 +304,18 @@ pub enum Commit {
         der: Bytes,
         /// The system it names.
         system: String,
+        /// When, by the machine clock.
+        at: SystemTime,
     },
+    /// A join token is issued.
+    TokenIssued(TokenIssued),
+    /// A join token is taken back. A [`CommitError::Conflict`] unless it is open.
+    TokenWithdrawn(TokenWithdrawn),
+    /// A certificate is issued. A [`CommitError::Conflict`] when the token over which it is issued is not open, or of an
+    /// earlier epoch.
+    CertificateIssued(CertificateIssued),
+    /// Keys are put out of force.
+    CertificateRevoked(CertificateRevoked),
     /// Deliveries that are owed again.
     GivenBack(GivenBack),
     /// A dossier is parked for a party, from a delivery on that must still be owed. One that is parked already from there or

@@ -10,6 +10,7 @@
 //! ```
 
 mod archiving;
+mod certificates;
 mod committing;
 mod deliveries;
 mod erasing;
@@ -300,6 +301,46 @@ impl<F: Follow> Store for Embedded<F> {
 
     async fn certificate_holder(&self, digest: &Sha256Digest) -> Result<Option<String>, ReadError> {
         self.inner()?.certificate_holder(digest)
+    }
+
+    async fn token(&self, id: &TokenId) -> Result<Option<Token>, ReadError> {
+        self.inner()?.token(id)
+    }
+
+    async fn open_tokens(&self, from: SystemTime, limit: usize) -> Result<Vec<TokenIssued>, ReadError> {
+        self.walk(move |inner| inner.open_tokens(from, limit)).await
+    }
+
+    async fn known_certificate(&self, digest: &Sha256Digest) -> Result<Option<KnownCertificate>, ReadError> {
+        self.inner()?.known_certificate(digest)
+    }
+
+    async fn certificates_of_key(&self, key: &Sha256Digest, limit: usize) -> Result<Vec<Sha256Digest>, ReadError> {
+        self.inner()?.certificates_of_key(key, limit)
+    }
+
+    async fn certificates_of_system(
+        &self,
+        system: &str,
+        after: Option<&Sha256Digest>,
+        limit: usize,
+    ) -> Result<Vec<(Sha256Digest, Sha256Digest)>, ReadError> {
+        let (system, after) = (system.to_owned(), after.copied());
+        self.walk(move |inner| inner.certificates_of_system(&system, after.as_ref(), limit)).await
+    }
+
+    async fn certificates(&self, query: &CertificateQuery) -> Result<CertificatePage, ReadError> {
+        let query = query.clone();
+        self.walk(move |inner| inner.certificates(&query)).await
+    }
+
+    async fn revocation(&self, key: &Sha256Digest) -> Result<Option<CertificateRevoked>, ReadError> {
+        self.inner()?.revocation(key)
+    }
+
+    async fn revoked_keys(&self, after: Option<&Sha256Digest>, limit: usize) -> Result<Vec<Sha256Digest>, ReadError> {
+        let after = after.copied();
+        self.walk(move |inner| inner.revoked_keys(after.as_ref(), limit)).await
     }
 
     async fn new_key(&self) -> Result<(u64, DataKey), ReadError> {

@@ -215,7 +215,7 @@ impl World {
     }
 
     /// The root that the gateway's certificate chains to.
-    pub(crate) fn root_pem(&self) -> &str {
+    pub(crate) fn root_pem(&self) -> String {
         self.ours.root_pem()
     }
 

@@ -121,7 +121,8 @@ fn open(disk: &Disk) -> Result<SteppedStore, String> {
 async fn begin(engine: &Engine, store: &dyn Store) -> Result<(), String> {
     let (digest, der) = (HOUSE.certificate, HOUSE.certificate_der.clone());
     if !store.knows_certificate(&digest).await.map_err(|error| error.to_string())? {
-        let commit = Commit::Certificate { digest, der, system: "gateway".to_owned() };
+        let commit =
+            Commit::Certificate { digest, der, system: "gateway".to_owned(), at: std::time::SystemTime::UNIX_EPOCH };
         store.commit(commit).await.map_err(|error| error.to_string())?;
     }
     if engine.registry().is_err() {

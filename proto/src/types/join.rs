@@ -71,7 +71,9 @@ impl JoinToken {
         expires_at: Timestamp,
     ) -> Result<Self, Malformed> {
         let is_host = |host: &str| {
-            !host.is_empty() && host.len() <= 255 && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b))
+            !host.is_empty()
+                && host.len() <= 255
+                && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b))
         };
         let is_url = |url: &str| url.len() <= MAX_URL && url.strip_prefix("https://").is_some_and(is_host);
         let is_system = |name: &str| {

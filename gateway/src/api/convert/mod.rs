@@ -5,6 +5,7 @@
 //! because it may be a citizen's. What the domain does not need (people, texts) is checked for form and then lives on in
 //! the signed body only.
 
+pub(super) mod certificates;
 pub(super) mod document;
 pub(super) mod entry;
 pub(super) mod numbers;

@@ -25,13 +25,19 @@ pub(crate) fn erase(request: &v1::EraseRequest) -> Result<Erase, Refusal> {
     let mut fields = Fields::default();
     let asking = asking(&mut fields, &request.acting_party, &request.actor);
     let dossier = dossier_name(&mut fields, "dossier_code", &request.dossier_code);
-    let ground = &request.ground;
+    let ground = ground(&mut fields, &request.ground);
+    let read = (|| Some(Erase { asking: asking?, dossier: dossier?, ground: ground? }))();
+    fields.finish(read)
+}
+
+/// Reads a ground: a word, so that nobody is named in it.
+pub(super) fn ground(fields: &mut Fields, ground: &str) -> Option<String> {
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
     if ground.is_empty() || ground.len() > GROUND_MAX || !ground.bytes().all(is_word) {
-        fields.problem::<()>("ground", "is not a word of 1 to 64 ASCII letters, digits, \"-\", \"_\", \".\" and \"/\"");
+        return fields
+            .problem("ground", "is not a word of 1 to 64 ASCII letters, digits, \"-\", \"_\", \".\" and \"/\"");
     }
-    let read = asking.zip(dossier).map(|(asking, dossier)| Erase { asking, dossier, ground: ground.clone() });
-    fields.finish(read)
+    Some(ground.to_owned())
 }
 
 /// What came of it.

@@ -16,6 +16,7 @@ use prop::sample::select;
 use proptest::prelude::*;
 use prost::Message;
 
+use super::super::certificates::IssuedOver;
 use super::super::{GivenBackWhy, Holder, Installation, ParkedAction};
 use super::*;
 
@@ -264,11 +265,47 @@ fn facts() -> impl Strategy<Value = Fact> {
         let files = vec![v1::RegistryFile { name: "units.toml".to_owned(), content }];
         Fact::RegistryApplied(RegistryRecord { version, files })
     });
-    let seen = (digests(), bytes()).prop_map(|(digest, der)| Fact::CertificateSeen {
-        digest,
-        der,
-        system: "a-system".to_owned(),
+    let seen = (digests(), bytes(), prop::option::of(machine_time())).prop_map(|(digest, der, at)| {
+        // What is recorded as the first millisecond of 1970 says that nothing was.
+        let at = at.filter(|at| *at != SystemTime::UNIX_EPOCH);
+        Fact::CertificateSeen { digest, der, system: "a-system".to_owned(), at }
     });
+    let token_issued = (any::<[u8; 16]>(), digests(), machine_time(), party(), machine_time()).prop_map(
+        |(id, secret_sha256, expires_at, party, at)| {
+            let (actor, system) = ("van.hanh.1".parse().unwrap(), "van-hanh".to_owned());
+            let for_system = "a-system".to_owned();
+            Fact::TokenIssued(TokenIssued { id, secret_sha256, for_system, expires_at, party, actor, system, at })
+        },
+    );
+    let token_withdrawn = (any::<[u8; 16]>(), party(), machine_time()).prop_map(|(id, party, at)| {
+        let (actor, system) = ("van.hanh.1".parse().unwrap(), "van-hanh".to_owned());
+        Fact::TokenWithdrawn(TokenWithdrawn { id, party, actor, system, at })
+    });
+    let over = prop_oneof![any::<[u8; 16]>().prop_map(IssuedOver::Token), digests().prop_map(IssuedOver::Renewal)];
+    let issued = (digests(), bytes(), prop::collection::vec(bytes(), 0..3), over, machine_time()).prop_map(
+        |(digest, der, intermediates, over, at)| {
+            let for_system = "a-system".to_owned();
+            Fact::CertificateIssued(CertificateIssued { digest, der, intermediates, for_system, over, at })
+        },
+    );
+    let digest_list = || prop::collection::vec(digests(), 0..4);
+    let revoked = (digest_list(), digest_list(), of("[a-z]{1,9}"), party(), machine_time()).prop_map(
+        |(keys, certificates, for_system, party, at)| {
+            let (actor, system) = ("van.hanh.1".parse().unwrap(), "van-hanh".to_owned());
+            let ground = "KEY_STOLEN".to_owned();
+            Fact::CertificateRevoked(CertificateRevoked {
+                keys,
+                certificates,
+                for_system,
+                ground,
+                party,
+                actor,
+                system,
+                at,
+            })
+        },
+    );
+    let of_certificates = prop_oneof![token_issued, token_withdrawn, issued, revoked];
     let good = (of(any::<[u8; 16]>()), 1u32..9);
     let leased = (party(), 0i32..100_000, party(), good, 0u32..99_999, 0u32..999, machine_time()).prop_map(
         |(authority, day, desk, (spool, epoch), first, count, at)| {
@@ -312,7 +349,7 @@ fn facts() -> impl Strategy<Value = Fact> {
         });
     prop_oneof![
         3 => admitted_facts(), 3 => deliveries, 1 => stored, 1 => applied, 1 => seen, 1 => leased, 1 => erased,
-        1 => archived
+        1 => archived, 2 => of_certificates
     ]
 }
 

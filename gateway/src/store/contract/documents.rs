@@ -6,7 +6,7 @@ use bytes::Bytes;
 use lgsp_proto::v1;
 
 use super::reading::admit;
-use super::sample::{DESK, RETURN_DESK, at, attached, code, document, opened, party, progressed, sha256};
+use super::sample::{DESK, RETURN_DESK, at, attached, code, document, machine, opened, party, progressed, sha256};
 use crate::store::{Commit, CommitError, DocumentMeta, RegistryRecord, Store};
 
 pub(super) async fn a_document_is_found_by_its_party_and_digest(open: &impl AsyncFn(&str) -> Arc<dyn Store>) {
@@ -85,7 +85,7 @@ pub(super) async fn a_certificate_is_recorded_once_however_often_it_is_seen(
     let store = open("certificates").await;
     let der = Bytes::from_static(b"der");
     let digest = sha256(&der);
-    let seen = || Commit::Certificate { digest, der: der.clone(), system: "so-tu-phap".to_owned() };
+    let seen = || Commit::Certificate { digest, der: der.clone(), system: "so-tu-phap".to_owned(), at: machine(1) };
     let (one, two) = tokio::join!(store.commit(seen()), store.commit(seen()));
     assert!(one.is_ok() && two.is_ok());
     assert!(store.knows_certificate(&digest).await.unwrap());

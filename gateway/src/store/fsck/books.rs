@@ -20,7 +20,9 @@ use super::super::codec::{self, Admitted, Fact, NumbersLeased};
 use super::super::index::{counter, fetch};
 use super::super::keys::{self, Owed};
 use super::super::overlay::Memory;
-use super::super::{Acknowledgement, DossiersArchived, GivenBack, Handled, Parked, ParkedAction, Stage};
+use super::super::{
+    Acknowledgement, DossiersArchived, GivenBack, Handled, IssuedOver, Parked, ParkedAction, Stage, TokenId,
+};
 use super::{Invariant, Report};
 
 /// What has been seen so far.
@@ -53,6 +55,8 @@ pub(super) struct Books {
     closed: HashSet<DossierCode>,
     archived: HashSet<DossierCode>,
     certificates: HashMap<Sha256Digest, Option<VerifyingKey>>,
+    /// The epoch in which each join token was issued, while it is neither spent nor withdrawn.
+    tokens: HashMap<TokenId, u32>,
 }
 
 /// The numbers of one authority's day.
@@ -100,6 +104,28 @@ impl Books {
                 }
                 self.certificates.insert(*named, key.ok());
             }
+            Fact::TokenIssued(issued) => {
+                if self.tokens.insert(issued.id, self.epoch.max(1)).is_some() {
+                    report.found(Invariant::Token, position, "a join token is issued a second time".to_owned());
+                }
+            }
+            Fact::TokenWithdrawn(withdrawn) => self.close_token(position, &withdrawn.id, report),
+            Fact::CertificateIssued(issued) => {
+                let named = &issued.digest;
+                if digest(&SHA256, &issued.der).as_ref() != named.as_bytes() {
+                    report.found(Invariant::Certificate, position, format!("the certificate is not {named}"));
+                }
+                if let IssuedOver::Token(id) = &issued.over {
+                    let is_good = self.tokens.get(id).is_none_or(|epoch| *epoch == self.epoch.max(1));
+                    if !is_good {
+                        let what = "a join token of an earlier epoch is spent";
+                        report.found(Invariant::Token, position, what.to_owned());
+                    }
+                    self.close_token(position, id, report);
+                }
+            }
+            // Said of any key, known or not, as often as one likes.
+            Fact::CertificateRevoked(_) => {}
             Fact::NumbersLeased(lease) => self.enter_lease(position, lease, report),
             Fact::DossierErased(erasure) => {
                 report.erased_dossiers += 1;
@@ -128,6 +154,14 @@ impl Books {
                 // A block of an earlier epoch is nobody's any more.
                 self.days.values_mut().for_each(|day| day.leases.clear());
             }
+        }
+    }
+
+    /// A token is spent or withdrawn once.
+    fn close_token(&mut self, position: Position, id: &TokenId, report: &mut Report) {
+        if self.tokens.remove(id).is_none() {
+            let what = "a join token is spent or withdrawn that is not open";
+            report.found(Invariant::Token, position, what.to_owned());
         }
     }
 

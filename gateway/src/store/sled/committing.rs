@@ -174,8 +174,15 @@ impl<F: Follow> Inner<F> {
             | Commit::Handled(_)
             | Commit::Epoch(_)
             | Commit::Archived(_)
+            // Nobody may be kept from putting a stolen key out of force.
+            | Commit::TokenWithdrawn(_)
+            | Commit::CertificateRevoked(_)
             | Commit::Certificate { .. } => self.room.for_the_end(),
-            Commit::Admission(_) | Commit::Document(_) | Commit::Registry(_) => self.room.for_more(),
+            Commit::Admission(_)
+            | Commit::Document(_)
+            | Commit::Registry(_)
+            | Commit::TokenIssued(_)
+            | Commit::CertificateIssued(_) => self.room.for_more(),
         };
         Ok(room?)
     }
@@ -245,6 +252,13 @@ impl<F: Follow> Inner<F> {
                 }
                 true
             }
+            Commit::TokenIssued(issued) => is_free(keys::Token(&issued.id).encode())?,
+            Commit::TokenWithdrawn(withdrawn) => self.is_open(&withdrawn.id)?,
+            Commit::CertificateIssued(issued) => match &issued.over {
+                IssuedOver::Token(id) => self.is_open(id)? && self.is_of_this_epoch(id)?,
+                IssuedOver::Renewal(_) => true,
+            },
+            Commit::CertificateRevoked(_) => true,
             Commit::Epoch(started) => started.number > index::epoch(&view)?.number,
             Commit::Archived(archiving) => self.may_be_archived(archiving)?,
         };
@@ -389,8 +403,18 @@ fn claimed(commit: &Commit) -> Vec<Vec<u8>> {
         Commit::Archived(archiving) => {
             archiving.archived.codes.iter().map(|code| keys::Dossier(code).encode()).collect()
         }
+        Commit::TokenIssued(issued) => vec![keys::Token(&issued.id).encode()],
+        Commit::TokenWithdrawn(withdrawn) => vec![keys::Token(&withdrawn.id).encode()],
+        Commit::CertificateIssued(issued) => match &issued.over {
+            // Of two that spend a token, or one that spends and one that withdraws it, only one may be begun.
+            IssuedOver::Token(id) => vec![keys::Token(id).encode()],
+            IssuedOver::Renewal(_) => Vec::new(),
+        },
         // Said twice, these change nothing the second time.
-        Commit::Acknowledgement(_) | Commit::GivenBack(_) | Commit::Certificate { .. } => Vec::new(),
+        Commit::Acknowledgement(_)
+        | Commit::GivenBack(_)
+        | Commit::Certificate { .. }
+        | Commit::CertificateRevoked(_) => Vec::new(),
     }
 }
 

@@ -1,0 +1,302 @@
+//! The door for those who have no certificate yet: one call, `Enrolment.Join`, and nothing else.
+//!
+//! Anybody may knock here, so everything is small and short: few connections, few of one address, a message of 64 KiB, and a
+//! connection ends after half a minute whatever it is doing. The bus has a listener of its own and knows nothing of this one.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use lgsp_certs::reload::Files;
+use lgsp_certs::{Credentials, TlsFiles, Usage};
+use lgsp_proto::v1::enrolment_server::EnrolmentServer;
+use lgsp_proto::{Reason, Refusal, v1};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Instant, Sleep};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tonic::transport::server::Connected;
+use tonic::{Request, Response, Status};
+
+use super::convert::certificates;
+use super::layers;
+use crate::config::Limits;
+use crate::engine::Engine;
+use crate::engine::clock::machine_now;
+use crate::engine::shares::{Counted, Tally};
+
+/// The longest message: a request for a certificate has a few hundred bytes.
+pub(super) const MESSAGE_BYTES_MAX: usize = 64 << 10;
+
+/// Connections at once, and of one address: whoever joins needs one, for a second.
+const CONNECTIONS: usize = 64;
+const OF_ADDRESS: usize = 8;
+
+/// How long a handshake may take, and a connection be open, whatever happens on it.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
+const CONNECTION_TIME: Duration = Duration::from_secs(30);
+
+/// Calls on a connection at once.
+const STREAMS: u32 = 4;
+
+/// Attempts that one address may make at once, and how soon it has one more.
+const ATTEMPTS: u32 = 10;
+const ATTEMPT_EVERY: Duration = Duration::from_secs(1);
+
+/// Addresses that are remembered; beyond them nobody new is let try until one is forgotten.
+const ADDRESSES: usize = 4096;
+
+/// The rest after an accept that failed, as on the bus.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The certificate that strangers meet, taken up anew when its files have changed.
+pub(crate) struct Door {
+    files: TlsFiles,
+    watched: Files,
+    tls: Arc<ServerConfig>,
+}
+
+impl Door {
+    /// The door of a gateway that is known by `credentials`, which were loaded from `files`.
+    ///
+    /// # Errors
+    /// The root behind the certificate is neither in its file nor in the bundle; who joins could not know us by it.
+    pub(crate) fn new(files: TlsFiles, credentials: &Credentials) -> Result<Self, lgsp_certs::tls::NoOwnRoot> {
+        let tls = Arc::new(credentials.server_config_with_root(machine_now())?);
+        let watched = Files::new([&files.certificate, &files.key, &files.bundle].map(Clone::clone));
+        Ok(Self { files, watched, tls })
+    }
+
+    /// What the next handshake shows.
+    async fn current(mut self) -> (Self, TlsAcceptor) {
+        let looked = tokio::task::spawn_blocking(move || {
+            if self.watched.changed() {
+                self.reload();
+            }
+            self
+        });
+        let door = looked.await.expect("looking at files does not panic, and is not aborted");
+        let acceptor = TlsAcceptor::from(Arc::clone(&door.tls));
+        (door, acceptor)
+    }
+
+    /// Files that do not fit each other are half-way through being replaced: they change again.
+    fn reload(&mut self) {
+        let loaded = self.files.load(Usage::Server, machine_now()).map_err(|error| error.to_string());
+        let tls =
+            loaded.and_then(|loaded| loaded.server_config_with_root(machine_now()).map_err(|error| error.to_string()));
+        match tls {
+            Ok(tls) => self.tls = Arc::new(tls),
+            Err(error) => tracing::warn!(error, "the enrolment listener goes on with its certificate of before"),
+        }
+    }
+}
+
+/// Serves joins on `tcp` until `stop` is cancelled and the calls under way have ended.
+///
+/// # Errors
+/// None in ordinary life.
+pub(crate) async fn serve(
+    tcp: TcpListener,
+    door: Door,
+    engine: Engine,
+    limits: &Limits,
+    stop: CancellationToken,
+) -> Result<(), tonic::transport::Error> {
+    let calls = layers::Calls::new(&Limits { calls: CONNECTIONS, ..limits.clone() }, stop.clone());
+    let joins = Joins { engine, attempts: Attempts::default() };
+    let service = EnrolmentServer::new(joins).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let services = layers::around(Routes::new(service).into_axum_router(), &calls);
+    let (ready, accepted) = mpsc::channel(1);
+    // Ends with the receiver.
+    tokio::spawn(accept(tcp, door, ready));
+    Server::builder()
+        .max_concurrent_streams(STREAMS)
+        .http2_max_header_list_size(8 << 10)
+        .initial_stream_window_size(64 << 10)
+        .initial_connection_window_size(256 << 10)
+        .add_routes(Routes::from(services).prepare())
+        .serve_with_incoming_shutdown(ReceiverStream::new(accepted), stop.cancelled_owned())
+        .await
+}
+
+async fn accept(tcp: TcpListener, mut door: Door, ready: mpsc::Sender<io::Result<Connection>>) {
+    let (connections, of_addresses) = (Arc::new(Semaphore::new(CONNECTIONS)), Tally::new(OF_ADDRESS));
+    loop {
+        let next = async {
+            let open = Arc::clone(&connections).acquire_owned().await.expect("never closed");
+            (tcp.accept().await, open)
+        };
+        let (accepted, open) = tokio::select! {
+            () = ready.closed() => return,
+            next = next => next,
+        };
+        let (stream, from) = match accepted {
+            Ok((stream, address)) => (stream, From(whose(address.ip()))),
+            Err(error) => {
+                tracing::warn!(%error, "a connection to the enrolment listener could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        // One address must not keep all the others out.
+        let Ok(counted) = of_addresses.count(&from.0) else { continue };
+        let acceptor;
+        (door, acceptor) = door.current().await;
+        let ready = ready.clone();
+        // Ends within its time; a panic costs this one connection.
+        tokio::spawn(async move {
+            let handshake = tokio::time::timeout(HANDSHAKE_TIME, acceptor.accept(stream));
+            match handshake.await {
+                Ok(Ok(stream)) => {
+                    let until = Box::pin(tokio::time::sleep(CONNECTION_TIME));
+                    let connection = Connection { stream, from, until, _counted: counted, _open: open };
+                    let _ = ready.send(Ok(connection)).await;
+                }
+                Ok(Err(error)) => tracing::info!(%error, "an enrolment handshake failed"),
+                Err(_) => tracing::info!("an enrolment handshake took too long"),
+            }
+        });
+    }
+}
+
+/// Whose an address is: of an IPv6 address the network, for its owner has as many as he likes.
+fn whose(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from(u128::from(address) & (u128::MAX << 64))),
+    }
+}
+
+/// Where a call comes from.
+#[derive(Clone, Copy, Debug)]
+struct From(IpAddr);
+
+struct Joins {
+    engine: Engine,
+    attempts: Attempts,
+}
+
+#[tonic::async_trait]
+impl v1::enrolment_server::Enrolment for Joins {
+    async fn join(&self, request: Request<v1::JoinRequest>) -> Result<Response<v1::JoinResponse>, Status> {
+        let From(address) = *request.extensions().get().expect("every connection comes with its address");
+        self.attempts.take(address, Instant::now())?;
+        let attempt = certificates::join(request.into_inner())?;
+        Ok(Response::new(certificates::joined(self.engine.join(attempt).await?)))
+    }
+}
+
+/// When each address will have used up what it began, had it come evenly spread. Forgotten when that is past.
+#[derive(Default)]
+struct Attempts(Mutex<HashMap<IpAddr, Instant>>);
+
+impl Attempts {
+    fn take(&self, address: IpAddr, now: Instant) -> Result<(), Refusal> {
+        let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if used.len() >= ADDRESSES && !used.contains_key(&address) {
+            used.retain(|_, until| *until > now);
+        }
+        let until = used.get(&address).map_or(now, |until| (*until).max(now)) + ATTEMPT_EVERY;
+        let ahead = (until - now).saturating_sub(ATTEMPT_EVERY * ATTEMPTS);
+        let is_full = used.len() >= ADDRESSES && !used.contains_key(&address);
+        if is_full || !ahead.is_zero() {
+            let wait = if is_full { ATTEMPT_EVERY } else { ahead };
+            let refusal = Refusal::new(Reason::QuotaExceeded);
+            return Err(refusal.detail(lgsp_proto::RETRY_AFTER_MS, wait.as_millis().max(1)));
+        }
+        used.insert(address, until);
+        Ok(())
+    }
+}
+
+/// A connection after its handshake, until its time is over.
+struct Connection {
+    stream: TlsStream<TcpStream>,
+    from: From,
+    until: Pin<Box<Sleep>>,
+    _counted: Counted<IpAddr>,
+    _open: OwnedSemaphorePermit,
+}
+
+impl Connected for Connection {
+    type ConnectInfo = From;
+
+    fn connect_info(&self) -> From {
+        self.from
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.until.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_guesses_is_slowed_down_and_the_others_are_not() {
+        let attempts = Attempts::default();
+        let [guesser, other] = ["192.0.2.1", "192.0.2.2"].map(|address| address.parse::<IpAddr>().unwrap());
+        for _ in 0..ATTEMPTS {
+            attempts.take(guesser, Instant::now()).unwrap();
+        }
+        let refused = attempts.take(guesser, Instant::now()).unwrap_err();
+        assert_eq!((refused.reason(), refused.retry_after()), (Reason::QuotaExceeded, Some(ATTEMPT_EVERY)));
+        attempts.take(other, Instant::now()).unwrap();
+        tokio::time::advance(ATTEMPT_EVERY).await;
+        attempts.take(guesser, Instant::now()).unwrap();
+        assert!(attempts.take(guesser, Instant::now()).is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn so_many_addresses_are_remembered_and_no_more() {
+        let attempts = Attempts::default();
+        let address = |number: usize| IpAddr::from(u32::try_from(number).unwrap().to_be_bytes());
+        for number in 0..ADDRESSES {
+            attempts.take(address(number), Instant::now()).unwrap();
+        }
+        assert!(attempts.take(address(ADDRESSES), Instant::now()).is_err());
+        tokio::time::advance(ATTEMPT_EVERY).await;
+        attempts.take(address(ADDRESSES), Instant::now()).unwrap();
+    }
+
+    #[test]
+    fn whoever_has_a_network_counts_once() {
+        let of = |text: &str| whose(text.parse().unwrap());
+        assert_eq!(of("2001:db8::1"), of("2001:db8::2:0:0:1"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+    }
+}

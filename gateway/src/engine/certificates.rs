@@ -1,0 +1,164 @@
+//! Certificates: who may join, what is issued and renewed, what is out of force, and whom to trust.
+//!
+//! `authority` signs, `tokens` issues and takes back join tokens, `joining` spends them and renews, `books` lists and revokes,
+//! `trust` says by which roots the gateway is known. What a system may do is not decided here: a certificate names it, the
+//! registry says what it may. Times are the machine clock's; business time has nothing to do with certificates.
+
+mod authority;
+mod books;
+mod joining;
+mod system_entry;
+mod tokens;
+mod trust;
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use lgsp_proto::types::Sha256Digest;
+use lgsp_proto::{Reason, Refusal};
+
+pub use self::authority::Authority;
+pub use self::books::{CertificatesAsked, CertificatesPage, Revoked, ToRevoke};
+pub use self::joining::{JoinAttempt, Joined};
+pub use self::tokens::{NewToken, TokenWanted};
+pub use self::trust::{TrustFiles, TrustSet};
+use super::Engine;
+use super::shares::Rates;
+use crate::store::CertificateIssued;
+
+/// Joins of everybody together, a second: each costs two signatures, and nobody joins in a hurry.
+const JOINS_PER_SECOND: u32 = 20;
+
+/// Attempts a second that share the last byte of a token's name, known or not: a token is not worth guessing, and trying to
+/// shall be cheap for us.
+const ATTEMPTS_PER_SECOND: u32 = 2;
+
+/// Renewals of one system a second. Each is a record for ever.
+const RENEWALS_PER_SECOND: u32 = 1;
+
+/// What the gateway certifies with, and what a system that joins is told.
+pub struct Certifying {
+    authority: Option<Authority>,
+    doors: Doors,
+    trust: TrustFiles,
+    joins: Rates<()>,
+    attempts: Rates<u8>,
+    renewals: Rates<String>,
+    counted: Mutex<Counted>,
+}
+
+/// Where the gateway is found from outside.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Doors {
+    /// Where to join; `None` when nobody can.
+    pub enrolment_url: Option<String>,
+    /// Where the bus is.
+    pub bus_url: String,
+    /// The name that the gateway's certificate carries, when that is not the URLs' host.
+    pub server_name: Option<String>,
+}
+
+#[derive(Default)]
+struct Counted {
+    issued: u64,
+    renewed: u64,
+    refused: BTreeMap<&'static str, u64>,
+}
+
+/// What came of certifying since the start.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct CertificateFigures {
+    /// Certificates issued over tokens.
+    pub issued: u64,
+    /// Certificates renewed.
+    pub renewed: u64,
+    /// Joins refused, by reason.
+    pub joins_refused: BTreeMap<&'static str, u64>,
+    /// Tokens that are good now, as far as they were counted.
+    pub tokens_open: usize,
+}
+
+/// Open tokens that are counted and listed; each is issued by a person and lapses within a week.
+const TOKENS_SHOWN: usize = 1_000;
+
+impl Certifying {
+    /// Certifies with `authority`, if there is one.
+    pub fn new(authority: Option<Authority>, doors: Doors, trust: TrustFiles) -> Self {
+        Self {
+            authority,
+            doors,
+            trust,
+            joins: Rates::new(JOINS_PER_SECOND),
+            attempts: Rates::new(ATTEMPTS_PER_SECOND),
+            renewals: Rates::new(RENEWALS_PER_SECOND),
+            counted: Mutex::default(),
+        }
+    }
+
+    fn authority(&self) -> Result<&Authority, Refusal> {
+        self.authority.as_ref().ok_or_else(|| Refusal::new(Reason::CaNotConfigured))
+    }
+
+    fn count(&self, change: impl FnOnce(&mut Counted)) {
+        change(&mut self.counted.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl Engine {
+    /// Certifies with these from now on. To be said once, before anybody is served.
+    pub fn certify_with(&self, certifying: Certifying) {
+        if self.inner.certifying.set(certifying).is_err() {
+            tracing::warn!("what to certify with was said twice; the first counts");
+        }
+    }
+
+    /// Figures for the local listener.
+    ///
+    /// # Errors
+    /// `INTERNAL` when the store cannot be read.
+    pub async fn certificate_figures(&self) -> Result<CertificateFigures, Refusal> {
+        let open = self.inner.store.open_tokens(super::clock::machine_now(), TOKENS_SHOWN).await;
+        let tokens_open = open.map_err(super::read_failed)?.len();
+        let Ok(certifying) = self.certifying() else { return Ok(CertificateFigures::default()) };
+        let counted = certifying.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let Counted { issued, renewed, ref refused } = *counted;
+        Ok(CertificateFigures { issued, renewed, joins_refused: refused.clone(), tokens_open })
+    }
+
+    fn certifying(&self) -> Result<&Certifying, Refusal> {
+        self.inner.certifying.get().ok_or_else(|| Refusal::new(Reason::CaNotConfigured))
+    }
+}
+
+fn sha256(bytes: &[u8]) -> Sha256Digest {
+    Sha256Digest::try_from(digest(&SHA256, bytes).as_ref()).expect("SHA-256 has 32 bytes")
+}
+
+/// A certificate as whoever asked for it gets it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct IssuedChain {
+    /// As it is on record.
+    pub issued: CertificateIssued,
+    /// From when on it is valid.
+    pub not_before: SystemTime,
+    /// Until when.
+    pub not_after: SystemTime,
+    /// From when on it should be renewed.
+    pub renew_from: SystemTime,
+}
+
+impl IssuedChain {
+    fn of(issued: CertificateIssued) -> Result<Self, Refusal> {
+        let facts = lgsp_certs::CertificateFacts::read(&issued.der).map_err(|malformed| {
+            tracing::error!(%malformed, certificate = %issued.digest, "a certificate on record cannot be read");
+            Refusal::new(Reason::Internal)
+        })?;
+        let renew_from = lgsp_certs::renew_from(facts.not_before, facts.not_after);
+        Ok(Self { issued, not_before: facts.not_before, not_after: facts.not_after, renew_from })
+    }
+}
+
+/// The longest a token may be good: as long as a letter takes, and no longer than a restored backup is likely to be old.
+pub const TOKEN_VALID_MAX: Duration = Duration::from_secs(7 * 24 * 3600);

@@ -1,0 +1,235 @@
+//! Looking at certificates and tokens, and putting keys out of force.
+
+use std::collections::BTreeSet;
+use std::time::SystemTime;
+
+use lgsp_domain::registry::Right;
+use lgsp_proto::types::{ActorId, PartyId, Sha256Digest};
+use lgsp_proto::{Reason, Refusal};
+
+use super::super::access::Peer;
+use super::super::clock::machine_now;
+use super::super::lanes::Lane;
+use super::super::{Engine, commit_failed, read_failed};
+use super::TOKENS_SHOWN;
+use crate::store::{
+    CertificateCursor, CertificateQuery, CertificateRevoked, Commit, CommitError, KEYS_MAX, KnownCertificate, OWN_NAME,
+    ReadError, TokenIssued,
+};
+
+/// How many entries are read at a time.
+const SLICE: usize = 500;
+
+/// What is asked of the books.
+#[derive(Clone, Debug)]
+pub struct CertificatesAsked {
+    /// Only this system's.
+    pub system: Option<String>,
+    /// Only those that expire before this.
+    pub expiring_before: Option<SystemTime>,
+    /// Expired and revoked ones as well.
+    pub with_past: bool,
+    /// At most so many.
+    pub limit: usize,
+    /// Where the page before ended.
+    pub after: Option<CertificateCursor>,
+}
+
+/// A page of certificates, and on the first one the tokens that are open.
+#[derive(Clone, Debug)]
+pub struct CertificatesPage {
+    /// The certificates, the first to expire first.
+    pub certificates: Vec<KnownCertificate>,
+    /// The tokens, likewise.
+    pub tokens: Vec<TokenIssued>,
+    /// Where to go on.
+    pub next: Option<CertificateCursor>,
+}
+
+/// What is to be put out of force.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ToRevoke {
+    /// A certificate, and with it its key.
+    Certificate(Sha256Digest),
+    /// A key, seen or not.
+    Key(Sha256Digest),
+    /// Everything a system was known by so far.
+    System(String),
+}
+
+/// What was put out of force.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Revoked {
+    /// The certificates that were known of the keys.
+    pub certificates: Vec<Sha256Digest>,
+    /// When.
+    pub at: SystemTime,
+    /// Open connections that were cut.
+    pub connections_cut: u32,
+    /// Whether it had all been out of force before.
+    pub repeated: bool,
+}
+
+/// Keys and their known certificates.
+#[derive(Default)]
+struct Keys {
+    keys: BTreeSet<Sha256Digest>,
+    certificates: BTreeSet<Sha256Digest>,
+}
+
+impl Engine {
+    /// Lists certificates, and tokens that are open.
+    ///
+    /// # Errors
+    /// Those of [`Engine::authorize`]; `GRANT_MISSING` when somebody asks who may not certify, operate or audit, and not about its
+    /// own system.
+    pub async fn list_certificates(
+        &self,
+        peer: &Peer,
+        party: &PartyId,
+        asked: CertificatesAsked,
+    ) -> Result<CertificatesPage, Refusal> {
+        let authorized = self.authorize(peer, party)?;
+        let oversees = authorized.require(Right::Certify, None);
+        if !authorized.oversees() && asked.system != Some(self.system_of(peer)?) {
+            oversees?;
+        }
+        let now = machine_now();
+        let CertificatesAsked { system, expiring_before, with_past, limit, after } = asked;
+        let tokens = if after.is_none() {
+            let open = self.inner.store.open_tokens(now, TOKENS_SHOWN).await.map_err(read_failed)?;
+            let is_asked = |token: &TokenIssued| system.as_ref().is_none_or(|system| token.for_system == *system);
+            open.into_iter().filter(is_asked).collect()
+        } else {
+            Vec::new()
+        };
+        let expiring_from = (!with_past).then_some(now);
+        let query = CertificateQuery { system, expiring_from, expiring_before, with_revoked: with_past, limit, after };
+        let page = self.inner.store.certificates(&query).await.map_err(read_failed)?;
+        Ok(CertificatesPage { certificates: page.certificates, tokens, next: page.next })
+    }
+
+    /// Puts keys out of force. Durable, and every connection of theirs on this node told to end, when it returns `Ok`.
+    ///
+    /// # Errors
+    /// Those of [`Engine::authorize`], `GRANT_MISSING`, `CERTIFICATE_NOT_FOUND`, those of a commit. After `OUTCOME_UNKNOWN` the
+    /// keys are out of force until the next start at least: say it again.
+    pub async fn revoke(
+        &self,
+        peer: &Peer,
+        party: &PartyId,
+        actor: &ActorId,
+        what: ToRevoke,
+        ground: String,
+    ) -> Result<Revoked, Refusal> {
+        self.authorize(peer, party)?.require(Right::Certify, None)?;
+        let draft = CertificateRevoked {
+            keys: Vec::new(),
+            certificates: Vec::new(),
+            for_system: match &what {
+                ToRevoke::System(system) => Some(system.clone()),
+                ToRevoke::Certificate(_) | ToRevoke::Key(_) => None,
+            },
+            ground,
+            party: party.clone(),
+            actor: actor.clone(),
+            system: self.system_of(peer)?,
+            at: machine_now(),
+        };
+        let engine = self.clone();
+        self.to_the_end(async move { engine.revoke_now(&what, draft).await }).await
+    }
+
+    async fn revoke_now(&self, what: &ToRevoke, draft: CertificateRevoked) -> Result<Revoked, Refusal> {
+        // One at a time, so that what is said twice at once is recorded once.
+        let _held = self.inner.lanes.hold([Lane::Revocations]).await;
+        let Keys { keys, certificates } = self.meant(what).await?;
+        let (mut fresh, mut earliest) = (Vec::new(), draft.at);
+        for key in keys {
+            match self.inner.store.revocation(&key).await.map_err(read_failed)? {
+                Some(before) => earliest = earliest.min(before.at),
+                None => fresh.push(key),
+            }
+        }
+        let certificates: Vec<_> = certificates.into_iter().collect();
+        if fresh.is_empty() {
+            return Ok(Revoked { certificates, at: earliest, connections_cut: 0, repeated: true });
+        }
+        let mut connections_cut = 0;
+        for keys in fresh.chunks(KEYS_MAX) {
+            let of_these = self.known_of(keys).await.map_err(read_failed)?;
+            let record = CertificateRevoked { keys: keys.to_vec(), certificates: of_these, ..draft.clone() };
+            let committed = self.inner.store.commit(Commit::CertificateRevoked(record)).await;
+            // What may be durable is in force from now on: it will be after the next start, if it is.
+            if matches!(committed, Ok(()) | Err(CommitError::Unknown)) {
+                connections_cut += self.connections().revoke(keys.iter().map(|key| *key.as_bytes()));
+            }
+            committed.map_err(|error| commit_failed(&error))?;
+        }
+        tracing::warn!(keys = fresh.len(), connections_cut, ground = draft.ground, "keys revoked");
+        Ok(Revoked { certificates, at: draft.at, connections_cut, repeated: false })
+    }
+
+    /// The keys that are meant.
+    async fn meant(&self, what: &ToRevoke) -> Result<Keys, Refusal> {
+        let not_found = || Refusal::new(Reason::CertificateNotFound);
+        let store = &self.inner.store;
+        let mut found = Keys::default();
+        match what {
+            ToRevoke::Certificate(digest) => {
+                let known = store.known_certificate(digest).await.map_err(read_failed)?;
+                found.keys.insert(known.ok_or_else(not_found)?.key);
+            }
+            ToRevoke::Key(key) => {
+                found.keys.insert(*key);
+            }
+            ToRevoke::System(system) => {
+                let mut after = None;
+                loop {
+                    let slice = store.certificates_of_system(system, after.as_ref(), SLICE).await;
+                    let slice = slice.map_err(read_failed)?;
+                    let is_last = slice.len() < SLICE;
+                    after = slice.last().map(|(digest, _)| *digest);
+                    found.keys.extend(slice.into_iter().map(|(_, key)| key));
+                    if is_last {
+                        break;
+                    }
+                }
+                if found.keys.is_empty() {
+                    return Err(not_found().detail("system", system));
+                }
+            }
+        }
+        let keys: Vec<_> = found.keys.iter().copied().collect();
+        found.certificates.extend(self.known_of(&keys).await.map_err(read_failed)?);
+        Ok(found)
+    }
+
+    async fn known_of(&self, keys: &[Sha256Digest]) -> Result<Vec<Sha256Digest>, ReadError> {
+        let mut known = Vec::new();
+        for key in keys {
+            known.extend(self.inner.store.certificates_of_key(key, SLICE).await?);
+        }
+        Ok(known)
+    }
+
+    /// Puts every key out of force that is revoked on record. Asked before the first connection is accepted.
+    pub(in crate::engine) async fn recall_revoked(&self) -> Result<(), ReadError> {
+        let mut after = None;
+        loop {
+            let slice = self.inner.store.revoked_keys(after.as_ref(), SLICE).await?;
+            self.connections().revoke(slice.iter().map(|key| *key.as_bytes()));
+            if slice.len() < SLICE {
+                return Ok(());
+            }
+            after = slice.last().copied();
+        }
+    }
+}
+
+impl KnownCertificate {
+    /// The system's name as callers see it: none for the gateway's own.
+    pub fn system_told(&self) -> &str {
+        if self.system == OWN_NAME { "" } else { &self.system }
+    }
+}

@@ -1,0 +1,127 @@
+//! By which roots the gateway is known, and what is out of force of what they signed.
+//!
+//! Read from files at every question, because they change while the gateway runs. While they cannot be read, the last answer
+//! goes on: an empty one would lock everybody out.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use lgsp_certs::{TlsFiles, Usage};
+use lgsp_proto::types::Sha256Digest;
+use lgsp_proto::{Reason, Refusal};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
+
+use super::super::Engine;
+use super::super::access::Peer;
+use super::super::clock::machine_now;
+use super::sha256;
+
+/// Where roots and revocation lists lie.
+pub struct TrustFiles {
+    /// The gateway's own certificate: the root behind it is always among those told.
+    own: TlsFiles,
+    /// The folder of the issuing CA: its `root.pem`, and every `*.crl` in it.
+    authority: Option<PathBuf>,
+    /// More roots, e.g. the one that comes next.
+    more: Option<PathBuf>,
+    last: Arc<Mutex<Option<TrustSet>>>,
+}
+
+/// Roots and revocation lists, DER.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TrustSet {
+    /// The roots, in the order of their bytes, each once.
+    pub roots: Vec<Bytes>,
+    /// The revocation lists, likewise.
+    pub revocation_lists: Vec<Bytes>,
+    /// Over both, each after its length in eight bytes.
+    pub sha256: Sha256Digest,
+}
+
+impl TrustFiles {
+    /// The root behind the certificate of `own`, that of the CA in `authority`, and the certificates of the file `more`.
+    pub fn new(own: TlsFiles, authority: Option<PathBuf>, more: Option<PathBuf>) -> Self {
+        Self { own, authority, more, last: Arc::default() }
+    }
+
+    /// What they hold now.
+    pub(super) async fn read(&self) -> Result<TrustSet, Refusal> {
+        let (own, authority, more) = (self.own.clone(), self.authority.clone(), self.more.clone());
+        let read = tokio::task::spawn_blocking(move || read(&own, authority.as_deref(), more.as_deref())).await;
+        let read = read.unwrap_or_else(|panicked| Err(panicked.to_string()));
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        match read {
+            Ok(set) => Ok(last.insert(set).clone()),
+            Err(why) => {
+                tracing::error!(why, "the roots to trust cannot be read; the last ones go on");
+                last.clone().ok_or_else(|| Refusal::new(Reason::Internal))
+            }
+        }
+    }
+}
+
+fn read(own: &TlsFiles, authority: Option<&Path>, more: Option<&Path>) -> Result<TrustSet, String> {
+    let now = machine_now();
+    let credentials = own.load(Usage::Server, now).map_err(|error| error.to_string())?;
+    let mut roots: Vec<Bytes> = credentials.own_root(now).iter().map(|root| Bytes::copy_from_slice(root)).collect();
+    let at = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    for file in authority.map(|dir| dir.join("root.pem")).into_iter().chain(more.map(Path::to_path_buf)) {
+        for root in CertificateDer::pem_file_iter(&file).map_err(|error| at(&file, &error))? {
+            let root = root.map_err(|error| at(&file, &error))?;
+            roots.push(Bytes::copy_from_slice(&root));
+        }
+    }
+    let mut lists = Vec::new();
+    for file in authority.map(revocation_lists).transpose()?.unwrap_or_default() {
+        let bytes = std::fs::read(&file).map_err(|error| at(&file, &error))?;
+        if bytes.starts_with(b"-----") {
+            for list in CertificateRevocationListDer::pem_slice_iter(&bytes) {
+                lists.push(Bytes::copy_from_slice(&list.map_err(|error| at(&file, &error))?));
+            }
+        } else {
+            lists.push(bytes.into());
+        }
+    }
+    if roots.is_empty() {
+        return Err("there is no root behind the gateway's certificate".to_owned());
+    }
+    for part in [&mut roots, &mut lists] {
+        part.sort_unstable();
+        part.dedup();
+    }
+    Ok(TrustSet { sha256: digest(&roots, &lists), roots, revocation_lists: lists })
+}
+
+/// The `*.crl` files of a folder, by name.
+fn revocation_lists(dir: &Path) -> Result<Vec<PathBuf>, String> {
+    let entries = std::fs::read_dir(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|error| error.to_string())?.path();
+        files.extend(path.extension().is_some_and(|extension| extension == "crl").then_some(path));
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn digest(roots: &[Bytes], lists: &[Bytes]) -> Sha256Digest {
+    let mut all = Vec::new();
+    for part in roots.iter().chain(lists) {
+        all.extend((part.len() as u64).to_be_bytes());
+        all.extend_from_slice(part);
+    }
+    sha256(&all)
+}
+
+impl Engine {
+    /// Whom to trust. Any system of the registry may ask.
+    ///
+    /// # Errors
+    /// `SYSTEM_UNKNOWN`; `INTERNAL` when the files could never be read.
+    pub async fn trust(&self, peer: &Peer) -> Result<TrustSet, Refusal> {
+        let _ = self.system_of(peer)?;
+        self.certifying()?.trust.read().await
+    }
+}
