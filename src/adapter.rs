@@ -21,7 +21,7 @@ With a join token of the operator's, one command makes the key, gets the certifi
   lgsp adapter join lgsp-join-1.… --dir adapter
   lgsp adapter --config adapter/adapter.toml
 
-With certificates from elsewhere, a first configuration, adapter.toml (paths are relative to the file):
+A first configuration with certificates from elsewhere, adapter.toml (paths are relative to the file):
   gateway = \"https://127.0.0.1:7443\"
   server_name = \"gw.lgsp.hue.test\"
   parties = [\"H57.101\", \"H57.102\"]

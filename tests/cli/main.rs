@@ -4,5 +4,6 @@
 mod archive;
 mod examples;
 mod gateway;
+mod join;
 mod offline;
 mod support;

@@ -4,12 +4,13 @@
 //! between, the same token said again with the same key gets the same certificate.
 
 use std::io::{self, ErrorKind};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use lgsp_certs::joining_config;
 use lgsp_certs::keys::{NoKey, PrivateKey};
 use lgsp_journal::fault;
+use lgsp_proto::Refusal;
 use lgsp_proto::types::{JoinToken, PartyId};
 use lgsp_proto::v1::enrolment_client::EnrolmentClient;
 use lgsp_proto::v1::{JoinRequest, JoinResponse};
@@ -22,6 +23,10 @@ use super::leaf::Leaf;
 use super::trust::Trust;
 use crate::digest::sha256;
 use crate::link::{BadGatewayUrl, CallError, GatewayUrl, Joining, Timings, TurnedAway};
+
+/// How often a door that is busy is knocked at, and the shortest wait in between.
+const TRIES: u32 = 10;
+const AGAIN: Duration = Duration::from_millis(300);
 
 /// What joining gave.
 #[derive(Clone, Debug)]
@@ -267,14 +272,26 @@ async fn ask(
     let call_timeout = timings.call_timeout;
     let tls = joining_config(token.root_sha256());
     let joining = Joining::new(gateway, token.server_name(), tls, timings)?;
-    let mut request = tonic::Request::new(request);
-    request.set_timeout(call_timeout);
-    match EnrolmentClient::new(joining.channel()).join(request).await {
-        Ok(answer) => Ok(answer.into_inner()),
-        Err(status) => Err(match (CallError::from_status(status), joining.turned_away()) {
-            (CallError::Unknown(_), Some(why)) => JoinError::Stranger { gateway: gateway.clone().into(), why },
-            (source, _) => JoinError::Call { gateway: gateway.clone().into(), source },
-        }),
+    let mut tries = 1;
+    loop {
+        let mut request = tonic::Request::new(request.clone());
+        request.set_timeout(call_timeout);
+        let error = match EnrolmentClient::new(joining.channel()).join(request).await {
+            Ok(answer) => return Ok(answer.into_inner()),
+            Err(status) => CallError::from_status(status),
+        };
+        match (error, joining.turned_away()) {
+            // Many join in one morning, and the door lets in a few each second.
+            (CallError::NotNow(refused), _) if tries < TRIES => {
+                let wait = refused.refusal().and_then(Refusal::retry_after).unwrap_or_default();
+                tries += 1;
+                tokio::time::sleep(wait.clamp(AGAIN, AGAIN * 10)).await;
+            }
+            (CallError::Unknown(_), Some(why)) => {
+                return Err(JoinError::Stranger { gateway: gateway.clone().into(), why });
+            }
+            (source, _) => return Err(JoinError::Call { gateway: gateway.clone().into(), source }),
+        }
     }
 }
 

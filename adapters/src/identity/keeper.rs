@@ -349,7 +349,7 @@ impl Keeper {
         Ok((credentials, leaf))
     }
 
-    /// What the gateway names; `None` if it is what it named before, or if it is too old to say.
+    /// What the gateway names; `None` if it is what it named before, or if it keeps no certificates and names nothing.
     async fn ask_whom_to_trust(&self, link: &Link, present: &Trust) -> Result<Option<Trust>, Failed> {
         let request = TrustRequest { known_sha256: present.sha256().to_vec().into() };
         match link.certificates().trust(link.request(request, None)).await {
@@ -357,7 +357,7 @@ impl Keeper {
                 let answer: TrustResponse = answer.into_inner();
                 if answer.sha256 == present.sha256()[..] { Ok(None) } else { Ok(Some(Trust::read(&answer)?)) }
             }
-            Err(status) if status.code() == Code::Unimplemented => Ok(None),
+            Err(status) if issues_none(&status) => Ok(None),
             Err(status) => Err(CallError::from_status(status).into()),
         }
     }
@@ -433,13 +433,15 @@ impl Keeper {
     }
 }
 
-/// Why a renewal failed. A gateway that issues none says so, or is too old to know the word.
+/// Why a renewal failed.
 fn of_renewal(status: tonic::Status) -> Failed {
-    let reason = Refusal::from_status(&status).map(|refusal| refusal.reason());
-    if reason == Some(Reason::CaNotConfigured) || status.code() == Code::Unimplemented {
-        return Failed::IssuesNone;
-    }
-    CallError::from_status(status).into()
+    if issues_none(&status) { Failed::IssuesNone } else { CallError::from_status(status).into() }
+}
+
+/// Whether a gateway has nothing to do with certificates: it says so, or is too old to know the word.
+fn issues_none(status: &tonic::Status) -> bool {
+    let reason = Refusal::from_status(status).map(|refusal| refusal.reason());
+    reason == Some(Reason::CaNotConfigured) || status.code() == Code::Unimplemented
 }
 
 async fn received(hang_up: &mut io::Result<tokio::signal::unix::Signal>) {
