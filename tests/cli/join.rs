@@ -166,3 +166,23 @@ fn an_adapter_renews_by_itself_at_a_real_gateway() {
     assert!(outcome["reason"].is_null() && outcome["state"] != "waiting", "{outcome}");
     assert!(adapter.stop().success());
 }
+
+#[test]
+fn a_running_adapter_takes_up_another_certificate_when_it_is_told_to_look() {
+    let place = Place::new();
+    let gateway = issuing_gateway(&place, 3600);
+    let first = token(&place, &gateway, "phan-mem-moi", &["H57.101"]);
+    place.lgsp(&["adapter", "join", &first, "--dir", "moi", "--listen-rest", "127.0.0.1:0"]).ok();
+    let config = fs::read_to_string(place.path().join("moi/adapter.toml")).unwrap();
+    place.write("moi/adapter.toml", &config.replace("[tls]\n", "[tls]\npoll_ms = 3600000\n"));
+    let adapter = place.start("adapter", "moi/adapter.toml");
+    let before = status(&adapter)["certificate"]["sha256"].clone();
+    let second = token(&place, &gateway, "phan-mem-moi", &[]);
+    place.lgsp(&["adapter", "join", &second, "--dir", "moi"]).ok();
+    assert_eq!(status(&adapter)["certificate"]["sha256"], before, "it looks once an hour");
+    adapter.hang_up();
+    eventually("the new certificate is in force", || status(&adapter)["certificate"]["sha256"] != before);
+    let outcome = hand_in(&place, &adapter, "ho-so-1");
+    assert!(outcome["reason"].is_null() && outcome["state"] != "waiting", "{outcome}");
+    assert!(adapter.stop().success());
+}

@@ -204,7 +204,16 @@ impl Running {
 
     /// Asks it to stop.
     pub(crate) fn signal(&self) {
-        let kill = format!("kill -TERM {}", self.child.as_ref().unwrap().id());
+        self.send("TERM");
+    }
+
+    /// Asks it to look at its files.
+    pub(crate) fn hang_up(&self) {
+        self.send("HUP");
+    }
+
+    fn send(&self, signal: &str) {
+        let kill = format!("kill -{signal} {}", self.child.as_ref().unwrap().id());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 
