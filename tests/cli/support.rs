@@ -204,15 +204,15 @@ impl Running {
 
     /// Asks it to stop.
     pub(crate) fn signal(&self) {
-        self.send("TERM");
+        self.tell("TERM");
     }
 
-    /// Asks it to look at its files.
+    /// Asks it to read its certificates again.
     pub(crate) fn hang_up(&self) {
-        self.send("HUP");
+        self.tell("HUP");
     }
 
-    fn send(&self, signal: &str) {
+    fn tell(&self, signal: &str) {
         let kill = format!("kill -{signal} {}", self.child.as_ref().unwrap().id());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }

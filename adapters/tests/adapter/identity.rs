@@ -145,6 +145,16 @@ async fn a_token_that_has_expired_or_is_for_another_system_is_not_sent() {
 }
 
 #[tokio::test]
+async fn an_answer_without_a_root_of_the_token_is_not_taken() {
+    let bus = Bus::new().await;
+    let other = lgsp_certs::CertificateAuthority::open(Certificates::new().folder()).unwrap();
+    bus.authority.trust([Bytes::copy_from_slice(other.root())]);
+    let error = bus.join(&bus.token("one-stop")).await.unwrap_err();
+    assert!(matches!(error, JoinError::Answer(_)), "{error}");
+    assert_eq!(bus.identity().read().unwrap(), None);
+}
+
+#[tokio::test]
 async fn a_clock_that_is_behind_is_named_and_the_key_waits_for_the_next_attempt() {
     let bus = Bus::new().await;
     let token = bus.token("one-stop");
