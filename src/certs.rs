@@ -1,32 +1,49 @@
-//! `lgsp certs`: a development CA, certificates for systems and gateways, and what a certificate says.
+//! `lgsp certs`: a CA in a folder, certificates for systems and gateways, and what a certificate says; over the bus, join tokens,
+//! the books of certificates, and revocation.
+
+mod folder;
+mod list;
+mod revoke;
+mod token;
+mod withdraw;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use data_encoding::HEXLOWER;
 use jiff::Timestamp;
-use lgsp_certs::{CertificateAuthority, CertificateDigest, SystemName, TrustDomain, server_name};
+use lgsp_certs::CertificateDigest;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::X509Certificate;
 
-use crate::failure::{Failure, because};
+use crate::failure::Failure;
 use crate::lang::Lang;
-use crate::output::{Output, print};
+use crate::output::Output;
 use crate::table::Table;
 
 const EXAMPLES: &str = "\
 Examples:
-  lgsp certs init ca --trust-domain lgsp.hue.test
+  lgsp certs init ca --trust-domain lgsp.hue.test --root-to /media/root
   lgsp certs issue --ca ca --server gw.lgsp.hue.test,127.0.0.1 --out pki
   lgsp certs issue --ca ca --system mot-cua-hue --days 90 --out pki
-  lgsp certs show pki/mot-cua-hue.pem";
+  lgsp certs show pki/mot-cua-hue.pem
+  lgsp certs list --ca ca --expiring 30d
+  lgsp certs revoke --ca ca pki/gw.lgsp.hue.test.pem
+  lgsp certs init ca-2030 --root /media/root
 
-/// A development CA and its certificates.
+Over the bus, as an operator:
+  lgsp certs token --system mot-cua-xa-moi --acts-for H57.130 --profile operator.toml
+  lgsp certs list --expiring 30d --profile operator.toml
+  lgsp certs withdraw 5f0c… --profile operator.toml
+  lgsp certs revoke --system mot-cua-xa-moi --ground KEY_STOLEN --profile operator.toml";
+
+/// A CA and its certificates.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Command {
@@ -36,117 +53,65 @@ pub(crate) struct Command {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Make a new CA: ca.pem and ca.key in DIR.
+    /// Make a CA: a root, and an issuing CA of it in DIR (ca.pem, ca.key, root.pem).
     ///
-    /// The key lies in the folder unprotected: for development and tests, not for a province.
-    Init {
-        /// The folder, made if need be. An existing CA is never overwritten.
-        dir: PathBuf,
-        /// The domain whose names the CA vouches for, e.g. lgsp.hue.test.
-        #[arg(long, value_name = "DOMAIN")]
-        trust_domain: TrustDomain,
-    },
+    /// Everybody's bundle is root.pem. The root's key is needed for a further issuing CA only, and can stay offline until then.
+    /// Both keys lie in their folders unprotected but for their mode, 0600.
+    Init(folder::Init),
     /// Issue a certificate with a fresh key: NAME.pem and NAME.key.
-    Issue(Issue),
-    /// What a certificate says: identity, validity, digest.
+    Issue(folder::Issue),
+    /// Issue a join token: with it an agency gets its certificate by one command, once.
+    Token(token::Token),
+    /// Take back a join token that was not spent.
+    Withdraw(withdraw::Withdraw),
+    /// Certificates by when they expire, and open tokens: as the bus knows them, or what a CA's folder issued (--ca).
+    List(list::List),
+    /// What a certificate says: identity, validity, digests.
     Show {
         /// A PEM file; of several certificates, each is shown.
         file: PathBuf,
         #[command(flatten)]
         output: Output,
     },
-}
-
-#[derive(Args, Debug)]
-struct Issue {
-    /// The CA's folder.
-    #[arg(long, value_name = "DIR")]
-    ca: PathBuf,
-    #[command(flatten)]
-    holder: Holder,
-    /// For how many days it is valid.
-    #[arg(long, value_name = "N", default_value_t = 365, value_parser = clap::value_parser!(u64).range(1..=3650))]
-    days: u64,
-    /// Where to write the files; the CA's folder if not given.
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-}
-
-/// Whom a certificate is for.
-#[derive(Args, Debug)]
-#[group(required = true, multiple = false)]
-struct Holder {
-    /// A system of the bus, by the name the registry knows it by.
-    #[arg(long, value_name = "NAME")]
-    system: Option<SystemName>,
-    /// A gateway, by its DNS names and IP addresses. The files are named after the first.
-    #[arg(long, value_name = "DNS,IP…", value_delimiter = ',')]
-    server: Option<Vec<String>>,
+    /// Put out of force, for good: on the bus a certificate, a key or all of a system; or, with --ca, a certificate by the
+    /// CA's revocation list.
+    Revoke(revoke::Revoke),
+    /// Write the revocation list anew, before it gets old.
+    Crl(folder::Crl),
 }
 
 impl Command {
     pub(crate) fn run(self, lang: Lang) -> anyhow::Result<ExitCode> {
         match self.action {
-            Action::Init { dir, trust_domain } => init(&dir, &trust_domain, lang)?,
+            Action::Init(init) => init.run(lang)?,
             Action::Issue(issue) => issue.run(lang)?,
+            Action::Token(token) => return crate::block_on(token.run(lang)),
+            Action::Withdraw(withdraw) => return crate::block_on(withdraw.run(lang)),
+            Action::List(list) => return list.run(lang),
             Action::Show { file, output } => show(&file, output, lang)?,
+            Action::Revoke(revoke) => return revoke.run(lang),
+            Action::Crl(crl) => crl.run(lang)?,
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn init(dir: &Path, trust_domain: &TrustDomain, lang: Lang) -> anyhow::Result<()> {
-    CertificateAuthority::create(dir, trust_domain, SystemTime::now())
-        .map_err(|error| Failure::usage(because(&error)))?;
-    let dir = dir.display();
-    print(lang.pick(
-        format!("Đã tạo CA thử nghiệm cho {trust_domain}: {dir}/ca.pem (công khai), {dir}/ca.key (giữ kín)\n"),
-        format!("Made a development CA for {trust_domain}: {dir}/ca.pem (public), {dir}/ca.key (keep it secret)\n"),
-    ))?;
+fn show(file: &Path, output: Output, lang: Lang) -> anyhow::Result<()> {
+    let facts: Option<Vec<Facts>> = certificates(file)?.iter().map(Facts::read).collect();
+    let facts =
+        facts.ok_or_else(|| Failure::usage(format!("{} holds a certificate that cannot be read", file.display())))?;
+    let tables = || facts.iter().map(|facts| facts.table(lang).to_string()).collect::<Vec<_>>().join("\n");
+    output.print(|| facts.iter().map(Facts::json).collect(), tables)?;
     Ok(())
 }
 
-impl Issue {
-    fn run(self, lang: Lang) -> anyhow::Result<()> {
-        let (now, validity) = (SystemTime::now(), Duration::from_secs(self.days * 24 * 60 * 60));
-        let unusable = |error| Failure::usage(because(&error));
-        let ca = CertificateAuthority::open(&self.ca).map_err(unusable)?;
-        let (stem, issued) = match (&self.holder.system, &self.holder.server) {
-            (Some(name), _) => (name.to_string(), ca.issue_system(name, validity, now).map_err(unusable)?),
-            (None, names) => {
-                let names = names.as_deref().unwrap_or_default();
-                let parsed: Result<Vec<_>, _> = names.iter().map(|name| server_name(name.trim())).collect();
-                let parsed = parsed.map_err(|error| Failure::usage(error.to_string()))?;
-                // An IPv6 address has colons, which are no good in the name of a file everywhere.
-                let stem = names.first().map(|name| name.trim().replace(':', "-")).unwrap_or_default();
-                (stem, ca.issue_server(&parsed, validity, now).map_err(unusable)?)
-            }
-        };
-        let dir = self.out.unwrap_or(self.ca);
-        issued.write_to(&dir, &stem).map_err(unusable)?;
-        let (file, until) = (dir.join(&stem), second(issued.not_after)?);
-        let (file, digest) = (file.display(), issued.digest);
-        print(lang.pick(
-            format!("Đã cấp {file}.pem và {file}.key (giữ kín), hiệu lực đến {until}\nSHA-256 {digest}\n"),
-            format!("Issued {file}.pem and {file}.key (keep it secret), valid until {until}\nSHA-256 {digest}\n"),
-        ))?;
-        Ok(())
-    }
-}
-
-fn show(file: &Path, output: Output, lang: Lang) -> anyhow::Result<()> {
+/// The certificates in a PEM file: at least one.
+fn certificates(file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let unusable = |problem: &str| Failure::usage(format!("{} {problem}", file.display()));
     let pem = std::fs::read(file).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let chain = chain.map_err(|_| unusable("holds damaged PEM"))?;
-    if chain.is_empty() {
-        return Err(unusable("holds no PEM certificate"));
-    }
-    let facts: Option<Vec<Facts>> = chain.iter().map(Facts::read).collect();
-    let facts = facts.ok_or_else(|| unusable("holds a certificate that cannot be read"))?;
-    let tables = || facts.iter().map(|facts| facts.table(lang).to_string()).collect::<Vec<_>>().join("\n");
-    output.print(|| facts.iter().map(Facts::json).collect(), tables)?;
-    Ok(())
+    if chain.is_empty() { Err(unusable("holds no PEM certificate")) } else { Ok(chain) }
 }
 
 /// What people ask a certificate.
@@ -157,6 +122,8 @@ struct Facts {
     from: Timestamp,
     until: Timestamp,
     digest: CertificateDigest,
+    serial: Vec<u8>,
+    key: CertificateDigest,
 }
 
 impl Facts {
@@ -169,7 +136,16 @@ impl Facts {
             from: Timestamp::from_second(certificate.validity().not_before.timestamp()).ok()?,
             until: Timestamp::from_second(certificate.validity().not_after.timestamp()).ok()?,
             digest: CertificateDigest::of(der),
+            serial: certificate.raw_serial().to_vec(),
+            // The digest of a key is made and printed like that of a certificate.
+            key: CertificateDigest::of(certificate.public_key().raw),
         })
+    }
+
+    /// Whose it is, in one cell.
+    fn holder(&self) -> String {
+        let names = self.names.join(", ");
+        if self.is_ca { format!("CA {names}") } else { names }
     }
 
     fn is_valid(&self) -> bool {
@@ -184,7 +160,9 @@ impl Facts {
             "not_before": self.from.to_string(),
             "not_after": self.until.to_string(),
             "valid_now": self.is_valid(),
+            "serial": HEXLOWER.encode(&self.serial),
             "sha256": self.digest.to_string(),
+            "key_sha256": self.key.to_string(),
         })
     }
 
@@ -200,6 +178,7 @@ impl Facts {
             (lang.pick("Hiệu lực từ", "Valid from"), self.from.to_string()),
             (lang.pick("đến", "until"), format!("{} ({now})", self.until)),
             ("SHA-256", self.digest.to_string()),
+            (lang.pick("SHA-256 của khóa", "SHA-256 of the key"), self.key.to_string()),
         ])
     }
 }
@@ -225,4 +204,11 @@ fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
 fn second(time: SystemTime) -> anyhow::Result<Timestamp> {
     let time = Timestamp::try_from(time).context("a certificate's time is in the calendar")?;
     Ok(Timestamp::from_second(time.as_second())?)
+}
+
+/// Reads so many bytes, written as hexadecimal digits.
+fn hex<const BYTES: usize>(text: &str) -> Result<[u8; BYTES], String> {
+    let bytes = HEXLOWER.decode(text.to_ascii_lowercase().as_bytes()).ok();
+    let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
+    bytes.ok_or_else(|| format!("it is {} hexadecimal digits", 2 * BYTES))
 }

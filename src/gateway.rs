@@ -4,9 +4,9 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::Args;
-use lgsp_certs::Usage;
 use lgsp_gateway::app::{App, RunError};
 use lgsp_gateway::config::Config;
+use lgsp_gateway::tls::Loaded;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +33,12 @@ A first configuration, gateway.toml (paths are relative to the file):
   [registry]
   first = \"registry/hue\"
 
+That systems can join with a token and renew by themselves (`lgsp certs token --help`), add:
+  [listen]
+  enrol = \"127.0.0.1:7444\"
+  [ca]
+  dir = \"ca\"
+
 The certificates: see `lgsp certs --help`. registry/hue is a folder of registry files, in the source tree
 gateway/registry/hue; it is applied once, later ones by `lgsp registry apply`. The other files and folders are made.
 
@@ -42,6 +48,8 @@ Examples:
   lgsp gateway --config gateway.toml --check
   lgsp gateway --config gateway.toml --print-config
   lgsp gateway --config gateway.toml
+
+Certificates, bundles and revocation lists are read again when their files change, or at once on SIGHUP.
 
 When it serves, it prints one line of JSON with its addresses. SIGTERM or SIGINT stops it in order, a second one at once.";
 
@@ -66,7 +74,7 @@ impl Runnable for Config {
     }
 
     fn check(&self, lang: Lang) -> anyhow::Result<()> {
-        self.tls.load(Usage::Server, SystemTime::now()).map_err(|error| Failure::usage(because(&error)))?;
+        Loaded::load(&self.tls, SystemTime::now()).map_err(|error| Failure::usage(because(&error)))?;
         if let Some(dir) = &self.first_registry {
             crate::registry::in_folder(dir, lang)
                 .map_err(|error| Failure::usage(format!("registry.first cannot be used: {error}")))?;
@@ -80,11 +88,12 @@ impl Runnable for Config {
 
     async fn serve(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let app = App::build(self).await.map_err(|error| Failure::usage(because(&error)))?;
-        let (bus, local) = (app.bus_address()?, app.local_address()?);
+        let mut listeners = vec![("bus", app.bus_address()?), ("local", app.local_address()?)];
+        listeners.extend(app.enrolment_address()?.map(|enrol| ("enrol", enrol)));
         let (ready, served) = oneshot::channel();
         let told = async {
             // A sender that is gone means that the gateway did not start; its own error says why.
-            if served.await.is_ok() { announce(&[("bus", bus), ("local", local)]) } else { Ok(()) }
+            if served.await.is_ok() { announce(&listeners) } else { Ok(()) }
         };
         let (ended, told) = tokio::join!(Box::pin(app.run(shutdown, ready)), told);
         ended.map_err(|error| match &error {

@@ -81,4 +81,19 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left behind");
     }
+
+    #[test]
+    fn a_file_is_replaced_whole_or_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.crl");
+        replace(&path, b"first", PUBLIC).unwrap();
+        replace(&path, b"second", PUBLIC).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"second");
+        // A folder stands in the way of the name, so the last step fails.
+        let taken = folder.path().join("taken");
+        fs::create_dir(&taken).unwrap();
+        replace(&taken, b"third", PUBLIC).unwrap_err();
+        assert!(taken.is_dir());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "no draft is left behind");
+    }
 }

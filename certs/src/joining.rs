@@ -16,7 +16,7 @@ use crate::tls::{client, provider};
 /// these SHA-256 digests and holds by that root, under the name that was asked for.
 pub fn joining_config(root_sha256s: &[[u8; 32]]) -> ClientConfig {
     let provider = provider();
-    let verifier = ByFingerprint { roots: root_sha256s.to_vec(), provider: provider.clone() };
+    let verifier = ByFingerprint { roots: root_sha256s.to_vec(), provider };
     client(|config| config.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
 }
 

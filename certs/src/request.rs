@@ -58,6 +58,10 @@ impl SigningRequest {
         if request.signature_algorithm.algorithm != x509_parser::oid_registry::OID_SIG_ECDSA_WITH_SHA256 {
             return Err(BadRequest::Signature);
         }
+        // The parser is generous about what stands around the signed part; in DER there is one spelling of it.
+        if der != wrapped(info.raw, &request.signature_value.data) {
+            return Err(BadRequest::Malformed);
+        }
         UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point)
             .verify(info.raw, &request.signature_value.data)
             .map_err(|_| BadRequest::Signature)?;
@@ -83,6 +87,27 @@ impl rcgen::PublicKeyData for SigningRequest {
     fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
         &rcgen::PKCS_ECDSA_P256_SHA256
     }
+}
+
+/// The signed part with its signature, ECDSA with SHA-256, as a request (RFC 2986 §4.2).
+fn wrapped(signed: &[u8], signature: &[u8]) -> Vec<u8> {
+    /// ecdsa-with-SHA256, without parameters (RFC 5758 §3.2).
+    const ALGORITHM: &[u8] = &[0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
+    // No bit of the last byte is unused.
+    let signature = tagged(0x03, &[&[0], signature].concat());
+    tagged(0x30, &[signed, ALGORITHM, &signature].concat())
+}
+
+fn tagged(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = content.len().to_be_bytes();
+    let length = &length[length.iter().take_while(|byte| **byte == 0).count()..];
+    let head = match length {
+        [] => vec![tag, 0],
+        [short @ ..0x80] => vec![tag, *short],
+        // As many bytes as it takes; a request has at most two.
+        long => [&[tag, 0x80 | long.len() as u8], long].concat(),
+    };
+    [&head, content].concat()
 }
 
 #[cfg(test)]
@@ -135,6 +160,19 @@ mod tests {
         assert_eq!(SigningRequest::parse(b""), Err(BadRequest::Malformed));
         let long = vec![0x30; SigningRequest::MAX_BYTES + 1];
         assert_eq!(SigningRequest::parse(&long), Err(BadRequest::TooLong { limit: SigningRequest::MAX_BYTES }));
+    }
+
+    /// What a proxy or a careless copy could change without breaking the signature.
+    #[test]
+    fn what_stands_around_the_signed_part_has_one_spelling() {
+        let request = PrivateKey::generate().unwrap().signing_request().unwrap();
+        for at in (0..request.len()).filter(|at| !(3..100).contains(at)) {
+            for with in 1..=255 {
+                let mut changed = request.clone();
+                changed[at] ^= with;
+                assert!(SigningRequest::parse(&changed).is_err(), "byte {at}, {with:#x}");
+            }
+        }
     }
 
     proptest! {

@@ -184,6 +184,11 @@ impl Credentials {
         Ok(self)
     }
 
+    /// The earliest `nextUpdate` among its revocation lists, when that is over. To be told to an operator.
+    pub fn stale_list(&self, now: SystemTime) -> Option<SystemTime> {
+        x509::stale(&self.crls, now)
+    }
+
     /// The configuration of a listener that admits only clients with a certificate from the bundle.
     pub fn server_config(&self) -> ServerConfig {
         let verifier = WebPkiClientVerifier::builder_with_provider(self.roots.clone(), provider())

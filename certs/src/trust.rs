@@ -235,7 +235,7 @@ impl Bundle {
 
     /// The earliest `nextUpdate` among its lists, when that is over. To be told to an operator.
     pub fn stale_list(&self, now: SystemTime) -> Option<SystemTime> {
-        self.crls.iter().filter_map(|list| x509::next_update(list)).filter(|until| *until < now).min()
+        x509::stale(&self.crls, now)
     }
 }
 

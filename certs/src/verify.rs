@@ -29,7 +29,8 @@ pub struct VerifiedLeaf {
     issuer: Box<str>,
     serial: Box<[u8]>,
     spki: Box<[u8]>,
-    key_sha256: [u8; 32],
+    /// One for each of the chain.
+    keys: Box<[[u8; 32]]>,
     verifying_key: VerifyingKey,
     not_before: SystemTime,
     not_after: SystemTime,
@@ -117,7 +118,7 @@ impl VerifiedLeaf {
             issuer: parsed.issuer().to_string().into(),
             serial: parsed.raw_serial().into(),
             spki: spki.into(),
-            key_sha256: sha256(spki),
+            keys: chain.iter().map(key_sha256).collect::<Result<_, _>>()?,
             verifying_key: VerifyingKey::from_spki(spki).map_err(|_| LeafError::NotP256)?,
             not_before: x509::time(parsed.validity().not_before),
             not_after: x509::time(parsed.validity().not_after),
@@ -166,7 +167,12 @@ impl VerifiedLeaf {
 
     /// SHA-256 of [`spki`](Self::spki): what is revoked, and what a certificate without a SPIFFE id is bound by.
     pub fn key_sha256(&self) -> [u8; 32] {
-        self.key_sha256
+        self.keys[0]
+    }
+
+    /// SHA-256 of every key in the chain, the leaf's first: when any of them is revoked, so is this.
+    pub fn chain_keys(&self) -> &[[u8; 32]] {
+        &self.keys
     }
 
     /// The issuer's name as text.
@@ -223,6 +229,10 @@ impl Identity {
     }
 }
 
+fn key_sha256(certificate: &CertificateDer<'_>) -> Result<[u8; 32], Malformed> {
+    Ok(sha256(x509::parse(certificate)?.public_key().raw))
+}
+
 /// Leaves out the certificate's subject: it may name a person.
 impl fmt::Debug for VerifiedLeaf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -241,6 +251,7 @@ fn is_spiffe(uri: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use rcgen::{CertificateParams, KeyPair, SanType, SignatureAlgorithm};
 
     const SYSTEM: &str = "spiffe://lgsp.hue.test/system/one-stop";
@@ -304,6 +315,24 @@ mod tests {
         let whole = read_p256(&[SYSTEM]).unwrap().certificate().to_vec();
         for cut in [&whole[..0], &whole[..whole.len() - 1], &[whole.as_slice(), b"x"].concat()] {
             assert_eq!(VerifiedLeaf::read(&[cut.into()]).unwrap_err(), LeafError::Malformed(Malformed));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            prop_assert!(VerifiedLeaf::read(&[bytes.into()]).is_err());
+        }
+
+        #[test]
+        fn no_changed_byte_makes_it_panic_or_another_key(at in any::<proptest::sample::Index>(), with in 1..=255_u8) {
+            let leaf = read_p256(&[SYSTEM]).unwrap();
+            let mut changed = leaf.certificate().to_vec();
+            let at = at.index(changed.len());
+            changed[at] ^= with;
+            if let Ok(read) = VerifiedLeaf::read(&[changed.into()]) {
+                prop_assert_eq!(read.key_sha256() == leaf.key_sha256(), read.spki() == leaf.spki());
+            }
         }
     }
 }

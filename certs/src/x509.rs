@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
+use rustls_pki_types::CertificateRevocationListDer;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::time::ASN1Time;
@@ -64,13 +65,41 @@ pub(crate) fn list_number(der: &[u8]) -> Option<u64> {
     u64::try_from(list.crl_number()?).ok()
 }
 
-/// Until when a revocation list is current, if it says so.
-pub(crate) fn next_update(der: &[u8]) -> Option<SystemTime> {
-    let (_, list) = x509_parser::parse_x509_crl(der).ok()?;
-    list.next_update().map(time)
+/// The earliest `nextUpdate` of these lists that is over.
+pub(crate) fn stale(lists: &[CertificateRevocationListDer<'_>], now: SystemTime) -> Option<SystemTime> {
+    let next_update = |list: &CertificateRevocationListDer<'_>| {
+        let (_, list) = x509_parser::parse_x509_crl(list).ok()?;
+        list.next_update().map(time)
+    };
+    lists.iter().filter_map(next_update).filter(|until| *until < now).min()
 }
 
 pub(crate) fn time(time: ASN1Time) -> SystemTime {
     let seconds = Duration::from_secs(time.timestamp().unsigned_abs());
     if time.timestamp() < 0 { UNIX_EPOCH - seconds } else { UNIX_EPOCH + seconds }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_a_list_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            prop_assert_eq!(list_number(&bytes), None);
+            prop_assert_eq!(stale(&[bytes.into()], SystemTime::now()), None);
+        }
+
+        #[test]
+        fn a_key_is_taken_in_one_spelling_only(cut in 0..91_usize, first in any::<u8>()) {
+            let mut spki = [P256, &[4; 65]].concat();
+            prop_assert!(p256_point(&spki).is_some());
+            prop_assert!(p256_point(&spki[..cut]).is_none());
+            spki[P256.len()] = first;
+            prop_assert_eq!(p256_point(&spki).is_some(), first == 4);
+            spki.push(0);
+            prop_assert!(p256_point(&spki).is_none());
+        }
+    }
 }

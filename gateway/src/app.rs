@@ -7,14 +7,12 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use bytes::Bytes;
+use lgsp_certs::reload::Files;
 use lgsp_certs::tls::{NoOwnRoot, TlsFileError};
-use lgsp_certs::{CaError, CertificateFacts, Credentials, TrustDomain, Usage};
-use lgsp_proto::types::Sha256Digest;
+use lgsp_certs::{CaError, CertificateFacts, TrustDomain};
 use lgsp_proto::{Refusal, v1};
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
@@ -22,28 +20,42 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::enrolment::{self, Door};
+use crate::api::enrolment;
 use crate::api::local::{self, HEALTH_LOOK, Node, Stage};
-use crate::api::{Bus, Health, SharedTls};
+use crate::api::{Bus, Health};
 use crate::config::{self, Config};
 use crate::engine::archiving::{Archives, Order};
 use crate::engine::certificates::{Authority, Certifying, Doors, TrustFiles};
 use crate::engine::clock::{BusinessClock, machine_now};
 use crate::engine::documents::Documents;
-use crate::engine::receipt::ReceiptSigner;
 use crate::engine::{Engine, Settings, StartError as EngineError};
+use crate::store::Store;
 use crate::store::sled::{Limits, OpenError, Options, Progress, SledStore};
-use crate::store::{Commit, CommitError, OWN_NAME, ReadError, Store};
+use crate::tls::keeper::{self, Asked, Keeper, Reload};
+use crate::tls::standing::Standing;
+use crate::tls::{Generation, Loaded};
 
 /// A gateway that has its sockets and its certificate, and nothing else yet.
 pub struct App {
     config: Config,
     bus: TcpListener,
     local: TcpListener,
-    /// Where systems join, and what they meet there.
-    enrol: Option<(TcpListener, Door)>,
-    credentials: Credentials,
-    tls: SharedTls,
+    /// Where systems join.
+    enrol: Option<TcpListener>,
+    /// What signs their certificates.
+    authority: Option<Authority>,
+    certificates: Certificates,
+    reload: Reload,
+    engine: Arc<OnceLock<Engine>>,
+}
+
+/// What was loaded, and what is needed to load the next.
+struct Certificates {
+    loaded: Loaded,
+    /// As they looked before they were read.
+    files: Files,
+    standing: Arc<Standing>,
+    asked: Asked,
 }
 
 /// Why a gateway could not start, or ended.
@@ -122,20 +134,25 @@ impl App {
     /// Binds the sockets and loads the certificate: what an operator most often gets wrong is told at once.
     ///
     /// # Errors
-    /// [`RunError::Tls`], [`RunError::Listen`].
+    /// [`RunError::Tls`], [`RunError::Ca`], [`RunError::CaOfAnother`], [`RunError::NoOwnRoot`], [`RunError::Listen`].
     pub async fn build(config: Config) -> Result<Self, RunError> {
-        let credentials = config.tls.load(Usage::Server, machine_now())?;
-        let tls = Arc::new(ArcSwap::from_pointee(credentials.server_config()));
+        let (files, now) = (keeper::files_of(&config.tls), machine_now());
+        let loaded = Loaded::load(&config.tls, now)?;
+        let (reload, asked) = Reload::new();
+        let standing = Arc::new(Standing::of(&loaded, now));
+        let certificates = Certificates { loaded, files, standing, asked };
+        let authority = authority(&config)?;
         let bus = bind("listen.bus", config.listen.bus).await?;
         let local = bind("listen.local", config.listen.local).await?;
         let enrol = match config.listen.enrol {
             Some(address) => {
-                let door = Door::new(config.tls.clone(), &credentials)?;
-                Some((bind("listen.enrol", address).await?, door))
+                // Found out now, and not when somebody joins.
+                let _ = certificates.loaded.credentials().server_config_with_root(now)?;
+                Some(bind("listen.enrol", address).await?)
             }
             None => None,
         };
-        Ok(Self { config, bus, local, enrol, credentials, tls })
+        Ok(Self { config, bus, local, enrol, authority, certificates, reload, engine: Arc::default() })
     }
 
     /// Where systems join, if they can.
@@ -143,7 +160,7 @@ impl App {
     /// # Errors
     /// When the system does not say.
     pub fn enrolment_address(&self) -> io::Result<Option<SocketAddr>> {
-        self.enrol.as_ref().map(|(tcp, _)| tcp.local_addr()).transpose()
+        self.enrol.as_ref().map(TcpListener::local_addr).transpose()
     }
 
     /// Where the bus listens; tells the port when the configuration asked for any.
@@ -162,9 +179,15 @@ impl App {
         self.local.local_addr()
     }
 
-    /// The TLS configuration of new connections, to be swapped when certificates change.
-    pub fn tls(&self) -> SharedTls {
-        Arc::clone(&self.tls)
+    /// Where the engine will be once the bus serves.
+    #[cfg(feature = "test-util")]
+    pub fn engine(&self) -> Arc<OnceLock<Engine>> {
+        Arc::clone(&self.engine)
+    }
+
+    /// Asks for the certificates to be read again, without waiting until it is seen that they changed.
+    pub fn reload(&self) -> Reload {
+        self.reload.clone()
     }
 
     /// Runs until `shutdown` is cancelled and everything has ended; `ready` is told when the bus serves.
@@ -172,13 +195,15 @@ impl App {
     /// # Errors
     /// Why it could not start, or ended by itself. What was answered is durable all the same.
     pub async fn run(self, shutdown: CancellationToken, ready: oneshot::Sender<()>) -> Result<(), RunError> {
-        let certifying = self.certifying()?;
-        let Self { config, bus, local, enrol, credentials, tls } = self;
+        let doors = self.doors()?;
+        let Self { config, bus, local, enrol, authority, certificates, engine: told, .. } = self;
+        let Certificates { loaded, files, standing, asked } = certificates;
         let (stage, watched) = watch::channel(Stage::Starting("opening the store".to_owned()));
         let node = Node {
             name: config.name.to_string(),
             begun: Instant::now(),
             stage: watched,
+            certificates: Arc::clone(&standing),
             replay: matches!(config.business_clock, config::BusinessClock::Replay { .. }),
         };
         // The local listener is the last to go, so that probes can follow the node to its end.
@@ -186,20 +211,41 @@ impl App {
         let _local_stops_with_us = local_stop.clone().drop_guard();
         let local = tokio::spawn(local::serve(local, node, local_stop));
 
-        let engine = start(&config, &credentials, &stage).await?;
-        engine.certify_with(certifying);
+        let (engine, generation) = start(&config, loaded, &stage).await?;
+        let (current, generations) = watch::channel(generation);
+        let own_root = {
+            let generations = generations.clone();
+            move || generations.borrow().loaded().credentials().own_root(machine_now()).cloned()
+        };
+        let (dir, more) = config.ca.as_ref().map(|ca| (ca.dir.clone(), ca.more_roots.clone())).unzip();
+        engine.certify_with(Certifying::new(authority, doors, TrustFiles::new(own_root, dir, more.flatten())));
+        let _ = told.set(engine.clone());
         let stopping = CancellationToken::new();
         let services = Bus::new(&engine, &config.limits, &stopping).await;
         let health = services.health();
         stage.send_replace(Stage::Serving(engine.clone()));
         let served = {
-            let (limits, stopping, name) = (config.limits.clone(), stopping.clone(), config.name.clone());
-            let engine = engine.clone();
+            let (limits, stopping, engine) = (config.limits.clone(), stopping.clone(), engine.clone());
             tokio::spawn(async move {
-                let bus = services.serve(bus, tls, name, &limits, stopping.clone());
-                let Some((tcp, door)) = enrol else { return bus.await };
-                tokio::try_join!(bus, enrolment::serve(tcp, door, engine, &limits, stopping)).map(drop)
+                let bus_ends = stopping.child_token();
+                let enrolment = async {
+                    if let Some(tcp) = enrol {
+                        let (engine, stop) = (engine.clone(), bus_ends.clone());
+                        enrolment::serve(tcp, generations.clone(), engine, &limits, stop).await;
+                    }
+                };
+                let bus = async {
+                    services.serve(bus, engine.clone(), generations.clone(), &limits, stopping).await;
+                    bus_ends.cancel();
+                };
+                tokio::join!(bus, enrolment);
             })
+        };
+        // Ends with the node. Should it panic, what is in force stays in force.
+        let keeping = {
+            let (tls, ours) = (config.tls.clone(), config.name.clone());
+            let keeper = Keeper { tls, ours, engine: engine.clone(), current, standing, files };
+            tokio::spawn(keeper.run(asked, stopping.clone()))
         };
         let archiving = config.retention.archive_after_days.map(|days| {
             let (engine, every, stopping) = (engine.clone(), config.retention.archive_every, stopping.clone());
@@ -228,46 +274,42 @@ impl App {
                 given_up.abort();
             }
         }
+        // It may be writing a certificate down.
+        _ = tokio::time::timeout(grace, keeping).await;
         engine.stop().await;
         tracing::info!("stopped");
         ended
     }
 }
 
+/// What signs, if anything does.
+fn authority(config: &Config) -> Result<Option<Authority>, RunError> {
+    let Some(ca) = &config.ca else { return Ok(None) };
+    let authority = Authority::open(ca.dir.clone(), ca.leaf_life, ca.token_valid)?;
+    let (found, ours) = (authority.trust_domain(), &config.name);
+    if found == *ours { Ok(Some(authority)) } else { Err(RunError::CaOfAnother { found, ours: ours.clone() }) }
+}
+
 impl App {
-    /// What to certify with, and what those are told who join.
-    fn certifying(&self) -> Result<Certifying, RunError> {
-        let Config { name: ours, ca, tls, .. } = &self.config;
-        let authority = match ca {
-            Some(ca) => Some(Authority::open(ca.dir.clone(), ca.leaf_life, ca.token_valid)?),
-            None => None,
+    /// Where others find the gateway: as an operator says, or by its certificate and the ports it listens on.
+    fn doors(&self) -> Result<Doors, RunError> {
+        let listen = &self.config.listen;
+        let port = |tcp: &TcpListener, key, address| {
+            let bound = tcp.local_addr().map_err(|source| RunError::Listen { key, address, source });
+            bound.map(|bound| self.url(bound))
         };
-        if let Some(found) = authority.as_ref().map(Authority::trust_domain).filter(|found| found != ours) {
-            return Err(RunError::CaOfAnother { found, ours: ours.clone() });
-        }
-        let address = |tcp: &TcpListener, key| {
-            let asked = if key == "listen.bus" {
-                self.config.listen.bus
-            } else {
-                self.config.listen.enrol.unwrap_or(self.config.listen.bus)
-            };
-            tcp.local_addr().map_err(|source| RunError::Listen { key, address: asked, source })
-        };
-        let bus = address(&self.bus, "listen.bus")?;
-        let enrol = self.enrol.as_ref().map(|(tcp, _)| address(tcp, "listen.enrol")).transpose()?;
-        let told = |key: fn(&config::Ca) -> &Option<String>| ca.as_ref().and_then(|ca| key(ca).clone());
-        let doors = Doors {
-            enrolment_url: enrol.map(|at| told(|ca| &ca.enrol_url).unwrap_or_else(|| self.url(at))),
-            bus_url: told(|ca| &ca.bus_url).unwrap_or_else(|| self.url(bus)),
+        let told = |key: fn(&config::Ca) -> &Option<String>| self.config.ca.as_ref().and_then(|ca| key(ca).clone());
+        let bus = port(&self.bus, "listen.bus", listen.bus)?;
+        let enrol = self.enrol.as_ref().zip(listen.enrol).map(|(tcp, address)| port(tcp, "listen.enrol", address));
+        Ok(Doors {
+            enrolment_url: enrol.transpose()?.map(|url| told(|ca| &ca.enrol_url).unwrap_or(url)),
+            bus_url: told(|ca| &ca.bus_url).unwrap_or(bus),
             server_name: told(|ca| &ca.server_name),
-        };
-        let (dir, more) = ca.as_ref().map(|ca| (ca.dir.clone(), ca.more_roots.clone())).unzip();
-        Ok(Certifying::new(authority, doors, TrustFiles::new(tls.clone(), dir, more.flatten())))
+        })
     }
 
-    /// Where others find a listener, unless an operator says so: by the first name of our certificate.
     fn url(&self, at: SocketAddr) -> String {
-        let facts = CertificateFacts::read(self.credentials.certificate()).ok();
+        let facts = CertificateFacts::read(self.certificates.loaded.credentials().certificate()).ok();
         let host = facts.and_then(|facts| facts.hosts.into_iter().next()).unwrap_or_else(|| at.ip().to_string());
         let host = if host.contains(':') { format!("[{host}]") } else { host };
         format!("https://{host}:{}", at.port())
@@ -276,13 +318,13 @@ impl App {
 
 /// The two servers under way. Neither ends before it is told to; if one does, the node stops.
 struct Parts {
-    served: JoinHandle<Result<(), tonic::transport::Error>>,
+    served: JoinHandle<()>,
     local: JoinHandle<io::Result<()>>,
 }
 
 /// What ended the node's work, and what is left to drain.
 struct Ending {
-    served: Option<JoinHandle<Result<(), tonic::transport::Error>>>,
+    served: Option<JoinHandle<()>>,
     result: Result<(), RunError>,
 }
 
@@ -290,7 +332,7 @@ impl Parts {
     async fn until(mut self, shutdown: &CancellationToken) -> Ending {
         tokio::select! {
             () = shutdown.cancelled() => Ending { served: Some(self.served), result: Ok(()) },
-            ended = &mut self.served => Ending { served: None, result: Err(by_itself("bus", ended)) },
+            ended = &mut self.served => Ending { served: None, result: Err(by_itself("bus", ended.map(Ok::<_, io::Error>))) },
             ended = &mut self.local => Ending { served: Some(self.served), result: Err(by_itself("local", ended)) },
         }
     }
@@ -324,21 +366,28 @@ fn by_itself<E: std::error::Error + Send + Sync + 'static>(
 }
 
 /// From nothing to an engine with a registry, or without one if none was given.
-async fn start(config: &Config, credentials: &Credentials, stage: &watch::Sender<Stage>) -> Result<Engine, RunError> {
+async fn start(
+    config: &Config,
+    loaded: Loaded,
+    stage: &watch::Sender<Stage>,
+) -> Result<(Engine, Arc<Generation>), RunError> {
     let store: Arc<dyn Store> = Arc::new(open_store(&config.store, stage).await?);
-    let started = start_on(&store, config, credentials).await;
+    let started = start_on(&store, config, loaded).await;
     if started.is_err() {
         store.close().await;
     }
     started
 }
 
-async fn start_on(store: &Arc<dyn Store>, config: &Config, credentials: &Credentials) -> Result<Engine, RunError> {
-    let certificate = Sha256Digest::from(*credentials.digest().as_bytes());
-    record_own_certificate(store.as_ref(), credentials, certificate).await?;
+async fn start_on(
+    store: &Arc<dyn Store>,
+    config: &Config,
+    loaded: Loaded,
+) -> Result<(Engine, Arc<Generation>), RunError> {
+    keeper::put_on_record(store.as_ref(), loaded.credentials()).await.map_err(RunError::OwnCertificate)?;
+    let signer = loaded.signer(&config.name);
     let documents = open_documents(config.documents.dir.clone()).await?;
     let documents = documents.keeping_free(config.store.min_free_bytes);
-    let signer = ReceiptSigner::new(Arc::clone(credentials.signing_key()), certificate, config.name.to_string());
     let clock = match config.business_clock {
         config::BusinessClock::System => BusinessClock::System,
         config::BusinessClock::Replay { start } => BusinessClock::replay(start),
@@ -357,7 +406,8 @@ async fn start_on(store: &Arc<dyn Store>, config: &Config, credentials: &Credent
     if let (Err(_), Some(dir)) = (engine.registry(), &config.first_registry) {
         apply_first_registry(&engine, dir).await?;
     }
-    Ok(engine)
+    let generation = Generation::new(loaded, config.name.clone(), engine.connections());
+    Ok((engine, Arc::new(generation)))
 }
 
 /// Opening reads as much as was written since the last checkpoint, so it has a thread of its own and says how far it is.
@@ -398,21 +448,6 @@ async fn open_documents(dir: PathBuf) -> Result<Documents, RunError> {
     });
     let opened = opened.await.expect("opening a folder does not panic, and is not aborted");
     opened.map_err(|source| RunError::Documents { dir, source })
-}
-
-/// Puts our certificate on record before the first receipt it signs, as it is done for everybody else's.
-async fn record_own_certificate(
-    store: &dyn Store,
-    credentials: &Credentials,
-    digest: Sha256Digest,
-) -> Result<(), RunError> {
-    let unread = |error: ReadError| RunError::OwnCertificate(error.into());
-    if store.knows_certificate(&digest).await.map_err(unread)? {
-        return Ok(());
-    }
-    let der = Bytes::copy_from_slice(credentials.certificate());
-    let commit = Commit::Certificate { digest, der, system: OWN_NAME.to_owned(), at: machine_now() };
-    store.commit(commit).await.map_err(|error: CommitError| RunError::OwnCertificate(error.into()))
 }
 
 async fn apply_first_registry(engine: &Engine, dir: &Path) -> Result<(), RunError> {

@@ -1,7 +1,7 @@
 //! Everything the demo keeps on disk, in one folder that a person can look around in.
 //!
 //! ```text
-//! ca/ pki/          the development CA; a certificate for the gateway and for each system
+//! ca/ pki/          the CA with its root; a certificate for the gateway and for each system
 //! registry/         the registry of Hue
 //! gateway.toml      with data/, documents/ and node.key
 //! adapters/         a configuration and a spool for each system

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use lgsp_certs::Usage;
 use lgsp_gateway::config::Config;
+use lgsp_gateway::tls::Loaded;
 use lgsp_journal::group::{GroupCommit, Handle, Limits};
 use lgsp_journal::{Options, Position, RealFiles};
 use lgsp_proto::v1;
@@ -46,8 +46,8 @@ const DELIVERIES_AHEAD: usize = 1024;
 /// Serves with a gateway's configuration until standard input closes.
 pub(crate) async fn serve(config: &Path) -> anyhow::Result<()> {
     let config = Config::load(config, []).map_err(|problems| anyhow::anyhow!("{problems}"))?;
-    let tls =
-        TlsAcceptor::from(Arc::new(config.tls.load(Usage::Server, std::time::SystemTime::now())?.server_config()));
+    let loaded = Loaded::load(&config.tls, std::time::SystemTime::now())?;
+    let tls = TlsAcceptor::from(Arc::new(loaded.credentials().server_config()));
     let files = Arc::new(RealFiles::open(&config.store.dir)?);
     let journal = lgsp_journal::open(files, Options::default())?;
     let committer = GroupCommit::start(journal.writer, Limits::default(), |_: &[(Position, Bytes)]| {})?;

@@ -386,3 +386,25 @@ fn a_node_does_not_outlive_whoever_holds_its_standard_input() {
     let said = |line: &str| serde_json::from_str::<Value>(line).unwrap()["fields"]["message"].clone();
     assert!(log.lines().map(said).any(|message| message == "stopped"), "{log}");
 }
+
+#[test]
+fn a_hangup_has_the_certificates_read_again_and_nobody_notices() {
+    let (place, gateway) = begin();
+    let log = || fs::read_to_string(place.log("gateway")).unwrap();
+    let in_force = || log().matches("new certificates are in force").count();
+    gateway.hang_up();
+    eventually("the same files are read again", || in_force() == 1);
+    submit(&place, &[]).ok();
+    // What cannot be used is told, with the file, and what was in force stays in force.
+    let bundle = place.path().join("ca/root.pem");
+    let good = fs::read(&bundle).unwrap();
+    place.write("ca/root.pem", "nothing");
+    gateway.hang_up();
+    eventually("the problem is told", || {
+        log().contains("new certificates cannot be used") && log().contains("root.pem")
+    });
+    fs::write(&bundle, good).unwrap();
+    submit(&place, &[]).ok();
+    eventually("the good file is seen", || in_force() >= 2);
+    assert!(gateway.stop().success());
+}

@@ -21,8 +21,69 @@ fn a_certificate_says_whose_it_is_for_how_long_and_its_digest() {
     for text in ["Định danh", "gw.lgsp.hue.test, 127.0.0.1", "đang có hiệu lực", "SHA-256"] {
         assert!(server.contains(text), "{text} in {server}");
     }
-    let ca = place.lgsp(&["certs", "show", "ca/ca.pem", "--json"]).json();
-    assert_eq!((&ca[0]["is_ca"], &ca[0]["names"][0]), (&true.into(), &"spiffe://lgsp.hue.test".into()));
+    for ca in ["ca/ca.pem", "ca/root.pem"] {
+        let ca = place.lgsp(&["certs", "show", ca, "--json"]).json();
+        assert_eq!((&ca[0]["is_ca"], &ca[0]["names"][0]), (&true.into(), &"spiffe://lgsp.hue.test".into()));
+    }
+}
+
+#[test]
+fn the_roots_key_goes_where_it_is_told_and_makes_further_issuing_cas() {
+    let place = Place::new();
+    let there = |file: &str| place.path().join(file).exists();
+    place.lgsp(&["certs", "init", "ca", "--trust-domain", "lgsp.hue.test", "--root-to", "medium"]).ok();
+    assert!(there("medium/root.key") && !there("ca/root/root.key") && there("ca/root.pem"));
+
+    let said = place.lgsp(&["certs", "init", "ca", "--root", "medium"]).failed(2);
+    assert!(said.contains("exists already"), "{said}");
+    let said = place.lgsp(&["certs", "init", "ca-2030", "--root", "medium", "--lang", "vi"]).ok();
+    assert!(said.contains("medium/root.key, hãy cất riêng"), "{said}");
+    let root = |ca: &str| fs::read(place.path().join(ca).join("root.pem")).unwrap();
+    assert_eq!(root("ca"), root("ca-2030"));
+
+    let issued = place.lgsp(&["certs", "list", "--ca", "medium", "--json"]).json();
+    assert_eq!(issued.as_array().unwrap().len(), 2, "{issued}");
+    for args in
+        [&["ca-3"][..], &["ca-3", "--root", "medium", "--trust-domain", "x.test"], &["ca-3", "--root", "nowhere"]]
+    {
+        place.lgsp(&[&["certs", "init"], args].concat()).failed(2);
+        assert!(!there("ca-3"), "{args:?}");
+    }
+}
+
+#[test]
+fn what_a_ca_issued_is_listed_with_what_will_expire_and_what_was_revoked() {
+    let place = Place::new();
+    place.certificates(&["mot-cua-hue"]);
+    place.lgsp(&["certs", "issue", "--ca", "ca", "--system", "so-nganh", "--days", "20", "--out", "pki"]).ok();
+    let list = |more: &[&str]| {
+        let listed = place.lgsp(&[&["certs", "list", "--ca", "ca", "--json"], more].concat()).json();
+        let entries = listed.as_array().unwrap().clone();
+        entries.iter().map(|entry| (entry["names"][0].clone(), entry["state"].clone())).collect::<Vec<_>>()
+    };
+    let entry = |name: &str, state: &str| (name.into(), state.into());
+    let gateway = "gw.lgsp.hue.test";
+    let so_nganh = entry("spiffe://lgsp.hue.test/system/so-nganh", "in_force");
+    assert_eq!(list(&[]).len(), 3);
+    assert_eq!(list(&[])[0], so_nganh, "what ends first is told first");
+    assert_eq!(list(&["--expiring", "30d"]), [so_nganh]);
+    assert_eq!(list(&["--expiring", "19"]), []);
+    assert!(list(&[]).contains(&entry(gateway, "in_force")));
+
+    let said = place.lgsp(&["certs", "revoke", "--ca", "ca", "pki/gw.lgsp.hue.test.pem"]).ok();
+    assert!(said.contains("gw.lgsp.hue.test") && said.contains("ca/ca.crl"), "{said}");
+    assert!(list(&[]).contains(&entry(gateway, "revoked")));
+    assert!(!list(&["--expiring", "9999d"]).contains(&entry(gateway, "revoked")));
+    let before = fs::read(place.path().join("ca/ca.crl")).unwrap();
+    place.lgsp(&["certs", "crl", "--ca", "ca", "--days", "7"]).ok();
+    assert_ne!(fs::read(place.path().join("ca/ca.crl")).unwrap(), before);
+
+    let said = place.lgsp(&["certs", "revoke", "--ca", "ca", "ca/ca.pem"]).failed(2);
+    assert!(said.contains("not issued by this CA"), "{said}");
+    place.lgsp(&["certs", "revoke", "--ca", "ca/root", "ca/ca.pem"]).ok();
+    assert!(place.path().join("ca/root/root.crl").exists());
+    assert!(place.lgsp(&["certs", "list", "--ca", "pki"]).failed(2).contains("not the folder of a CA"));
+    place.lgsp(&["certs", "list", "--ca", "ca", "--expiring", "soon"]).failed(2);
 }
 
 #[test]
@@ -30,7 +91,7 @@ fn keys_are_for_their_owner_only_and_never_overwritten() {
     use std::os::unix::fs::PermissionsExt as _;
     let place = Place::new();
     place.certificates(&["mot-cua-hue"]);
-    for key in ["ca/ca.key", "pki/mot-cua-hue.key"] {
+    for key in ["ca/ca.key", "ca/root/root.key", "pki/mot-cua-hue.key"] {
         assert_eq!(fs::metadata(place.path().join(key)).unwrap().permissions().mode() & 0o777, 0o600, "{key}");
     }
     let before = fs::read(place.path().join("pki/mot-cua-hue.key")).unwrap();

@@ -182,7 +182,7 @@ impl Link {
         OperationsClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
-    /// How certificates are renewed and revoked.
+    /// Certificates: renewing, tokens, lists, revocation.
     pub fn certificates(&self) -> CertificatesClient<Watched> {
         CertificatesClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }

@@ -11,14 +11,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use lgsp_certs::reload::Files;
-use lgsp_certs::{Credentials, TlsFiles, Usage};
+use lgsp_certs::tls::NoOwnRoot;
 use lgsp_proto::v1::enrolment_server::EnrolmentServer;
 use lgsp_proto::{Reason, Refusal, v1};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{Instant, Sleep};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -35,6 +34,7 @@ use crate::config::Limits;
 use crate::engine::Engine;
 use crate::engine::clock::machine_now;
 use crate::engine::shares::{Counted, Tally};
+use crate::tls::Generation;
 
 /// The longest message: a request for a certificate has a few hundred bytes.
 pub(super) const MESSAGE_BYTES_MAX: usize = 64 << 10;
@@ -60,60 +60,47 @@ const ADDRESSES: usize = 4096;
 /// The rest after an accept that failed, as on the bus.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// The certificate that strangers meet, taken up anew when its files have changed.
-pub(crate) struct Door {
-    files: TlsFiles,
-    watched: Files,
+/// What strangers meet: the gateway's certificate with its root, as it is in force.
+struct Door {
+    generations: watch::Receiver<Arc<Generation>>,
     tls: Arc<ServerConfig>,
 }
 
 impl Door {
-    /// The door of a gateway that is known by `credentials`, which were loaded from `files`.
-    ///
-    /// # Errors
-    /// The root behind the certificate is neither in its file nor in the bundle; who joins could not know us by it.
-    pub(crate) fn new(files: TlsFiles, credentials: &Credentials) -> Result<Self, lgsp_certs::tls::NoOwnRoot> {
-        let tls = Arc::new(credentials.server_config_with_root(machine_now())?);
-        let watched = Files::new([&files.certificate, &files.key, &files.bundle].map(Clone::clone));
-        Ok(Self { files, watched, tls })
+    /// Nobody can join when the root behind the certificate is not at hand: who comes could not know us by it.
+    fn new(mut generations: watch::Receiver<Arc<Generation>>) -> Result<Self, NoOwnRoot> {
+        let tls = of_generation(&generations.borrow_and_update())?;
+        Ok(Self { generations, tls })
     }
 
     /// What the next handshake shows.
-    async fn current(mut self) -> (Self, TlsAcceptor) {
-        let looked = tokio::task::spawn_blocking(move || {
-            if self.watched.changed() {
-                self.reload();
+    fn current(&mut self) -> TlsAcceptor {
+        if self.generations.has_changed().unwrap_or(false) {
+            match of_generation(&self.generations.borrow_and_update()) {
+                Ok(tls) => self.tls = tls,
+                Err(error) => tracing::error!(%error, "the enrolment listener goes on with the certificate of before"),
             }
-            self
-        });
-        let door = looked.await.expect("looking at files does not panic, and is not aborted");
-        let acceptor = TlsAcceptor::from(Arc::clone(&door.tls));
-        (door, acceptor)
-    }
-
-    /// Files that do not fit each other are half-way through being replaced: they change again.
-    fn reload(&mut self) {
-        let loaded = self.files.load(Usage::Server, machine_now()).map_err(|error| error.to_string());
-        let tls =
-            loaded.and_then(|loaded| loaded.server_config_with_root(machine_now()).map_err(|error| error.to_string()));
-        match tls {
-            Ok(tls) => self.tls = Arc::new(tls),
-            Err(error) => tracing::warn!(error, "the enrolment listener goes on with its certificate of before"),
         }
+        TlsAcceptor::from(Arc::clone(&self.tls))
     }
 }
 
+fn of_generation(generation: &Generation) -> Result<Arc<ServerConfig>, NoOwnRoot> {
+    generation.loaded().credentials().server_config_with_root(machine_now()).map(Arc::new)
+}
+
 /// Serves joins on `tcp` until `stop` is cancelled and the calls under way have ended.
-///
-/// # Errors
-/// None in ordinary life.
 pub(crate) async fn serve(
     tcp: TcpListener,
-    door: Door,
+    generations: watch::Receiver<Arc<Generation>>,
     engine: Engine,
     limits: &Limits,
     stop: CancellationToken,
-) -> Result<(), tonic::transport::Error> {
+) {
+    let door = match Door::new(generations) {
+        Ok(door) => door,
+        Err(error) => return tracing::error!(%error, "nobody can join"),
+    };
     let calls = layers::Calls::new(&Limits { calls: CONNECTIONS, ..limits.clone() }, stop.clone());
     let joins = Joins { engine, attempts: Attempts::default() };
     let service = EnrolmentServer::new(joins).max_decoding_message_size(MESSAGE_BYTES_MAX);
@@ -121,14 +108,17 @@ pub(crate) async fn serve(
     let (ready, accepted) = mpsc::channel(1);
     // Ends with the receiver.
     tokio::spawn(accept(tcp, door, ready));
-    Server::builder()
+    let served = Server::builder()
         .max_concurrent_streams(STREAMS)
         .http2_max_header_list_size(8 << 10)
         .initial_stream_window_size(64 << 10)
         .initial_connection_window_size(256 << 10)
         .add_routes(Routes::from(services).prepare())
         .serve_with_incoming_shutdown(ReceiverStream::new(accepted), stop.cancelled_owned())
-        .await
+        .await;
+    if let Err(error) = served {
+        tracing::error!(error = &error as &dyn std::error::Error, "the enrolment listener ended; the bus goes on");
+    }
 }
 
 async fn accept(tcp: TcpListener, mut door: Door, ready: mpsc::Sender<io::Result<Connection>>) {
@@ -152,8 +142,7 @@ async fn accept(tcp: TcpListener, mut door: Door, ready: mpsc::Sender<io::Result
         };
         // One address must not keep all the others out.
         let Ok(counted) = of_addresses.count(&from.0) else { continue };
-        let acceptor;
-        (door, acceptor) = door.current().await;
+        let acceptor = door.current();
         let ready = ready.clone();
         // Ends within its time; a panic costs this one connection.
         tokio::spawn(async move {

@@ -42,7 +42,8 @@ impl v1::inbox_server::Inbox for Inbox {
 
     async fn open(&self, request: Request<Streaming<v1::InboxRequest>>) -> Result<Response<Self::OpenStream>, Status> {
         let peer = wire::peer(&request)?;
-        let system = peer.system().to_owned();
+        let caller = wire::caller(&request);
+        let (system, leaving) = (caller.system(), caller.leaving().clone());
         let counted = self.streams.count(&system).map_err(|refusal| refusal.detail("system", system))?;
         let (answers, stream) = mpsc::channel(ANSWERS_AHEAD);
         let (engine, stopping) = (self.engine.clone(), self.stopping.clone());
@@ -51,6 +52,8 @@ impl v1::inbox_server::Inbox for Inbox {
             let _counted = counted;
             let end = tokio::select! {
                 end = serve(&engine, &peer, request.into_inner(), &answers) => end,
+                // Ended in order: whoever has renewed opens the next over another connection, and is owed what was under way.
+                () = leaving.cancelled() => return,
                 () = stopping.cancelled() => Err(Refusal::new(Reason::ShuttingDown).into()),
                 () = answers.closed() => return,
             };

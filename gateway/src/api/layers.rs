@@ -125,11 +125,11 @@ fn panicked(panic: Box<dyn Any + Send>) -> Response {
 }
 
 async fn in_a_span(request: Request, next: Next) -> Response {
-    let system = request.extensions().get::<Caller>().and_then(|caller| caller.peer().ok());
+    let system = request.extensions().get::<Caller>().map(Caller::system).filter(|system| !system.is_empty());
     let span = tracing::info_span!(
         "call",
         rpc = request.uri().path(),
-        system = system.as_ref().map(|peer| peer.system()),
+        system,
         traceparent = wire::traceparent_of(request.headers()),
     );
     async move {
@@ -156,8 +156,7 @@ async fn within_places(State(calls): State<Calls>, request: Request, next: Next)
         return next.run(request).await;
     }
     // Who has no name is told so by every handler; until then they share what one system may have.
-    let system = request.extensions().get::<Caller>().and_then(|caller| caller.peer().ok());
-    let system = system.map_or_else(String::new, |peer| peer.system().to_owned());
+    let system = request.extensions().get::<Caller>().map(Caller::system).unwrap_or_default();
     match calls.place_for(path, &system) {
         Ok(_place) => next.run(request).await,
         Err(refusal) => refused(&refusal),

@@ -23,7 +23,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
 use crate::engine::certificates::CertificateFigures;
+use crate::engine::clock::machine_now;
 use crate::store::Figures;
+use crate::tls::standing::{Standing, Told, seconds_until};
 
 /// How far the node has come.
 #[derive(Clone)]
@@ -82,6 +84,8 @@ pub(crate) struct Node {
     pub(crate) begun: Instant,
     /// How far it has come.
     pub(crate) stage: watch::Receiver<Stage>,
+    /// How it stands with the certificates.
+    pub(crate) certificates: Arc<Standing>,
     /// Whether the business clock may be moved.
     pub(crate) replay: bool,
 }
@@ -122,8 +126,28 @@ struct Status {
     /// Why it is not ready; absent when it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_ready: Option<String>,
+    certificates: CertificatesStatus,
     #[serde(flatten)]
     engine: Option<EngineStatus>,
+}
+
+/// Times are seconds until then, less than nothing afterwards.
+#[derive(Serialize)]
+struct CertificatesStatus {
+    /// Of the own certificate (`own`), the first of its issuing CAs (`issuing`), and the first root of each bundle to end
+    /// (`bundle:` and its name).
+    expires_in_seconds: BTreeMap<String, i64>,
+    /// Of the first certificate to end among those of open connections; absent when none is open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_expires_in_seconds: Option<i64>,
+    connections: usize,
+    loaded_seconds_ago: i64,
+    /// Why the files as they are now are not in force; absent when they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+    /// The bundles that have a revocation list past its time.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stale_revocation_lists: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -134,7 +158,7 @@ struct EngineStatus {
     store: StoreStatus,
     /// Absent when the store cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
-    certificates: Option<CertificateStatus>,
+    certifying: Option<CertifyingStatus>,
     /// Open inbox streams of every party that has any.
     streams: BTreeMap<String, usize>,
 }
@@ -158,7 +182,7 @@ struct StoreStatus {
 
 /// What came of certifying since the start, and the tokens that are good now.
 #[derive(Serialize)]
-struct CertificateStatus {
+struct CertifyingStatus {
     issued: u64,
     renewed: u64,
     /// By reason.
@@ -181,6 +205,7 @@ async fn status(State(node): State<Arc<Node>>) -> Json<Status> {
         uptime_seconds: node.begun.elapsed().as_secs(),
         ready: not_ready.is_none(),
         not_ready,
+        certificates: certificates_status(&node.certificates, stage.engine()),
         engine: match stage.engine() {
             Some(engine) => Some(engine_status(engine).await),
             None => None,
@@ -188,10 +213,24 @@ async fn status(State(node): State<Arc<Node>>) -> Json<Status> {
     })
 }
 
+fn certificates_status(standing: &Standing, engine: Option<&Engine>) -> CertificatesStatus {
+    let (Told { loaded_at, problem, ends, stale_lists }, now) = (standing.told(), machine_now());
+    let connections = engine.map(Engine::connections);
+    let client = connections.and_then(|connections| connections.soonest_end());
+    CertificatesStatus {
+        expires_in_seconds: ends.into_iter().map(|end| (end.what.clone(), end.left(now))).collect(),
+        client_expires_in_seconds: client.map(|end| seconds_until(end, now)),
+        connections: connections.map_or(0, |connections| connections.count()),
+        loaded_seconds_ago: seconds_until(now, loaded_at),
+        problem,
+        stale_revocation_lists: stale_lists,
+    }
+}
+
 async fn engine_status(engine: &Engine) -> EngineStatus {
-    let certificates = engine.certificate_figures().await.ok().map(|figures| {
+    let certifying = engine.certificate_figures().await.ok().map(|figures| {
         let CertificateFigures { issued, renewed, joins_refused, tokens_open } = figures;
-        CertificateStatus { issued, renewed, joins_refused, tokens_open }
+        CertifyingStatus { issued, renewed, joins_refused, tokens_open }
     });
     let registry = engine.registry().ok();
     let streams = registry.iter().flat_map(|registry| registry.parties()).filter_map(|party| {
@@ -203,7 +242,7 @@ async fn engine_status(engine: &Engine) -> EngineStatus {
     EngineStatus {
         business_time: engine.clock().now().to_string(),
         registry_version: registry.as_ref().map_or(0, |registry| registry.version()),
-        certificates,
+        certifying,
         streams: streams.collect(),
         store: StoreStatus {
             dossiers,
@@ -297,6 +336,22 @@ mod tests {
         Engine::start(store, documents, signer, Clock::System, settings).await.unwrap()
     }
 
+    #[cfg(feature = "test-util")]
+    fn standing(dir: &Path) -> Arc<Standing> {
+        use crate::config::{Tls, TrustFiles};
+
+        let trust = TrustFiles {
+            name: "own".to_owned(),
+            bundle: dir.join("root.pem"),
+            crls: Vec::new(),
+            trust_domain: "lgsp.mau.test".parse().unwrap(),
+            systems: Vec::new(),
+        };
+        let tls = Tls { certificate: dir.join("gateway.pem"), key: dir.join("gateway.key"), trust: vec![trust] };
+        let now = SystemTime::now();
+        Arc::new(Standing::of(&crate::tls::Loaded::load(&tls, now).unwrap(), now))
+    }
+
     fn registry() -> Vec<v1::RegistryFile> {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("domain/tests/fixtures/registry");
         crate::app::registry_files(&dir).unwrap()
@@ -331,7 +386,13 @@ mod tests {
         let engine = engine_on(dir.path(), store.unwrap()).await;
         engine.apply_first_registry(registry()).await.unwrap();
         let (_keep, stage) = watch::channel(Stage::Serving(engine.clone()));
-        let node = Node { name: "lgsp.mau.test".into(), begun: Instant::now(), stage, replay: false };
+        let node = Node {
+            name: "lgsp.mau.test".into(),
+            begun: Instant::now(),
+            stage,
+            certificates: standing(dir.path()),
+            replay: false,
+        };
         let ready = async || {
             let response = readyz(State(Arc::new(node.clone()))).await;
             let status = response.status();

@@ -20,6 +20,7 @@ mod operations;
 mod registry;
 mod wire;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -34,17 +35,18 @@ use lgsp_proto::v1::registry_server::RegistryServer;
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 use tonic::service::Routes;
-use tonic::transport::Server;
 
 pub use self::convert::standing::dossier as dossier_message;
 pub(crate) use self::health::Health;
-pub use self::listener::SharedTls;
+use self::listener::Doors;
 use crate::config;
 use crate::engine::Engine;
 use crate::engine::shares::Tally;
+use crate::tls::Generation;
 
 /// The longest message. Answers a sender that would fill our memory; the 64 KiB below what gRPC libraries take by default
 /// leave room for the envelope that a delivery puts around a body of this length.
@@ -114,28 +116,17 @@ impl Bus {
     }
 
     /// Serves connections of `tcp` until `stop` is cancelled and the calls under way have ended.
-    ///
-    /// # Errors
-    /// None in ordinary life: failing connections and accepts are not the server's end.
     pub(crate) async fn serve(
         self,
         tcp: TcpListener,
-        tls: SharedTls,
-        ours: lgsp_certs::TrustDomain,
+        engine: Engine,
+        generations: watch::Receiver<Arc<Generation>>,
         limits: &config::Limits,
         stop: CancellationToken,
-    ) -> Result<(), tonic::transport::Error> {
-        let connections = listener::accept(tcp, tls, ours, limits.connections, limits.system.connections);
-        Server::builder()
-            .max_concurrent_streams(STREAMS_PER_CONNECTION)
-            .http2_max_header_list_size(HEADER_BYTES_MAX)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .http2_keepalive_interval(Some(KEEP_ALIVE))
-            .http2_keepalive_timeout(Some(KEEP_ALIVE_ANSWER))
-            .add_routes(Routes::from(self.services).prepare())
-            .serve_with_incoming_shutdown(connections, stop.cancelled_owned())
-            .await
+    ) {
+        let of_systems = Tally::new(limits.system.connections);
+        let doors = Doors { engine, generations, of_systems, connections: limits.connections };
+        listener::serve(tcp, doors, self.services, stop).await;
     }
 }
 
@@ -152,10 +143,12 @@ fn documents_name() -> &'static str {
     <DocumentsServer<documents::Documents> as NamedService>::NAME
 }
 
-/// What reflection tells: the language of the bus, and not the formats we store.
+/// What reflection tells: the language of the bus, and neither the formats we store nor what is served elsewhere.
 fn reflected() -> tonic_reflection::server::Builder<'static> {
     let mut ours = FileDescriptorSet::decode(lgsp_proto::DESCRIPTORS).expect("the descriptors were made by the build");
     ours.file.retain(|file| matches!(file.package(), "lgsp.v1" | "google.protobuf"));
+    // Joining has a door of its own.
+    ours.file.iter_mut().for_each(|file| file.service.retain(|service| service.name() != "Enrolment"));
     tonic_reflection::server::Builder::configure()
         .register_file_descriptor_set(ours)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)

@@ -10,12 +10,17 @@ use crate::engine::access::Peer;
 /// The header of the W3C trace context.
 pub(super) const TRACEPARENT: &str = "traceparent";
 
-/// The system that calls.
+/// Who calls.
 ///
 /// # Errors
-/// `CERTIFICATE_WITHOUT_IDENTITY`.
+/// As [`Caller::peer`].
 pub(super) fn peer<T>(request: &Request<T>) -> Result<Peer, Refusal> {
-    request.extensions().get::<Caller>().expect("every connection of the bus comes with its caller").peer()
+    caller(request).peer()
+}
+
+/// The connection that a call came over.
+pub(super) fn caller<T>(request: &Request<T>) -> &Caller {
+    request.extensions().get::<Caller>().expect("every connection of the bus comes with its caller")
 }
 
 /// The trace context of a call, when it is well formed; a malformed one is no ground to refuse the call.

@@ -5,18 +5,20 @@
 //! whole of a [`Config`] may be printed.
 
 mod raw;
+mod tls;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lgsp_certs::{TlsFiles, TrustDomain};
+use lgsp_certs::TrustDomain;
 use lgsp_domain::decide::TimeBounds;
 use lgsp_domain::numbering::LeaseLimits;
 use lgsp_proto::types::BusinessTime;
 
 use self::raw::{Raw, Section};
+pub use self::tls::{Tls, TrustFiles};
 use crate::engine::certificates::TOKEN_VALID_MAX;
 use crate::engine::inbox::Policy;
 use crate::engine::shares::Quota;
@@ -33,7 +35,7 @@ pub struct Config {
     /// Where it listens.
     pub listen: Listen,
     /// Its certificate, and whose certificates it accepts.
-    pub tls: TlsFiles,
+    pub tls: Tls,
     /// The CA that certifies systems; without one nobody joins or renews here.
     pub ca: Option<Ca>,
     /// Where the journal and the indexes are.
@@ -225,7 +227,7 @@ impl Config {
         raw.override_with(environment);
         let ca = ca(&mut raw.section("ca"), base);
         let listen = listen(&mut raw.section("listen"), matches!(ca, Some(None)));
-        let tls = tls(&mut raw.section("tls"), base);
+        let tls = tls::read(&mut raw.section("tls"), base);
         let store = store(&mut raw.section("store"), base);
         let documents = documents(&mut raw.section("documents"), base);
         let retention = retention(&mut raw.section("retention"), base, store.as_ref());
@@ -235,10 +237,11 @@ impl Config {
         let name = raw.rest().required("name", "the trust domain of the bus, e.g. lgsp.hue.gov.vn", trust_domain);
 
         let config = (|| {
+            let name = name?;
             Some(Self {
-                name: name?,
+                tls: tls?.of_bus(&name),
+                name,
                 listen: listen?,
-                tls: tls?,
                 ca: ca?,
                 store: store?,
                 documents: documents?,
@@ -256,6 +259,7 @@ impl Config {
         let text = |path: &Path| toml::Value::from(path.display().to_string());
         let seconds = |duration: Duration| integer(duration.as_secs());
         let bounds = &self.limits.time_bounds;
+        let (tls, bundles) = self.tls.written();
         let mut sections = vec![
             (
                 "listen",
@@ -264,14 +268,7 @@ impl Config {
                     .filter_map(|(key, address)| Some((key, address?.to_string().into())))
                     .collect(),
             ),
-            (
-                "tls",
-                vec![
-                    ("certificate", text(&self.tls.certificate)),
-                    ("key", text(&self.tls.key)),
-                    ("client_bundle", text(&self.tls.bundle)),
-                ],
-            ),
+            ("tls", tls),
             (
                 "store",
                 vec![
@@ -347,10 +344,16 @@ impl Config {
         }
         // Written out here, because a table of the library would come out in alphabetic order, unlike the manual.
         let mut out = format!("name = {}\n", toml::Value::from(self.name.to_string()));
-        for (section, entries) in sections {
-            out += &format!("\n[{section}]\n");
+        let write = |out: &mut String, heading: &str, entries: Vec<(&str, toml::Value)>| {
+            *out += &format!("\n{heading}\n");
             for (key, value) in entries {
-                out += &format!("{key} = {value}\n");
+                *out += &format!("{key} = {value}\n");
+            }
+        };
+        for (section, entries) in sections {
+            write(&mut out, &format!("[{section}]"), entries);
+            if section == "tls" {
+                bundles.iter().for_each(|entries| write(&mut out, "[[tls.trust]]", entries.clone()));
             }
         }
         out
@@ -409,14 +412,6 @@ fn ca(section: &mut Section<'_>, base: &Path) -> Option<Option<Ca>> {
         bus_url: bus_url?,
         server_name: server_name?,
     }))
-}
-
-fn tls(section: &mut Section<'_>, base: &Path) -> Option<TlsFiles> {
-    let mut file = |key, what| section.required(key, what, |file: String| path(base, file));
-    let certificate = file("certificate", "a PEM file with the gateway's certificate; `lgsp certs` makes one");
-    let key = file("key", "a PEM file with the certificate's private key");
-    let bundle = file("client_bundle", "a PEM file with the root certificates that clients must chain to");
-    Some(TlsFiles { certificate: certificate?, key: key?, bundle: bundle? })
 }
 
 fn store(section: &mut Section<'_>, base: &Path) -> Option<Store> {

@@ -3,6 +3,8 @@
 //! Derived deserialisation would stop at the first key it does not like. Here every key is read on its own, so that one
 //! start shows all that is wrong.
 
+use std::borrow::Cow;
+
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
@@ -64,12 +66,12 @@ impl Raw {
                 Table::new()
             }
         };
-        Section { name, keys, problems: &mut self.problems }
+        Section { name: name.into(), keys, problems: &mut self.problems }
     }
 
     /// What stands outside of the sections; to be asked for after all of them.
     pub(super) fn rest(&mut self) -> Section<'_> {
-        Section { name: "", keys: std::mem::take(&mut self.root), problems: &mut self.problems }
+        Section { name: "".into(), keys: std::mem::take(&mut self.root), problems: &mut self.problems }
     }
 
     /// The configuration, unless there is a problem.
@@ -83,7 +85,7 @@ impl Raw {
 
 /// A section of the file. Each value is given out once; what is left when the section is dropped is unknown.
 pub(super) struct Section<'a> {
-    name: &'static str,
+    name: Cow<'static, str>,
     keys: Table,
     problems: &'a mut Vec<Problem>,
 }
@@ -140,9 +142,33 @@ impl Section<'_> {
         }
     }
 
+    /// Reads each section of an array of them, `[[section.key]]`; an absent one is empty. Problems name them by number, the
+    /// first is 1.
+    pub(super) fn each<T>(&mut self, key: &str, mut read: impl FnMut(&mut Section<'_>) -> Option<T>) -> Option<Vec<T>> {
+        let tables = match self.keys.remove(key) {
+            None => Vec::new(),
+            Some(value) => value.try_into::<Vec<Table>>().ok().or_else(|| {
+                let remedy = format!("write [[{}]] on a line of its own", path(&self.name, key));
+                self.problem(key, "is no list of sections", remedy);
+                None
+            })?,
+        };
+        let mut all = Some(Vec::new());
+        for (number, keys) in tables.into_iter().enumerate() {
+            let name = format!("{}[{}]", path(&self.name, key), number + 1).into();
+            let one = read(&mut Section { name, keys, problems: self.problems });
+            // On to the next all the same: every problem is told.
+            all = all.zip(one).map(|(mut all, one)| {
+                all.push(one);
+                all
+            });
+        }
+        all
+    }
+
     /// Reports a problem of a key.
     pub(super) fn problem(&mut self, key: &str, what: impl Into<String>, remedy: impl Into<String>) {
-        self.problems.push(Problem::new(path(self.name, key), what, remedy));
+        self.problems.push(Problem::new(path(&self.name, key), what, remedy));
     }
 
     fn checked<R, T>(&mut self, key: &str, value: Value, check: impl FnOnce(R) -> Result<T, Wrong>) -> Option<T>
@@ -167,7 +193,7 @@ impl Drop for Section<'_> {
     fn drop(&mut self) {
         for key in self.keys.keys() {
             let remedy = "remove it, or look for a slip of the pen";
-            self.problems.push(Problem::new(path(self.name, key), "is not a key of this version", remedy));
+            self.problems.push(Problem::new(path(&self.name, key), "is not a key of this version", remedy));
         }
     }
 }

@@ -8,44 +8,111 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use lgsp_certs::{Purpose, SystemName, TrustDomain, VerifiedLeaf};
+use data_encoding::HEXLOWER;
+use lgsp_certs::verify::IssuerAndKey;
+use lgsp_certs::{Identity, Purpose, SystemName, TrustDomain, VerifiedLeaf, Vouch};
 use lgsp_domain::dossier::Dossier;
-use lgsp_domain::registry::{Quota, Registry, Right};
+use lgsp_domain::registry::{Owner, Quota, Registry, Right, System};
 use lgsp_domain::roles;
 use lgsp_proto::types::{Date, PartyId, ProcedureCode, Sha256Digest};
 use lgsp_proto::{Reason, Refusal};
 
 use super::clock::machine_now;
+use super::receipt::ReceiptSigner;
 use super::{Engine, commit_failed, read_failed};
 use crate::store::Commit;
 
-/// The system at the other end of a connection, as its verified certificate names it.
+/// Who is at the other end of a connection: what its verified certificate says, under a bundle that may say so.
+///
+/// Which system that is, is asked of the registry at every call, so that a binding that was entered or taken out counts at once.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    system: SystemName,
+    named: Named,
     leaf: Arc<VerifiedLeaf>,
+    /// By whose word; without one, e.g. in a simulation, every word is good.
+    vouch: Option<Vouch>,
+    signer: Option<Arc<ReceiptSigner>>,
+}
+
+/// What a certificate names its holder by.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Named {
+    /// A system of this bus, by its name. No binding of the registry can say otherwise.
+    System(SystemName),
+    /// Some other SPIFFE id, in full; the registry says whose it is.
+    Spiffe(String),
+    /// No SPIFFE id: who issued it, for which key; the registry says whose it is.
+    Key(IssuerAndKey),
 }
 
 impl Peer {
-    /// Takes the system's name out of a verified certificate of `ours`, the trust domain of this bus.
+    /// The holder of a verified certificate that a bundle vouches for; `ours` is the trust domain of this bus.
+    pub fn of(leaf: Arc<VerifiedLeaf>, ours: &TrustDomain) -> Self {
+        let named = match leaf.identity() {
+            Identity::Spiffe(id) if id.trust_domain() == ours => Named::System(id.system().clone()),
+            Identity::Spiffe(id) => Named::Spiffe(id.to_string()),
+            Identity::ForeignSpiffe(id) => Named::Spiffe(id.clone()),
+            Identity::NoSpiffeId(binding) => Named::Key(binding.clone()),
+        };
+        Self { named, leaf, vouch: None, signer: None }
+    }
+
+    /// The same by the word of `vouch`, on a connection on which the gateway is known by the certificate that `signer` signs
+    /// by.
+    #[must_use]
+    pub fn over(self, vouch: Vouch, signer: Arc<ReceiptSigner>) -> Self {
+        Self { vouch: Some(vouch), signer: Some(signer), ..self }
+    }
+
+    /// What its certificate names it by.
+    pub fn named(&self) -> &Named {
+        &self.named
+    }
+
+    /// The system it is, by a registry and on a day.
     ///
     /// # Errors
-    /// `CERTIFICATE_WITHOUT_IDENTITY` when the certificate carries no SPIFFE id, or one of another trust domain: a bundle
-    /// vouches for its own domain only.
-    pub fn of(leaf: Arc<VerifiedLeaf>, ours: &TrustDomain) -> Result<Self, Refusal> {
-        let without = || Refusal::new(Reason::CertificateWithoutIdentity).detail("trust_domain", ours);
-        let id = leaf.spiffe_id().filter(|id| id.trust_domain() == ours).ok_or_else(without)?;
-        Ok(Self { system: id.system().clone(), leaf })
+    /// `SYSTEM_UNKNOWN`, with what an operator would bind to a system; `CERTIFICATE_NOT_VOUCHED` when the registry binds it to
+    /// one that the bundle behind it may not speak for.
+    pub fn system<'r>(&self, registry: &'r Registry, today: Date) -> Result<&'r System, Refusal> {
+        let found = match &self.named {
+            Named::System(name) => registry.system(name.as_str(), today),
+            Named::Spiffe(id) => registry.system_by_spiffe(id, today),
+            Named::Key(IssuerAndKey { issuer, key }) => registry.system_by_certificate(issuer, key, today),
+        };
+        let keeper = |refusal| Owner::named_in(registry.keeper(today).as_ref(), refusal);
+        let system = found.ok_or_else(|| keeper(self.told(Refusal::new(Reason::SystemUnknown))))?;
+        match &self.vouch {
+            Some(vouch) if !system.name.parse().is_ok_and(|name| vouch.covers(&name)) => {
+                let refusal = Refusal::new(Reason::CertificateNotVouched).detail("bundle", vouch.bundle());
+                Err(self.told(refusal.detail("system", &system.name)))
+            }
+            _ => Ok(system),
+        }
     }
 
-    /// The system's name.
-    pub fn system(&self) -> &str {
-        self.system.as_str()
+    /// Adds what the certificate names its holder by, in the words in which the registry binds it.
+    fn told(&self, refusal: Refusal) -> Refusal {
+        match &self.named {
+            Named::System(name) => refusal.detail("system", name),
+            Named::Spiffe(id) => refusal.detail("spiffe_id", id),
+            Named::Key(IssuerAndKey { issuer, key }) => {
+                refusal.detail("issuer", issuer).detail("key_sha256", HEXLOWER.encode(key))
+            }
+        }
     }
 
-    /// Its name in this bus's own trust domain.
+    /// Its name, when it is a system of this bus by its certificate alone.
     pub fn own_name(&self) -> Option<&SystemName> {
-        Some(&self.system)
+        match &self.named {
+            Named::System(name) => Some(name),
+            Named::Spiffe(_) | Named::Key(_) => None,
+        }
+    }
+
+    /// SHA-256 of its certificate.
+    pub fn certificate(&self) -> Sha256Digest {
+        Sha256Digest::from(*self.leaf.digest().as_bytes())
     }
 
     /// The certificate.
@@ -53,9 +120,9 @@ impl Peer {
         &self.leaf
     }
 
-    /// SHA-256 of its certificate.
-    pub fn certificate(&self) -> Sha256Digest {
-        Sha256Digest::from(*self.leaf.digest().as_bytes())
+    /// What signs receipts on this peer's connection: the key of the certificate that it knows the gateway by.
+    pub(super) fn signer(&self) -> Option<&ReceiptSigner> {
+        self.signer.as_deref()
     }
 
     /// Checks that this system's key signed `bytes` for `purpose`.
@@ -64,7 +131,7 @@ impl Peer {
     /// `SIGNATURE_INVALID`.
     pub fn check_signature(&self, purpose: Purpose, bytes: &[u8], signature: &[u8]) -> Result<(), Refusal> {
         let checked = self.leaf.verifying_key().verify(purpose, bytes, signature);
-        checked.map_err(|_| Refusal::new(Reason::SignatureInvalid).detail("system", self.system()))
+        checked.map_err(|_| self.told(Refusal::new(Reason::SignatureInvalid)))
     }
 }
 
@@ -72,12 +139,18 @@ impl Peer {
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Authorized {
+    system: String,
     party: PartyId,
     registry: Arc<Registry>,
     today: Date,
 }
 
 impl Authorized {
+    /// The system that acts, by the name the registry has it under.
+    pub fn system(&self) -> &str {
+        &self.system
+    }
+
     /// The party in whose name the system acts.
     pub fn party(&self) -> &PartyId {
         &self.party
@@ -125,16 +198,15 @@ impl Authorized {
 /// Lets `peer` act for `party`, if the registry says so today.
 ///
 /// # Errors
-/// `SYSTEM_UNKNOWN`, `ACTS_FOR_MISSING`.
+/// Those of [`Peer::system`], `ACTS_FOR_MISSING`.
 pub fn authorize(registry: &Arc<Registry>, peer: &Peer, party: &PartyId, today: Date) -> Result<Authorized, Refusal> {
-    let system = registry
-        .system(peer.system(), today)
-        .ok_or_else(|| Refusal::new(Reason::SystemUnknown).detail("system", peer.system()))?;
+    let system = peer.system(registry, today)?;
     if !registry.acts_for(system, party, today) {
-        let refusal = Refusal::new(Reason::ActsForMissing);
-        return Err(refusal.detail("system", peer.system()).detail("party", party));
+        // The same whether or not there is such a party.
+        let refusal = Refusal::new(Reason::ActsForMissing).detail("system", &system.name).detail("party", party);
+        return Err(Owner::named_in(registry.keeper(today).as_ref(), refusal));
     }
-    Ok(Authorized { party: party.clone(), registry: Arc::clone(registry), today })
+    Ok(Authorized { system: system.name.clone(), party: party.clone(), registry: Arc::clone(registry), today })
 }
 
 /// Certificates already on record: each is written once, before the first thing it signed.
@@ -150,16 +222,6 @@ impl Engine {
         authorize(&self.registry()?, peer, party, self.clock().now().date())
     }
 
-    /// The system that `peer` is, by the registry in force.
-    ///
-    /// # Errors
-    /// `SYSTEM_UNKNOWN`, `REGISTRY_MISSING`.
-    pub fn system_of(&self, peer: &Peer) -> Result<String, Refusal> {
-        let system =
-            self.registry()?.system(peer.system(), self.clock().now().date()).map(|system| system.name.clone());
-        system.ok_or_else(|| Refusal::new(Reason::SystemUnknown).detail("system", peer.system()))
-    }
-
     /// What the registry in force says about how much a system may call.
     pub fn quota_of_system(&self, name: &str) -> Quota {
         let registry = self.inner.registry.load();
@@ -167,8 +229,18 @@ impl Engine {
         system.map(|system| system.quota).unwrap_or_default()
     }
 
-    /// Puts the peer's certificate on record, so that its signatures can be checked for as long as the journal lives.
-    pub(super) async fn remember_certificate(&self, peer: &Peer) -> Result<(), Refusal> {
+    /// The name of the system that a peer is, for counting and for the log: a system of this bus by its certificate alone, another
+    /// by the registry in force; `None` when nobody knows.
+    pub fn system_of(&self, peer: &Peer) -> Option<String> {
+        if let Named::System(name) = peer.named() {
+            return Some(name.to_string());
+        }
+        let registry = self.registry().ok()?;
+        peer.system(&registry, self.clock().now().date()).ok().map(|system| system.name.clone())
+    }
+
+    /// Puts the certificate of a system on record, so that its signatures can be checked for as long as the journal lives.
+    pub(super) async fn remember_certificate(&self, peer: &Peer, system: &str) -> Result<(), Refusal> {
         let digest = peer.certificate();
         let seen = &self.inner.certificates.0;
         if seen.lock().unwrap_or_else(PoisonError::into_inner).contains(&digest) {
@@ -176,7 +248,7 @@ impl Engine {
         }
         if !self.inner.store.knows_certificate(&digest).await.map_err(read_failed)? {
             let der = Bytes::copy_from_slice(peer.leaf.certificate());
-            let system = peer.system().to_owned();
+            let system = system.to_owned();
             let commit = Commit::Certificate { digest, der, system, at: machine_now() };
             self.inner.store.commit(commit).await.map_err(|error| commit_failed(&error))?;
         }

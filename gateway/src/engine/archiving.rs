@@ -191,13 +191,14 @@ impl Engine {
         actor: &ActorId,
         after_days: Option<u32>,
     ) -> Result<Order, Refusal> {
-        self.authorize(peer, party)?.require(Right::Operate, None)?;
+        let authorized = self.authorize(peer, party)?;
+        authorized.require(Right::Operate, None)?;
         let configured = self.inner.archives.get().and_then(|archives| archives.after_days);
         let after_days = after_days.or(configured).ok_or_else(|| {
             let problem = "is missing, and retention.archive_after_days is not set";
             Refusal::new(Reason::FieldInvalid).field("after_days", problem)
         })?;
-        let (party, actor, system) = (Some(party.clone()), actor.clone(), peer.system().to_owned());
+        let (party, actor, system) = (Some(party.clone()), actor.clone(), authorized.system().to_owned());
         Ok(Order { party, actor, system, after_days, gently: false })
     }
 

@@ -25,6 +25,7 @@ pub use self::joining::{JoinAttempt, Joined};
 pub use self::tokens::{NewToken, TokenWanted};
 pub use self::trust::{TrustFiles, TrustSet};
 use super::Engine;
+use super::access::Peer;
 use super::shares::Rates;
 use crate::store::CertificateIssued;
 
@@ -125,6 +126,11 @@ impl Engine {
         let counted = certifying.counted.lock().unwrap_or_else(PoisonError::into_inner);
         let Counted { issued, renewed, ref refused } = *counted;
         Ok(CertificateFigures { issued, renewed, joins_refused: refused.clone(), tokens_open })
+    }
+
+    /// The system that asks, by the registry in force.
+    fn caller(&self, peer: &Peer) -> Result<String, Refusal> {
+        Ok(peer.system(&*self.registry()?, self.clock().now().date())?.name.clone())
     }
 
     fn certifying(&self) -> Result<&Certifying, Refusal> {

@@ -3,9 +3,10 @@
 //! One lock guards both, so that no connection slips in while its key is being revoked. Nothing here is durable: the records
 //! of revocations are, and the keys in them are put out of force again at every start.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +21,9 @@ pub struct Connections(Mutex<State>);
 struct State {
     revoked: HashSet<KeyDigest>,
     open: HashMap<KeyDigest, HashMap<u64, CancellationToken>>,
+    ends: BTreeSet<(SystemTime, u64)>,
     opened: u64,
+    count: usize,
 }
 
 /// The key is out of force.
@@ -31,8 +34,9 @@ pub struct Revoked;
 /// An open connection; dropping it takes it off the table.
 pub struct Open {
     table: Arc<Connections>,
-    key: KeyDigest,
+    keys: Vec<KeyDigest>,
     number: u64,
+    end: Option<SystemTime>,
     cut: CancellationToken,
 }
 
@@ -42,14 +46,27 @@ impl Connections {
     /// # Errors
     /// [`Revoked`] when the key is out of force: the connection must be closed.
     pub fn open(self: &Arc<Self>, key: KeyDigest) -> Result<Open, Revoked> {
+        self.open_under(vec![key], None)
+    }
+
+    /// The same with the keys of the issuing CAs behind it, and the moment when its certificate ends: it is cut when any of the
+    /// keys is revoked.
+    ///
+    /// # Errors
+    /// [`Revoked`] when one of the keys is out of force.
+    pub fn open_under(self: &Arc<Self>, keys: Vec<KeyDigest>, end: Option<SystemTime>) -> Result<Open, Revoked> {
         let mut state = self.state();
-        if state.revoked.contains(&key) {
+        if keys.iter().any(|key| state.revoked.contains(key)) {
             return Err(Revoked);
         }
         state.opened += 1;
+        state.count += 1;
         let (number, cut) = (state.opened, CancellationToken::new());
-        state.open.entry(key).or_default().insert(number, cut.clone());
-        Ok(Open { table: Arc::clone(self), key, number, cut })
+        for key in &keys {
+            state.open.entry(*key).or_default().insert(number, cut.clone());
+        }
+        state.ends.extend(end.map(|end| (end, number)));
+        Ok(Open { table: Arc::clone(self), keys, number, end, cut })
     }
 
     /// Puts keys out of force and tells their open connections to end; gives how many of these there were.
@@ -61,8 +78,9 @@ impl Connections {
         for key in keys {
             state.revoked.insert(key);
             for connection in state.open.get(&key).into_iter().flat_map(HashMap::values) {
+                // Of two keys behind one connection the first cuts it.
+                cut += u32::from(!connection.is_cancelled());
                 connection.cancel();
-                cut += 1;
             }
         }
         cut
@@ -71,6 +89,16 @@ impl Connections {
     /// Whether the key is out of force.
     pub fn is_revoked(&self, key: &KeyDigest) -> bool {
         self.state().revoked.contains(key)
+    }
+
+    /// How many connections are open.
+    pub fn count(&self) -> usize {
+        self.state().count
+    }
+
+    /// The earliest end among the certificates of open connections.
+    pub fn soonest_end(&self) -> Option<SystemTime> {
+        self.state().ends.first().map(|(end, _)| *end)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -88,10 +116,16 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         let mut state = self.table.state();
-        if let Some(of_key) = state.open.get_mut(&self.key) {
-            of_key.remove(&self.number);
-            if of_key.is_empty() {
-                state.open.remove(&self.key);
+        state.count -= 1;
+        if let Some(end) = self.end {
+            state.ends.remove(&(end, self.number));
+        }
+        for key in &self.keys {
+            if let Some(of_key) = state.open.get_mut(key) {
+                of_key.remove(&self.number);
+                if of_key.is_empty() {
+                    state.open.remove(key);
+                }
             }
         }
     }
@@ -115,6 +149,8 @@ impl fmt::Debug for Open {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const KEY: KeyDigest = [1; 32];
@@ -143,5 +179,28 @@ mod tests {
         let table = Arc::new(Connections::default());
         drop(table.open(KEY).unwrap());
         assert_eq!(table.revoke([KEY]), 0);
+        assert_eq!(table.count(), 0);
+    }
+
+    #[test]
+    fn a_connection_is_cut_once_whichever_of_the_keys_behind_it_is_revoked() {
+        let table = Arc::new(Connections::default());
+        let open = table.open_under(vec![KEY, OTHER], None).unwrap();
+        assert_eq!(table.revoke([OTHER]), 1);
+        assert!(open.cut().is_cancelled());
+        assert_eq!(table.revoke([KEY]), 0);
+        assert_eq!(table.open_under(vec![[3; 32], OTHER], None).unwrap_err(), Revoked);
+    }
+
+    #[test]
+    fn the_soonest_end_is_that_of_what_is_open() {
+        let table = Arc::new(Connections::default());
+        let [soon, later] = [1, 2].map(|hours| SystemTime::UNIX_EPOCH + Duration::from_secs(hours * 3600));
+        assert_eq!(table.soonest_end(), None);
+        let open = |key, end| table.open_under(vec![key], Some(end)).unwrap();
+        let (first, _second) = (open(KEY, soon), open(OTHER, later));
+        assert_eq!((table.soonest_end(), table.count()), (Some(soon), 2));
+        drop(first);
+        assert_eq!((table.soonest_end(), table.count()), (Some(later), 1));
     }
 }

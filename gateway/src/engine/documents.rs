@@ -296,7 +296,7 @@ impl Engine {
     /// # Errors
     /// Those of [`Engine::authorize`]; `DOCUMENT_TOO_LARGE`, `DOCUMENT_OFFSET_WRONG`, `OVERLOADED`.
     pub async fn begin_upload(&self, peer: &Peer, announced: Announced) -> Result<Upload, Refusal> {
-        let _ = self.authorize(peer, &announced.party)?;
+        let authorized = self.authorize(peer, &announced.party)?;
         let max = self.inner.settings.document_bytes_max;
         if announced.size_bytes > max {
             return Err(Refusal::new(Reason::DocumentTooLarge).detail("max_bytes", max));
@@ -323,7 +323,7 @@ impl Engine {
                 write(partial, steps)
             }
         });
-        let system = peer.system().to_owned();
+        let system = authorized.system().to_owned();
         Ok(Upload::Open(UploadSession { engine: self.clone(), announced, system, key_id, chunks, writer, held }))
     }
 

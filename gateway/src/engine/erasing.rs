@@ -30,9 +30,10 @@ impl Engine {
         dossier: &str,
         ground: String,
     ) -> Result<Erased, Refusal> {
-        self.authorize(peer, party)?.require(Right::Operate, None)?;
+        let authorized = self.authorize(peer, party)?;
+        authorized.require(Right::Operate, None)?;
         let code = self.resolve(dossier).await?;
-        let (party, actor, system) = (party.clone(), actor.clone(), peer.system().to_owned());
+        let (party, actor, system) = (party.clone(), actor.clone(), authorized.system().to_owned());
         let erasure = Erasure { code, key_ids: Vec::new(), party, actor, system, ground, at: machine_now() };
         let engine = self.clone();
         self.to_the_end(async move { engine.erase_now(erasure).await }).await

@@ -86,7 +86,7 @@ impl Engine {
         // Before the signature is checked: that costs more than everything a flood is turned away with.
         let _share = self.inner.shares.enter(authorized.party(), authorized.quota()).await?;
         peer.check_signature(Purpose::Submission, &signed.body, &signed.signature)?;
-        self.remember_certificate(peer).await?;
+        self.remember_certificate(peer, authorized.system()).await?;
 
         let party = authorized.party().to_string();
         let aliases: Vec<String> = signed.content.aliases.iter().map(ToString::to_string).collect();
@@ -133,7 +133,7 @@ impl Engine {
             (None, None) => (self.next_code(authority, admissible.day(), last).await?, NumberSource::Taken),
         };
         let decision = admissible.numbered_by(source).with_code(code)?;
-        self.admit(peer, signed, body_sha256, decision, None, earlier).await
+        self.admit((peer, &authorized), signed, body_sha256, decision, None, earlier).await
     }
 
     /// Admits an entry about an existing dossier. Durable when it returns `Ok`.
@@ -150,7 +150,7 @@ impl Engine {
         // Before the signature is checked: that costs more than everything a flood is turned away with.
         let _share = self.inner.shares.enter(authorized.party(), authorized.quota()).await?;
         peer.check_signature(Purpose::Entry, &signed.body, &signed.signature)?;
-        self.remember_certificate(peer).await?;
+        self.remember_certificate(peer, authorized.system()).await?;
 
         let party = authorized.party().to_string();
         let body_sha256 = digest(&signed.body);
@@ -191,7 +191,7 @@ impl Engine {
         let entry = &signed.content.entry;
         let now = self.decided_at(earlier.as_ref(), entry.occurred_at);
         let decision = decide::entry(&dossier, entry, authorized.registry(), now, bounds)?;
-        self.admit(peer, signed, body_sha256, decision, Some(&dossier.opening), earlier).await
+        self.admit((peer, &authorized), signed, body_sha256, decision, Some(&dossier.opening), earlier).await
     }
 
     /// The time that the bounds are measured from: now, or when it was first admitted.
@@ -205,7 +205,7 @@ impl Engine {
     /// The last steps of every admission: receipt, commit, inboxes.
     async fn admit<T>(
         &self,
-        peer: &Peer,
+        (peer, authorized): (&Peer, &Authorized),
         signed: Signed<T>,
         body_sha256: Sha256Digest,
         decision: Decision,
@@ -228,7 +228,7 @@ impl Engine {
         let warnings = signed.warnings.into_iter().chain(decided).collect();
         let admitted_at = machine_now();
         let key = &signed.request_key;
-        let signer = &self.inner.signer;
+        let signer = peer.signer().unwrap_or(&self.inner.signer);
         let answer = signer.answer(&event, opening, key, &body_sha256, admitted_at, warnings);
         let answer = earlier.as_ref().map_or_else(|| answer.clone(), |earlier| earlier.answer(answer.clone()));
         let recipients = event.recipients.clone();
@@ -239,7 +239,7 @@ impl Engine {
             body_sha256,
             signature: signed.signature,
             certificate: peer.certificate(),
-            system: peer.system().to_owned(),
+            system: authorized.system().to_owned(),
             traceparent: signed.traceparent,
             admitted_at,
             answer: answer.clone(),

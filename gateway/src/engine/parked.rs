@@ -85,7 +85,7 @@ impl Engine {
         let parties = match (query.parties.is_empty(), oversees) {
             (false, _) => Some(query.parties.clone()),
             (true, true) => None,
-            (true, false) => Some(parties_of(&authorized, peer)),
+            (true, false) => Some(parties_of(&authorized)),
         };
         match &query.dossier {
             Some(dossier) => self.parked_dossier(parties, dossier).await,
@@ -175,7 +175,7 @@ impl Engine {
             action,
             acting_party: asking.clone(),
             actor,
-            system: peer.system().to_owned(),
+            system: authorized.system().to_owned(),
             at: machine_now(),
             why,
         };
@@ -222,7 +222,7 @@ impl Engine {
         let authorized = self.authorize(peer, asking)?;
         authorized.require(Right::Operate, None)?;
         let away = self.inner.inboxes.keep_out(installation)?;
-        let (acting_party, system) = (asking.clone(), peer.system().to_owned());
+        let (acting_party, system) = (asking.clone(), authorized.system().to_owned());
         let why = GivenBackWhy::Released { acting_party, actor, system, ground };
         let (engine, party, installation) = (self.clone(), party.clone(), installation.clone());
         // To its end, and kept out until then, even if whoever asked goes away.
@@ -235,9 +235,9 @@ impl Engine {
 }
 
 /// All the parties that a system acts for.
-fn parties_of(authorized: &Authorized, peer: &Peer) -> Vec<PartyId> {
+fn parties_of(authorized: &Authorized) -> Vec<PartyId> {
     let (registry, today) = (authorized.registry(), authorized.today());
-    let system = registry.system(peer.system(), today);
+    let system = registry.system(authorized.system(), today);
     system.map(|system| registry.parties_of_system(system, today).cloned().collect()).unwrap_or_default()
 }
 

@@ -40,6 +40,12 @@ impl Inbox {
         Ok(within(self.hear.message()).await?.expect("the stream goes on").response.unwrap())
     }
 
+    /// Waits for the end of the stream: in order, or with an error.
+    pub(crate) async fn end(&mut self) -> Result<(), Status> {
+        while within(self.hear.message()).await?.is_some() {}
+        Ok(())
+    }
+
     pub(crate) async fn delivery(&mut self) -> v1::Delivery {
         match self.hear().await.unwrap() {
             Hear::Delivery(delivery) => delivery,

@@ -4,13 +4,14 @@
 //! node's key (a test's own), from v2 on a backup of it. v0 was written before records were kept of erasures, spools and snapshots. A new version adds a
 //! folder and never touches an old one:
 //!
-//! `LGSP_WRITE_FIXTURE=v3 cargo test -p lgsp-gateway --test api_bus formats`
+//! `LGSP_WRITE_FIXTURE=v4 cargo test -p lgsp-gateway --test api_bus formats`
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use lgsp_certs::PrivateKey;
 use lgsp_domain::numbering::{LAST_NUMBER, SpoolId};
 use lgsp_gateway::backup::{Care, Ordered, Sources, restore, take};
 use lgsp_gateway::config::Config;
@@ -18,13 +19,14 @@ use lgsp_gateway::store::contract::sample::{acknowledgement, handled, parked};
 use lgsp_gateway::store::fsck::fsck;
 use lgsp_gateway::store::sled::{Limits, Options, Progress, SledStore};
 use lgsp_gateway::store::{
-    Acknowledgement, BlockWanted, Commit, DeliveryStage, Handled, Parked, ParkedAction, Stage, Store,
+    Acknowledgement, BlockWanted, CertificateQuery, Commit, DeliveryStage, Handled, Parked, ParkedAction, Stage, Store,
 };
 use lgsp_proto::types::DossierCode;
 use lgsp_proto::v1;
 use prost::Message as _;
 
 use super::documents::{content, download, sha256, uploaded, with_document};
+use super::joining;
 use super::world::*;
 
 /// The day for which the commune An has five numbers of Bình's.
@@ -80,6 +82,7 @@ async fn write(to: &Path) {
         ground: "QD-1/2026".into(),
     };
     within(operator.operations().erase(erase)).await.unwrap();
+    certify(&world, &operator).await;
     world.stop().await;
     let (dir, node_key) = (world.folder().join("store"), world.folder().join("node.key"));
     let options = Options { dir, node_key, limits: Limits { snapshot_every: 1, ..Limits::default() } };
@@ -109,6 +112,37 @@ async fn write(to: &Path) {
         copy(&world.folder().join(part), &to.join(part));
     }
     std::fs::copy(world.folder().join("node.key"), to.join("node.key")).unwrap();
+}
+
+/// A token that is open, one that was withdrawn, and one that was spent on a certificate that was revoked.
+async fn certify(world: &World, operator: &System) {
+    let _open = joining::issue(operator, joining::token_for("so-nganh")).await;
+    let withdrawn = joining::issue(operator, joining::token_for("so-nganh")).await;
+    let withdraw = v1::WithdrawTokenRequest {
+        acting_party: "H99.VH".into(),
+        actor: "van.hanh.1".into(),
+        token_id: withdrawn.id().to_vec().into(),
+    };
+    within(joining::certificates(operator).withdraw_token(withdraw)).await.unwrap();
+    let spent = joining::issue(operator, joining::token_for("cong-an")).await;
+    let issued = joining::join(world, &spent, &PrivateKey::generate().unwrap()).await.unwrap().certificate.unwrap();
+    let digest = sha256(&issued.chain[0]).to_vec();
+    let revoke = joining::revoke(v1::revoke_request::What::CertificateSha256(digest.into()));
+    within(joining::certificates(operator).revoke(revoke)).await.unwrap();
+}
+
+/// What [`certify`] has left.
+async fn has_certified(store: &SledStore) {
+    let open = store.open_tokens(std::time::UNIX_EPOCH, 9).await.unwrap();
+    assert_eq!(open.iter().map(|token| token.for_system.as_str()).collect::<Vec<_>>(), ["so-nganh"]);
+    let query = CertificateQuery { with_revoked: true, limit: 99, ..CertificateQuery::default() };
+    let known = store.certificates(&query).await.unwrap().certificates;
+    let revoked: Vec<_> = known.iter().filter(|known| known.revoked.is_some()).collect();
+    assert_eq!(revoked.len(), 1);
+    assert!(revoked[0].issued_here && revoked[0].system == "cong-an");
+    assert_eq!(store.revoked_keys(None, 9).await.unwrap(), [revoked[0].key]);
+    // Those who signed were seen, and it is known when.
+    assert!(known.iter().filter(|known| known.first_seen_at.is_some()).count() >= 3);
 }
 
 /// Restores the backup that lies beside the folder, if there is one.
@@ -172,6 +206,10 @@ async fn opens(version: &Path) {
     assert!(store.is_leased(&binh, NEXT_DAY, &an, 1, 5).await.unwrap(), "{name}");
     assert!(!store.is_leased(&binh, NEXT_DAY, &an, 2, 5).await.unwrap(), "{name}");
     assert_eq!(store.take_number(&binh, NEXT_DAY, LAST_NUMBER).await.unwrap(), 6, "{name}");
+    // v3 is the first with tokens and issued certificates.
+    if !matches!(name, "v0" | "v1" | "v2") {
+        has_certified(&store).await;
+    }
     store.close().await;
 
     let mut world = World::start_in(folder, "").await;

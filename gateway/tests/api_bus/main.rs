@@ -6,12 +6,14 @@
 
 mod admission;
 mod archiving;
+mod certificates;
 mod delivery;
 mod disk;
 mod documents;
 mod erasing;
 mod formats;
 mod identity;
+mod joining;
 mod numbers;
 mod operations;
 mod wire;

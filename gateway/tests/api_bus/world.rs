@@ -3,15 +3,16 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use hyper_util::rt::TokioIo;
 use lgsp_certs::{CertificateAuthority, Credentials, Issued, Purpose, TlsFiles, Usage, VerifyingKey, server_name};
-use lgsp_gateway::api::SharedTls;
 use lgsp_gateway::app::{App, RunError};
 use lgsp_gateway::config::Config;
+use lgsp_gateway::engine::Engine;
+use lgsp_gateway::tls::keeper::{NotReloaded, Reload};
 use lgsp_proto::v1::documents_client::DocumentsClient;
 use lgsp_proto::v1::dossiers_client::DossiersClient;
 use lgsp_proto::v1::inbox_client::InboxClient;
@@ -55,6 +56,8 @@ pub(crate) struct World {
     neighbours: CertificateAuthority,
     running: Option<Running>,
     limits: String,
+    /// Further lines of `[tls]`, and sections behind it, from the next start on.
+    pub(crate) trust: String,
     /// What must stay free of the disk, from the next start on.
     pub(crate) min_free_bytes: u64,
 }
@@ -62,7 +65,9 @@ pub(crate) struct World {
 struct Running {
     bus: SocketAddr,
     local: SocketAddr,
-    tls: SharedTls,
+    enrol: SocketAddr,
+    reload: Reload,
+    engine: Arc<OnceLock<Engine>>,
     shutdown: CancellationToken,
     ended: JoinHandle<Result<(), RunError>>,
 }
@@ -90,7 +95,15 @@ impl World {
         std::fs::write(dir.path().join("clients.pem"), bundle).unwrap();
         let names = [server_name("127.0.0.1").unwrap()];
         ours.issue_server(&names, DAY, now).unwrap().write_to(dir.path(), "gateway").unwrap();
-        let mut world = Self { dir, ours, neighbours, running: None, limits: limits.to_owned(), min_free_bytes: 0 };
+        let mut world = Self {
+            dir,
+            ours,
+            neighbours,
+            running: None,
+            limits: limits.to_owned(),
+            trust: String::new(),
+            min_free_bytes: 0,
+        };
         world.run().await;
         world
     }
@@ -99,14 +112,15 @@ impl World {
         let registry = Path::new(env!("CARGO_MANIFEST_DIR")).join("domain/tests/fixtures/registry");
         let text = format!(
             "name = \"{DOMAIN}\"\n\
-             [listen]\nbus = \"127.0.0.1:0\"\nlocal = \"127.0.0.1:0\"\n\
-             [tls]\ncertificate = \"gateway.pem\"\nkey = \"gateway.key\"\nclient_bundle = \"clients.pem\"\n\
+             [listen]\nbus = \"127.0.0.1:0\"\nlocal = \"127.0.0.1:0\"\nenrol = \"127.0.0.1:0\"\n\
+             [ca]\ndir = \"ca\"\n\
+             [tls]\ncertificate = \"gateway.pem\"\nkey = \"gateway.key\"\nclient_bundle = \"clients.pem\"\n{}\n\
              [store]\ndir = \"store\"\nnode_key = \"node.key\"\nmin_free_bytes = {}\n\
              [documents]\ndir = \"documents\"\nmax_bytes = 2000000\n\
              [business_clock]\nkind = \"replay\"\nstart = \"2025-07-14T09:00:00+07:00\"\n\
              [registry]\nfirst = {:?}\n\
              [limits]\n{}\n",
-            self.min_free_bytes, registry, self.limits
+            self.trust, self.min_free_bytes, registry, self.limits
         );
         Config::parse(&text, self.dir.path(), []).unwrap()
     }
@@ -120,10 +134,11 @@ impl World {
     pub(crate) async fn run(&mut self) {
         let app = App::build(self.config()).await.unwrap();
         let (bus, local) = (app.bus_address().unwrap(), app.local_address().unwrap());
-        let (tls, shutdown) = (app.tls(), CancellationToken::new());
+        let enrol = app.enrolment_address().unwrap().unwrap();
+        let (reload, engine, shutdown) = (app.reload(), app.engine(), CancellationToken::new());
         let (ready, is_ready) = oneshot::channel();
         let ended = tokio::spawn(app.run(shutdown.clone(), ready));
-        self.running = Some(Running { bus, local, tls, shutdown, ended });
+        self.running = Some(Running { bus, local, enrol, reload, engine, shutdown, ended });
         if within(is_ready).await.is_err() {
             panic!("the gateway does not start: {:?}", self.ended().await);
         }
@@ -156,15 +171,48 @@ impl World {
         self.running().bus
     }
 
-    /// Swaps the certificate and the bundle that new connections meet for those of `authority`.
-    pub(crate) fn swap_certificates(&self, authority: &CertificateAuthority) {
+    /// Where systems join.
+    pub(crate) fn enrolment(&self) -> SocketAddr {
+        self.running().enrol
+    }
+
+    /// The engine behind the bus.
+    pub(crate) fn engine(&self) -> &Engine {
+        self.running().engine.get().expect("the gateway serves")
+    }
+
+    /// Puts another certificate of the gateway, by `authority`, in the place of the present one. It is in force once it is read.
+    pub(crate) fn replace_certificate(&self, authority: &CertificateAuthority) {
         let issued = authority.issue_server(&[server_name("127.0.0.1").unwrap()], DAY, SystemTime::now()).unwrap();
-        issued.write_to(self.dir.path(), "swapped").unwrap();
-        let bundle = self.dir.path().join("swapped-bundle.pem");
-        std::fs::write(&bundle, authority.root_pem()).unwrap();
-        let files = TlsFiles { bundle, ..self.files("swapped") };
-        let credentials = files.load(Usage::Server, SystemTime::now()).unwrap();
-        self.running().tls.store(Arc::new(credentials.server_config()));
+        let next = tempfile::tempdir_in(self.dir.path()).unwrap();
+        issued.write_to(next.path(), "gateway").unwrap();
+        for file in ["gateway.pem", "gateway.key"] {
+            std::fs::rename(next.path().join(file), self.dir.path().join(file)).unwrap();
+        }
+    }
+
+    /// Writes a file into its folder, as a whole.
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        let next = self.dir.path().join(format!("{name}.next"));
+        std::fs::write(&next, content).unwrap();
+        std::fs::rename(next, self.dir.path().join(name)).unwrap();
+    }
+
+    /// Has the certificates read again now.
+    pub(crate) async fn reload(&self) -> Result<(), NotReloaded> {
+        within(self.running().reload.now()).await
+    }
+
+    /// The CA that made the certificates of the gateway and of the systems.
+    pub(crate) fn authority(&self) -> &CertificateAuthority {
+        &self.ours
+    }
+
+    /// A CA of its own in a folder of this name.
+    pub(crate) fn other_authority(&self, folder: &str, domain: &str) -> CertificateAuthority {
+        let folder = self.dir.path().join(folder);
+        std::fs::create_dir(&folder).unwrap();
+        CertificateAuthority::create(&folder, &domain.parse().unwrap(), SystemTime::now()).unwrap()
     }
 
     fn files(&self, stem: &str) -> TlsFiles {
@@ -186,7 +234,7 @@ impl World {
         self.certified(&self.neighbours, "mot-cua").await
     }
 
-    async fn certified(&self, authority: &CertificateAuthority, name: &str) -> System {
+    pub(crate) async fn certified(&self, authority: &CertificateAuthority, name: &str) -> System {
         let credentials = self.issue(authority, name);
         let channel = connect(self.bus(), credentials.client_config()).await.unwrap();
         System { credentials, channel }
@@ -209,9 +257,7 @@ impl World {
 
     /// A CA of the bus's own trust domain that nobody trusts.
     pub(crate) fn impostor(&self) -> CertificateAuthority {
-        let folder = self.dir.path().join("impostor");
-        std::fs::create_dir(&folder).unwrap();
-        CertificateAuthority::create(&folder, &DOMAIN.parse().unwrap(), SystemTime::now()).unwrap()
+        self.other_authority("impostor", DOMAIN)
     }
 
     /// The root that the gateway's certificate chains to.
@@ -219,9 +265,19 @@ impl World {
         self.ours.root_pem()
     }
 
+    /// A system's certificate and key from its folder, with trust in the bus.
+    pub(crate) fn load(&self, stem: &str) -> Credentials {
+        self.files(stem).load(Usage::Client, SystemTime::now()).unwrap()
+    }
+
+    /// The gateway's certificate as its file is now.
+    pub(crate) fn gateway(&self) -> Credentials {
+        self.files("gateway").load(Usage::Server, SystemTime::now()).unwrap()
+    }
+
     /// Checks a receipt's signature with the gateway's certificate, and reads it.
     pub(crate) fn receipt(&self, signed: &v1::SignedReceipt) -> v1::Receipt {
-        let gateway = self.files("gateway").load(Usage::Server, SystemTime::now()).unwrap();
+        let gateway = self.gateway();
         assert_eq!(signed.certificate_sha256, gateway.digest().as_bytes()[..]);
         let key = VerifyingKey::from_certificate(gateway.certificate()).unwrap();
         key.verify(Purpose::Receipt, &signed.receipt, &signed.signature).unwrap();

@@ -51,7 +51,7 @@ impl House {
             ca.issue_system(&name.parse().unwrap(), day, now).unwrap().write_to(dir.path(), name).unwrap();
             let client = files(dir.path(), name).load(Usage::Client, now).unwrap();
             let leaf = Arc::new(shake_hands(&gateway, &client));
-            (name, (Peer::of(leaf, &DOMAIN.parse().unwrap()).unwrap(), Arc::clone(client.signing_key())))
+            (name, (Peer::of(leaf, &DOMAIN.parse().unwrap()), Arc::clone(client.signing_key())))
         });
         let node_key = dir.path().join("node.key");
         let _ = NodeKey::load_or_create(&node_key).unwrap();

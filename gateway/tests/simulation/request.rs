@@ -4,7 +4,7 @@ use bytes::Bytes;
 use lgsp_certs::Purpose;
 use lgsp_domain::decide::{Entry, Submission, What};
 use lgsp_gateway::engine::Engine;
-use lgsp_gateway::engine::access::Peer;
+use lgsp_gateway::engine::access::{Named, Peer};
 use lgsp_gateway::engine::intake::{Admitted, RecordedEntry, Signed};
 use lgsp_proto::types::{BusinessTime, IntakeChannel, ReturnChannel};
 use lgsp_proto::{Refusal, v1};
@@ -114,9 +114,10 @@ impl Request {
 
     fn signed<T>(&self, peer: &Peer, purpose: Purpose, content: T, earlier: Option<v1::SignedReceipt>) -> Signed<T> {
         let body = self.body();
+        let Named::System(system) = peer.named() else { unreachable!("its certificates name systems") };
         Signed {
             content,
-            signature: HOUSE.sign(peer.system(), purpose, &body),
+            signature: HOUSE.sign(system.as_str(), purpose, &body),
             body,
             request_key: self.key.parse().unwrap(),
             documents: Vec::new(),

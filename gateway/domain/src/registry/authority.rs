@@ -56,8 +56,16 @@ pub fn gains_and_losses(old: &Registry, new: &Registry, date: Date) -> Vec<Autho
     changes
 }
 
+/// The rights without which a registry cannot be put right again, or nobody let onto the bus.
+const KEEPING: [Right; 3] = [Right::Registry, Right::Operate, Right::Certify];
+
+/// The rights that keep the bus in order and that nobody could use any more if `new` took the place of `old`.
+pub fn out_of_reach(old: &Registry, new: &Registry, date: Date) -> Vec<Right> {
+    KEEPING.into_iter().filter(|right| is_in_reach(old, *right, date) && !is_in_reach(new, *right, date)).collect()
+}
+
 /// Whether anybody at all can use a right on that day: a party that holds it, and a system that acts for that party.
-pub fn is_in_reach(registry: &Registry, right: Right, date: Date) -> bool {
+fn is_in_reach(registry: &Registry, right: Right, date: Date) -> bool {
     let systems = || registry.systems().filter(|system| system.validity.contains(date));
     registry.parties_with(right, date).any(|party| systems().any(|system| registry.acts_for(system, party, date)))
 }

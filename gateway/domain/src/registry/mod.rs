@@ -33,7 +33,7 @@ use jiff::civil::Date;
 use lgsp_proto::Refusal;
 use lgsp_proto::types::{PartyId, ProcedureCode, UnitCode};
 
-pub use authority::{AuthorityChange, Holder, gains_and_losses, is_in_reach};
+pub use authority::{AuthorityChange, Holder, gains_and_losses, out_of_reach};
 pub use binding::{CertificateBinding, KeyDigest};
 pub use call::{CallGrant, CallScope, MissingCall, Names, Wanted};
 pub use diff::{Change, ChangeKind, diff};
@@ -398,7 +398,7 @@ impl Registry {
     }
 
     /// A party as somebody to ask on that day.
-    fn owner(&self, id: &PartyId, date: Date) -> Owner {
+    pub(crate) fn owner(&self, id: &PartyId, date: Date) -> Owner {
         let id = self.current_of(id, date);
         let name = self.party(&id).map_or("", |party| &party.name).into();
         Owner { id, name }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lgsp_domain::registry::{AuthorityChange, Holder, gains_and_losses, is_in_reach};
+use lgsp_domain::registry::{AuthorityChange, Holder, gains_and_losses, out_of_reach};
 
 use super::*;
 
@@ -220,10 +220,16 @@ fn it_is_told_by_holder_and_not_by_what_the_files_say() {
 }
 
 #[test]
-fn a_right_is_in_reach_when_some_system_acts_for_a_party_that_holds_it() {
-    let grants = "[[grant]]\nid = \"x\"\nparty = \"H99.1\"\nright = \"operate\"\nowner = \"H99.1\"\n";
+fn a_right_is_out_of_reach_when_no_system_acts_for_anybody_who_holds_it() {
+    let grant = |right: &str| {
+        format!("[[grant]]\nid = \"{right}\"\nparty = \"H99.1\"\nright = \"{right}\"\nowner = \"H99.1\"\n")
+    };
     let system = |party: &str| format!("[[system]]\nname = \"one\"\ndescription = \"x\"\nacts_for = [\"{party}\"]\n");
-    assert!(is_in_reach(&small(grants, &system("H99.1")), Right::Operate, DAY));
-    assert!(!is_in_reach(&small(grants, &system("H99.2")), Right::Operate, DAY));
-    assert!(!is_in_reach(&small(grants, &system("H99.1")), Right::Certify, DAY));
+    let whole = small(&(grant("operate") + &grant("registry") + &grant("audit")), &system("H99.1"));
+    assert_eq!(out_of_reach(&whole, &whole, DAY), []);
+    assert_eq!(out_of_reach(&whole, &small(&grant("registry"), &system("H99.1")), DAY), [Right::Operate]);
+    let nobody_acts = small(&(grant("operate") + &grant("registry")), &system("H99.2"));
+    assert_eq!(out_of_reach(&whole, &nobody_acts, DAY), [Right::Registry, Right::Operate]);
+    // Nobody could before.
+    assert_eq!(out_of_reach(&nobody_acts, &nobody_acts, DAY), []);
 }

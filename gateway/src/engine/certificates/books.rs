@@ -91,7 +91,7 @@ impl Engine {
     ) -> Result<CertificatesPage, Refusal> {
         let authorized = self.authorize(peer, party)?;
         let oversees = authorized.require(Right::Certify, None);
-        if !authorized.oversees() && asked.system != Some(self.system_of(peer)?) {
+        if !authorized.oversees() && asked.system != Some(self.caller(peer)?) {
             oversees?;
         }
         let now = machine_now();
@@ -133,7 +133,7 @@ impl Engine {
             ground,
             party: party.clone(),
             actor: actor.clone(),
-            system: self.system_of(peer)?,
+            system: self.caller(peer)?,
             at: machine_now(),
         };
         let engine = self.clone();

@@ -109,7 +109,7 @@ impl Engine {
     pub async fn renew(&self, peer: &Peer, signing_request: &[u8]) -> Result<IssuedChain, Refusal> {
         let certifying = self.certifying()?;
         let _ = certifying.authority()?;
-        let system = self.system_of(peer)?;
+        let system = self.caller(peer)?;
         // One of another CA's names is renewed by that CA.
         if peer.own_name().is_none_or(|name| name.as_str() != system) {
             return Err(Refusal::new(Reason::CertificateWithoutIdentity).detail("system", system));

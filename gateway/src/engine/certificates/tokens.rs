@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use super::super::access::{Authorized, Peer};
 use super::super::clock::machine_now;
 use super::super::lanes::Lane;
+use super::super::registry::{By, Proposal, Terms};
 use super::super::{Engine, commit_failed, read_failed};
 use super::{sha256, system_entry};
 use crate::store::{Commit, TokenId, TokenIssued, TokenState, TokenWithdrawn};
@@ -47,6 +48,7 @@ pub struct NewToken {
 
 /// Who orders.
 struct Order {
+    peer: Peer,
     system: String,
     party: PartyId,
     actor: ActorId,
@@ -67,7 +69,8 @@ impl Engine {
     ) -> Result<NewToken, Refusal> {
         let authorized = self.authorize(peer, party)?;
         authorized.require(Right::Certify, None)?;
-        let order = Order { system: self.system_of(peer)?, party: party.clone(), actor: actor.clone() };
+        let (system, party, actor) = (authorized.system().to_owned(), party.clone(), actor.clone());
+        let order = Order { peer: peer.clone(), system, party, actor };
         let engine = self.clone();
         self.to_the_end(async move { engine.issue_token_now(&authorized, order, wanted).await }).await
     }
@@ -97,7 +100,7 @@ impl Engine {
         let token = JoinToken::new(url, server_name, roots, id, secret, wanted.system.as_str(), told_until);
         let token = token.map_err(|malformed| internal(&malformed.to_string()))?;
 
-        let Order { system, party, actor } = order;
+        let Order { system, party, actor, .. } = order;
         let for_system = wanted.system.to_string();
         let issued = TokenIssued { id, secret_sha256, for_system, expires_at, party, actor, system, at };
         self.inner.store.commit(Commit::TokenIssued(issued)).await.map_err(|error| commit_failed(&error))?;
@@ -146,7 +149,11 @@ impl Engine {
         files: Vec<lgsp_proto::v1::RegistryFile>,
         base: u64,
     ) -> Result<u64, Refusal> {
-        let (version, _) = self.apply_now(&order.system, &order.actor, files, base).await?;
+        let Order { peer, system, party, actor } = order;
+        let caller = Some((peer.clone(), party.clone()));
+        let by = By { system: system.clone(), actor: actor.clone(), caller };
+        let terms = Terms { base_version: base, accept_lock_out: false };
+        let (version, _) = self.apply_now(&by, Proposal::Files(files), terms).await?;
         Ok(version.number)
     }
 
@@ -162,7 +169,7 @@ impl Engine {
         id: TokenId,
     ) -> Result<(SystemTime, bool), Refusal> {
         self.authorize(peer, party)?.require(Right::Certify, None)?;
-        let (party, actor, system) = (party.clone(), actor.clone(), self.system_of(peer)?);
+        let (party, actor, system) = (party.clone(), actor.clone(), self.caller(peer)?);
         let withdrawn = TokenWithdrawn { id, party, actor, system, at: machine_now() };
         let engine = self.clone();
         self.to_the_end(async move { engine.withdraw_now(withdrawn).await }).await

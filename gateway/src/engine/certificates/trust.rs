@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use lgsp_certs::{TlsFiles, Usage};
 use lgsp_proto::types::Sha256Digest;
 use lgsp_proto::{Reason, Refusal};
 use rustls::pki_types::pem::PemObject as _;
@@ -15,13 +14,12 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 
 use super::super::Engine;
 use super::super::access::Peer;
-use super::super::clock::machine_now;
 use super::sha256;
 
 /// Where roots and revocation lists lie.
 pub struct TrustFiles {
-    /// The gateway's own certificate: the root behind it is always among those told.
-    own: TlsFiles,
+    /// The root behind the gateway's certificate in force; it is always among those told.
+    own: Box<dyn Fn() -> Option<CertificateDer<'static>> + Send + Sync>,
     /// The folder of the issuing CA: its `root.pem`, and every `*.crl` in it.
     authority: Option<PathBuf>,
     /// More roots, e.g. the one that comes next.
@@ -41,15 +39,19 @@ pub struct TrustSet {
 }
 
 impl TrustFiles {
-    /// The root behind the certificate of `own`, that of the CA in `authority`, and the certificates of the file `more`.
-    pub fn new(own: TlsFiles, authority: Option<PathBuf>, more: Option<PathBuf>) -> Self {
-        Self { own, authority, more, last: Arc::default() }
+    /// The root `own` behind the gateway's certificate, that of the CA in `authority`, and the certificates of the file `more`.
+    pub fn new(
+        own: impl Fn() -> Option<CertificateDer<'static>> + Send + Sync + 'static,
+        authority: Option<PathBuf>,
+        more: Option<PathBuf>,
+    ) -> Self {
+        Self { own: Box::new(own), authority, more, last: Arc::default() }
     }
 
     /// What they hold now.
     pub(super) async fn read(&self) -> Result<TrustSet, Refusal> {
-        let (own, authority, more) = (self.own.clone(), self.authority.clone(), self.more.clone());
-        let read = tokio::task::spawn_blocking(move || read(&own, authority.as_deref(), more.as_deref())).await;
+        let (own, authority, more) = ((self.own)(), self.authority.clone(), self.more.clone());
+        let read = tokio::task::spawn_blocking(move || read(own, authority.as_deref(), more.as_deref())).await;
         let read = read.unwrap_or_else(|panicked| Err(panicked.to_string()));
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         match read {
@@ -62,10 +64,8 @@ impl TrustFiles {
     }
 }
 
-fn read(own: &TlsFiles, authority: Option<&Path>, more: Option<&Path>) -> Result<TrustSet, String> {
-    let now = machine_now();
-    let credentials = own.load(Usage::Server, now).map_err(|error| error.to_string())?;
-    let mut roots: Vec<Bytes> = credentials.own_root(now).iter().map(|root| Bytes::copy_from_slice(root)).collect();
+fn read(own: Option<CertificateDer<'_>>, authority: Option<&Path>, more: Option<&Path>) -> Result<TrustSet, String> {
+    let mut roots: Vec<Bytes> = own.iter().map(|root| Bytes::copy_from_slice(root)).collect();
     let at = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     for file in authority.map(|dir| dir.join("root.pem")).into_iter().chain(more.map(Path::to_path_buf)) {
         for root in CertificateDer::pem_file_iter(&file).map_err(|error| at(&file, &error))? {
@@ -121,7 +121,7 @@ impl Engine {
     /// # Errors
     /// `SYSTEM_UNKNOWN`; `INTERNAL` when the files could never be read.
     pub async fn trust(&self, peer: &Peer) -> Result<TrustSet, Refusal> {
-        let _ = self.system_of(peer)?;
+        let _ = self.caller(peer)?;
         self.certifying()?.trust.read().await
     }
 }

@@ -45,7 +45,7 @@ impl Session {
     pub async fn decline(&self, declined: &Declined, names: &[DeliveryName]) -> Result<(), Refusal> {
         for name in names {
             let Some(inbox) = self.inboxes.iter().find(|inbox| inbox.party == name.party) else { continue };
-            let _ = self.engine.authorize(&self.peer, &inbox.party)?;
+            self.check(&inbox.party)?;
             if !self.decline_leased(inbox, declined, name).await? {
                 self.decline_taken_over(inbox, declined, name).await?;
             }
@@ -139,7 +139,7 @@ impl Session {
             reason: declined.reason.clone(),
             kind: declined.kind,
             attempts,
-            system: self.peer.system().to_owned(),
+            system: self.owner.system.clone(),
             at: machine_now(),
         }
     }

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use lgsp_domain::dossier::Dossier;
-use lgsp_proto::Refusal;
 use lgsp_proto::types::{DossierCode, PartyId};
+use lgsp_proto::{Reason, Refusal};
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
@@ -75,11 +75,12 @@ impl Engine {
     /// `INSTANCE_IN_USE` while the installation is connected with another spool; those of a commit.
     pub async fn open_inbox(&self, peer: &Peer, opening: Opening<'_>) -> Result<Session, Refusal> {
         let Opening { parties, credit, instance, spool } = opening;
+        let mut system = String::new();
         for party in parties {
-            let _ = self.authorize(peer, party)?;
+            self.authorize(peer, party)?.system().clone_into(&mut system);
         }
         let inboxes = &self.inner.inboxes;
-        let owner = Installation { system: peer.system().to_owned(), instance: instance.to_owned() };
+        let owner = Installation { system, instance: instance.to_owned() };
         let in_use = Arc::new(inboxes.installations.enter(&owner, &spool)?);
         if !spool.is_empty() {
             let (engine, in_use) = (self.clone(), Arc::clone(&in_use));
@@ -157,6 +158,16 @@ impl Session {
     }
 
     /// The next delivery of one inbox that this stream may have.
+    /// Whether it is still the system that opened it, and may still act for a party.
+    pub(super) fn check(&self, party: &PartyId) -> Result<(), Refusal> {
+        let authorized = self.engine.authorize(&self.peer, party)?;
+        if authorized.system() == self.owner.system {
+            return Ok(());
+        }
+        // Bound to another system meanwhile. What this stream holds is in the former one's name: a new stream is opened.
+        Err(Refusal::new(Reason::SystemUnknown).detail("system", &self.owner.system))
+    }
+
     async fn next_of(&self, inbox: &Arc<Inbox>) -> Result<Option<Delivery>, Refusal> {
         loop {
             let until = Instant::now() + self.engine.inner.inboxes.policy.lease;
@@ -168,7 +179,7 @@ impl Session {
                 (code, queued, (state.generation(), state.comebacks()))
             };
             let lease = Leased { session: self, inbox, code: &code, sequence: queued.sequence, kept: false };
-            let _ = self.engine.authorize(&self.peer, &inbox.party)?;
+            self.check(&inbox.party)?;
             let lane = match self.engine.inner.store.lane(&inbox.party, &code).await {
                 Ok(lane) => lane,
                 Err(error) => {
@@ -257,7 +268,7 @@ impl Session {
             if of_party.is_empty() {
                 continue;
             }
-            let _ = self.engine.authorize(&self.peer, &inbox.party)?;
+            self.check(&inbox.party)?;
             // Taking over needs the lease: a stale one must not take what another stream has by now. Handing over does not, it
             // may come over a later stream.
             let (mut accepted, mut unleased) = (Vec::with_capacity(of_party.len()), Vec::new());

@@ -1,0 +1,173 @@
+//! The certificates in force: what the gateway shows, whose certificates it accepts, and by what it signs.
+//!
+//! They come in *generations*: certificate, key, bundles and revocation lists are loaded and checked as one set, and replaced as
+//! one. A connection keeps the generation it began with, so that what is signed on it verifies by the certificate that was shown
+//! on it. [`keeper`] looks for the next one, [`standing`] tells how long this one lasts.
+
+pub mod keeper;
+pub mod standing;
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use aws_lc_rs::digest::SHA256;
+use lgsp_certs::tls::TlsFileError;
+use lgsp_certs::trust::{Bundle, BundleFiles, NotVouched, Trust};
+use lgsp_certs::{Credentials, TlsFiles, TrustDomain, Usage, VerifiedLeaf};
+use lgsp_proto::types::Sha256Digest;
+use lgsp_proto::{Reason, Refusal};
+use rustls::server::ParsedCertificate;
+use rustls::{ServerConfig, ServerConnection};
+
+use crate::config::{Tls, TrustFiles};
+use crate::engine::Engine;
+use crate::engine::access::{Named, Peer};
+use crate::engine::connections::{Connections, KeyDigest};
+use crate::engine::receipt::ReceiptSigner;
+
+/// How long a connection stays whose certificate cannot be read: long enough for its owner to be told so.
+const UNREADABLE_LIFE: Duration = Duration::from_secs(600);
+
+/// The files as they were read, checked, and fitting each other.
+pub struct Loaded {
+    credentials: Credentials,
+    trust: Arc<Trust>,
+}
+
+/// One set of certificate, key, bundles and revocation lists, ready to serve. Never changed.
+pub struct Generation {
+    loaded: Loaded,
+    ours: TrustDomain,
+    server: Arc<ServerConfig>,
+    signer: Arc<ReceiptSigner>,
+}
+
+/// What a handshake has told about the other end.
+pub(crate) struct Identified {
+    /// Its key, then those of the issuing CAs it showed: none of them may be revoked.
+    pub(crate) keys: Vec<KeyDigest>,
+    /// When its certificate ends.
+    pub(crate) not_after: SystemTime,
+    /// Who it is, or the refusal that its calls get.
+    pub(crate) peer: Result<Peer, Refusal>,
+}
+
+impl Loaded {
+    /// Reads and checks all files.
+    ///
+    /// # Errors
+    /// Names the first file that cannot be used. The files are only read.
+    pub fn load(tls: &Tls, now: SystemTime) -> Result<Self, TlsFileError> {
+        let Tls { certificate, key, trust } = tls;
+        // Our own root is looked for in the first bundle.
+        let own = trust.first().expect("a configuration has at least one bundle").bundle.clone();
+        let files = TlsFiles { certificate: certificate.clone(), key: key.clone(), bundle: own };
+        let credentials = files.load(Usage::Server, now)?;
+        let bundle = |TrustFiles { name, bundle, crls, trust_domain, systems }: &TrustFiles| {
+            let files = BundleFiles { roots: bundle.clone(), crls: crls.clone() };
+            Bundle::load(name, trust_domain.clone(), systems.clone(), &files)
+        };
+        let bundles = trust.iter().map(bundle).collect::<Result<_, _>>()?;
+        let trust = Trust::new(bundles).expect("a configuration has at least one bundle, and each a name of its own");
+        Ok(Self { credentials, trust: Arc::new(trust) })
+    }
+
+    /// The certificate and key of the gateway.
+    pub fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    /// Signs by the gateway's key, under the name of the bus.
+    pub fn signer(&self, ours: &TrustDomain) -> ReceiptSigner {
+        let certificate = Sha256Digest::from(*self.credentials.digest().as_bytes());
+        ReceiptSigner::new(Arc::clone(self.credentials.signing_key()), certificate, ours.to_string())
+    }
+
+    /// The bundles.
+    pub fn trust(&self) -> &Trust {
+        &self.trust
+    }
+}
+
+impl Generation {
+    /// Makes what was loaded ready to serve the bus `ours`; keys that `connections` knows as revoked get no handshake.
+    pub fn new(loaded: Loaded, ours: TrustDomain, connections: &Arc<Connections>) -> Self {
+        let revoked = Arc::clone(connections);
+        let verifier = Arc::clone(&loaded.trust).client_verifier(Arc::new(move |key| revoked.is_revoked(key)));
+        let server = Arc::new(loaded.credentials.server_config_for(verifier));
+        let signer = Arc::new(loaded.signer(&ours));
+        Self { loaded, ours, server, signer }
+    }
+
+    /// What new connections get.
+    pub fn server_config(&self) -> &Arc<ServerConfig> {
+        &self.server
+    }
+
+    /// What was loaded.
+    pub fn loaded(&self) -> &Loaded {
+        &self.loaded
+    }
+
+    /// What signs receipts on the connections of this generation.
+    pub fn signer(&self) -> &Arc<ReceiptSigner> {
+        &self.signer
+    }
+
+    /// Who is at the other end of a connection of this generation, as of now.
+    ///
+    /// # Errors
+    /// When no bundle accepts the certificate any more, so that the connection should not be there.
+    pub(crate) fn identify(&self, connection: &ServerConnection, now: SystemTime) -> io::Result<Identified> {
+        let chain = connection.peer_certificates().unwrap_or_default();
+        let keys: Result<Vec<_>, _> = chain
+            .iter()
+            .map(|der| ParsedCertificate::try_from(der).map(|parsed| sha256(&parsed.subject_public_key_info())))
+            .collect();
+        let keys = keys.map_err(io::Error::other)?;
+        let Ok(leaf) = VerifiedLeaf::of_client(connection) else {
+            let refusal = Refusal::new(Reason::CertificateWithoutIdentity).detail("trust_domain", &self.ours);
+            return Ok(Identified { keys, not_after: now + UNREADABLE_LIFE, peer: Err(refusal) });
+        };
+        let (not_after, leaf) = (leaf.not_after(), Arc::new(leaf));
+        let peer = match self.loaded.trust.vouching(leaf.chain(), now) {
+            Ok(vouch) => Ok(Peer::of(leaf, &self.ours).over(vouch, Arc::clone(&self.signer))),
+            Err(NotVouched::TrustDomain { bundle, id } | NotVouched::System { bundle, id }) => {
+                let refusal = Refusal::new(Reason::CertificateNotVouched);
+                Err(refusal.detail("bundle", bundle).detail("spiffe_id", id))
+            }
+            Err(error) => return Err(io::Error::other(error)),
+        };
+        Ok(Identified { keys, not_after, peer })
+    }
+
+    /// Whether a connection that began under another generation may go on under this one.
+    ///
+    /// Who was refused may not: a new connection tells it how it stands now.
+    pub(crate) fn still_accepts(&self, peer: &Result<Peer, Refusal>, engine: &Engine, now: SystemTime) -> bool {
+        let Ok(peer) = peer else { return false };
+        let Ok(vouch) = self.loaded.trust.vouching(peer.leaf().chain(), now) else { return false };
+        match peer.named() {
+            Named::System(_) => true,
+            // Bound by the registry: the bundle may have been given fewer systems.
+            _ => engine.system_of(peer).and_then(|name| name.parse().ok()).is_some_and(|name| vouch.covers(&name)),
+        }
+    }
+}
+
+fn sha256(bytes: &[u8]) -> KeyDigest {
+    let mut digest = [0; 32];
+    digest.copy_from_slice(aws_lc_rs::digest::digest(&SHA256, bytes).as_ref());
+    digest
+}
+
+impl fmt::Debug for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Generation")
+            .field("certificate", &self.loaded.credentials.digest())
+            .field("trust", &self.loaded.trust)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,189 @@
+//! How long the certificates last, for whoever asks the local listener, and for the log in good time.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use lgsp_certs::lifetime::Lifetime;
+use tokio::time::Instant;
+
+use super::Loaded;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// From when on an end in sight is told, at the latest a quarter of the life before it: what lives a month is renewed when
+/// it has ten days left, and is nobody's trouble before.
+const IN_SIGHT: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// How it stands with the certificates of a gateway.
+#[derive(Debug)]
+pub(crate) struct Standing(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    loaded_at: SystemTime,
+    /// Why the files as they are now are not in force.
+    problem: Option<String>,
+    ends: Vec<End>,
+    stale_lists: Vec<String>,
+    told: HashMap<String, Instant>,
+}
+
+/// A certificate that ends.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct End {
+    /// `own`, `issuing`, or `bundle:` and its name.
+    pub(crate) what: String,
+    pub(crate) not_before: SystemTime,
+    pub(crate) not_after: SystemTime,
+}
+
+/// What is told of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    pub(crate) loaded_at: SystemTime,
+    pub(crate) problem: Option<String>,
+    pub(crate) ends: Vec<End>,
+    pub(crate) stale_lists: Vec<String>,
+}
+
+impl Standing {
+    /// How it stands with what was just loaded.
+    pub(crate) fn of(loaded: &Loaded, now: SystemTime) -> Self {
+        Self(Mutex::new(State {
+            loaded_at: now,
+            problem: None,
+            ends: ends_of(loaded),
+            stale_lists: stale_lists_of(loaded, now),
+            told: HashMap::new(),
+        }))
+    }
+
+    /// Something else is in force.
+    pub(crate) fn replaced(&self, loaded: &Loaded, now: SystemTime) {
+        let mut state = self.state();
+        (state.loaded_at, state.problem) = (now, None);
+        (state.ends, state.stale_lists) = (ends_of(loaded), stale_lists_of(loaded, now));
+    }
+
+    /// The files were changed into something that cannot be used, or back into what is in force. Whether that is news.
+    pub(crate) fn problem(&self, problem: Option<String>) -> bool {
+        let mut state = self.state();
+        let news = state.problem != problem;
+        state.problem = problem;
+        news
+    }
+
+    pub(crate) fn told(&self) -> Told {
+        let State { loaded_at, problem, ends, stale_lists, .. } = &*self.state();
+        Told { loaded_at: *loaded_at, problem: problem.clone(), ends: ends.clone(), stale_lists: stale_lists.clone() }
+    }
+
+    /// Writes to the log what ends soon, each once a day.
+    pub(crate) fn warn(&self, loaded: &Loaded, now: SystemTime) {
+        let mut state = self.state();
+        state.stale_lists = stale_lists_of(loaded, now);
+        for end in state.due(now, Instant::now()) {
+            let hours_left = end.left(now) / 3600;
+            if end.left(now) <= DAY.as_secs().cast_signed() {
+                tracing::error!(what = end.what, hours_left, "a certificate is about to expire, or has");
+            } else {
+                tracing::warn!(what = end.what, days_left = hours_left / 24, "a certificate expires soon");
+            }
+        }
+    }
+
+    // Nothing panics while it holds the lock.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// What is to be told now: in sight, and not told within the last day.
+    fn due(&mut self, now: SystemTime, instant: Instant) -> Vec<End> {
+        let mut due: Vec<End> = self.ends.iter().filter(|end| end.is_in_sight(now)).cloned().collect();
+        due.retain(|end| self.told.get(&end.what).is_none_or(|told| instant.duration_since(*told) >= DAY));
+        self.told.extend(due.iter().map(|end| (end.what.clone(), instant)));
+        due
+    }
+}
+
+impl End {
+    /// Seconds until then; less than nothing afterwards.
+    pub(crate) fn left(&self, now: SystemTime) -> i64 {
+        seconds_until(self.not_after, now)
+    }
+
+    fn is_in_sight(&self, now: SystemTime) -> bool {
+        let life = self.not_after.duration_since(self.not_before).unwrap_or_default();
+        self.left(now) <= IN_SIGHT.min(life / 4).as_secs().cast_signed()
+    }
+}
+
+/// Seconds from `now` until `then`; less than nothing when that is over.
+pub(crate) fn seconds_until(then: SystemTime, now: SystemTime) -> i64 {
+    match then.duration_since(now) {
+        Ok(left) => left.as_secs().cast_signed(),
+        Err(over) => -over.duration().as_secs().cast_signed(),
+    }
+}
+
+/// The own certificate, its issuing CA, and the first root of each bundle to end.
+fn ends_of(loaded: &Loaded) -> Vec<End> {
+    let soonest = |what: String, certificates: &mut dyn Iterator<Item = &[u8]>| {
+        // What cannot be read was refused when it was loaded.
+        let lifetimes = certificates.filter_map(|der| Lifetime::of(der).ok());
+        let Lifetime { not_before, not_after } = lifetimes.min_by_key(|lifetime| lifetime.not_after)?;
+        Some(End { what, not_before, not_after })
+    };
+    let (leaf, issuing) = loaded.credentials().chain().split_first().expect("a chain has a leaf");
+    let own = soonest("own".to_owned(), &mut std::iter::once(&**leaf));
+    let issuing = soonest("issuing".to_owned(), &mut issuing.iter().map(|der| &**der));
+    let bundles = loaded.trust().bundles().filter_map(|bundle| {
+        soonest(format!("bundle:{}", bundle.name()), &mut bundle.roots().iter().map(|der| &**der))
+    });
+    own.into_iter().chain(issuing).chain(bundles).collect()
+}
+
+fn stale_lists_of(loaded: &Loaded, now: SystemTime) -> Vec<String> {
+    let stale = loaded.trust().bundles().filter(|bundle| bundle.stale_list(now).is_some());
+    stale.map(|bundle| bundle.name().to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
+    fn state(ends: Vec<End>) -> State {
+        let loaded_at = SystemTime::UNIX_EPOCH;
+        State { loaded_at, problem: None, ends, stale_lists: Vec::new(), told: HashMap::new() }
+    }
+
+    fn end(what: &str, life: Duration) -> End {
+        let not_before = SystemTime::UNIX_EPOCH;
+        End { what: what.into(), not_before, not_after: not_before + life }
+    }
+
+    fn due(state: &mut State, now: SystemTime, instant: Instant) -> Vec<String> {
+        state.due(now, instant).into_iter().map(|end| end.what).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_end_in_sight_is_told_once_a_day_until_it_is_over_and_after() {
+        let (year, month) = (end("own", YEAR), end("issuing", 30 * DAY));
+        let mut state = state(vec![year.clone(), month.clone()]);
+        let begin = Instant::now();
+        let none: [&str; 0] = [];
+        assert_eq!(due(&mut state, month.not_after - 8 * DAY, begin), none);
+        assert_eq!(due(&mut state, month.not_after - 7 * DAY, begin), ["issuing"]);
+        assert_eq!(due(&mut state, month.not_after - 6 * DAY, begin + DAY / 2), none);
+        assert_eq!(due(&mut state, month.not_after - 6 * DAY, begin + DAY), ["issuing"]);
+        assert_eq!(due(&mut state, year.not_after - 31 * DAY, begin + 2 * DAY), ["issuing"]);
+        assert_eq!(due(&mut state, year.not_after - 30 * DAY, begin + 2 * DAY), ["own"]);
+        assert_eq!(due(&mut state, year.not_after + DAY, begin + 9 * DAY), ["own", "issuing"]);
+        assert_eq!(year.left(year.not_after + DAY), -24 * 3600);
+    }
+}

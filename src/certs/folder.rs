@@ -1,0 +1,289 @@
+//! `lgsp certs init|issue|list|revoke|crl --ca DIR`: a CA in a folder, where its key is, without a gateway.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::{Duration, SystemTime};
+
+use clap::Args;
+use jiff::Timestamp;
+use lgsp_certs::ca::{Books, RevokedCertificate};
+use lgsp_certs::{CaError, CertificateAuthority, RootAuthority, SystemName, TrustDomain, server_name};
+use rustls_pki_types::CertificateDer;
+use serde_json::{Value, json};
+
+use super::{Facts, certificates, second};
+use crate::failure::{Failure, because};
+use crate::lang::Lang;
+use crate::output::{Output, print};
+use crate::table::Table;
+
+#[derive(Args, Debug)]
+pub(super) struct Init {
+    /// The folder of the issuing CA, made if need be. An existing CA is never overwritten.
+    dir: PathBuf,
+    /// The domain whose names the CA vouches for, e.g. lgsp.hue.test.
+    #[arg(long, value_name = "DOMAIN", required_unless_present = "root", conflicts_with = "root")]
+    trust_domain: Option<TrustDomain>,
+    /// Where to put the root and its key, e.g. a medium that is then carried away; DIR/root if not given.
+    #[arg(long, value_name = "DIR", conflicts_with = "root")]
+    root_to: Option<PathBuf>,
+    /// Make a further issuing CA of the root in this folder, to take the place of one that ends.
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Issue {
+    /// The CA's folder.
+    #[arg(long, value_name = "DIR")]
+    ca: PathBuf,
+    #[command(flatten)]
+    holder: Holder,
+    /// For how many days it is valid.
+    #[arg(long, value_name = "N", default_value_t = 365, value_parser = clap::value_parser!(u64).range(1..=3650))]
+    days: u64,
+    /// Where to write the files; the CA's folder if not given.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+/// Whom a certificate is for.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+struct Holder {
+    /// A system of the bus, by the name the registry knows it by.
+    #[arg(long, value_name = "NAME")]
+    system: Option<SystemName>,
+    /// A gateway, by its DNS names and IP addresses. The files are named after the first.
+    #[arg(long, value_name = "DNS,IP…", value_delimiter = ',')]
+    server: Option<Vec<String>>,
+}
+
+/// What a CA's folder issued.
+#[derive(Debug)]
+pub(super) struct List {
+    pub(super) ca: PathBuf,
+    pub(super) expiring: Option<Days>,
+    pub(super) output: Output,
+}
+
+/// One certificate of a CA's folder, for its revocation list.
+#[derive(Debug)]
+pub(super) struct Revoke {
+    pub(super) ca: PathBuf,
+    pub(super) file: PathBuf,
+    pub(super) validity: ListValidity,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Crl {
+    /// The folder of the CA, or of its root.
+    #[arg(long, value_name = "DIR")]
+    ca: PathBuf,
+    #[command(flatten)]
+    validity: ListValidity,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ListValidity {
+    /// After how many days readers should have a newer list.
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3650))]
+    days: u64,
+}
+
+/// A time in days: `30d`, or `30`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Days(pub(super) u32);
+
+impl FromStr for Days {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.strip_suffix('d').unwrap_or(text).parse().map(Self).map_err(|_| "it is a number of days, e.g. 30d")
+    }
+}
+
+fn unusable(error: CaError) -> anyhow::Error {
+    Failure::usage(because(&error))
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Init {
+    pub(super) fn run(self, lang: Lang) -> anyhow::Result<()> {
+        let now = SystemTime::now();
+        let (root_dir, root) = match (self.root, &self.trust_domain) {
+            (Some(dir), _) => (dir.clone(), RootAuthority::open(&dir).map_err(unusable)?),
+            (None, Some(domain)) => {
+                // Looked at before a root is made that would then stand alone.
+                if let Some(there) =
+                    ["ca.pem", "ca.key"].map(|file| self.dir.join(file)).iter().find(|file| file.exists())
+                {
+                    return Err(unusable(CaError::Exists(there.clone())));
+                }
+                let dir = self.root_to.unwrap_or_else(|| self.dir.join("root"));
+                (dir.clone(), RootAuthority::create(&dir, domain, now).map_err(unusable)?)
+            }
+            (None, None) => return Err(Failure::usage("a trust domain or a root is needed")),
+        };
+        let ca = root.issue_authority(&self.dir, now).map_err(unusable)?;
+        let (dir, root_dir, domain) = (self.dir.display(), root_dir.display(), ca.trust_domain());
+        let until = second(ca.not_after())?;
+        print(lang.pick(
+            format!(
+                "CA cấp chứng thư cho {domain}: {dir}/ca.pem, {dir}/ca.key (giữ kín), hiệu lực đến {until}\n\
+                 Chứng thư gốc mọi bên tin cậy: {dir}/root.pem; khóa gốc: {root_dir}/root.key, hãy cất riêng, ngoại tuyến\n"
+            ),
+            format!(
+                "Issuing CA for {domain}: {dir}/ca.pem, {dir}/ca.key (keep it secret), valid until {until}\n\
+                 Root that everybody trusts: {dir}/root.pem; its key: {root_dir}/root.key, keep that apart and offline\n"
+            ),
+        ))?;
+        Ok(())
+    }
+}
+
+impl Issue {
+    pub(super) fn run(self, lang: Lang) -> anyhow::Result<()> {
+        let (now, validity) = (SystemTime::now(), Duration::from_secs(self.days * 24 * 60 * 60));
+        let ca = CertificateAuthority::open(&self.ca).map_err(unusable)?;
+        let (stem, issued) = match (&self.holder.system, &self.holder.server) {
+            (Some(name), _) => (name.to_string(), ca.issue_system(name, validity, now).map_err(unusable)?),
+            (None, names) => {
+                let names = names.as_deref().unwrap_or_default();
+                let parsed: Result<Vec<_>, _> = names.iter().map(|name| server_name(name.trim())).collect();
+                let parsed = parsed.map_err(|error| Failure::usage(error.to_string()))?;
+                // An IPv6 address has colons, which are no good in the name of a file everywhere.
+                let stem = names.first().map(|name| name.trim().replace(':', "-")).unwrap_or_default();
+                (stem, ca.issue_server(&parsed, validity, now).map_err(unusable)?)
+            }
+        };
+        let dir = self.out.unwrap_or(self.ca);
+        issued.write_to(&dir, &stem).map_err(unusable)?;
+        let (file, until) = (dir.join(&stem), second(issued.not_after)?);
+        let (file, digest) = (file.display(), issued.digest);
+        print(lang.pick(
+            format!("Đã cấp {file}.pem và {file}.key (giữ kín), hiệu lực đến {until}\nSHA-256 {digest}\n"),
+            format!("Issued {file}.pem and {file}.key (keep it secret), valid until {until}\nSHA-256 {digest}\n"),
+        ))?;
+        Ok(())
+    }
+}
+
+impl List {
+    pub(super) fn run(self, lang: Lang) -> anyhow::Result<()> {
+        let books = Books::of(&self.ca);
+        let revoked = books.revoked().map_err(unusable)?;
+        let listed = books.issued().map_err(unusable)?;
+        if listed.is_empty() && !["ca.pem", "root.pem"].iter().any(|file| self.ca.join(file).exists()) {
+            return Err(Failure::usage(format!("{} is not the folder of a CA", self.ca.display())));
+        }
+        let mut listed: Vec<_> = listed.iter().filter_map(|der| Listed::read(der, &revoked)).collect();
+        if let Some(Days(days)) = self.expiring {
+            let end = Timestamp::try_from(SystemTime::now() + DAY * days)?;
+            listed.retain(|entry| entry.state() == State::InForce && entry.facts.until <= end);
+        }
+        let table = || {
+            let mut table = Table::new(match lang {
+                Lang::Vi => ["Định danh", "Đến", "Trạng thái", "SHA-256"],
+                Lang::En => ["Identity", "Until", "State", "SHA-256"],
+            });
+            for entry in &listed {
+                let facts = &entry.facts;
+                let state = entry.state().text(lang).to_owned();
+                table.row([facts.holder(), facts.until.to_string(), state, facts.digest.to_string()]);
+            }
+            match table.is_empty() {
+                true => lang.pick("Không có chứng thư nào.\n", "There is no such certificate.\n").to_owned(),
+                false => table.to_string(),
+            }
+        };
+        self.output.print(|| listed.iter().map(Listed::json).collect(), table)?;
+        Ok(())
+    }
+}
+
+/// One line of the list.
+struct Listed {
+    facts: Facts,
+    revoked_at: Option<Timestamp>,
+}
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum State {
+    InForce,
+    Ended,
+    Revoked,
+}
+
+impl State {
+    fn text(self, lang: Lang) -> &'static str {
+        match self {
+            Self::InForce => lang.pick("còn hiệu lực", "in force"),
+            Self::Ended => lang.pick("đã hết hạn", "expired"),
+            Self::Revoked => lang.pick("ĐÃ THU HỒI", "REVOKED"),
+        }
+    }
+}
+
+impl Listed {
+    fn read(der: &CertificateDer<'_>, revoked: &[RevokedCertificate]) -> Option<Self> {
+        let facts = Facts::read(der)?;
+        let revoked = revoked.iter().find(|revoked| revoked.serial == facts.serial);
+        let revoked_at = revoked.and_then(|revoked| Timestamp::try_from(revoked.at).ok());
+        Some(Self { facts, revoked_at })
+    }
+
+    fn state(&self) -> State {
+        match self.revoked_at {
+            Some(_) => State::Revoked,
+            None if self.facts.until < Timestamp::now() => State::Ended,
+            None => State::InForce,
+        }
+    }
+
+    fn json(&self) -> Value {
+        let mut value = self.facts.json();
+        value["state"] = State::text(self.state(), Lang::En).to_lowercase().replace(' ', "_").into();
+        value["revoked_at"] = json!(self.revoked_at.map(|at| at.to_string()));
+        value
+    }
+}
+
+impl Revoke {
+    pub(super) fn run(self, lang: Lang) -> anyhow::Result<()> {
+        let certificate = certificates(&self.file)?.remove(0);
+        let file = publish(&self.ca, Some(&certificate), self.validity.days)?;
+        let (of, file) = (Facts::read(&certificate).map(|facts| facts.holder()).unwrap_or_default(), file.display());
+        print(lang.pick(
+            format!("Đã thu hồi chứng thư của {of}. Danh sách thu hồi: {file}; hãy đưa cho các bên cần kiểm tra\n"),
+            format!("Revoked the certificate of {of}. Revocation list: {file}; hand it to those who check by it\n"),
+        ))?;
+        Ok(())
+    }
+}
+
+impl Crl {
+    pub(super) fn run(self, lang: Lang) -> anyhow::Result<()> {
+        let file = publish(&self.ca, None, self.validity.days)?;
+        let (file, days) = (file.display(), self.validity.days);
+        print(lang.pick(
+            format!("Đã ghi danh sách thu hồi {file}; cần danh sách mới trong vòng {days} ngày\n"),
+            format!("Wrote the revocation list {file}; a newer one is due within {days} days\n"),
+        ))?;
+        Ok(())
+    }
+}
+
+/// Writes the list of the CA, or the root, in `dir`.
+fn publish(dir: &Path, certificate: Option<&CertificateDer<'_>>, days: u64) -> anyhow::Result<PathBuf> {
+    let now = SystemTime::now();
+    let until = now + Duration::from_secs(days * 24 * 60 * 60);
+    let is_root = !dir.join("ca.pem").exists() && dir.join("root.key").exists();
+    let written = if is_root {
+        RootAuthority::open(dir).and_then(|root| root.revoke(certificate, now, until))
+    } else {
+        CertificateAuthority::open(dir).and_then(|ca| ca.revoke(certificate, now, until))
+    };
+    written.map_err(unusable)
+}
