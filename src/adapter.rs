@@ -1,9 +1,11 @@
-//! `lgsp adapter`: runs the agency side of the bus.
+//! `lgsp adapter`: joins the bus, and runs the agency side of it.
+
+mod join;
 
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use lgsp_adapters::{Config, Ready, RunError};
 use lgsp_certs::Usage;
 use tokio::runtime::Builder;
@@ -15,7 +17,11 @@ use crate::lang::Lang;
 use crate::node::{Node, Runnable, announce, environment};
 
 const EXAMPLES: &str = "\
-A first configuration, adapter.toml (paths are relative to the file):
+With a join token of the operator's, one command makes the key, gets the certificate and writes a configuration:
+  lgsp adapter join lgsp-join-1.… --dir adapter
+  lgsp adapter --config adapter/adapter.toml
+
+A first configuration with certificates from elsewhere, adapter.toml (paths are relative to the file):
   gateway = \"https://127.0.0.1:7443\"
   server_name = \"gw.lgsp.hue.test\"
   parties = [\"H57.101\", \"H57.102\"]
@@ -47,16 +53,29 @@ When it serves, it prints one line of JSON with its address. SIGTERM or SIGINT s
 
 /// Run an adapter: the agency's own system speaks REST to it, it speaks to the gateway.
 #[derive(Args, Debug)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Command {
+    #[command(subcommand)]
+    action: Option<Action>,
     #[command(flatten)]
-    node: Node,
+    node: Option<Node>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    Join(join::Join),
 }
 
 impl Command {
     pub(crate) fn run(self, lang: Lang) -> anyhow::Result<ExitCode> {
-        let config = Config::load(&self.node.config, environment());
-        self.node.run(config, lang)
+        match (self.action, self.node) {
+            (Some(Action::Join(join)), _) => join.run(lang),
+            (None, Some(node)) => {
+                let config = Config::load(&node.config, environment());
+                node.run(config, lang)
+            }
+            (None, None) => Err(Failure::usage("give --config FILE, or join first: lgsp adapter join --help")),
+        }
     }
 }
 
@@ -83,9 +102,11 @@ impl Runnable for Config {
         };
         let (ended, told) = tokio::join!(Box::pin(lgsp_adapters::run(self, shutdown, ready)), told);
         ended.map_err(|error| match &error {
-            RunError::Link(_) | RunError::Copy { .. } | RunError::Token { .. } | RunError::Listen { .. } => {
-                Failure::usage(because(&error))
-            }
+            RunError::Link(_)
+            | RunError::NotJoined { .. }
+            | RunError::Copy { .. }
+            | RunError::Token { .. }
+            | RunError::Listen { .. } => Failure::usage(because(&error)),
             RunError::Spool(_) | RunError::SpoolBroken | RunError::PartEnded => error.into(),
         })?;
         Ok(told?)

@@ -8,9 +8,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::serve::ListenerExt as _;
+use lgsp_certs::Credentials;
 use lgsp_journal::fault;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
@@ -21,6 +22,7 @@ use crate::acting::Acting;
 use crate::config::{Config, WebhookUrl};
 use crate::forward::Forward;
 use crate::handover::{Blames, HandOver};
+use crate::identity::{self, Folder, Leaf, Source};
 use crate::link::{ConnectError, Link};
 use crate::offline::{Copy, Desk, Keeper};
 use crate::pump;
@@ -51,6 +53,12 @@ pub enum RunError {
     /// The way to the gateway cannot even be tried.
     #[error("the link to the gateway cannot be set up")]
     Link(#[from] ConnectError),
+    /// There is no identity yet.
+    #[error("there is no identity in {} yet; join first: lgsp adapter join", folder.display())]
+    NotJoined {
+        /// Where it should be.
+        folder: PathBuf,
+    },
     /// The spool cannot be opened.
     #[error(transparent)]
     Spool(#[from] spool::OpenError),
@@ -94,7 +102,9 @@ pub enum RunError {
 /// # Errors
 /// See [`RunError`]. Everything that was answered is on disk in any case.
 pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender<Ready>) -> Result<(), RunError> {
-    let link = Link::new(&config.address)?;
+    let source = Source::of(&config.address, &config.identity);
+    let (credentials, leaf) = load(&source, &config)?;
+    let link = Link::with(&config.address, &credentials).map_err(ConnectError::from)?;
     let token = config.rest.token_file.as_deref().map(read_token).transpose()?;
     let (places, webhooks) = places(&config);
     let (keep_outcomes, restate_after) = fault::spool_keeps().unwrap_or((config.spool.keep_outcomes, RESTATE_AFTER));
@@ -124,11 +134,13 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
     let stopping = stop.child_token();
     let mut parts = JoinSet::new();
     let acting = Arc::new(Acting::new(config.parties.clone()));
+    let keeper = identity::Keeper::new(link.clone(), source, &config.identity, &leaf);
     let api = Arc::new(Api {
         spool: spool.clone(),
         link: link.clone(),
         desk: desk.clone(),
         acting: acting.clone(),
+        certificate: keeper.known(),
         max_document_bytes: config.spool.max_document_bytes,
         token,
         requests: Semaphore::new(config.rest.max_requests.get()),
@@ -136,6 +148,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
         started: Instant::now(),
     });
     parts.spawn(serve(listener, api, stopping.clone()));
+    parts.spawn(keeper.run(stopping.clone()));
     let exchange = &config.exchange;
     let forward = Arc::new(Forward::new(spool.clone(), link.clone()));
     parts.spawn(pump::run(forward, exchange.at_once, exchange.backoff, stopping.clone()));
@@ -187,6 +200,22 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
     closing.await.map_err(|_| RunError::PartEnded)?;
     tracing::info!("adapter stopped");
     ended
+}
+
+/// What this system is known by. An adapter whose certificate has expired works on without a line until there is another one.
+fn load(source: &Source, config: &Config) -> Result<(Credentials, Leaf), RunError> {
+    if let Some(folder) = &config.identity.folder
+        && Folder::at(folder).current().is_ok_and(|current| current.is_none())
+    {
+        return Err(RunError::NotJoined { folder: folder.clone() });
+    }
+    let now = SystemTime::now();
+    let (credentials, leaf) = source.load_even_expired(now).map_err(ConnectError::from)?;
+    if leaf.not_after < now {
+        let until = jiff::Timestamp::try_from(leaf.not_after).unwrap_or_default();
+        tracing::error!(%until, "the certificate has expired; join with a new token: lgsp adapter join. The spool is kept");
+    }
+    Ok((credentials, leaf))
 }
 
 /// Gives every URL a number, and every party the number of its URL.

@@ -17,7 +17,7 @@ use prost::Message;
 use tokio::sync::watch;
 
 use crate::lanes::{Job, Lanes};
-use crate::link::{Admitted, CallError, DocumentUpload, Link, Refused, UploadError, documents_of};
+use crate::link::{Admitted, CallError, DocumentUpload, Link, Refused, TurnedAway, UploadError, documents_of};
 use crate::problem::LocalReason;
 use crate::pump::{Verdict, Work};
 use crate::spool::{CallId, CallKind, Outcome, QueuedCall, RecordError, SentBefore, Spool, Told};
@@ -91,6 +91,11 @@ impl Work for Forward {
                 repeated: admitted.repeated,
                 warnings: admitted.warnings,
             }),
+            // Nothing is wrong with the call: it waits until there is a certificate that is let in.
+            Err(NotYet::Call(CallError::Refused(refused))) if let Some(turned_away) = of_the_certificate(&refused) => {
+                self.spool.not_sent(&id, turned_away.texts()[1]);
+                return Verdict::LineDown;
+            }
             Err(NotYet::Call(CallError::Refused(refused))) => {
                 if self.may_be_premature(&call, epoch, &refused) {
                     self.spool.not_sent(&id, "the gateway was restored, and not everything is back yet");
@@ -311,6 +316,10 @@ fn is_damage(error: &io::Error) -> bool {
 fn lacks_documents(refused: &Refused) -> bool {
     let reason = refused.refusal().map(Refusal::reason);
     matches!(reason, Some(Reason::DocumentUnknown | Reason::DocumentOfAnotherDossier))
+}
+
+fn of_the_certificate(refused: &Refused) -> Option<TurnedAway> {
+    TurnedAway::of_reason(refused.refusal()?.reason())
 }
 
 fn holds_another_part(refused: &Refused) -> bool {

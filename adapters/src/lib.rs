@@ -9,6 +9,7 @@
 //! | `spool` | the durable queue both ways, and documents on their way |
 //! | `forward`, `receive`, `handover` | the three loops: calls out, deliveries in, deliveries and outcomes on to the agency |
 //! | `offline` | the desk without a line: the registry's copy, numbers leased ahead, deciding here |
+//! | [`identity`] | the own certificate: joining, renewing, reloading |
 //! | `rest` | the local interface of the agency's own system |
 //! | [`json`], `problem` | what that system reads and writes; the command line's `--json` writes the same |
 //! | [`config`], [`adapter`] | the configuration, and putting everything together |
@@ -22,6 +23,7 @@ pub mod config;
 mod digest;
 mod forward;
 mod handover;
+pub mod identity;
 pub mod json;
 mod lanes;
 pub mod link;

@@ -57,7 +57,7 @@ reasons! {
         "Chứng thư hoặc khoá của nó đã bị thu hồi.",
         "Ask the operator why; to come back, join with a new token and a new key: `lgsp adapter join`.",
         "Hỏi đơn vị vận hành lý do; để kết nối lại, dùng mã tham gia mới và khoá mới: `lgsp adapter join`.";
-    TokenInvalid, "TOKEN_INVALID", Unauthenticated,
+    TokenInvalid, "JOIN_TOKEN_INVALID", Unauthenticated,
         "The join token is not good: unknown, expired, withdrawn or damaged.",
         "Mã tham gia không dùng được: không tồn tại, hết hạn, đã thu hồi hoặc bị sai.",
         "Copy the token whole; if it is older than it may be, ask the operator for a new one: `lgsp certs token`.",

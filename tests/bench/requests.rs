@@ -33,8 +33,8 @@ pub(crate) fn prepare_for(count: usize, world: &World, system: &str, party: &str
     let link = world.link(system, "127.0.0.1:1")?;
     let cores = std::thread::available_parallelism()?.get();
     let share = count.div_ceil(cores);
+    let key = &link.signing_key();
     std::thread::scope(|scope| {
-        let key = link.signing_key();
         let parts: Vec<_> = (0..count)
             .step_by(share)
             .map(|from| {

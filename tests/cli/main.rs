@@ -6,5 +6,6 @@ mod audit;
 mod certs;
 mod examples;
 mod gateway;
+mod join;
 mod offline;
 mod support;

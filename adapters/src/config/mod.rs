@@ -5,6 +5,7 @@
 //! in `[rest]`.
 
 mod raw;
+mod starter;
 mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,9 +19,11 @@ use lgsp_certs::{TlsFiles, server_name};
 use lgsp_proto::types::PartyId;
 
 use crate::backoff::Backoff;
+use crate::identity::Folder;
 use crate::link::{Address, GatewayUrl, Timings};
 pub use crate::webhook::WebhookUrl;
 use raw::Raw;
+pub use starter::{IDENTITY, Wishes, starter};
 
 /// What environment variables that override a key begin with.
 pub const ENVIRONMENT_PREFIX: &str = "LGSP_ADAPTER__";
@@ -39,6 +42,8 @@ const MAX_CREDIT: u64 = 1024;
 pub struct Config {
     /// The gateway, and the certificate shown to it.
     pub address: Address,
+    /// How that certificate is kept in force.
+    pub identity: Identity,
     /// The parties acted for; never empty, none twice.
     pub parties: Vec<PartyId>,
     /// The durable queue.
@@ -53,6 +58,19 @@ pub struct Config {
     pub offline: Offline,
     /// How long what is under way may take when the adapter stops.
     pub stop_grace: Duration,
+}
+
+/// How the own certificate is kept in force, in `[tls]`.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The folder that `lgsp adapter join` writes to. Without one there are three files, which somebody else renews.
+    pub folder: Option<PathBuf>,
+    /// How often the files are looked at, and whether it is time to renew.
+    pub poll: Duration,
+    /// How often the gateway is asked whom to trust.
+    pub trust_every: Duration,
+    /// Revocation lists about gateways, beside the three files; a folder has its own.
+    pub revocation_lists: Vec<PathBuf>,
 }
 
 /// The durable queue, `[spool]`.
@@ -202,13 +220,7 @@ impl Config {
         let stop_grace = top.or("stop_grace_seconds", Duration::from_secs(10), seconds);
         raw.finish(top);
 
-        let mut section = raw.section("tls");
-        let mut file = |key, what| section.required(key, what, |text: String| Ok::<_, String>(base.join(text)));
-        let certificate = file("certificate", "the adapter's certificate, PEM");
-        let key = file("key", "its private key, PEM");
-        let bundle = file("bundle", "the CA certificates that gateways must chain to, PEM");
-        raw.finish(section);
-
+        let tls = tls(&mut raw, base);
         let timings = timings(&mut raw);
         let spool = spool(&mut raw, base);
         let rest = rest(&mut raw, base);
@@ -217,10 +229,11 @@ impl Config {
         let offline = offline(&mut raw);
         let problems = raw.problems();
         let config = || {
-            let tls = TlsFiles { certificate: certificate?, key: key?, bundle: bundle? };
+            let (tls, identity) = tls?;
             let address = Address { gateway: gateway?, server_name: name?, tls, timings: timings? };
             Some(Self {
                 address,
+                identity,
                 parties: parties?,
                 spool: spool?,
                 rest: rest?,
@@ -235,6 +248,41 @@ impl Config {
             _ => Err(Problems(problems)),
         }
     }
+}
+
+fn tls(raw: &mut Raw, base: &Path) -> Option<(TlsFiles, Identity)> {
+    let mut section = raw.section("tls");
+    let path = |text: String| Ok::<_, String>(base.join(text));
+    let folder = section.optional("identity", path);
+    let poll = section.or("poll_ms", Duration::from_secs(5), millis);
+    let trust_every = section.or("trust_every_seconds", Duration::from_secs(3600), seconds);
+    let revocation_lists = match &folder {
+        Some(Some(_)) => Some(Vec::new()),
+        _ => section.or("crl", Vec::new(), |files: Vec<String>| {
+            Ok::<_, String>(files.into_iter().map(|file| base.join(file)).collect())
+        }),
+    };
+    let files = match &folder {
+        Some(Some(folder)) => {
+            for key in ["certificate", "key", "bundle", "crl"] {
+                if let Some(Some(())) = section.optional(key, |_: toml::Value| Ok::<_, String>(())) {
+                    section.problem(key, "is set beside identity, which has its own", "remove the one or the other");
+                }
+            }
+            Some(Folder::at(folder).files())
+        }
+        _ => {
+            let mut file = |key, what| section.required(key, what, path);
+            let certificate = file("certificate", "the adapter's certificate, PEM; or identity instead of all three");
+            let key = file("key", "its private key, PEM");
+            let bundle = file("bundle", "the CA certificates that gateways must chain to, PEM");
+            certificate.zip(key).zip(bundle).map(|((certificate, key), bundle)| TlsFiles { certificate, key, bundle })
+        }
+    };
+    raw.finish(section);
+    let identity =
+        Identity { folder: folder?, poll: poll?, trust_every: trust_every?, revocation_lists: revocation_lists? };
+    Some((files?, identity))
 }
 
 fn timings(raw: &mut Raw) -> Option<Timings> {
@@ -474,14 +522,26 @@ mod tests {
         let is_key = |line: &str| line.strip_prefix("# ").is_some_and(|key| key.split_once(" = ").is_some());
         let (mut spelled_out, mut keys) = (String::new(), 0);
         for line in EXAMPLE.lines() {
-            let needs_more = ["server_name", "token_file", "url", "\"H57.12\""].iter().any(|key| line.contains(key));
+            let needs_more =
+                ["server_name", "identity", "token_file", "url", "\"H57.12\""].iter().any(|key| line.contains(key));
             let uncommented = is_key(line) && !needs_more;
             keys += usize::from(uncommented);
             spelled_out += if uncommented { &line[2..] } else { line };
             spelled_out.push('\n');
         }
         assert_eq!(format!("{:?}", parse(&spelled_out, &[]).unwrap()), format!("{shown:?}"));
-        assert_eq!(keys, 29);
+        assert_eq!(keys, 32);
+    }
+
+    #[test]
+    fn an_identity_takes_the_place_of_the_three_files() {
+        let [head, files] = ["[tls]", "[spool]"].map(|part| SMALLEST.find(part).unwrap());
+        let text = format!("{}[tls]\nidentity = \"identity\"\n{}", &SMALLEST[..head], &SMALLEST[files..]);
+        let config = parse(&text, &[]).unwrap();
+        assert_eq!(config.identity.folder.as_deref(), Some(Path::new("/srv/adapter/identity")));
+        assert_eq!(config.address.tls.certificate, Path::new("/srv/adapter/identity/current/chain.pem"));
+        let both = text.replace("[tls]", "[tls]\nkey = \"adapter.key\"");
+        assert_eq!(keys(parse(&both, &[]).unwrap_err()), ["tls.key"]);
     }
 
     #[test]

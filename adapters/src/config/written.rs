@@ -6,7 +6,7 @@ use std::time::Duration;
 use lgsp_certs::TlsFiles;
 use toml::Value;
 
-use super::{Config, Exchange, Offline, Rest, Spool, Webhook};
+use super::{Config, Exchange, Identity, Offline, Rest, Spool, Webhook};
 use crate::backoff::Backoff;
 use crate::link::{Address, Timings};
 
@@ -18,9 +18,10 @@ impl Config {
         let number = |number: u64| Value::from(i64::try_from(number).unwrap_or(i64::MAX));
         let count = |count: usize| number(count as u64);
         let millis = |duration: Duration| number(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
-        let Config { address, parties, spool, rest, webhook, exchange, offline, stop_grace } = self;
+        let Config { address, identity, parties, spool, rest, webhook, exchange, offline, stop_grace } = self;
         // Every part is taken apart by name, so that a new key cannot be forgotten here.
         let Address { gateway, server_name, tls: TlsFiles { certificate, key, bundle }, timings } = address;
+        let Identity { folder: identity, poll, trust_every, revocation_lists } = identity;
         let Timings { connect_timeout, call_timeout, keep_alive_interval, keep_alive_timeout } = timings;
         let Spool {
             folder,
@@ -57,9 +58,20 @@ impl Config {
             single.iter().map(|(party, url)| (party.to_string(), url.to_string().into())).collect();
         posting.extend(optional("parties", (!single.is_empty()).then_some(Value::Table(single))));
 
+        let mut known_by = match identity {
+            Some(folder) => vec![("identity", path(folder))],
+            None => vec![
+                ("certificate", path(certificate)),
+                ("key", path(key)),
+                ("bundle", path(bundle)),
+                ("crl", Value::Array(revocation_lists.iter().map(|file| path(file)).collect())),
+            ],
+        };
+        known_by.extend([("poll_ms", millis(*poll)), ("trust_every_seconds", number(trust_every.as_secs()))]);
+
         let sections = [
             ("", top),
-            ("tls", vec![("certificate", path(certificate)), ("key", path(key)), ("bundle", path(bundle))]),
+            ("tls", known_by),
             (
                 "timings",
                 vec![
@@ -134,6 +146,9 @@ mod tests {
         certificate = "/etc/adapter.pem"
         key = "/etc/adapter.key"
         bundle = "/etc/ca.pem"
+        crl = ["/etc/ca.crl"]
+        poll_ms = 5001
+        trust_every_seconds = 3601
         [timings]
         connect_timeout_ms = 10001
         call_timeout_ms = 30001
@@ -195,6 +210,16 @@ mod tests {
                 assert_ne!(format!("{:?}", parse(&without)), format!("{config:?}"), "{key} is set to its default");
             }
         }
+    }
+
+    #[test]
+    fn an_identity_is_printed_instead_of_its_files() {
+        let from = EVERYTHING.find("certificate = ").unwrap();
+        let to = EVERYTHING.find("poll_ms = ").unwrap();
+        let config = parse(&format!("{}identity = \"/srv/identity\"\n{}", &EVERYTHING[..from], &EVERYTHING[to..]));
+        let printed = config.to_toml();
+        assert!(printed.contains("identity = \"/srv/identity\"") && !printed.contains("bundle"), "{printed}");
+        assert_eq!(format!("{:#?}", parse(&printed)), format!("{config:#?}"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use lgsp_certs::Purpose;
+use lgsp_proto::v1::dossiers_client::DossiersClient;
 use lgsp_proto::v1::{
     Entry, Receipt, RecordRequest, RecordResponse, SignedReceipt, Submission, SubmitRequest, SubmitResponse, Warning,
 };
@@ -10,7 +11,8 @@ use prost::Message;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use super::Link;
+use super::generation::Generation;
+use super::{Link, MAX_ANSWER_BYTES, Watched};
 use crate::digest::sha256;
 use crate::trace::TraceParent;
 
@@ -170,9 +172,10 @@ impl Link {
         earlier: Option<SignedReceipt>,
     ) -> Result<Admitted, CallError> {
         let submission = Submission::decode(body.clone())?;
-        let signature = self.signing_key().sign(Purpose::Submission, &body).into();
+        let generation = self.generation();
+        let signature = generation.signing_key.sign(Purpose::Submission, &body).into();
         let request = self.request(SubmitRequest { submission: body.clone(), signature, earlier }, trace);
-        let answer = self.dossiers().submit(request).await.map_err(CallError::from_status)?.into_inner();
+        let answer = dossiers(&generation).submit(request).await.map_err(CallError::from_status)?.into_inner();
         Ok(self.admitted(answer, &submission.request_key, &submission.acting_party, &body)?)
     }
 
@@ -195,9 +198,10 @@ impl Link {
         earlier: Option<SignedReceipt>,
     ) -> Result<Admitted, CallError> {
         let entry = Entry::decode(body.clone())?;
-        let signature = self.signing_key().sign(Purpose::Entry, &body).into();
+        let generation = self.generation();
+        let signature = generation.signing_key.sign(Purpose::Entry, &body).into();
         let request = self.request(RecordRequest { entry: body.clone(), signature, earlier }, trace);
-        let answer = self.dossiers().record(request).await.map_err(CallError::from_status)?.into_inner();
+        let answer = dossiers(&generation).record(request).await.map_err(CallError::from_status)?.into_inner();
         let RecordResponse { receipt, repeated, warnings } = answer;
         let answer = SubmitResponse { receipt, repeated, warnings };
         Ok(self.admitted(answer, &entry.request_key, &entry.acting_party, &body)?)
@@ -218,7 +222,7 @@ impl Link {
         }
         let certificate =
             <[u8; 32]>::try_from(&signed.certificate_sha256[..]).map_err(|_| ReceiptProblem::Unreadable)?;
-        let proof = match self.shared.peers.key(&certificate) {
+        let proof = match self.shared.way.peers.key(&certificate) {
             Some(key) => {
                 let checked = key.verify(Purpose::Receipt, &signed.receipt, &signed.signature);
                 checked.map_err(|_| ReceiptProblem::Signature)?;
@@ -228,6 +232,11 @@ impl Link {
         };
         Ok(Admitted { receipt, signed, proof, repeated: answer.repeated, warnings: answer.warnings })
     }
+}
+
+/// The connection whose certificate's key has signed.
+fn dossiers(generation: &Generation) -> DossiersClient<Watched> {
+    DossiersClient::new(generation.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
 }
 
 #[cfg(test)]

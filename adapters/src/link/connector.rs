@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_rustls::client::TlsStream;
 
-use super::Connectivity;
+use super::{Connectivity, TurnedAway};
 
 /// How many gateway certificates are remembered: replicas and renewals of some years. More would be an attack on memory.
 const MAX_PEERS: usize = 64;
@@ -38,7 +38,8 @@ impl Connector {
     async fn connect(self) -> io::Result<TokioIo<Tracked>> {
         let stream = TcpStream::connect((&*self.host, self.port)).await?;
         stream.set_nodelay(true)?;
-        let stream = tokio_rustls::TlsConnector::from(self.tls).connect(self.name, stream).await?;
+        let connected = tokio_rustls::TlsConnector::from(self.tls).connect(self.name, stream).await;
+        let stream = connected.inspect_err(|error| self.peers.failed(error))?;
         let leaf = VerifiedLeaf::of_server(stream.get_ref().1).map_err(io::Error::other)?;
         self.peers.arrived(&leaf);
         Ok(TokioIo::new(Tracked { stream, peers: self.peers }))
@@ -90,6 +91,18 @@ impl Peers {
         self.connectivity.send_if_modified(|state| std::mem::replace(&mut state.down, down) != down);
     }
 
+    /// Takes note of why the one side turned the other away, or that this is over.
+    pub(super) fn met(&self, turned_away: Option<TurnedAway>) {
+        self.connectivity
+            .send_if_modified(|state| std::mem::replace(&mut state.turned_away, turned_away) != turned_away);
+    }
+
+    fn failed(&self, error: &io::Error) {
+        if let Some(turned_away) = TurnedAway::of_handshake(error) {
+            self.met(Some(turned_away));
+        }
+    }
+
     fn arrived(&self, leaf: &VerifiedLeaf) {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         if keys.len() < MAX_PEERS {
@@ -129,7 +142,13 @@ impl Drop for Tracked {
 
 impl AsyncRead for Tracked {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        // In TLS 1.3 the client is done with the handshake before the server has looked at its certificate: if that is turned
+        // away, the first thing to read is the alert that says so (RFC 8446 §4.4.2.4).
+        if let Poll::Ready(Err(error)) = &read {
+            self.peers.failed(error);
+        }
+        read
     }
 }
 

@@ -119,7 +119,7 @@ impl Link {
 
         let mut request = self.stream_request(ReceiverStream::new(parts), trace);
         let rest = document.size_bytes.saturating_sub(offset);
-        request.set_timeout(self.shared.timings.call_timeout + Duration::from_secs(rest / SLOWEST));
+        request.set_timeout(self.shared.way.timings.call_timeout + Duration::from_secs(rest / SLOWEST));
         let answer = self.documents().upload(request).await;
         reading.abort();
         // A content that could not be read looks to the gateway like one that ended early; here the cause is known.

@@ -7,13 +7,16 @@ mod address;
 mod calls;
 mod connector;
 mod documents;
+mod generation;
+mod joining;
+mod turned_away;
 mod watched;
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use lgsp_certs::tls::{BadServerName, TlsFileError};
-use lgsp_certs::{CertificateDigest, SigningKey, Usage, server_name};
+use lgsp_certs::{CertificateDigest, Credentials, SigningKey, Usage, server_name};
 use lgsp_proto::types::{ActorId, PartyId};
 use lgsp_proto::v1::audit_client::AuditClient;
 use lgsp_proto::v1::certificates_client::CertificatesClient;
@@ -24,16 +27,18 @@ use lgsp_proto::v1::numbers_client::NumbersClient;
 use lgsp_proto::v1::operations_client::OperationsClient;
 use lgsp_proto::v1::registry_client::RegistryClient;
 use tokio::sync::watch;
-use tonic::transport::Endpoint;
 
 pub use address::{Address, BadGatewayUrl, GatewayUrl, Timings};
 pub use calls::{Admitted, CallError, Proof, ReceiptProblem, Refused};
 pub(crate) use documents::documents_of;
 pub use documents::{DocumentUpload, UploadError};
+pub(crate) use joining::Joining;
+pub use turned_away::TurnedAway;
 pub use watched::Watched;
 
 use crate::trace::TraceParent;
-use connector::{Connector, Peers};
+use connector::Peers;
+use generation::{Generation, Way};
 
 /// The largest answer taken from the gateway: a dossier with many events and their bodies, and no more, so that a broken
 /// peer cannot fill the memory.
@@ -72,19 +77,16 @@ pub fn connect(profile: &Profile) -> Result<Link, ConnectError> {
 /// A link to one gateway. Clones share the connection.
 ///
 /// The connection is made at the first call, and made again whenever it was lost; a call that finds no gateway fails at
-/// once, it is the caller who waits and repeats.
+/// once, it is the caller who waits and repeats. The credentials can be exchanged while it is used: [`Link::adopt`].
 #[derive(Clone)]
 pub struct Link {
-    channel: Watched,
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    gateway: GatewayUrl,
-    timings: Timings,
-    signing_key: Arc<SigningKey>,
-    certificate: CertificateDigest,
-    peers: Arc<Peers>,
+    way: Way,
+    /// The one that new calls take. Those under way hold on to theirs.
+    generation: watch::Sender<Arc<Generation>>,
 }
 
 /// Whether there is a connection.
@@ -97,6 +99,8 @@ pub struct Connectivity {
     /// Whether the last call was not answered, or the last connection ended, and nothing was answered since. Not before the
     /// first call: until then nobody knows.
     pub down: bool,
+    /// Why a handshake or the gateway turned somebody away, if nothing was answered since.
+    pub turned_away: Option<TurnedAway>,
 }
 
 impl Link {
@@ -108,55 +112,75 @@ impl Link {
     /// When the certificate files or the gateway's name cannot be used.
     pub fn new(address: &Address) -> Result<Self, ConnectError> {
         let credentials = address.tls.load(Usage::Client, SystemTime::now())?;
+        Ok(Self::with(address, &credentials)?)
+    }
+
+    /// As [`Link::new`], with credentials that are loaded already.
+    ///
+    /// # Errors
+    /// When the gateway's name cannot be used.
+    pub fn with(address: &Address, credentials: &Credentials) -> Result<Self, BadServerName> {
         let name = server_name(address.server_name.as_deref().unwrap_or(address.gateway.host()))?;
-        let timings = address.timings.clone();
-        let peers = Arc::new(Peers::default());
-        let connector = Connector {
-            host: address.gateway.host().into(),
-            port: address.gateway.port(),
-            name,
-            tls: Arc::new(credentials.client_config()),
-            within: timings.connect_timeout,
-            peers: peers.clone(),
+        let (gateway, timings) = (address.gateway.clone(), address.timings.clone());
+        Ok(Self::on(Way { gateway, name, timings, peers: Arc::default() }, credentials))
+    }
+
+    fn on(way: Way, credentials: &Credentials) -> Self {
+        let generation = watch::Sender::new(Arc::new(Generation::new(credentials, &way)));
+        Self { shared: Arc::new(Shared { way, generation }) }
+    }
+
+    /// Another link to the same gateway, to try credentials with before they are adopted. What happens there is not seen here.
+    #[must_use]
+    pub fn beside(&self, credentials: &Credentials) -> Self {
+        let Way { gateway, name, timings, peers: _ } = &self.shared.way;
+        let way = Way {
+            gateway: gateway.clone(),
+            name: name.clone(),
+            timings: timings.clone(),
+            peers: Arc::new(Peers::default()),
         };
-        // Without keep-alive a connection through a healed partition is never noticed to be dead. It also runs while idle:
-        // an inbox stream may be silent for hours.
-        let channel = Endpoint::from(address.gateway.uri().clone())
-            .user_agent(concat!("lgsp/", env!("CARGO_PKG_VERSION")))
-            .expect("a package version is a header value")
-            .http2_keep_alive_interval(timings.keep_alive_interval)
-            .keep_alive_timeout(timings.keep_alive_timeout)
-            .keep_alive_while_idle(true)
-            .connect_with_connector_lazy(connector);
-        let channel = Watched::new(channel, peers.clone());
-        let shared = Shared {
-            gateway: address.gateway.clone(),
-            timings,
-            signing_key: credentials.signing_key().clone(),
-            certificate: credentials.digest(),
-            peers,
-        };
-        Ok(Self { channel, shared: Arc::new(shared) })
+        Self::on(way, credentials)
+    }
+
+    /// Uses these credentials from now on: calls that begin after this sign and connect with them. What is under way ends on
+    /// the connection it began on, and an open stream stays until somebody ends it. The gateway's certificates met so far go on
+    /// counting for receipts.
+    ///
+    /// Must be called inside the runtime that drives the connection.
+    pub fn adopt(&self, credentials: &Credentials) {
+        self.shared.generation.send_replace(Arc::new(Generation::new(credentials, &self.shared.way)));
+        // What the old ones met says nothing about the new ones.
+        self.shared.way.peers.met(None);
+    }
+
+    /// The generation for one call: its channel and its key belong together.
+    fn generation(&self) -> Arc<Generation> {
+        self.shared.generation.borrow().clone()
+    }
+
+    fn channel(&self) -> Watched {
+        self.generation().channel.clone()
     }
 
     /// The service of dossiers. For writing, [`Link::submit`] and [`Link::record`] sign and check.
     pub fn dossiers(&self) -> DossiersClient<Watched> {
-        DossiersClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+        DossiersClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// The service of deliveries.
     pub fn inbox(&self) -> InboxClient<Watched> {
-        InboxClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+        InboxClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// The service of documents. [`Link::upload`] resumes.
     pub fn documents(&self) -> DocumentsClient<Watched> {
-        DocumentsClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+        DocumentsClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// What operators do to the books.
     pub fn operations(&self) -> OperationsClient<Watched> {
-        OperationsClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+        OperationsClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// Who administered what.
@@ -166,48 +190,54 @@ impl Link {
 
     /// Certificates: renewing, tokens, lists, revocation.
     pub fn certificates(&self) -> CertificatesClient<Watched> {
-        CertificatesClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+        CertificatesClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// The registry's service.
     pub fn registry(&self) -> RegistryClient<Watched> {
-        RegistryClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+        RegistryClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// The service of numbers.
     pub fn numbers(&self) -> NumbersClient<Watched> {
-        NumbersClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+        NumbersClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// Whether nobody answers at the other end, as far as is known; see [`Connectivity::down`].
     pub fn is_down(&self) -> bool {
-        self.shared.peers.connectivity().borrow().down
+        self.connectivity().borrow().down
     }
 
     /// The gateway this link goes to.
     pub fn gateway(&self) -> &GatewayUrl {
-        &self.shared.gateway
+        &self.shared.way.gateway
     }
 
-    /// The key of the own certificate, for what is signed outside [`Link::submit`] and [`Link::record`].
-    pub fn signing_key(&self) -> &SigningKey {
-        &self.shared.signing_key
+    /// The key of the own certificate, for what is signed outside [`Link::submit`] and [`Link::record`]. What it signs must
+    /// travel before other credentials are adopted.
+    pub fn signing_key(&self) -> Arc<SigningKey> {
+        self.generation().signing_key.clone()
     }
 
     /// SHA-256 of the own certificate.
     pub fn certificate(&self) -> CertificateDigest {
-        self.shared.certificate
+        self.generation().certificate
+    }
+
+    /// The last moment of the own certificate's validity, on the machine clock.
+    pub fn not_after(&self) -> SystemTime {
+        self.generation().not_after
     }
 
     /// Follows the connection's coming and going.
     pub fn connectivity(&self) -> watch::Receiver<Connectivity> {
-        self.shared.peers.connectivity()
+        self.shared.way.peers.connectivity()
     }
 
     /// Wraps a message for one unary call: with the deadline of this link, and the trace it belongs to.
     pub fn request<T>(&self, message: T, trace: Option<&TraceParent>) -> tonic::Request<T> {
         let mut request = self.stream_request(message, trace);
-        request.set_timeout(self.shared.timings.call_timeout);
+        request.set_timeout(self.shared.way.timings.call_timeout);
         request
     }
 
@@ -224,6 +254,6 @@ impl Link {
 
 impl std::fmt::Debug for Link {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Link").field("gateway", &self.shared.gateway).finish_non_exhaustive()
+        f.debug_struct("Link").field("gateway", &self.shared.way.gateway).finish_non_exhaustive()
     }
 }

@@ -9,10 +9,12 @@ use http::{Request, Response, StatusCode};
 use tonic::body::Body;
 use tonic::transport::{Channel, Error};
 
+use super::TurnedAway;
 use super::connector::Peers;
 
-/// A channel that notes which calls were answered and which were not. What the answer says is nobody's business here: a refusal
-/// is an answer, and a connection that breaks, a time-out or a stranger's page is none.
+/// A channel that notes which calls were answered and which were not. What the answer says is nobody's business here, but for
+/// one thing: a refusal of our certificate is about the link. Any refusal is an answer, and a connection that breaks, a time-out
+/// or a stranger's page is none.
 #[derive(Clone)]
 pub struct Watched {
     channel: Channel,
@@ -43,7 +45,13 @@ impl tower::Service<Request<Body>> for Watched {
         let peers = self.peers.clone();
         Box::pin(async move {
             let answer = answering.await;
-            peers.answered(answer.as_ref().is_ok_and(|answer| answer.status() == StatusCode::OK));
+            let answered = answer.as_ref().is_ok_and(|answer| answer.status() == StatusCode::OK);
+            peers.answered(answered);
+            if let Ok(answer) = &answer
+                && answered
+            {
+                peers.met(TurnedAway::of_answer(answer.headers()));
+            }
             answer
         })
     }

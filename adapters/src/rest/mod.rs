@@ -48,6 +48,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::acting::Acting;
+use crate::identity::Known;
 use crate::link::Link;
 use crate::offline::Desk;
 use crate::problem::{LocalReason, Problem};
@@ -67,6 +68,8 @@ pub(crate) struct Api {
     pub(crate) desk: Arc<Desk>,
     /// The parties this adapter acts for.
     pub(crate) acting: Arc<Acting>,
+    /// How the own certificate is.
+    pub(crate) certificate: Arc<Known>,
     /// The largest document.
     pub(crate) max_document_bytes: u64,
     /// What a caller must show; `None` lets everybody in who reaches the port.

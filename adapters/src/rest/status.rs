@@ -6,11 +6,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
-use jiff::ToSpan as _;
+use jiff::{Timestamp, ToSpan as _};
 use lgsp_journal::room::Shortage;
 use serde::Serialize;
 
 use super::{Api, json};
+use crate::link::TurnedAway;
 use crate::offline::wall_clock;
 use crate::spool::{Told, now_ms};
 
@@ -47,6 +48,7 @@ struct StatusJson {
     connected_seconds: Option<u64>,
     /// How many connections were made since the start.
     connections: u64,
+    certificate: CertificateJson,
     /// The epoch of the gateway's books, once an inbox stream has told it. Until then no refusal counts as final.
     #[serde(skip_serializing_if = "Option::is_none")]
     epoch: Option<u32>,
@@ -66,6 +68,56 @@ struct StatusJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     disk: Option<DiskJson>,
     uptime_seconds: u64,
+}
+
+/// The adapter's own certificate.
+#[derive(Serialize)]
+struct CertificateJson {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system: Option<String>,
+    sha256: String,
+    not_after: String,
+    /// Until it expires; 0 when it has.
+    seconds_left: u64,
+    /// When the adapter will renew it; absent when somebody else has to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    renew_from: Option<String>,
+    /// How often it was renewed since the start.
+    renewals: u64,
+    /// Why there is no way to the gateway, as a stable word; absent unless it is because of a certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    turned_away: Option<&'static str>,
+    /// What is the matter, and what to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem_vi: Option<String>,
+}
+
+impl CertificateJson {
+    fn new(api: &Api) -> Self {
+        let view = api.certificate.view();
+        let left = view.not_after.duration_since(SystemTime::now()).ok();
+        // One that has expired is turned away as such sooner or later; it is known here before that.
+        let turned_away = api.link.connectivity().borrow().turned_away;
+        let turned_away = if left.is_none() { Some(TurnedAway::Expired) } else { turned_away };
+        let [vi, en] = match turned_away {
+            Some(why) => why.texts().map(|text| Some(text.to_owned())),
+            None => view.clone().problem().map_or([None, None], |texts| texts.map(Some)),
+        };
+        let moment = |time| Timestamp::try_from(time).map(|time| time.to_string()).unwrap_or_default();
+        Self {
+            system: view.system,
+            sha256: api.link.certificate().to_string(),
+            not_after: moment(view.not_after),
+            seconds_left: left.map_or(0, |left| left.as_secs()),
+            renew_from: view.renew_from.map(moment),
+            renewals: view.renewals,
+            turned_away: turned_away.map(TurnedAway::as_str),
+            problem: en,
+            problem_vi: vi,
+        }
+    }
 }
 
 /// Calls on their way to the gateway, and those answered whose outcome is still kept.
@@ -200,6 +252,7 @@ pub(super) async fn status(State(api): State<Arc<Api>>) -> Response {
         connected: connectivity.connected_since.is_some(),
         connected_seconds: connectivity.connected_since.map(|since| seconds_since(unix_ms(since))),
         connections: connectivity.connections,
+        certificate: CertificateJson::new(&api),
         epoch: api.spool.is_epoch_certain().then(|| api.spool.epoch()).filter(|epoch| *epoch > 0),
         epoch_behind: match api.spool.epoch_told() {
             Told::Behind { epoch } => Some(epoch),

@@ -314,3 +314,15 @@ async fn stopping_in_order_leaves_what_waits_for_the_next_start() {
     let adapter = world.adapter().await;
     assert_eq!(adapter.outcome("k1").await["state"], "admitted");
 }
+
+#[tokio::test]
+async fn a_call_waits_for_a_certificate_that_is_let_in_and_is_not_refused_for_good() {
+    let world = World::new().await;
+    world.gateway.answer_next([Answer::Refuse(Reason::CertificateRevoked), Answer::Refuse(Reason::CertificateRevoked)]);
+    let adapter = world.adapter().await;
+    // Before the epoch is known, no refusal would be final anyway.
+    adapter.until(|status| status["epoch"] == 1).await;
+    adapter.submit("k1").await;
+    assert_eq!(adapter.outcome("k1").await["state"], "admitted");
+    assert_eq!(world.gateway.sees_attempts(3).await.len(), 3);
+}

@@ -6,6 +6,7 @@ mod calls;
 mod deliveries;
 mod disk;
 mod held_up;
+mod identity;
 mod interface;
 mod link;
 mod offline;

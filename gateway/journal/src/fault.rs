@@ -36,6 +36,16 @@ pub const ARCHIVE_FOLDER: &str = "archive.folder";
 pub const ARCHIVE_RECORD: &str = "archive.record";
 /// Before the files of archived documents are removed, and after some of them were.
 pub const ARCHIVE_REMOVE: &str = "archive.remove";
+/// After the key of somebody who joins was made durable, before the gateway is asked.
+pub const JOIN_KEY: &str = "join.key";
+/// After the gateway has issued the certificate, before any of it is written.
+pub const JOIN_ANSWER: &str = "join.answer";
+/// Before a file of an identity's new set is synced.
+pub const IDENTITY_FILE: &str = "identity.file";
+/// After the set is durable, before it is put in force.
+pub const IDENTITY_FORCE: &str = "identity.force";
+/// After it was put in force, before that is durable and what is older is removed.
+pub const IDENTITY_FOLDER: &str = "identity.folder";
 
 /// The process has come to `point`. The one that was asked for does not return, or returns an error.
 ///

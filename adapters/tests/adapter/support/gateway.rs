@@ -1,14 +1,17 @@
 //! Something that speaks like a gateway over mutual TLS, and misbehaves as a test tells it to.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::future::Future as _;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
+use std::time::SystemTime;
 
 use bytes::Bytes;
-use lgsp_certs::{Credentials, Purpose, VerifiedLeaf};
+use lgsp_certs::{CertificateDigest, Credentials, Purpose, VerifiedLeaf};
+use lgsp_proto::v1::certificates_server::{Certificates, CertificatesServer};
 use lgsp_proto::v1::documents_server::{Documents, DocumentsServer};
 use lgsp_proto::v1::dossiers_server::{Dossiers, DossiersServer};
 use lgsp_proto::v1::inbox_server::{Inbox, InboxServer};
@@ -27,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Line, when};
+use super::{Authority, Line, when};
 
 /// How the next call is answered.
 #[derive(Clone)]
@@ -98,6 +101,8 @@ struct Books {
     keeps_streams_waiting: bool,
     /// Leases that are recorded here, and whose answer gets lost.
     lose_leases: usize,
+    /// The certificates of those who connected, in the order in which they first did.
+    met: Vec<CertificateDigest>,
 }
 
 /// What an adapter does not take, or gives back.
@@ -115,6 +120,8 @@ struct Shared {
     news: watch::Sender<()>,
     held: watch::Sender<bool>,
     credentials: Credentials,
+    /// Renews certificates, and says which are out of force; without one, this gateway knows no such thing.
+    authority: Option<Authority>,
 }
 
 /// See the module.
@@ -129,19 +136,25 @@ struct Service(Arc<Shared>);
 
 impl Gateway {
     pub async fn start(credentials: Credentials) -> Self {
+        Self::start_with(credentials, None).await
+    }
+
+    /// One that keeps certificates: it renews them, turns away those out of force, and cuts connections when they expire.
+    pub async fn start_with(credentials: Credentials, authority: Option<Authority>) -> Self {
         let shared = Shared {
             books: Mutex::default(),
             changes: watch::Sender::new(0),
             news: watch::Sender::default(),
             held: watch::Sender::new(true),
             credentials,
+            authority,
         };
         Self::serve(Arc::new(shared)).await
     }
 
     /// Another gateway that knows what the first one has admitted, under a certificate of its own.
     pub async fn replica(of: &Self, credentials: Credentials) -> Self {
-        let replica = Self::start(credentials).await;
+        let replica = Self::start_with(credentials, of.shared.authority.clone()).await;
         replica.books().admitted = of.books().admitted.clone();
         replica
     }
@@ -157,9 +170,14 @@ impl Gateway {
     async fn serve(shared: Arc<Shared>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(shared.credentials.server_config()));
+        let config = match &shared.authority {
+            None => shared.credentials.server_config(),
+            Some(authority) => shared.credentials.server_config_for(authority.verifier()),
+        };
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let meeting = shared.clone();
         let stop = CancellationToken::new();
-        let (sender, incoming) = mpsc::channel::<io::Result<Connection>>(8);
+        let (sender, incoming) = mpsc::channel::<io::Result<Connection<Arc<VerifiedLeaf>>>>(8);
         let accepting = stop.clone();
         tokio::spawn(async move {
             loop {
@@ -167,12 +185,16 @@ impl Gateway {
                     () = accepting.cancelled() => return,
                     accepted = listener.accept() => accepted.unwrap().0,
                 };
-                let (acceptor, sender) = (acceptor.clone(), sender.clone());
+                let (acceptor, sender, meeting) = (acceptor.clone(), sender.clone(), meeting.clone());
                 tokio::spawn(async move {
                     stream.set_nodelay(true).unwrap();
                     if let Ok(stream) = acceptor.accept(stream).await {
                         let leaf = VerifiedLeaf::of_client(stream.get_ref().1).unwrap();
-                        let _ = sender.send(Ok(Connection { stream, leaf: Arc::new(leaf) })).await;
+                        meeting.meets(leaf.digest());
+                        // TLS counts whole seconds, and lets in whoever comes in the last one.
+                        let Ok(left) = leaf.not_after().duration_since(SystemTime::now()) else { return };
+                        let ends = Box::pin(tokio::time::sleep(left));
+                        let _ = sender.send(Ok(Connection { stream, peer: Arc::new(leaf), ends })).await;
                     }
                 });
             }
@@ -185,7 +207,8 @@ impl Gateway {
                 .add_service(DocumentsServer::new(service.clone()))
                 .add_service(InboxServer::new(service.clone()))
                 .add_service(RegistryServer::new(service.clone()))
-                .add_service(NumbersServer::new(service))
+                .add_service(NumbersServer::new(service.clone()))
+                .add_service(CertificatesServer::new(service))
                 .serve_with_incoming(ReceiverStream::new(incoming));
             tokio::select! {
                 () = stopped.cancelled() => {}
@@ -226,6 +249,11 @@ impl Gateway {
 
     pub async fn sees_attempts(&self, count: usize) -> Vec<Attempt> {
         self.when(|gateway| Some(gateway.attempts()).filter(|attempts| attempts.len() >= count)).await
+    }
+
+    /// The certificates of those who connected, in the order in which they first did.
+    pub fn certificates(&self) -> Vec<CertificateDigest> {
+        self.books().met.clone()
     }
 
     pub fn document(&self, party: &str, sha256: &[u8]) -> Option<Vec<u8>> {
@@ -393,6 +421,13 @@ impl Shared {
         self.books.lock().unwrap()
     }
 
+    fn meets(&self, certificate: CertificateDigest) {
+        let met = &mut self.books().met;
+        if !met.contains(&certificate) {
+            met.push(certificate);
+        }
+    }
+
     /// As the real one: the first party at fault is named, and all is refused.
     fn may_act_for<'a>(&self, parties: impl IntoIterator<Item = &'a String>) -> Result<(), Status> {
         let books = self.books();
@@ -404,6 +439,10 @@ impl Shared {
 }
 
 impl Service {
+    fn authority(&self) -> Result<&Authority, Status> {
+        self.0.authority.as_ref().ok_or_else(|| Status::unimplemented("an older gateway"))
+    }
+
     async fn admit(
         &self,
         attempt: Attempt,
@@ -420,7 +459,9 @@ impl Service {
             let answer = before.or_else(|| books.answers.pop_front());
             // A document may have been brought in between.
             let passes = |reason: &Reason| {
-                matches!(reason, Reason::DocumentUnknown | Reason::DocumentOfAnotherDossier) || reason.is_transient()
+                use Reason::{CertificateRevoked, DocumentOfAnotherDossier, DocumentUnknown};
+                matches!(reason, DocumentUnknown | DocumentOfAnotherDossier | CertificateRevoked)
+                    || reason.is_transient()
             };
             if let Some(Answer::Refuse(reason)) = &answer
                 && !passes(reason)
@@ -598,6 +639,44 @@ impl Dossiers for Service {
         let rule = format!("{} in {}", request.get_ref().procedure_code, request.get_ref().locality);
         let answer = v1::ExplainRouteResponse { competent_authority: "H57.12".into(), rule, ..Default::default() };
         Ok(Response::new(answer))
+    }
+}
+
+#[tonic::async_trait]
+impl Certificates for Service {
+    async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::RenewResponse>, Status> {
+        let authority = self.authority()?;
+        let leaf = request.extensions().get::<Arc<VerifiedLeaf>>().unwrap();
+        let system = leaf.spiffe_id().unwrap().system().as_str();
+        let renewed = authority.renew(request.get_ref(), system).map(Response::new);
+        self.0.news.send_replace(());
+        renewed
+    }
+
+    async fn trust(&self, request: Request<v1::TrustRequest>) -> Result<Response<v1::TrustResponse>, Status> {
+        Ok(Response::new(self.authority()?.whom_to_trust(&request.get_ref().known_sha256)))
+    }
+
+    async fn issue_token(&self, _: Request<v1::IssueTokenRequest>) -> Result<Response<v1::IssueTokenResponse>, Status> {
+        Err(Status::unimplemented("for operators"))
+    }
+
+    async fn withdraw_token(
+        &self,
+        _: Request<v1::WithdrawTokenRequest>,
+    ) -> Result<Response<v1::WithdrawTokenResponse>, Status> {
+        Err(Status::unimplemented("for operators"))
+    }
+
+    async fn list(
+        &self,
+        _: Request<v1::ListCertificatesRequest>,
+    ) -> Result<Response<v1::ListCertificatesResponse>, Status> {
+        Err(Status::unimplemented("for operators"))
+    }
+
+    async fn revoke(&self, _: Request<v1::RevokeRequest>) -> Result<Response<v1::RevokeResponse>, Status> {
+        Err(Status::unimplemented("for operators"))
     }
 }
 
@@ -868,27 +947,31 @@ impl Numbers for Service {
     }
 }
 
-/// A connection that knows who is at its other end.
-struct Connection {
-    stream: TlsStream<TcpStream>,
-    leaf: Arc<VerifiedLeaf>,
+/// A connection and whoever proved to be at its other end. It ends with the certificate.
+pub struct Connection<P> {
+    pub stream: TlsStream<TcpStream>,
+    pub peer: P,
+    pub ends: Pin<Box<tokio::time::Sleep>>,
 }
 
-impl Connected for Connection {
-    type ConnectInfo = Arc<VerifiedLeaf>;
+impl<P: Clone + Send + Sync + 'static> Connected for Connection<P> {
+    type ConnectInfo = P;
 
-    fn connect_info(&self) -> Arc<VerifiedLeaf> {
-        self.leaf.clone()
+    fn connect_info(&self) -> P {
+        self.peer.clone()
     }
 }
 
-impl AsyncRead for Connection {
+impl<P: Unpin> AsyncRead for Connection<P> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.ends.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
 
-impl AsyncWrite for Connection {
+impl<P: Unpin> AsyncWrite for Connection<P> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }

@@ -8,6 +8,7 @@
 pub mod output;
 
 pub mod agency;
+pub mod authority;
 pub mod gateway;
 pub mod line;
 
@@ -29,6 +30,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use agency::Agency;
+pub use authority::Authority;
 pub use gateway::{Answer, Gateway};
 pub use line::Line;
 
@@ -51,6 +53,10 @@ impl Certificates {
         let now = SystemTime::now();
         let ca = CertificateAuthority::create(folder.path(), &"lgsp.hue.test".parse().unwrap(), now).unwrap();
         Self { folder, ca }
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub fn files(&self, stem: &str) -> TlsFiles {
@@ -84,7 +90,7 @@ impl Drop for Certificates {
     }
 }
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
+pub const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Everything there is.
 pub struct World {

@@ -1,0 +1,473 @@
+//! Keeps the own certificate in force: renews it in time, asks whom to trust, and takes up files that others have exchanged.
+//!
+//! Nothing new is put in force before the gateway has answered a call made with it. What fails leaves the present set as it is
+//! and is tried again; it is told in the log and by [`Known`].
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use lgsp_certs::Credentials;
+use lgsp_certs::keys::{NoKey, PrivateKey};
+use lgsp_certs::reload::Files;
+use lgsp_certs::tls::TlsFileError;
+use lgsp_proto::v1::{RenewRequest, TrustRequest, TrustResponse};
+use lgsp_proto::{Reason, Refusal};
+use rustls_pki_types::CertificateDer;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tonic::Code;
+use zeroize::Zeroizing;
+
+use super::folder::{Folder, Set};
+use super::leaf::{Leaf, some_time_after};
+use super::loading::{Source, load_set};
+use super::trust::{BadTrust, Trust};
+use crate::backoff::Backoff;
+use crate::config;
+use crate::link::{CallError, Link};
+
+/// The longest wait until a renewal is tried again.
+const RENEW_AGAIN: Duration = Duration::from_secs(900);
+
+/// See the module.
+pub(crate) struct Keeper {
+    link: Link,
+    source: Source,
+    /// Without one, somebody else renews.
+    folder: Option<Folder>,
+    poll: Duration,
+    trust_every: Duration,
+    known: Arc<Known>,
+    watched: Files,
+    /// When to renew next, or to try again.
+    renew_at: SystemTime,
+    renewals_failed: u32,
+    /// The gateway issues none; that was told.
+    issues_none: bool,
+    trust_at: SystemTime,
+    trust_failed: u32,
+}
+
+/// How the certificate is, for those who ask.
+#[derive(Debug)]
+pub(crate) struct Known(Mutex<View>);
+
+/// See [`Known`].
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    /// The system it names.
+    pub(crate) system: Option<String>,
+    pub(crate) not_after: SystemTime,
+    /// When it will be renewed; `None` if that is not ours to do.
+    pub(crate) renew_from: Option<SystemTime>,
+    /// Renewals since the start.
+    pub(crate) renewals: u64,
+    problems: Problems,
+}
+
+/// What went wrong last, in Vietnamese and English, unless it has gone well since.
+#[derive(Clone, Debug, Default)]
+struct Problems {
+    files: Option<[String; 2]>,
+    renewal: Option<[String; 2]>,
+    trust: Option<[String; 2]>,
+}
+
+impl View {
+    /// What is the matter, in Vietnamese and English: what matters most, if there is more than one thing.
+    pub(crate) fn problem(self) -> Option<[String; 2]> {
+        let Problems { files, renewal, trust } = self.problems;
+        files.or(renewal).or(trust)
+    }
+}
+
+/// What was issued.
+struct New {
+    key: Zeroizing<String>,
+    chain: Vec<CertificateDer<'static>>,
+    renew_from: Option<prost_types::Timestamp>,
+}
+
+/// Why there is no new set.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error("the gateway issues no certificates")]
+    IssuesNone,
+    #[error("the gateway's answer holds no certificate for this system and key")]
+    NotOurs,
+    #[error("the roots that the gateway names cannot be used")]
+    Trust(#[from] BadTrust),
+    /// It was written, and a call made with it failed.
+    #[error("the gateway cannot be reached with the new set, and the present one stays")]
+    NotProved(#[source] CallError),
+    #[error("no key could be made")]
+    NoKey(#[from] NoKey),
+    #[error("the new set cannot be loaded")]
+    Load(#[from] TlsFileError),
+    #[error("the identity's folder cannot be read or written")]
+    Disk(#[from] io::Error),
+}
+
+impl Failed {
+    fn texts(&self) -> [String; 2] {
+        let why = because(self);
+        let vi = match self {
+            Self::Call(CallError::Refused(refused) | CallError::NotNow(refused)) => match refused.refusal() {
+                Some(refusal) => refusal.reason().texts().what.vi,
+                None => "cổng từ chối",
+            },
+            Self::Call(_) => "không nhận được trả lời từ cổng",
+            Self::IssuesNone => "cổng này không cấp chứng thư; chứng thư phải được thay từ bên ngoài trước khi hết hạn",
+            Self::NotOurs => "trả lời của cổng không chứa chứng thư cho hệ thống và khoá này",
+            Self::Trust(_) => "danh sách CA tin cậy do cổng trả về không dùng được",
+            Self::NotProved(_) => "bộ chứng thư mới không kết nối được với cổng; bộ hiện tại được giữ nguyên",
+            Self::NoKey(_) => "không tạo được khoá",
+            Self::Load(_) => "không nạp được bộ chứng thư mới",
+            Self::Disk(_) => "không đọc hoặc ghi được thư mục định danh",
+        };
+        [vi.to_owned(), why]
+    }
+}
+
+impl Known {
+    /// How it is now.
+    pub(crate) fn view(&self) -> View {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, View> {
+        // Each change is one assignment; no holder panics.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Keeper {
+    /// Keeps what was loaded from `source` and is in force on `link`.
+    pub(crate) fn new(link: Link, source: Source, config: &config::Identity, leaf: &Leaf) -> Self {
+        let problems = Problems::default();
+        let view = View { system: None, not_after: leaf.not_after, renew_from: None, renewals: 0, problems };
+        let mut keeper = Self {
+            watched: source.watched(),
+            link,
+            source,
+            folder: config.folder.as_ref().map(Folder::at),
+            poll: config.poll,
+            trust_every: config.trust_every,
+            known: Arc::new(Known(Mutex::new(view))),
+            renew_at: leaf.not_after,
+            renewals_failed: 0,
+            issues_none: false,
+            trust_at: SystemTime::UNIX_EPOCH,
+            trust_failed: 0,
+        };
+        keeper.in_force(leaf, leaf.renew_from());
+        keeper
+    }
+
+    /// For those who ask.
+    pub(crate) fn known(&self) -> Arc<Known> {
+        self.known.clone()
+    }
+
+    /// Keeps it until `stop`.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(self.poll);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut hang_up = signal(SignalKind::hangup()).inspect_err(|error| {
+            tracing::warn!(%error, "SIGHUP cannot be listened to; changed files are noticed all the same");
+        });
+        let mut connectivity = self.link.connectivity();
+        let mut turned_away = None;
+        loop {
+            let asked = tokio::select! {
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => false,
+                () = received(&mut hang_up) => true,
+                Ok(()) = connectivity.changed() => {
+                    let now = connectivity.borrow_and_update().turned_away;
+                    if let Some(why) = now.filter(|_| now != turned_away) {
+                        tracing::error!(reason = why.as_str(), "no way to the gateway: {}", why.texts()[1]);
+                    }
+                    turned_away = now;
+                    continue;
+                }
+            };
+            // Dropped half way, a renewal leaves nothing but a certificate that nobody uses.
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.look_after(asked) => {}
+            }
+        }
+    }
+
+    async fn look_after(&mut self, asked: bool) {
+        if self.watched.changed() || asked {
+            self.reload().await;
+        }
+        let Some(folder) = self.folder.clone() else { return };
+        let now = SystemTime::now();
+        let (renews, asks) = (now >= self.renew_at, now >= self.trust_at);
+        if !renews && !asks {
+            return;
+        }
+        let done = self.renovate(&folder, renews).await;
+        self.settle(renews, done);
+    }
+
+    /// Takes up what the files hold now; if they cannot be loaded, what was loaded stays.
+    async fn reload(&mut self) {
+        self.watched = self.source.watched();
+        let source = self.source.clone();
+        let loading = tokio::task::spawn_blocking(move || source.load(SystemTime::now()));
+        let Ok(loaded) = loading.await else { return };
+        match loaded {
+            Ok((credentials, leaf)) => {
+                self.link.adopt(&credentials);
+                self.known.lock().problems = Problems::default();
+                self.in_force(&leaf, leaf.renew_from());
+                let until = jiff::Timestamp::try_from(leaf.not_after).unwrap_or_default();
+                tracing::info!(certificate = %credentials.digest(), %until, "certificate and roots loaded anew");
+            }
+            Err(error) => {
+                let why = because(&error);
+                tracing::error!(
+                    why,
+                    "the changed certificate files cannot be loaded; those loaded before stay in force"
+                );
+                self.known.lock().problems.files = Some([
+                    format!("không nạp được tệp chứng thư đã thay đổi; bộ đã nạp trước đó vẫn có hiệu lực: {why}"),
+                    format!("the changed certificate files cannot be loaded; those loaded before stay in force: {why}"),
+                ]);
+            }
+        }
+    }
+
+    /// Gets a new certificate if `renews`, and new roots if there are any.
+    ///
+    /// Gives what is in force now, if that has changed, and from when on it should be renewed.
+    async fn renovate(&mut self, folder: &Folder, renews: bool) -> Result<Option<(Leaf, SystemTime)>, Failed> {
+        let reading = folder.clone();
+        let present = blocking(move || reading.read()).await?;
+        let present = present.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is no set in force"))?;
+        let trust = match self.ask_whom_to_trust(&self.link, &Trust::of(&present)).await {
+            // Bad roots must not cost us the certificate.
+            Err(error @ Failed::Trust(_)) if renews => {
+                self.present_roots_stay(&error);
+                None
+            }
+            trust => {
+                let trust = trust?;
+                self.trust_failed = 0;
+                let now = SystemTime::now();
+                self.trust_at = some_time_after(now + self.trust_every, now + self.trust_every * 2);
+                if trust.is_none() {
+                    self.known.lock().problems.trust = None;
+                }
+                trust
+            }
+        };
+        if !renews && trust.is_none() {
+            return Ok(None);
+        }
+        let mut set = present.clone();
+        let mut told = None;
+        if renews {
+            let issued = self.ask_for_another(&present).await?;
+            told = issued.renew_from.and_then(|at| SystemTime::try_from(at).ok());
+            (set.key, set.chain) = (issued.key, issued.chain);
+        }
+        let with_new_roots = trust.map(|trust| {
+            let mut set = set.clone();
+            (set.roots, set.revocation_lists) = (trust.roots, trust.revocation_lists);
+            set
+        });
+        let in_force = match with_new_roots {
+            None => self.put_in_force(folder, set).await?,
+            Some(other) => {
+                let (roots, lists) = (other.roots.len(), other.revocation_lists.len());
+                match self.put_in_force(folder, other).await {
+                    Err(error @ (Failed::NotProved(_) | Failed::Load(_))) if renews => {
+                        tracing::error!(roots, lists, why = because(&error), "the present roots stay");
+                        self.put_in_force(folder, set).await?
+                    }
+                    in_force => in_force
+                        .inspect(|_| tracing::info!(roots, lists, "other roots or revocation lists in force"))?,
+                }
+            }
+        };
+        let (credentials, leaf) = in_force;
+        self.link.adopt(&credentials);
+        self.watched = self.source.watched();
+        let now = SystemTime::now();
+        let left = leaf.not_after.duration_since(now).unwrap_or_default();
+        // A life of minutes is shorter than what is allowed for clocks, and two thirds of it may be over at its beginning.
+        let renew_from = if renews {
+            told.filter(|at| (now..leaf.not_after).contains(at)).unwrap_or(now + left * 2 / 3)
+        } else {
+            leaf.renew_from()
+        };
+        Ok(Some((leaf, renew_from)))
+    }
+
+    fn present_roots_stay(&self, error: &Failed) {
+        tracing::error!(why = because(error), "the roots that the gateway names are not taken; the present ones stay");
+        self.known.lock().problems.trust = Some(error.texts());
+    }
+
+    /// A certificate for a fresh key, over the present certificate.
+    async fn ask_for_another(&self, present: &Set) -> Result<New, Failed> {
+        let before = Leaf::read(&present.chain[0]).ok_or(Failed::NotOurs)?;
+        let key = PrivateKey::generate()?;
+        let request = RenewRequest { signing_request: key.signing_request()?.into() };
+        let answer = self.link.certificates().renew(self.link.request(request, None)).await;
+        let issued = answer.map_err(of_renewal)?.into_inner().certificate.ok_or(Failed::NotOurs)?;
+        let chain: Vec<CertificateDer<'static>> = issued.chain.iter().map(|der| der.to_vec().into()).collect();
+        let leaf = chain.first().and_then(|der| Leaf::read(der)).ok_or(Failed::NotOurs)?;
+        if leaf.key_sha256 != key.key_sha256() || leaf.system != before.system {
+            return Err(Failed::NotOurs);
+        }
+        Ok(New { key: key.to_pem()?, chain, renew_from: issued.renew_from })
+    }
+
+    /// Writes a set, proves by a call made with it that it is good for this gateway, and only then puts it in force.
+    async fn put_in_force(&self, folder: &Folder, set: Set) -> Result<(Credentials, Leaf), Failed> {
+        let (writing, trust) = (folder.clone(), Trust::of(&set));
+        let draft = blocking(move || writing.write(&set, SystemTime::now())).await?;
+        let path = draft.path();
+        let loading = tokio::task::spawn_blocking(move || load_set(&path, SystemTime::now()));
+        let (credentials, leaf) = loading.await.map_err(io::Error::other)??;
+        let beside = self.link.beside(&credentials);
+        match self.ask_whom_to_trust(&beside, &trust).await {
+            Ok(_) | Err(Failed::Trust(_)) => {}
+            Err(Failed::Call(error)) => return Err(Failed::NotProved(error)),
+            Err(error) => return Err(error),
+        }
+        blocking(move || draft.put_in_force()).await?;
+        Ok((credentials, leaf))
+    }
+
+    /// What the gateway names; `None` if it is what it named before, or if it keeps no certificates and names nothing.
+    async fn ask_whom_to_trust(&self, link: &Link, present: &Trust) -> Result<Option<Trust>, Failed> {
+        let request = TrustRequest { known_sha256: present.sha256().to_vec().into() };
+        match link.certificates().trust(link.request(request, None)).await {
+            Ok(answer) => {
+                let answer: TrustResponse = answer.into_inner();
+                if answer.sha256 == present.sha256()[..] { Ok(None) } else { Ok(Some(Trust::read(&answer)?)) }
+            }
+            Err(status) if issues_none(&status) => Ok(None),
+            Err(status) => Err(CallError::from_status(status).into()),
+        }
+    }
+
+    /// Draws the consequences of an attempt.
+    fn settle(&mut self, renewed: bool, done: Result<Option<(Leaf, SystemTime)>, Failed>) {
+        let now = SystemTime::now();
+        match done {
+            Ok(new) => {
+                if let Some((leaf, renew_from)) = new {
+                    if renewed {
+                        let mut view = self.known.lock();
+                        view.renewals += 1;
+                        view.problems.renewal = None;
+                        drop(view);
+                        let until = jiff::Timestamp::try_from(leaf.not_after).unwrap_or_default();
+                        tracing::info!(%until, "certificate renewed");
+                    }
+                    self.in_force(&leaf, renew_from);
+                }
+            }
+            Err(Failed::IssuesNone) => {
+                if !std::mem::replace(&mut self.issues_none, true) {
+                    tracing::warn!(
+                        "the gateway issues no certificates; ours must be exchanged from outside before it expires"
+                    );
+                }
+                // Asked again when roots are: an operator may set a CA up. Until then the files are watched.
+                self.renew_at = now + self.trust_every;
+                let mut view = self.known.lock();
+                view.renew_from = None;
+                view.problems.renewal = Some(Failed::IssuesNone.texts());
+            }
+            Err(error) => {
+                let failures = if renewed { &mut self.renewals_failed } else { &mut self.trust_failed };
+                *failures += 1;
+                // Tried often enough before it expires, however short its life is, and not all the time when it is long.
+                let left = self.link.not_after().duration_since(now).unwrap_or_default();
+                let limit = if left.is_zero() { RENEW_AGAIN } else { (left / 20).min(RENEW_AGAIN) }.max(self.poll);
+                let again = now + Backoff { first: self.poll, limit }.delay(*failures);
+                if failures.is_power_of_two() {
+                    let (why, attempt) = (because(&error), *failures);
+                    tracing::warn!(
+                        attempt,
+                        why,
+                        renewed,
+                        "the certificate or its roots could not be renewed; tried again"
+                    );
+                }
+                if renewed {
+                    self.renew_at = again;
+                    self.known.lock().problems.renewal = Some(error.texts());
+                } else {
+                    self.trust_at = again;
+                    // That nobody answers is no news about certificates.
+                    if !matches!(error, Failed::Call(CallError::Unknown(_))) {
+                        self.known.lock().problems.trust = Some(error.texts());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes note of the certificate in force.
+    fn in_force(&mut self, leaf: &Leaf, renew_from: SystemTime) {
+        self.renew_at = some_time_after(renew_from, leaf.not_after);
+        self.renewals_failed = 0;
+        self.issues_none = false;
+        let mut view = self.known.lock();
+        view.system = leaf.system.as_ref().map(ToString::to_string);
+        view.not_after = leaf.not_after;
+        view.renew_from = self.folder.is_some().then_some(self.renew_at);
+    }
+}
+
+/// Why a renewal failed.
+fn of_renewal(status: tonic::Status) -> Failed {
+    if issues_none(&status) { Failed::IssuesNone } else { CallError::from_status(status).into() }
+}
+
+/// Whether a gateway has nothing to do with certificates: it says so, or is too old to know the word.
+fn issues_none(status: &tonic::Status) -> bool {
+    let reason = Refusal::from_status(status).map(|refusal| refusal.reason());
+    reason == Some(Reason::CaNotConfigured) || status.code() == Code::Unimplemented
+}
+
+async fn received(hang_up: &mut io::Result<tokio::signal::unix::Signal>) {
+    let received = match hang_up {
+        Ok(hang_up) => hang_up.recv().await,
+        Err(_) => None,
+    };
+    if received.is_none() {
+        std::future::pending().await
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+/// An error with everything that led to it.
+pub(crate) fn because(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

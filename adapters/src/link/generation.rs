@@ -1,0 +1,63 @@
+//! One set of credentials at work: the connection made with it, and the key that signs for it.
+//!
+//! The gateway checks a signature against the certificate of the connection on which it comes. So the two are exchanged
+//! together, and a call takes both from the same generation. Calls under way and open streams end on the one they began on.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use lgsp_certs::{CertificateDigest, Credentials, SigningKey};
+use rustls_pki_types::ServerName;
+use tonic::transport::Endpoint;
+
+use super::connector::{Connector, Peers};
+use super::watched::Watched;
+use super::{GatewayUrl, Timings};
+
+/// See the module.
+pub(super) struct Generation {
+    pub(super) channel: Watched,
+    pub(super) signing_key: Arc<SigningKey>,
+    pub(super) certificate: CertificateDigest,
+    /// The last moment of the certificate's validity.
+    pub(super) not_after: SystemTime,
+}
+
+/// Where the connections of all generations go, and what is known of the other end.
+pub(super) struct Way {
+    pub(super) gateway: GatewayUrl,
+    /// What the gateway's certificate must carry.
+    pub(super) name: ServerName<'static>,
+    pub(super) timings: Timings,
+    pub(super) peers: Arc<Peers>,
+}
+
+impl Generation {
+    /// Prepares a connection; it is made at the first call. Must be called inside a Tokio runtime, which will drive it.
+    pub(super) fn new(credentials: &Credentials, way: &Way) -> Self {
+        let Way { gateway, name, timings, peers } = way;
+        let connector = Connector {
+            host: gateway.host().into(),
+            port: gateway.port(),
+            name: name.clone(),
+            tls: Arc::new(credentials.client_config()),
+            within: timings.connect_timeout,
+            peers: peers.clone(),
+        };
+        // Without keep-alive a connection through a healed partition is never noticed to be dead. It also runs while idle:
+        // an inbox stream may be silent for hours.
+        let channel = Endpoint::from(gateway.uri().clone())
+            .user_agent(concat!("lgsp/", env!("CARGO_PKG_VERSION")))
+            .expect("a package version is a header value")
+            .http2_keep_alive_interval(timings.keep_alive_interval)
+            .keep_alive_timeout(timings.keep_alive_timeout)
+            .keep_alive_while_idle(true)
+            .connect_with_connector_lazy(connector);
+        Self {
+            channel: Watched::new(channel, peers.clone()),
+            signing_key: credentials.signing_key().clone(),
+            certificate: credentials.digest(),
+            not_after: credentials.not_after(),
+        }
+    }
+}
