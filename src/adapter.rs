@@ -22,7 +22,7 @@ A first configuration, adapter.toml (paths are relative to the file):
   [tls]
   certificate = \"pki/mot-cua-hue.pem\"
   key = \"pki/mot-cua-hue.key\"
-  bundle = \"ca/ca.pem\"
+  bundle = \"ca/root.pem\"
   [spool]
   folder = \"spool\"
   [rest]

@@ -24,7 +24,7 @@ A profile, desk.toml (paths are relative to the file):
   server_name = \"gw.lgsp.hue.test\"
   certificate = \"pki/mot-cua-hue.pem\"
   key = \"pki/mot-cua-hue.key\"
-  bundle = \"ca/ca.pem\"
+  bundle = \"ca/root.pem\"
   party = \"H57.102\"
   actor = \"cb01\"
 

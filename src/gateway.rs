@@ -24,7 +24,7 @@ A first configuration, gateway.toml (paths are relative to the file):
   [tls]
   certificate = \"pki/gw.lgsp.hue.test.pem\"
   key = \"pki/gw.lgsp.hue.test.key\"
-  client_bundle = \"ca/ca.pem\"
+  client_bundle = \"ca/root.pem\"
   [store]
   dir = \"data\"
   node_key = \"node.key\"

@@ -1,9 +1,9 @@
-//! Writing certificate and key files: whole or not at all, never over an existing one.
+//! Writing certificate and key files: whole or not at all, and a new one never over an existing one.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Mode of a private key.
 pub(crate) const SECRET: u32 = 0o600;
@@ -19,24 +19,44 @@ pub(crate) const PUBLIC: u32 = 0o644;
 /// `AlreadyExists` when there is a file of that name; it is untouched. After any error nothing is at `path` that was
 /// not there before.
 pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-    let mut suffix = [0; 8];
-    aws_lc_rs::rand::fill(&mut suffix).map_err(|_| io::Error::other("no randomness for a file name"))?;
-    let mut draft_name = std::ffi::OsString::from(".");
-    draft_name.push(name);
-    draft_name.push(format!(".{:016x}", u64::from_be_bytes(suffix)));
-    let draft = folder.join(draft_name);
-
+    let draft = draft_of(path)?;
     let written = write_draft(&draft, bytes, mode).and_then(|()| fs::hard_link(&draft, path));
     // The draft goes in both cases; only the link decides whether the file is there.
     let removed = fs::remove_file(&draft);
     written?;
     removed?;
-    File::open(folder)?.sync_all()
+    File::open(folder_of(path))?.sync_all()
+}
+
+/// Writes `bytes` to `path` and syncs it, over what is there.
+///
+/// # Errors
+/// After any error `path` is as it was, or has the new bytes in full.
+pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let draft = draft_of(path)?;
+    if let Err(error) = write_draft(&draft, bytes, mode).and_then(|()| fs::rename(&draft, path)) {
+        let _ = fs::remove_file(&draft);
+        return Err(error);
+    }
+    File::open(folder_of(path))?.sync_all()
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// A name beside `path` that nobody else uses.
+fn draft_of(path: &Path) -> io::Result<PathBuf> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut suffix = [0; 8];
+    aws_lc_rs::rand::fill(&mut suffix).map_err(|_| io::Error::other("no randomness for a file name"))?;
+    let mut draft = std::ffi::OsString::from(".");
+    draft.push(name);
+    draft.push(format!(".{:016x}", u64::from_be_bytes(suffix)));
+    Ok(folder_of(path).join(draft))
 }
 
 fn write_draft(draft: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {

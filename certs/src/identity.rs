@@ -196,6 +196,21 @@ impl fmt::Debug for CertificateDigest {
     }
 }
 
+/// A SPIFFE id that is not a system's of any bus but well formed (SPIFFE-ID §2), e.g. one that SPIRE gave. What begins
+/// like a system's id and is none is refused here too: it was meant to be one.
+pub(crate) fn foreign_id(text: &str) -> Option<&str> {
+    // SPIFFE-ID §2.3: nobody need support more.
+    let rest = text.strip_prefix("spiffe://").filter(|_| text.len() <= 2048)?;
+    let (domain, path) = rest.split_once('/')?;
+    domain.parse::<TrustDomain>().ok()?;
+    let is_segment = |segment: &str| {
+        !matches!(segment, "" | "." | "..")
+            && segment.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+    };
+    let is_ours = path.split('/').next() == Some("system");
+    (!is_ours && path.split('/').all(is_segment)).then_some(text)
+}
+
 fn check(text: &str, limit: usize, allowed: &'static str, is_allowed: fn(char) -> bool) -> Result<(), NameError> {
     if text.is_empty() {
         return Err(NameError::Empty);
@@ -256,6 +271,29 @@ mod tests {
             let error = refused(&format!("spiffe://lgsp.hue.test/system/{name}"));
             assert!(matches!(error, SpiffeIdError::System(NameError::IllegalCharacter { .. })), "{name}: {error}");
         }
+    }
+
+    #[test]
+    fn a_foreign_id_is_well_formed_and_not_nearly_ours() {
+        for id in ["spiffe://gov.test/ns/a/sa/b", "spiffe://gov.test/a", "spiffe://gov.test/System/A_1.x"] {
+            assert_eq!(foreign_id(id), Some(id));
+        }
+        for id in [
+            "spiffe://gov.test",
+            "spiffe://gov.test/",
+            "spiffe://gov.test/a/",
+            "spiffe://gov.test/a//b",
+            "spiffe://gov.test/../b",
+            "spiffe://gov.test/a%61",
+            "spiffe://Gov.test/a",
+            "https://gov.test/a",
+            "spiffe://gov.test/system",
+            "spiffe://gov.test/system/A",
+            "spiffe://gov.test/system/a/b",
+        ] {
+            assert_eq!(foreign_id(id), None, "{id}");
+        }
+        assert_eq!(foreign_id(&format!("spiffe://gov.test/{}", "a".repeat(2048))), None);
     }
 
     #[test]

@@ -111,8 +111,9 @@ impl VerifyingKey {
     /// Reads a public key in its `SubjectPublicKeyInfo` DER form.
     ///
     /// # Errors
-    /// When it is not ECDSA P-256.
+    /// When it is not ECDSA P-256 with its point uncompressed: a key has one spelling, and so one hash to be revoked by.
     pub fn from_spki(der: &[u8]) -> Result<Self, KeyError> {
+        x509::p256_point(der).ok_or(KeyError::NotP256)?;
         ParsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, der).map(Self).map_err(|_| KeyError::NotP256)
     }
 

@@ -7,16 +7,18 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustls::client::Resumption;
+use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor};
+use rustls::crypto::aws_lc_rs::kx_group;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::TLS13;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, ServerConfig, WantsVerifier};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, UnixTime};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::identity::CertificateDigest;
@@ -49,7 +51,9 @@ pub enum Usage {
 /// Loaded and checked [`TlsFiles`].
 pub struct Credentials {
     certified: Arc<CertifiedKey>,
+    root_certificates: Vec<CertificateDer<'static>>,
     roots: Arc<RootCertStore>,
+    crls: Vec<CertificateRevocationListDer<'static>>,
     signing_key: Arc<SigningKey>,
     digest: CertificateDigest,
     not_after: SystemTime,
@@ -81,6 +85,9 @@ pub enum TlsProblem {
     /// A certificate is damaged or breaks X.509.
     #[error("it holds a certificate that cannot be read")]
     BadCertificate,
+    /// A revocation list is damaged, or the file is none.
+    #[error("it holds no revocation list that can be read")]
+    BadList,
     /// The validity is over.
     #[error("the certificate expired on {0}")]
     Expired(String),
@@ -97,6 +104,11 @@ pub enum TlsProblem {
     #[error("the key does not belong to the certificate {}", .0.display())]
     KeyMismatch(PathBuf),
 }
+
+/// A listener for systems that join needs its root at hand, to send it with its chain.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the root of the own certificate is neither in its file nor in the bundle")]
+pub struct NoOwnRoot;
 
 /// A host that is neither a DNS name nor an IP address.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -123,12 +135,15 @@ impl TlsFiles {
         };
         let chain = certificates(&self.certificate).map_err(at(&self.certificate))?;
         let not_after = check_leaf(&chain[0], usage, now).map_err(at(&self.certificate))?;
-        let roots = roots(&self.bundle).map_err(at(&self.bundle))?;
+        let root_certificates = certificates(&self.bundle).map_err(at(&self.bundle))?;
+        let roots = store(&root_certificates).map_err(at(&self.bundle))?;
         let digest = CertificateDigest::of(&chain[0]);
         let (certified, signing_key) = self.certify(chain).map_err(at(&self.key))?;
         Ok(Credentials {
             certified: Arc::new(certified),
+            root_certificates,
             roots: Arc::new(roots),
+            crls: Vec::new(),
             signing_key: Arc::new(signing_key),
             digest,
             not_after,
@@ -154,39 +169,87 @@ impl TlsFiles {
 }
 
 impl Credentials {
-    /// The configuration of a listener that admits only clients with a certificate from the bundle.
+    /// With revocation lists about those this process connects to (DER or PEM; a file may hold several in PEM).
     ///
-    /// No tickets and no early data: a connection that resumes would skip the certificate check, and early data can be
-    /// replayed.
+    /// A list counts as in [`Bundle::new`](crate::trust::Bundle::new): for its issuer's certificates, and past its end as well.
+    ///
+    /// # Errors
+    /// Names the first file that cannot be used.
+    pub fn with_revocation_lists(mut self, files: &[PathBuf]) -> Result<Self, TlsFileError> {
+        for file in files {
+            let lists = revocation_lists(file, &self.roots);
+            let lists = lists.map_err(|problem| TlsFileError { file: file.clone(), problem })?;
+            self.crls.extend(lists);
+        }
+        Ok(self)
+    }
+
+    /// The configuration of a listener that admits only clients with a certificate from the bundle.
     pub fn server_config(&self) -> ServerConfig {
         let verifier = WebPkiClientVerifier::builder_with_provider(self.roots.clone(), provider())
             .build()
             .expect("the bundle was loaded with at least one root");
-        let mut config = ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[&TLS13])
-            .expect("the provider speaks TLS 1.3")
-            .with_client_cert_verifier(verifier)
-            .with_cert_resolver(Arc::new(SingleCertAndKey::from(self.certified.clone())));
-        config.alpn_protocols = vec![ALPN.to_vec()];
-        config.send_tls13_tickets = 0;
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.max_early_data_size = 0;
-        config.ignore_client_order = true;
-        config
+        self.server_config_for(verifier)
+    }
+
+    /// The configuration of a listener that admits whom `verifier` admits, e.g. that of several bundles
+    /// ([`Trust::client_verifier`](crate::trust::Trust::client_verifier)).
+    pub fn server_config_for(&self, verifier: Arc<dyn ClientCertVerifier>) -> ServerConfig {
+        server(verifier, self.certified.clone())
+    }
+
+    /// The configuration of a listener that admits anybody and sends its root with its chain, so that a system that has
+    /// nothing but the root's fingerprint can check it ([`joining_config`](crate::joining::joining_config)).
+    ///
+    /// # Errors
+    /// When neither the certificate's file nor the bundle has the root.
+    pub fn server_config_with_root(&self, now: SystemTime) -> Result<ServerConfig, NoOwnRoot> {
+        let root = self.own_root(now).ok_or(NoOwnRoot)?;
+        let mut certified = CertifiedKey::clone(&self.certified);
+        if certified.cert.last() != Some(root) {
+            certified.cert.push(root.clone());
+        }
+        Ok(server(WebPkiClientVerifier::no_client_auth(), Arc::new(certified)))
+    }
+
+    /// The root behind the own (server's) certificate: the last of its file, or one of the bundle.
+    pub fn own_root(&self, now: SystemTime) -> Option<&CertificateDer<'static>> {
+        let (leaf, others) = self.certified.cert.split_first()?;
+        let leaf = ParsedCertificate::try_from(leaf).ok()?;
+        let now = UnixTime::since_unix_epoch(now.duration_since(UNIX_EPOCH).ok()?);
+        let algorithms = provider().signature_verification_algorithms.all;
+        let leads_to = |root: &CertificateDer<'static>| {
+            let Ok(store) = store(std::slice::from_ref(root)) else { return false };
+            verify_server_cert_signed_by_trust_anchor(&leaf, &store, others, now, algorithms).is_ok()
+        };
+        // An issuing CA that is sent along anyway is no root, however well it verifies the leaf.
+        let is_root = |candidate: &&CertificateDer<'static>| {
+            x509::parse(candidate).is_ok_and(|parsed| parsed.issuer().as_raw() == parsed.subject().as_raw())
+        };
+        let mut candidates = others.iter().rev().chain(&self.root_certificates).filter(is_root);
+        candidates.find(|candidate| leads_to(candidate))
     }
 
     /// The configuration of a client that shows its certificate and accepts only servers from the bundle, under the
-    /// [`server_name`] it asked for.
+    /// [`server_name`] it asked for, that are on none of its revocation lists.
     pub fn client_config(&self) -> ClientConfig {
-        let mut config = ClientConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[&TLS13])
-            .expect("the provider speaks TLS 1.3")
-            .with_root_certificates(self.roots.clone())
-            .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(self.certified.clone())));
-        config.alpn_protocols = vec![ALPN.to_vec()];
-        config.resumption = Resumption::disabled();
-        config.enable_early_data = false;
-        config
+        let verifier = WebPkiServerVerifier::builder_with_provider(self.roots.clone(), provider())
+            .with_crls(self.crls.iter().cloned())
+            .allow_unknown_revocation_status()
+            .build()
+            .expect("the bundle was loaded with at least one root, and lists that can be read");
+        let resolver = Arc::new(SingleCertAndKey::from(self.certified.clone()));
+        client(|config| config.with_webpki_verifier(verifier).with_client_cert_resolver(resolver))
+    }
+
+    /// The root certificates of the bundle.
+    pub fn root_certificates(&self) -> &[CertificateDer<'static>] {
+        &self.root_certificates
+    }
+
+    /// The own certificate and what is sent behind it.
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.certified.cert
     }
 
     /// The certificate's key, to sign messages with.
@@ -230,11 +293,49 @@ impl fmt::Display for Usage {
 }
 
 /// Passed explicitly everywhere, so that no process-wide default decides what the bus is encrypted with.
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(aws_lc_rs::default_provider())
+///
+/// Key exchange: the hybrid of X25519 and ML-KEM-768 first, so that what is recorded today stays closed to a quantum
+/// computer of tomorrow; X25519 and P-256 for those who do not know it.
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(CryptoProvider {
+        kx_groups: vec![kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1],
+        ..aws_lc_rs::default_provider()
+    })
 }
 
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsProblem> {
+/// What all listeners have in common.
+///
+/// Never resumed, and no early data. A resumed connection would skip the certificate check, and with it what has been
+/// revoked or expired since the first one; what it would save is one signature in connections that live for hours. Early
+/// data can be replayed, and everything said on the bus counts.
+fn server(verifier: Arc<dyn ClientCertVerifier>, certified: Arc<CertifiedKey>) -> ServerConfig {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])
+        .expect("the provider speaks TLS 1.3")
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.send_tls13_tickets = 0;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.max_early_data_size = 0;
+    config.ignore_client_order = true;
+    config
+}
+
+/// What all clients have in common; as for [`server`].
+pub(crate) fn client(finish: impl FnOnce(ConfigBuilder<ClientConfig, WantsVerifier>) -> ClientConfig) -> ClientConfig {
+    let mut config = finish(
+        ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&TLS13])
+            .expect("the provider speaks TLS 1.3"),
+    );
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.resumption = Resumption::disabled();
+    config.enable_early_data = false;
+    config
+}
+
+pub(crate) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsProblem> {
     let pem = std::fs::read(file).map_err(TlsProblem::Unreadable)?;
     let certificates: Vec<_> =
         CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|_| TlsProblem::BrokenPem)?;
@@ -244,12 +345,31 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsProblem>
     Ok(certificates)
 }
 
-fn roots(file: &Path) -> Result<RootCertStore, TlsProblem> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(file)? {
-        roots.add(certificate).map_err(|_| TlsProblem::BadCertificate)?;
+pub(crate) fn store(certificates: &[CertificateDer<'static>]) -> Result<RootCertStore, TlsProblem> {
+    let mut store = RootCertStore::empty();
+    for certificate in certificates {
+        store.add(certificate.clone()).map_err(|_| TlsProblem::BadCertificate)?;
     }
-    Ok(roots)
+    Ok(store)
+}
+
+/// The revocation lists in a file: one in DER (RFC 2585 §4), or some in PEM.
+///
+/// What the TLS library cannot read it refuses for all lists at once, so each is tried by itself, beside any roots.
+pub(crate) fn revocation_lists(
+    file: &Path,
+    roots: &Arc<RootCertStore>,
+) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsProblem> {
+    let bytes = std::fs::read(file).map_err(TlsProblem::Unreadable)?;
+    let lists: Vec<_> = CertificateRevocationListDer::pem_slice_iter(&bytes)
+        .collect::<Result<_, _>>()
+        .map_err(|_| TlsProblem::BrokenPem)?;
+    let lists = if lists.is_empty() { vec![CertificateRevocationListDer::from(bytes)] } else { lists };
+    let is_read = |list: &CertificateRevocationListDer<'static>| {
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots.clone(), provider());
+        verifier.with_crls([list.clone()]).build().is_ok()
+    };
+    if lists.iter().all(is_read) { Ok(lists) } else { Err(TlsProblem::BadList) }
 }
 
 /// Checks what a peer would check of our certificate, and gives the end of its validity.

@@ -1,15 +1,18 @@
 //! The peer's certificate, once a handshake has proved that the peer holds its key.
 //!
 //! [`VerifiedLeaf`] can be had only from a finished rustls handshake whose configuration checks the peer's chain, as
-//! those of [`crate::tls`] do. Which names a CA may vouch for, and what a name may do, is for the caller to check.
+//! those of [`crate::tls`] and [`crate::trust`] do. Which names a CA may vouch for is [`crate::trust`]'s to say, what a
+//! name may do the registry's.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls::{ClientConnection, CommonState, ServerConnection};
 use rustls_pki_types::CertificateDer;
+use x509_parser::certificate::X509Certificate;
 
-use crate::identity::{CertificateDigest, SpiffeId, SpiffeIdError, sha256};
+use crate::identity::{CertificateDigest, SpiffeId, SpiffeIdError, foreign_id, sha256};
 use crate::sign::VerifyingKey;
 use crate::x509::{self, Malformed};
 
@@ -19,19 +22,27 @@ use crate::x509::{self, Malformed};
 /// There is no constructor from bytes, so code that takes a `VerifiedLeaf` cannot be handed an unproved one.
 #[derive(Clone)]
 pub struct VerifiedLeaf {
-    certificate: CertificateDer<'static>,
+    /// The leaf and what the peer sent behind it.
+    chain: Arc<[CertificateDer<'static>]>,
     digest: CertificateDigest,
     identity: Identity,
+    issuer: Box<str>,
+    serial: Box<[u8]>,
     spki: Box<[u8]>,
+    key_sha256: [u8; 32],
     verifying_key: VerifyingKey,
+    not_before: SystemTime,
     not_after: SystemTime,
 }
 
 /// What a certificate says its holder is.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Identity {
-    /// A system of the bus, by name.
+    /// A system of a bus, by name.
     Spiffe(SpiffeId),
+    /// A SPIFFE id with another kind of path, e.g. `spiffe://hue.gov.test/ns/mot-cua/sa/adapter` as SPIRE gives it: known
+    /// only to a registry that binds this very text to a system.
+    ForeignSpiffe(String),
     /// A certificate without a SPIFFE id, from an agency's own CA or a server's: known only by who issued it for which key.
     NoSpiffeId(IssuerAndKey),
 }
@@ -63,7 +74,7 @@ pub enum LeafError {
         /// How many URI names there are beside the first.
         others: usize,
     },
-    /// The SPIFFE id is not that of a system.
+    /// The SPIFFE id is malformed, or nearly that of a system.
     #[error("the SPIFFE id in the peer's certificate is not usable")]
     SpiffeId(#[from] SpiffeIdError),
     /// Its key cannot sign messages on the bus.
@@ -93,27 +104,24 @@ impl VerifiedLeaf {
         if state.is_handshaking() {
             return Err(LeafError::Unfinished);
         }
-        let leaf = state.peer_certificates().and_then(|chain| chain.first()).ok_or(LeafError::NoCertificate)?;
-        Self::read(leaf)
+        Self::read(state.peer_certificates().unwrap_or_default())
     }
 
-    fn read(leaf: &CertificateDer<'_>) -> Result<Self, LeafError> {
+    fn read(chain: &[CertificateDer<'_>]) -> Result<Self, LeafError> {
+        let leaf = chain.first().ok_or(LeafError::NoCertificate)?;
         let parsed = x509::parse(leaf)?;
         let spki = parsed.public_key().raw;
-        let identity = match x509::uris(&parsed)?.as_slice() {
-            uris if !uris.iter().any(|uri| is_spiffe(uri)) => {
-                Identity::NoSpiffeId(IssuerAndKey { issuer: parsed.issuer().to_string(), key: sha256(spki) })
-            }
-            [uri] => Identity::Spiffe(uri.parse()?),
-            uris => return Err(LeafError::SeveralUris { others: uris.len() - 1 }),
-        };
         Ok(Self {
             digest: CertificateDigest::of(leaf),
-            identity,
+            identity: Identity::read(&parsed)?,
+            issuer: parsed.issuer().to_string().into(),
+            serial: parsed.raw_serial().into(),
             spki: spki.into(),
+            key_sha256: sha256(spki),
             verifying_key: VerifyingKey::from_spki(spki).map_err(|_| LeafError::NotP256)?,
+            not_before: x509::time(parsed.validity().not_before),
             not_after: x509::time(parsed.validity().not_after),
-            certificate: leaf.clone().into_owned(),
+            chain: chain.iter().map(|certificate| certificate.clone().into_owned()).collect(),
         })
     }
 
@@ -122,11 +130,11 @@ impl VerifiedLeaf {
         &self.identity
     }
 
-    /// The SPIFFE id, when there is one.
+    /// The SPIFFE id of a system, when there is one.
     pub fn spiffe_id(&self) -> Option<&SpiffeId> {
         match &self.identity {
             Identity::Spiffe(id) => Some(id),
-            Identity::NoSpiffeId(_) => None,
+            Identity::ForeignSpiffe(_) | Identity::NoSpiffeId(_) => None,
         }
     }
 
@@ -147,12 +155,71 @@ impl VerifiedLeaf {
 
     /// The certificate in DER, to be kept beside signatures that are to be checked years later.
     pub fn certificate(&self) -> &CertificateDer<'static> {
-        &self.certificate
+        // Reading refuses an empty chain.
+        &self.chain[0]
+    }
+
+    /// The leaf and what the peer sent behind it, to ask who vouches for it ([`crate::trust`]).
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
+    }
+
+    /// SHA-256 of [`spki`](Self::spki): what is revoked, and what a certificate without a SPIFFE id is bound by.
+    pub fn key_sha256(&self) -> [u8; 32] {
+        self.key_sha256
+    }
+
+    /// The issuer's name as text.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// The serial number, big-endian, unique for the issuer.
+    pub fn serial(&self) -> &[u8] {
+        &self.serial
+    }
+
+    /// The first moment of the certificate's validity, on the machine clock.
+    pub fn not_before(&self) -> SystemTime {
+        self.not_before
     }
 
     /// The last moment of the certificate's validity, on the machine clock. A connection may outlive it.
     pub fn not_after(&self) -> SystemTime {
         self.not_after
+    }
+}
+
+impl Identity {
+    /// What this certificate says. Nothing is proved by reading it.
+    pub(crate) fn of(leaf: &CertificateDer<'_>) -> Result<Self, LeafError> {
+        Self::read(&x509::parse(leaf)?)
+    }
+
+    fn read(parsed: &X509Certificate<'_>) -> Result<Self, LeafError> {
+        match x509::uris(parsed)?.as_slice() {
+            uris if !uris.iter().any(|uri| is_spiffe(uri)) => Ok(Self::NoSpiffeId(IssuerAndKey {
+                issuer: parsed.issuer().to_string(),
+                key: sha256(parsed.public_key().raw),
+            })),
+            [uri] => match uri.parse() {
+                Ok(id) => Ok(Self::Spiffe(id)),
+                Err(error) => foreign_id(uri).map(|id| Self::ForeignSpiffe(id.to_owned())).ok_or(error.into()),
+            },
+            uris => Err(LeafError::SeveralUris { others: uris.len() - 1 }),
+        }
+    }
+
+    /// The SPIFFE id as text and the trust domain in it, if there is one.
+    pub(crate) fn spiffe_text(&self) -> Option<(String, &str)> {
+        match self {
+            Self::Spiffe(id) => Some((id.to_string(), id.trust_domain().as_str())),
+            Self::ForeignSpiffe(id) => {
+                let domain = id.strip_prefix("spiffe://")?.split('/').next()?;
+                Some((id.clone(), domain))
+            }
+            Self::NoSpiffeId(_) => None,
+        }
     }
 }
 
@@ -182,7 +249,7 @@ mod tests {
         let mut params = CertificateParams::default();
         params.subject_alt_names = uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())).collect();
         let key = KeyPair::generate_for(algorithm).unwrap();
-        VerifiedLeaf::read(params.self_signed(&key).unwrap().der())
+        VerifiedLeaf::read(&[params.self_signed(&key).unwrap().der().clone()])
     }
 
     fn read_p256(uris: &[&str]) -> Result<VerifiedLeaf, LeafError> {
@@ -203,11 +270,17 @@ mod tests {
 
     #[test]
     fn a_crooked_spiffe_id_is_refused_and_not_treated_as_none() {
-        for uri in
-            ["spiffe://lgsp.hue.test/ns/default/sa/x", "SPIFFE://lgsp.hue.test/system/a", "spiffe:", "spiffe://a"]
-        {
+        for uri in ["spiffe://lgsp.hue.test/system/a/b", "SPIFFE://lgsp.hue.test/system/a", "spiffe:", "spiffe://a"] {
             assert!(matches!(read_p256(&[uri]).unwrap_err(), LeafError::SpiffeId(_)), "{uri}");
         }
+    }
+
+    #[test]
+    fn a_spiffe_id_with_another_path_is_an_identity_of_its_own_kind() {
+        let id = "spiffe://hue.gov.test/ns/mot-cua/sa/adapter";
+        let leaf = read_p256(&[id]).unwrap();
+        assert_eq!(leaf.identity(), &Identity::ForeignSpiffe(id.to_owned()));
+        assert_eq!(leaf.spiffe_id(), None);
     }
 
     #[test]
@@ -230,7 +303,7 @@ mod tests {
     fn bytes_that_are_no_certificate_are_refused() {
         let whole = read_p256(&[SYSTEM]).unwrap().certificate().to_vec();
         for cut in [&whole[..0], &whole[..whole.len() - 1], &[whole.as_slice(), b"x"].concat()] {
-            assert_eq!(VerifiedLeaf::read(&cut.into()).unwrap_err(), LeafError::Malformed(Malformed));
+            assert_eq!(VerifiedLeaf::read(&[cut.into()]).unwrap_err(), LeafError::Malformed(Malformed));
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::time::ASN1Time;
@@ -33,6 +34,40 @@ pub(crate) fn uris<'a>(certificate: &'a X509Certificate<'_>) -> Result<Vec<&'a s
         }
     }
     Ok(uris)
+}
+
+/// How a P-256 key with its point uncompressed begins as `SubjectPublicKeyInfo` (RFC 5480 §2): everything but the point.
+const P256: &[u8] = &[
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
+    0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+];
+
+/// The point of a P-256 key in the one spelling the bus takes, so that a key has one hash.
+pub(crate) fn p256_point(spki: &[u8]) -> Option<&[u8]> {
+    spki.strip_prefix(P256).filter(|point| point.len() == 65 && point[0] == 4)
+}
+
+/// Whether `issuer` names itself as `certificate`'s issuer and its P-256 key made the signature. No other rule of a
+/// chain is looked at.
+pub(crate) fn is_signed_by(certificate: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> bool {
+    certificate.issuer().as_raw() == issuer.subject().as_raw()
+        && p256_point(issuer.public_key().raw).is_some_and(|point| {
+            UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point)
+                .verify(certificate.tbs_certificate.as_ref(), &certificate.signature_value.data)
+                .is_ok()
+        })
+}
+
+/// The number of a revocation list (RFC 5280 §5.2.3), as far as it is one of ours.
+pub(crate) fn list_number(der: &[u8]) -> Option<u64> {
+    let (_, list) = x509_parser::parse_x509_crl(der).ok()?;
+    u64::try_from(list.crl_number()?).ok()
+}
+
+/// Until when a revocation list is current, if it says so.
+pub(crate) fn next_update(der: &[u8]) -> Option<SystemTime> {
+    let (_, list) = x509_parser::parse_x509_crl(der).ok()?;
+    list.next_update().map(time)
 }
 
 pub(crate) fn time(time: ASN1Time) -> SystemTime {

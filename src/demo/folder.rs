@@ -135,7 +135,7 @@ impl Folder {
         let text = format!(
             "name = \"{TRUST_DOMAIN}\"\n\n\
              [listen]\nbus = \"127.0.0.1:0\"\nlocal = \"127.0.0.1:0\"\n\n\
-             [tls]\ncertificate = \"pki/{GATEWAY}.pem\"\nkey = \"pki/{GATEWAY}.key\"\nclient_bundle = \"ca/ca.pem\"\n\n\
+             [tls]\ncertificate = \"pki/{GATEWAY}.pem\"\nkey = \"pki/{GATEWAY}.key\"\nclient_bundle = \"ca/root.pem\"\n\n\
              [store]\ndir = \"data\"\nnode_key = \"node.key\"\n\n\
              [documents]\ndir = \"documents\"\n\n\
              [business_clock]\nkind = \"replay\"\nstart = \"{clock}+07:00\"\n\n\
@@ -161,7 +161,7 @@ impl Folder {
         write!(
             text,
             "gateway = \"https://{gateway}\"\nparties = [{}]\n\n\
-             [tls]\ncertificate = \"../pki/{name}.pem\"\nkey = \"../pki/{name}.key\"\nbundle = \"../ca/ca.pem\"\n\n\
+             [tls]\ncertificate = \"../pki/{name}.pem\"\nkey = \"../pki/{name}.key\"\nbundle = \"../ca/root.pem\"\n\n\
              [spool]\nfolder = \"{name}\"\n\n\
              [rest]\nlisten = \"127.0.0.1:0\"\n\n\
              [webhook]\nurl = \"http://{webhook}/\"\n",
@@ -177,7 +177,7 @@ impl Folder {
     pub(super) fn configure_profile(&self, gateway: &str, system: &str, party: &str) -> anyhow::Result<()> {
         let text = format!(
             "gateway = \"https://{gateway}\"\ncertificate = \"pki/{system}.pem\"\nkey = \"pki/{system}.key\"\n\
-             bundle = \"ca/ca.pem\"\nparty = \"{party}\"\nactor = \"cb01.{party}\"\n"
+             bundle = \"ca/root.pem\"\nparty = \"{party}\"\nactor = \"cb01.{party}\"\n"
         );
         Ok(std::fs::write(self.profile(), text)?)
     }

@@ -59,7 +59,7 @@ impl World {
     /// The configuration of a server that keeps its data in `data`: the same for the gateway and for the limit.
     pub(crate) fn configuration(&self, data: &Path, limits: &str) -> String {
         let file = |name: &str| self.folder().join(name);
-        let (certificate, key, bundle) = (file("pki/gateway.pem"), file("pki/gateway.key"), file("ca/ca.pem"));
+        let (certificate, key, bundle) = (file("pki/gateway.pem"), file("pki/gateway.key"), file("ca/root.pem"));
         format!(
             "name = \"lgsp.hue.test\"\n\
              [listen]\nbus = \"127.0.0.1:0\"\nlocal = \"127.0.0.1:0\"\n\
@@ -81,7 +81,7 @@ impl World {
         let tls = TlsFiles {
             certificate: file(format!("pki/{system}.pem")),
             key: file(format!("pki/{system}.key")),
-            bundle: file("ca/ca.pem".to_owned()),
+            bundle: file("ca/root.pem".to_owned()),
         };
         let gateway = format!("https://{bus}").parse()?;
         Ok(Link::new(&Address { gateway, server_name: None, tls, timings: Timings::default() })?)

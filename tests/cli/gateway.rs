@@ -277,7 +277,7 @@ fn an_adapter_beside_its_gateway_reads_and_writes_the_same_json_and_stops_in_ord
         "adapter.toml",
         &format!(
             "gateway = \"https://{}\"\nserver_name = \"gw.lgsp.hue.test\"\nparties = [\"H57.102\"]\n\
-             [tls]\ncertificate = \"pki/mot-cua-hue.pem\"\nkey = \"pki/mot-cua-hue.key\"\nbundle = \"ca/ca.pem\"\n\
+             [tls]\ncertificate = \"pki/mot-cua-hue.pem\"\nkey = \"pki/mot-cua-hue.key\"\nbundle = \"ca/root.pem\"\n\
              [spool]\nfolder = \"spool\"\n[rest]\nlisten = \"127.0.0.1:0\"\n",
             gateway.at("bus")
         ),
@@ -346,7 +346,7 @@ async fn a_second_signal_does_not_wait_for_calls_under_way() {
         tls: TlsFiles {
             certificate: file("pki/mot-cua-hue.pem"),
             key: file("pki/mot-cua-hue.key"),
-            bundle: file("ca/ca.pem"),
+            bundle: file("ca/root.pem"),
         },
         timings: Timings::default(),
     };

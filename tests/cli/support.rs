@@ -110,7 +110,7 @@ impl Place {
             "name = \"lgsp.hue.test\"\n\
              [listen]\nbus = \"127.0.0.1:0\"\nlocal = \"127.0.0.1:0\"\n\
              [tls]\ncertificate = \"pki/gw.lgsp.hue.test.pem\"\nkey = \"pki/gw.lgsp.hue.test.key\"\n\
-             client_bundle = \"ca/ca.pem\"\n\
+             client_bundle = \"ca/root.pem\"\n\
              [store]\ndir = \"data\"\nnode_key = \"node.key\"\n\
              [documents]\ndir = \"documents\"\n\
              [business_clock]\nkind = \"replay\"\nstart = \"2025-07-14T09:30:00+07:00\"\n\
@@ -123,7 +123,7 @@ impl Place {
     pub(crate) fn profile(&self, name: &str, bus: &str, system: &str, party: &str) {
         let text = format!(
             "gateway = \"https://{bus}\"\nserver_name = \"gw.lgsp.hue.test\"\n\
-             certificate = \"pki/{system}.pem\"\nkey = \"pki/{system}.key\"\nbundle = \"ca/ca.pem\"\n\
+             certificate = \"pki/{system}.pem\"\nkey = \"pki/{system}.key\"\nbundle = \"ca/root.pem\"\n\
              party = \"{party}\"\nactor = \"cb.thu\"\n"
         );
         self.write(name, &text);

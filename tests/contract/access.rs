@@ -47,7 +47,7 @@ async fn anonymous_handshake(bus: &Bus) -> std::io::Result<()> {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     let mut roots = rustls::RootCertStore::empty();
-    let ca = rustls_pki_types::CertificateDer::from_pem_file(bus.folder().join("ca/ca.pem")).unwrap();
+    let ca = rustls_pki_types::CertificateDer::from_pem_file(bus.folder().join("ca/root.pem")).unwrap();
     roots.add(ca).unwrap();
     let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = rustls::ClientConfig::builder_with_provider(provider)

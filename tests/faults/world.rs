@@ -193,7 +193,7 @@ impl World {
             self.folder.join("gateway.toml"),
             format!(
                 "name = \"{NAME}\"\n[listen]\nbus = \"{listen}\"\nlocal = \"{local}\"\n\
-                 [tls]\ncertificate = \"pki/gateway.pem\"\nkey = \"pki/gateway.key\"\nclient_bundle = \"ca/ca.pem\"\n\
+                 [tls]\ncertificate = \"pki/gateway.pem\"\nkey = \"pki/gateway.key\"\nclient_bundle = \"ca/root.pem\"\n\
                  [store]\ndir = \"gateway/data\"\nmin_free_bytes = {keeps_free}\nnode_key = \"gateway/node.key\"\n\
                  [documents]\ndir = \"gateway/documents\"\n\
                  [business_clock]\nkind = \"replay\"\nstart = \"{NOW}\"\n\
@@ -210,7 +210,7 @@ impl World {
             // Impatient, so that what comes back is noticed soon.
             let text = format!(
                 "gateway = \"https://{near}\"\nparties = {parties:?}\n\
-                 [tls]\ncertificate = \"pki/{system}.pem\"\nkey = \"pki/{system}.key\"\nbundle = \"ca/ca.pem\"\n\
+                 [tls]\ncertificate = \"pki/{system}.pem\"\nkey = \"pki/{system}.key\"\nbundle = \"ca/root.pem\"\n\
                  [timings]\nconnect_timeout_ms = 1000\ncall_timeout_ms = 3000\n\
                  keep_alive_interval_ms = 1000\nkeep_alive_timeout_ms = 1000\n\
                  [spool]\nfolder = \"{system}/spool\"\nmin_free_mib = {keeps_free}\n[rest]\nlisten = \"{rest}\"\ntoken_file = \"token\"\n\
@@ -229,7 +229,7 @@ impl World {
         if !certificate.exists() {
             self.ca.issue_system(&system.parse()?, DAYS, SystemTime::now())?.write_to(&folder, system)?;
         }
-        Ok(TlsFiles { certificate, key, bundle: self.folder.join("ca/ca.pem") })
+        Ok(TlsFiles { certificate, key, bundle: self.folder.join("ca/root.pem") })
     }
 
     /// A second connection of the portal's, past its adapter.

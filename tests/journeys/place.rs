@@ -84,7 +84,7 @@ impl Place {
             &format!(
                 "name = \"bus.test\"\n\
                  [listen]\nbus = \"127.0.0.1:0\"\nlocal = \"127.0.0.1:0\"\n\
-                 [tls]\ncertificate = \"tls/gateway.pem\"\nkey = \"tls/gateway.key\"\nclient_bundle = \"ca/ca.pem\"\n\
+                 [tls]\ncertificate = \"tls/gateway.pem\"\nkey = \"tls/gateway.key\"\nclient_bundle = \"ca/root.pem\"\n\
                  [store]\ndir = \"data\"\nnode_key = \"node.key\"\n\
                  [documents]\ndir = \"documents\"\n\
                  [business_clock]\n{clock}\n\
@@ -242,7 +242,7 @@ impl Place {
             let issued = self.ca.issue_system(&system.parse().unwrap(), DAY, SystemTime::now()).unwrap();
             issued.write_to(&folder, system).unwrap();
         }
-        TlsFiles { certificate, key, bundle: self.path("ca/ca.pem") }
+        TlsFiles { certificate, key, bundle: self.path("ca/root.pem") }
     }
 
     /// The binary in this folder, with nothing of our environment that could change what it does.

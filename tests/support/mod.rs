@@ -60,7 +60,7 @@ impl Bus {
             [tls]
             certificate = "tls/gateway.pem"
             key = "tls/gateway.key"
-            client_bundle = "ca/ca.pem"
+            client_bundle = "ca/root.pem"
             [store]
             dir = "data"
             node_key = "node.key"
@@ -103,7 +103,7 @@ impl Bus {
         let issued = ca.issue_system(&system.parse().unwrap(), DAY, SystemTime::now()).unwrap();
         issued.write_to(&folder, &stem).unwrap();
         let file = |ending: &str| -> PathBuf { folder.join(format!("{stem}.{ending}")) };
-        let bundle = self.dir.path().join("ca/ca.pem");
+        let bundle = self.dir.path().join("ca/root.pem");
         Address {
             gateway: format!("https://127.0.0.1:{}", self.address.port()).parse().unwrap(),
             server_name: None,

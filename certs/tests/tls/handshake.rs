@@ -15,12 +15,12 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 use crate::support::{Authority, DAY};
 
-type ServerStream = server::TlsStream<tokio::io::DuplexStream>;
-type ClientStream = client::TlsStream<tokio::io::DuplexStream>;
+pub(crate) type ServerStream = server::TlsStream<tokio::io::DuplexStream>;
+pub(crate) type ClientStream = client::TlsStream<tokio::io::DuplexStream>;
 
 /// Connects the two over a pipe. The client counts as in once it has read what the server says after its handshake: in
 /// TLS 1.3 a refused client is done before it learns.
-async fn meet(
+pub(crate) async fn meet(
     server: impl Into<Arc<ServerConfig>>,
     client: impl Into<Arc<ClientConfig>>,
     name: &str,
@@ -40,7 +40,7 @@ async fn meet(
     tokio::join!(serve, connect)
 }
 
-fn tls_error<T>(result: io::Result<T>) -> rustls::Error {
+pub(crate) fn tls_error<T>(result: io::Result<T>) -> rustls::Error {
     let error = result.err().expect("the handshake should have been refused");
     error.into_inner().expect("a TLS error").downcast_ref::<rustls::Error>().expect("a TLS error").clone()
 }
@@ -48,7 +48,7 @@ fn tls_error<T>(result: io::Result<T>) -> rustls::Error {
 /// Any TLS 1.3 client that trusts `authority` and shows nothing.
 fn client_without_certificate(authority: &Authority) -> ClientConfig {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(authority.ca.certificate_pem().as_bytes()).unwrap()).unwrap();
+    roots.add(CertificateDer::from_pem_slice(authority.ca.root_pem().as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -127,8 +127,7 @@ async fn a_client_of_another_ca_is_refused() {
     let files = TlsFiles { bundle: authority.files("").bundle, ..stranger.files("one-stop") };
     let desk = files.load(Usage::Client, SystemTime::now()).unwrap();
     let (server, client) = meet(gateway.server_config(), desk.client_config(), "gateway.hue.test").await;
-    // Both CAs have the same name, so this is told apart by the signature.
-    assert_eq!(tls_error(server), rustls::Error::InvalidCertificate(CertificateError::BadSignature));
+    assert_eq!(tls_error(server), rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer));
     assert!(client.is_err());
 }
 
@@ -184,7 +183,7 @@ async fn a_gateway_of_another_ca_is_refused() {
     let gateway = stranger.server(&["gateway.hue.test"]);
     let desk = authority.system("one-stop");
     let (_, client) = meet(gateway.server_config(), desk.client_config(), "gateway.hue.test").await;
-    assert_eq!(tls_error(client), rustls::Error::InvalidCertificate(CertificateError::BadSignature));
+    assert_eq!(tls_error(client), rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer));
 }
 
 #[tokio::test]
@@ -218,5 +217,40 @@ async fn no_connection_resumes_an_earlier_one() {
         let (server, client) = meet(gateway.clone(), desk.clone(), "gateway.hue.test").await;
         assert_eq!(server.unwrap().get_ref().1.handshake_kind(), Some(HandshakeKind::Full));
         assert_eq!(client.unwrap().get_ref().1.tls13_tickets_received(), 0);
+    }
+}
+
+/// As a client of ten years ago would begin: TLS 1.2, two suites with ECDSA, P-256, and no word of supported versions.
+fn hello_of_tls_1_2() -> Vec<u8> {
+    let extensions: &[u8] = &[
+        0x00, 0x0a, 0x00, 0x04, 0x00, 0x02, 0x00, 0x17, // supported_groups: secp256r1
+        0x00, 0x0b, 0x00, 0x02, 0x01, 0x00, // ec_point_formats: uncompressed
+        0x00, 0x0d, 0x00, 0x04, 0x00, 0x02, 0x04, 0x03, // signature_algorithms: ecdsa_secp256r1_sha256
+    ];
+    let mut hello = vec![0x03, 0x03];
+    hello.extend([0x5a; 32]);
+    // No session, ECDHE-ECDSA-AES128-GCM-SHA256 and AES256-GCM-SHA384, no compression.
+    hello.extend([0x00, 0x00, 0x04, 0xc0, 0x2b, 0xc0, 0x2c, 0x01, 0x00]);
+    hello.extend((extensions.len() as u16).to_be_bytes());
+    hello.extend(extensions);
+    let mut record = vec![0x16, 0x03, 0x01];
+    record.extend((hello.len() as u16 + 4).to_be_bytes());
+    record.extend([0x01, 0x00]);
+    record.extend((hello.len() as u16).to_be_bytes());
+    record.extend(hello);
+    record
+}
+
+#[test]
+fn tls_1_2_is_refused() {
+    let authority = Authority::new();
+    let gateway = authority.server(&["gateway.hue.test"]);
+    let joining = gateway.server_config_with_root(SystemTime::now()).unwrap();
+    for config in [gateway.server_config(), joining] {
+        let mut connection = rustls::ServerConnection::new(Arc::new(config)).unwrap();
+        connection.read_tls(&mut hello_of_tls_1_2().as_slice()).unwrap();
+        let error = connection.process_new_packets().unwrap_err();
+        let expected = rustls::PeerIncompatible::SupportedVersionsExtensionRequired;
+        assert_eq!(error, rustls::Error::PeerIncompatible(expected));
     }
 }

@@ -4,4 +4,6 @@
 
 mod files;
 mod handshake;
+mod joining;
 mod support;
+mod trust;

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use lgsp_certs::{CertificateAuthority, Credentials, Issued, TlsFiles, Usage, server_name};
+use data_encoding::BASE64;
+use lgsp_certs::{CertificateAuthority, Certified, Credentials, Issued, TlsFiles, Usage, server_name};
+use rustls_pki_types::CertificateDer;
 
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -32,8 +34,19 @@ impl Authority {
         TlsFiles {
             certificate: file(format!("{stem}.pem")),
             key: file(format!("{stem}.key")),
-            bundle: file("ca.pem".into()),
+            bundle: file("root.pem".into()),
         }
+    }
+
+    /// What was certified for a key in the CA's folder.
+    pub(crate) fn credentials_of(&self, certified: &Certified, key: &str) -> Credentials {
+        let file = self.path().join(format!("{}.pem", certified.digest));
+        let pem = |der: &CertificateDer<'_>| {
+            format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", BASE64.encode(der))
+        };
+        std::fs::write(&file, certified.chain.iter().map(pem).collect::<String>()).unwrap();
+        let files = TlsFiles { certificate: file, key: self.path().join(key), ..self.files("") };
+        files.load(Usage::Client, SystemTime::now()).unwrap()
     }
 
     fn keep(&self, stem: &str, issued: &Issued, usage: Usage, now: SystemTime) -> Credentials {

@@ -258,7 +258,7 @@ mod tests {
         let names = [server_name("localhost").unwrap()];
         authority.issue_server(&names, Duration::from_secs(60), now).unwrap().write_to(dir, "gateway").unwrap();
         let file = |name| dir.join(name);
-        let tls = TlsFiles { certificate: file("gateway.pem"), key: file("gateway.key"), bundle: file("ca.pem") };
+        let tls = TlsFiles { certificate: file("gateway.pem"), key: file("gateway.key"), bundle: file("root.pem") };
         let credentials = tls.load(Usage::Server, now).unwrap();
         let certificate = Sha256Digest::from(*credentials.digest().as_bytes());
         let signer = ReceiptSigner::new(Arc::clone(credentials.signing_key()), certificate, "lgsp.mau.test".into());

@@ -148,7 +148,7 @@ impl House {
 
 fn files(dir: &Path, stem: &str) -> TlsFiles {
     let file = |name: &str| -> PathBuf { dir.join(name) };
-    TlsFiles { certificate: file(&format!("{stem}.pem")), key: file(&format!("{stem}.key")), bundle: file("ca.pem") }
+    TlsFiles { certificate: file(&format!("{stem}.pem")), key: file(&format!("{stem}.key")), bundle: file("root.pem") }
 }
 
 fn registry() -> Vec<v1::RegistryFile> {

@@ -86,7 +86,7 @@ impl World {
             CertificateAuthority::create(&folder, &domain.parse().unwrap(), now).unwrap()
         };
         let (ours, neighbours) = (authority("ca", DOMAIN), authority("neighbours", NEIGHBOUR));
-        let bundle = format!("{}{}", ours.certificate_pem(), neighbours.certificate_pem());
+        let bundle = format!("{}{}", ours.root_pem(), neighbours.root_pem());
         std::fs::write(dir.path().join("clients.pem"), bundle).unwrap();
         let names = [server_name("127.0.0.1").unwrap()];
         ours.issue_server(&names, DAY, now).unwrap().write_to(dir.path(), "gateway").unwrap();
@@ -161,7 +161,7 @@ impl World {
         let issued = authority.issue_server(&[server_name("127.0.0.1").unwrap()], DAY, SystemTime::now()).unwrap();
         issued.write_to(self.dir.path(), "swapped").unwrap();
         let bundle = self.dir.path().join("swapped-bundle.pem");
-        std::fs::write(&bundle, authority.certificate_pem()).unwrap();
+        std::fs::write(&bundle, authority.root_pem()).unwrap();
         let files = TlsFiles { bundle, ..self.files("swapped") };
         let credentials = files.load(Usage::Server, SystemTime::now()).unwrap();
         self.running().tls.store(Arc::new(credentials.server_config()));
@@ -172,7 +172,7 @@ impl World {
         TlsFiles {
             certificate: file(format!("{stem}.pem")),
             key: file(format!("{stem}.key")),
-            bundle: file("ca/ca.pem".into()),
+            bundle: file("ca/root.pem".into()),
         }
     }
 
@@ -216,7 +216,7 @@ impl World {
 
     /// The root that the gateway's certificate chains to.
     pub(crate) fn root_pem(&self) -> &str {
-        self.ours.certificate_pem()
+        self.ours.root_pem()
     }
 
     /// Checks a receipt's signature with the gateway's certificate, and reads it.

@@ -79,7 +79,7 @@ impl House {
 
 fn files(dir: &Path, stem: &str) -> TlsFiles {
     let file = |name: &str| dir.join(name);
-    TlsFiles { certificate: file(&format!("{stem}.pem")), key: file(&format!("{stem}.key")), bundle: file("ca.pem") }
+    TlsFiles { certificate: file(&format!("{stem}.pem")), key: file(&format!("{stem}.key")), bundle: file("root.pem") }
 }
 
 /// The client as the server knows it after a handshake.

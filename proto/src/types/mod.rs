@@ -37,6 +37,7 @@ macro_rules! printed_as_text {
 mod channel;
 mod document;
 mod dossier;
+mod join;
 mod key;
 mod malformed;
 mod name;
@@ -51,6 +52,7 @@ mod unit;
 pub use channel::{IntakeChannel, ReturnChannel};
 pub use document::{FileName, MediaType, Sha256Digest};
 pub use dossier::{Alias, CannotIssue, DossierCode, Generation};
+pub use join::JoinToken;
 pub use key::{ActorId, RequestKey};
 pub use malformed::{Malformed, Rule};
 pub use name::name_key;

@@ -54,7 +54,7 @@ impl Certificates {
         TlsFiles {
             certificate: file(format!("{stem}.pem")),
             key: file(format!("{stem}.key")),
-            bundle: file("ca.pem".into()),
+            bundle: file("root.pem".into()),
         }
     }
 

@@ -1,0 +1,452 @@
+//! Whom to believe about whom: several bundles of roots at once, each vouching for its own trust domain and the systems it
+//! was given.
+//!
+//! A chain is verified by each bundle for itself, so no root says anything about names of another bundle. A revocation
+//! counts wherever it comes from: listed by any bundle, or a revoked key, and the certificate is refused. The registry
+//! is not known here: which system a certificate without a SPIFFE id belongs to is looked up elsewhere, and then asked
+//! of the [`Vouch`].
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
+
+use crate::identity::{NameError, SystemName, TrustDomain, sha256};
+use crate::tls::{TlsFileError, TlsProblem, certificates, provider, revocation_lists, store};
+use crate::verify::{Identity, LeafError};
+use crate::x509;
+
+/// Which systems a bundle may vouch for: all, one, or those whose names begin alike.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum SystemPattern {
+    /// `*`
+    Any,
+    /// `one-stop-hue`
+    Exactly(SystemName),
+    /// `ward-*`: at least one character stands for the star.
+    Beginning(Box<str>),
+}
+
+/// Roots, what they revoked, and what they may vouch for.
+pub struct Bundle {
+    name: Box<str>,
+    trust_domain: TrustDomain,
+    systems: Vec<SystemPattern>,
+    roots: Vec<CertificateDer<'static>>,
+    crls: Vec<CertificateRevocationListDer<'static>>,
+    verifier: Arc<dyn ClientCertVerifier>,
+}
+
+/// Where the files of a bundle are.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct BundleFiles {
+    /// The roots, PEM.
+    pub roots: PathBuf,
+    /// Revocation lists, DER or PEM; each file may hold several in PEM.
+    pub crls: Vec<PathBuf>,
+}
+
+/// Why a bundle, or all of them together, cannot be used.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum TrustError {
+    /// Nobody could get in.
+    #[error("there is no bundle")]
+    NoBundle,
+    /// Two bundles of one name could not be told apart in a refusal.
+    #[error("there are two bundles called {0:?}")]
+    SameName(String),
+    /// A bundle without a root.
+    #[error("the bundle {0:?} has no root certificate")]
+    NoRoot(String),
+    /// A root that cannot be read.
+    #[error("the bundle {0:?} has a root certificate that cannot be read")]
+    BadRoot(String),
+    /// A revocation list that cannot be read.
+    #[error("the bundle {0:?} has a revocation list that cannot be read")]
+    BadList(String),
+}
+
+/// All bundles of a listener.
+pub struct Trust {
+    bundles: Vec<Arc<Bundle>>,
+    hints: Vec<DistinguishedName>,
+}
+
+/// That a chain holds now, and by whose word its leaf is who it says.
+#[derive(Clone)]
+pub struct Vouch {
+    identity: Identity,
+    /// At least one; the first is the one that is named.
+    bundles: Vec<Arc<Bundle>>,
+}
+
+/// Why nobody vouches for a chain. Whoever shows it is nobody on the bus.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum NotVouched {
+    /// The leaf breaks a rule of the bus.
+    #[error("the certificate is not one for the bus")]
+    Leaf(#[from] LeafError),
+    /// It leads to no root of any bundle, or is expired, or was revoked.
+    #[error("no bundle accepts the certificate: {0}")]
+    Chain(rustls::Error),
+    /// It leads to a root, but that root's bundle has another trust domain.
+    #[error("the bundle {bundle:?} does not vouch for the trust domain of {id}")]
+    TrustDomain {
+        /// The bundle whose root it is.
+        bundle: String,
+        /// The SPIFFE id in the certificate.
+        id: String,
+    },
+    /// The bundle was not given this system.
+    #[error("the bundle {bundle:?} does not vouch for {id}")]
+    System {
+        /// The bundle whose root it is.
+        bundle: String,
+        /// The SPIFFE id in the certificate.
+        id: String,
+    },
+}
+
+/// Whether a key, by the SHA-256 of its `SubjectPublicKeyInfo`, was revoked. Asked in every handshake, so it must be quick.
+pub type RevokedKeys = Arc<dyn Fn(&[u8; 32]) -> bool + Send + Sync>;
+
+impl SystemPattern {
+    /// Whether it has `system`.
+    pub fn covers(&self, system: &SystemName) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Exactly(name) => name == system,
+            Self::Beginning(prefix) => system.as_str().strip_prefix(&**prefix).is_some_and(|rest| !rest.is_empty()),
+        }
+    }
+}
+
+impl FromStr for SystemPattern {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        match text.strip_suffix('*') {
+            Some("") => Ok(Self::Any),
+            // What is before the star must be able to begin a name.
+            Some(prefix) => prefix.parse::<SystemName>().map(|_| Self::Beginning(prefix.into())),
+            None => text.parse().map(Self::Exactly),
+        }
+    }
+}
+
+impl fmt::Display for SystemPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("*"),
+            Self::Exactly(name) => name.fmt(f),
+            Self::Beginning(prefix) => write!(f, "{prefix}*"),
+        }
+    }
+}
+
+impl Bundle {
+    /// A bundle of these roots and lists (DER).
+    ///
+    /// A list counts for the certificates of its issuer, leafs and issuing CAs alike. Where there is none for an issuer,
+    /// nothing is known to be revoked. A list past its `nextUpdate` still counts for what it names, and
+    /// [`stale_list`](Self::stale_list) tells that it is old: a CA that is late with its list must not stop a province, and
+    /// whom the bus itself revokes is out without any list.
+    ///
+    /// # Errors
+    /// When there is no root, or a root or a list cannot be read.
+    pub fn new(
+        name: &str,
+        trust_domain: TrustDomain,
+        systems: Vec<SystemPattern>,
+        roots: Vec<CertificateDer<'static>>,
+        crls: Vec<CertificateRevocationListDer<'static>>,
+    ) -> Result<Self, TrustError> {
+        let mut store = RootCertStore::empty();
+        for root in &roots {
+            store.add(root.clone()).map_err(|_| TrustError::BadRoot(name.to_owned()))?;
+        }
+        if store.is_empty() {
+            return Err(TrustError::NoRoot(name.to_owned()));
+        }
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider())
+            .with_crls(crls.iter().cloned())
+            .allow_unknown_revocation_status()
+            .build()
+            .map_err(|_| TrustError::BadList(name.to_owned()))?;
+        Ok(Self { name: name.into(), trust_domain, systems, roots, crls, verifier })
+    }
+
+    /// A bundle from files.
+    ///
+    /// # Errors
+    /// Names the first file that cannot be used. The files are only read.
+    pub fn load(
+        name: &str,
+        trust_domain: TrustDomain,
+        systems: Vec<SystemPattern>,
+        files: &BundleFiles,
+    ) -> Result<Self, TlsFileError> {
+        let at = |file: &PathBuf| {
+            let file = file.clone();
+            move |problem| TlsFileError { file, problem }
+        };
+        let roots = certificates(&files.roots).map_err(at(&files.roots))?;
+        let known = Arc::new(store(&roots).map_err(at(&files.roots))?);
+        let mut crls = Vec::new();
+        for file in &files.crls {
+            crls.extend(revocation_lists(file, &known).map_err(at(file))?);
+        }
+        // Roots and lists were read one by one, so nothing is left to be wrong.
+        Self::new(name, trust_domain, systems, roots, crls)
+            .map_err(|_| TlsFileError { file: files.roots.clone(), problem: TlsProblem::BadCertificate })
+    }
+
+    /// What the configuration calls it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The one trust domain it vouches for.
+    pub fn trust_domain(&self) -> &TrustDomain {
+        &self.trust_domain
+    }
+
+    /// Its root certificates.
+    pub fn roots(&self) -> &[CertificateDer<'static>] {
+        &self.roots
+    }
+
+    /// Its revocation lists, DER.
+    pub fn crls(&self) -> &[CertificateRevocationListDer<'static>] {
+        &self.crls
+    }
+
+    /// Whether it may vouch for `system`.
+    pub fn covers(&self, system: &SystemName) -> bool {
+        self.systems.iter().any(|pattern| pattern.covers(system))
+    }
+
+    /// The earliest `nextUpdate` among its lists, when that is over. To be told to an operator.
+    pub fn stale_list(&self, now: SystemTime) -> Option<SystemTime> {
+        self.crls.iter().filter_map(|list| x509::next_update(list)).filter(|until| *until < now).min()
+    }
+}
+
+impl Trust {
+    /// All of these bundles.
+    ///
+    /// # Errors
+    /// When there is none, or two have one name.
+    pub fn new(bundles: Vec<Bundle>) -> Result<Self, TrustError> {
+        if bundles.is_empty() {
+            return Err(TrustError::NoBundle);
+        }
+        for (index, bundle) in bundles.iter().enumerate() {
+            if bundles[..index].iter().any(|other| other.name == bundle.name) {
+                return Err(TrustError::SameName(bundle.name.to_string()));
+            }
+        }
+        let hints = bundles.iter().flat_map(|bundle| bundle.verifier.root_hint_subjects().to_vec()).collect();
+        Ok(Self { bundles: bundles.into_iter().map(Arc::new).collect(), hints })
+    }
+
+    /// The bundles, in the order they were given.
+    pub fn bundles(&self) -> impl Iterator<Item = &Bundle> {
+        self.bundles.iter().map(|bundle| &**bundle)
+    }
+
+    /// Every root of every bundle.
+    pub fn roots(&self) -> impl Iterator<Item = &CertificateDer<'static>> {
+        self.bundles().flat_map(Bundle::roots)
+    }
+
+    /// For a listener that lets in whoever shows a chain to a root of any bundle, with no key that `revoked` knows. Who that
+    /// is, and whether it may be, is then asked of [`vouching`](Self::vouching).
+    pub fn client_verifier(self: Arc<Self>, revoked: RevokedKeys) -> Arc<dyn ClientCertVerifier> {
+        Arc::new(ByBundle { trust: self, revoked })
+    }
+
+    /// Who vouches at `now` for the leaf of `chain` (the leaf first, then what the peer sent with it). Revoked keys are not
+    /// known here.
+    ///
+    /// # Errors
+    /// When nobody does, and why not.
+    pub fn vouching(&self, chain: &[CertificateDer<'_>], now: SystemTime) -> Result<Vouch, NotVouched> {
+        let (leaf, others) = chain.split_first().ok_or(LeafError::NoCertificate)?;
+        let identity = Identity::of(leaf)?;
+        let now = UnixTime::since_unix_epoch(now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO));
+        let accepting = self.accepting(leaf, others, now).map_err(NotVouched::Chain)?;
+        let first = &accepting[0].name;
+        let Some((id, domain)) = identity.spiffe_text() else {
+            return Ok(Vouch { identity, bundles: accepting });
+        };
+        let of_domain: Vec<_> =
+            accepting.iter().filter(|bundle| bundle.trust_domain.as_str() == domain).cloned().collect();
+        let Some(of_that) = of_domain.first() else {
+            return Err(NotVouched::TrustDomain { bundle: first.to_string(), id });
+        };
+        let bundles: Vec<_> = match &identity {
+            Identity::Spiffe(spiffe) => {
+                of_domain.iter().filter(|bundle| bundle.covers(spiffe.system())).cloned().collect()
+            }
+            _ => of_domain.clone(),
+        };
+        if bundles.is_empty() {
+            return Err(NotVouched::System { bundle: of_that.name.to_string(), id });
+        }
+        Ok(Vouch { identity, bundles })
+    }
+
+    /// The bundles that accept the chain: at least one, or the most telling of their reasons.
+    fn accepting(
+        &self,
+        leaf: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<Vec<Arc<Bundle>>, rustls::Error> {
+        let mut accepting = Vec::new();
+        let mut refusal: Option<rustls::Error> = None;
+        for bundle in &self.bundles {
+            match bundle.verifier.verify_client_cert(leaf, others, now) {
+                Ok(_) => accepting.push(bundle.clone()),
+                // Its own issuer says so: that another bundle has the same root without the list changes nothing.
+                Err(error) if weight(&error) == REVOKED => return Err(error),
+                Err(error) if refusal.as_ref().is_none_or(|known| weight(known) < weight(&error)) => {
+                    refusal = Some(error);
+                }
+                Err(_) => {}
+            }
+        }
+        match refusal {
+            Some(error) if accepting.is_empty() => Err(error),
+            _ => Ok(accepting),
+        }
+    }
+}
+
+const REVOKED: u8 = 2;
+
+/// How much a refusal says: that the root is not known is what all other bundles say of a certificate.
+fn weight(error: &rustls::Error) -> u8 {
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::Revoked) => REVOKED,
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => 0,
+        _ => 1,
+    }
+}
+
+impl Vouch {
+    /// The bundle that vouches.
+    pub fn bundle(&self) -> &str {
+        &self.bundles[0].name
+    }
+
+    /// That bundle's trust domain.
+    pub fn trust_domain(&self) -> &TrustDomain {
+        &self.bundles[0].trust_domain
+    }
+
+    /// What the certificate says its holder is. A [`Identity::Spiffe`] is of this trust domain and covered.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Whether the holder may be `system`, when the registry binds the certificate to it.
+    pub fn covers(&self, system: &SystemName) -> bool {
+        self.bundles.iter().any(|bundle| bundle.covers(system))
+    }
+}
+
+impl fmt::Debug for Bundle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bundle")
+            .field("name", &self.name)
+            .field("trust_domain", &self.trust_domain)
+            .field("systems", &self.systems)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Trust").field(&self.bundles).finish()
+    }
+}
+
+impl fmt::Debug for Vouch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vouch").field("bundle", &self.bundle()).field("identity", &self.identity).finish()
+    }
+}
+
+/// The bundles as rustls asks them.
+struct ByBundle {
+    trust: Arc<Trust>,
+    revoked: RevokedKeys,
+}
+
+impl fmt::Debug for ByBundle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ByBundle").field(&self.trust).finish()
+    }
+}
+
+impl ByBundle {
+    fn one(&self) -> &dyn ClientCertVerifier {
+        // Signatures are checked alike by all: they have one provider.
+        &*self.trust.bundles[0].verifier
+    }
+}
+
+impl ClientCertVerifier for ByBundle {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.trust.hints
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        self.trust.accepting(end_entity, intermediates, now)?;
+        // After the chain, so that nobody can ask what is revoked without holding a certificate. An issuing CA whose key is
+        // out takes its leafs with it.
+        for certificate in std::iter::once(end_entity).chain(intermediates) {
+            let parsed = x509::parse(certificate).map_err(|_| CertificateError::BadEncoding)?;
+            if (self.revoked)(&sha256(parsed.public_key().raw)) {
+                return Err(CertificateError::Revoked.into());
+            }
+        }
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.one().verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.one().verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.one().supported_verify_schemes()
+    }
+}

@@ -1,0 +1,380 @@
+//! Who vouches for whom: several bundles at once, what was revoked, and both in real handshakes.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use data_encoding::BASE64;
+use lgsp_certs::ca::Books;
+use lgsp_certs::trust::{BundleFiles, RevokedKeys, TrustError};
+use lgsp_certs::{
+    Bundle, Credentials, Identity, NotVouched, PrivateKey, RootAuthority, SigningRequest, SystemName, SystemPattern,
+    TlsFiles, Trust, Usage, VerifiedLeaf, server_name,
+};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType};
+use rustls::{CertificateError, RootCertStore, ServerConfig};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
+
+use crate::handshake::{ServerStream, meet, tls_error};
+use crate::support::{Authority, DAY};
+
+const GATEWAY: &str = "gateway.hue.test";
+
+fn systems(patterns: &[&str]) -> Vec<SystemPattern> {
+    patterns.iter().map(|pattern| pattern.parse().unwrap()).collect()
+}
+
+fn name(name: &str) -> SystemName {
+    name.parse().unwrap()
+}
+
+fn bundle(called: &str, domain: &str, patterns: &[&str], root: &CertificateDer<'static>) -> Bundle {
+    Bundle::new(called, domain.parse().unwrap(), systems(patterns), vec![root.clone()], Vec::new()).unwrap()
+}
+
+fn bundle_with_list(called: &str, root: &CertificateDer<'static>, list: Vec<u8>) -> Bundle {
+    let lists = vec![CertificateRevocationListDer::from(list)];
+    Bundle::new(called, "lgsp.hue.test".parse().unwrap(), systems(&["*"]), vec![root.clone()], lists).unwrap()
+}
+
+fn nothing_revoked() -> RevokedKeys {
+    Arc::new(|_: &[u8; 32]| false)
+}
+
+fn listening(gateway: &Credentials, trust: &Arc<Trust>, revoked: RevokedKeys) -> Arc<ServerConfig> {
+    Arc::new(gateway.server_config_for(trust.clone().client_verifier(revoked)))
+}
+
+fn vouching(trust: &Trust, credentials: &Credentials) -> Result<lgsp_certs::Vouch, NotVouched> {
+    trust.vouching(credentials.chain(), SystemTime::now())
+}
+
+/// A CA that knows nothing of the bus, as an agency may have one, and a client certificate of it.
+struct Agency {
+    root: CertificateDer<'static>,
+    leaf: CertificateDer<'static>,
+}
+
+impl Agency {
+    fn new(uri: Option<&str>) -> Self {
+        let mut ca = CertificateParams::default();
+        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let issuer = CertifiedIssuer::self_signed(ca, key).unwrap();
+        let mut leaf = CertificateParams::default();
+        leaf.subject_alt_names = uri.map(|uri| SanType::URI(uri.try_into().unwrap())).into_iter().collect();
+        leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let leaf = leaf.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
+        Self { root: issuer.der().clone(), leaf: leaf.der().clone() }
+    }
+}
+
+#[test]
+fn a_chain_holds_by_its_root_and_by_no_other() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let desk = ours.system("one-stop");
+    assert_eq!(desk.chain().len(), 2, "the issuing CA is sent along, the root is not");
+    let by = |root: &Authority| Trust::new(vec![bundle("bus", "lgsp.hue.test", &["*"], root.ca.root())]).unwrap();
+    let vouch = vouching(&by(&ours), &desk).unwrap();
+    assert_eq!((vouch.bundle(), vouch.trust_domain().as_str()), ("bus", "lgsp.hue.test"));
+    assert!(matches!(vouch.identity(), Identity::Spiffe(id) if id.system().as_str() == "one-stop"));
+    let refused = vouching(&by(&theirs), &desk).unwrap_err();
+    let unknown = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+    assert_eq!(refused, NotVouched::Chain(unknown.clone()));
+    // Without its issuing CA the leaf leads nowhere.
+    let alone = by(&ours).vouching(&desk.chain()[..1], SystemTime::now()).unwrap_err();
+    assert_eq!(alone, NotVouched::Chain(unknown));
+}
+
+#[test]
+fn a_chain_that_is_expired_is_vouched_for_by_nobody() {
+    let authority = Authority::new();
+    let desk = authority.system("one-stop");
+    let trust = Trust::new(vec![bundle("bus", "lgsp.hue.test", &["*"], authority.ca.root())]).unwrap();
+    assert!(trust.vouching(desk.chain(), SystemTime::now()).is_ok());
+    assert!(matches!(trust.vouching(desk.chain(), SystemTime::now() + 2 * DAY), Err(NotVouched::Chain(_))));
+    assert!(matches!(trust.vouching(&[], SystemTime::now()), Err(NotVouched::Leaf(_))));
+}
+
+#[test]
+fn a_bundle_does_not_vouch_for_another_trust_domain() {
+    let (bus, agency) = (Authority::new(), Authority::new());
+    // The agency's CA says of itself that it is ours.
+    let impostor = agency.system("one-stop");
+    let trust = Trust::new(vec![
+        bundle("bus", "lgsp.hue.test", &["*"], bus.ca.root()),
+        bundle("agency", "agency.test", &["*"], agency.ca.root()),
+    ])
+    .unwrap();
+    assert_eq!(
+        vouching(&trust, &impostor).unwrap_err(),
+        NotVouched::TrustDomain {
+            bundle: "agency".to_owned(),
+            id: "spiffe://lgsp.hue.test/system/one-stop".to_owned()
+        }
+    );
+}
+
+#[test]
+fn a_bundle_vouches_only_for_the_systems_it_was_given() {
+    let authority = Authority::new();
+    let trust = Trust::new(vec![bundle("bus", "lgsp.hue.test", &["one-stop", "ward-*"], authority.ca.root())]).unwrap();
+    for system in ["one-stop", "ward-a", "ward-a-b"] {
+        assert!(vouching(&trust, &authority.system(system)).is_ok(), "{system}");
+    }
+    for system in ["one-stop-2", "ward", "ward-", "police"] {
+        assert_eq!(
+            vouching(&trust, &authority.system(system)).unwrap_err(),
+            NotVouched::System { bundle: "bus".to_owned(), id: format!("spiffe://lgsp.hue.test/system/{system}") }
+        );
+    }
+}
+
+#[test]
+fn of_two_bundles_with_one_root_the_one_that_may_vouch_does() {
+    let authority = Authority::new();
+    let trust = Trust::new(vec![
+        bundle("others", "lgsp.hue.test", &["police"], authority.ca.root()),
+        bundle("desks", "lgsp.hue.test", &["one-stop"], authority.ca.root()),
+    ])
+    .unwrap();
+    assert_eq!(vouching(&trust, &authority.system("one-stop")).unwrap().bundle(), "desks");
+    assert_eq!(vouching(&trust, &authority.system("police")).unwrap().bundle(), "others");
+}
+
+#[test]
+fn a_foreign_spiffe_id_is_vouched_for_by_its_own_domain_and_stays_as_it_is() {
+    let id = "spiffe://gov.test/ns/desk/sa/adapter";
+    let agency = Agency::new(Some(id));
+    let of = |domain| Trust::new(vec![bundle("gov", domain, &["desk-*"], &agency.root)]).unwrap();
+    let vouch = of("gov.test").vouching(std::slice::from_ref(&agency.leaf), SystemTime::now()).unwrap();
+    assert_eq!(vouch.identity(), &Identity::ForeignSpiffe(id.to_owned()));
+    assert!(vouch.covers(&name("desk-1")) && !vouch.covers(&name("one-stop")));
+    let refused = of("lgsp.hue.test").vouching(&[agency.leaf], SystemTime::now()).unwrap_err();
+    assert_eq!(refused, NotVouched::TrustDomain { bundle: "gov".to_owned(), id: id.to_owned() });
+}
+
+#[test]
+fn a_certificate_without_a_spiffe_id_is_known_by_issuer_and_key() {
+    let agency = Agency::new(None);
+    let trust = Trust::new(vec![bundle("gov", "gov.test", &["desk"], &agency.root)]).unwrap();
+    let vouch = trust.vouching(&[agency.leaf], SystemTime::now()).unwrap();
+    assert!(matches!(vouch.identity(), Identity::NoSpiffeId(known) if known.issuer.contains("rcgen")));
+    assert!(vouch.covers(&name("desk")) && !vouch.covers(&name("one-stop")));
+}
+
+#[test]
+fn bundles_that_cannot_work_are_refused() {
+    let authority = Authority::new();
+    let good = || bundle("bus", "lgsp.hue.test", &["*"], authority.ca.root());
+    assert_eq!(Trust::new(Vec::new()).unwrap_err(), TrustError::NoBundle);
+    assert_eq!(Trust::new(vec![good(), good()]).unwrap_err(), TrustError::SameName("bus".to_owned()));
+    let made = |roots, lists| Bundle::new("b", "a.test".parse().unwrap(), systems(&["*"]), roots, lists).unwrap_err();
+    assert_eq!(made(Vec::new(), Vec::new()), TrustError::NoRoot("b".to_owned()));
+    let root = authority.ca.root().clone();
+    assert_eq!(made(vec![root.clone(), vec![1].into()], Vec::new()), TrustError::BadRoot("b".to_owned()));
+    assert_eq!(made(vec![root], vec![vec![0x30, 0].into()]), TrustError::BadList("b".to_owned()));
+    for text in ["**", "a*b", "-*", "A*", "", "é"] {
+        assert!(text.parse::<SystemPattern>().is_err(), "{text}");
+    }
+    for text in ["*", "a", "a-*"] {
+        assert_eq!(text.parse::<SystemPattern>().unwrap().to_string(), text);
+    }
+}
+
+/// Lets `desk` in by `trust` and says what came of it.
+async fn let_in(
+    gateway: &Credentials,
+    trust: &Arc<Trust>,
+    revoked: RevokedKeys,
+    desk: &Credentials,
+) -> std::io::Result<ServerStream> {
+    let (server, client) = meet(listening(gateway, trust, revoked), desk.client_config(), GATEWAY).await;
+    assert_eq!(server.is_ok(), client.is_ok());
+    server
+}
+
+const REVOKED: rustls::Error = rustls::Error::InvalidCertificate(CertificateError::Revoked);
+
+#[tokio::test]
+async fn a_revoked_key_is_refused_in_whatever_certificate() {
+    let authority = Authority::new();
+    let gateway = authority.server(&[GATEWAY]);
+    let trust = Arc::new(Trust::new(vec![bundle("bus", "lgsp.hue.test", &["*"], authority.ca.root())]).unwrap());
+    let key = PrivateKey::generate().unwrap();
+    let request = SigningRequest::parse(&key.signing_request().unwrap()).unwrap();
+    key.write_to(&authority.path().join("kept.key")).unwrap();
+    let out: HashSet<[u8; 32]> = [key.key_sha256()].into();
+    let revoked: RevokedKeys = Arc::new(move |key| out.contains(key));
+    // The same key, certified for one system and then for another.
+    for system in ["one-stop", "other"] {
+        let certified = authority.ca.sign_request(&request, &name(system), DAY, SystemTime::now()).unwrap();
+        let desk = authority.credentials_of(&certified, "kept.key");
+        let leaf = let_in(&gateway, &trust, nothing_revoked(), &desk).await.unwrap();
+        let leaf = VerifiedLeaf::of_client(leaf.get_ref().1).unwrap();
+        assert_eq!((leaf.key_sha256(), leaf.not_before()), (key.key_sha256(), certified.not_before));
+        assert_eq!(leaf.chain(), certified.chain);
+        assert!(trust.vouching(leaf.chain(), SystemTime::now()).is_ok());
+        assert_eq!(tls_error(let_in(&gateway, &trust, revoked.clone(), &desk).await.map(drop)), REVOKED);
+    }
+    assert!(let_in(&gateway, &trust, revoked, &authority.system("third")).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_revoked_issuing_ca_takes_its_leafs_with_it() {
+    let authority = Authority::new();
+    let (gateway, desk) = (authority.server(&[GATEWAY]), authority.system("one-stop"));
+    let trust = Arc::new(Trust::new(vec![bundle("bus", "lgsp.hue.test", &["*"], authority.ca.root())]).unwrap());
+    let issuing = key_of(authority.ca.intermediate());
+    let by_key: RevokedKeys = Arc::new(move |key| *key == issuing);
+    assert_eq!(tls_error(let_in(&gateway, &trust, by_key, &desk).await.map(drop)), REVOKED);
+
+    let root = RootAuthority::open(&authority.path().join("root")).unwrap();
+    let now = SystemTime::now();
+    let list = root.revoke(Some(authority.ca.intermediate()), now, now + DAY).unwrap();
+    let bundle = bundle_with_list("bus", authority.ca.root(), std::fs::read(list).unwrap());
+    let trust = Arc::new(Trust::new(vec![bundle]).unwrap());
+    assert_eq!(tls_error(let_in(&gateway, &trust, nothing_revoked(), &desk).await.map(drop)), REVOKED);
+}
+
+fn key_of(certificate: &CertificateDer<'_>) -> [u8; 32] {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).unwrap();
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, parsed.public_key().raw);
+    digest.as_ref().try_into().unwrap()
+}
+
+#[tokio::test]
+async fn a_listed_client_is_refused_also_by_an_old_list_and_where_another_bundle_has_none() {
+    let authority = Authority::new();
+    let gateway = authority.server(&[GATEWAY]);
+    let (out, kept) = (authority.system("one-stop"), authority.system("other"));
+    let now = SystemTime::now();
+    let file = authority.ca.revoke(Some(out.certificate()), now - 9 * DAY, now - 2 * DAY).unwrap();
+    let list = std::fs::read(file).unwrap();
+    let listed = || bundle_with_list("listed", authority.ca.root(), list.clone());
+    assert!(listed().stale_list(now).is_some() && listed().stale_list(now - 3 * DAY).is_none());
+    let unlisted = || bundle("unlisted", "lgsp.hue.test", &["*"], authority.ca.root());
+    for bundles in [vec![listed()], vec![unlisted(), listed()]] {
+        let trust = Arc::new(Trust::new(bundles).unwrap());
+        assert_eq!(tls_error(let_in(&gateway, &trust, nothing_revoked(), &out).await.map(drop)), REVOKED);
+        assert_eq!(vouching(&trust, &out).unwrap_err(), NotVouched::Chain(REVOKED));
+        assert!(let_in(&gateway, &trust, nothing_revoked(), &kept).await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn a_list_of_another_issuer_is_not_in_the_way() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let (gateway, desk) = (authority.server(&[GATEWAY]), authority.system("one-stop"));
+    let now = SystemTime::now();
+    let list = std::fs::read(other.ca.revoke(None, now, now + DAY).unwrap()).unwrap();
+    let trust = Arc::new(Trust::new(vec![bundle_with_list("bus", authority.ca.root(), list)]).unwrap());
+    assert!(let_in(&gateway, &trust, nothing_revoked(), &desk).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_bundle_is_loaded_from_files_in_either_form() {
+    let authority = Authority::new();
+    let (gateway, desk) = (authority.server(&[GATEWAY]), authority.system("one-stop"));
+    let now = SystemTime::now();
+    let der = authority.ca.revoke(Some(desk.certificate()), now, now + DAY).unwrap();
+    let text = BASE64.encode(&std::fs::read(&der).unwrap());
+    let pem = authority.path().join("ca.crl.pem");
+    std::fs::write(&pem, format!("-----BEGIN X509 CRL-----\n{text}\n-----END X509 CRL-----\n")).unwrap();
+    let load = |crl: &std::path::Path| {
+        let files = BundleFiles { roots: authority.path().join("root.pem"), crls: vec![crl.to_owned()] };
+        Bundle::load("bus", "lgsp.hue.test".parse().unwrap(), systems(&["*"]), &files)
+    };
+    for file in [&der, &pem] {
+        let trust = Arc::new(Trust::new(vec![load(file).unwrap()]).unwrap());
+        assert_eq!(tls_error(let_in(&gateway, &trust, nothing_revoked(), &desk).await.map(drop)), REVOKED);
+    }
+    for bad in [authority.path().join("root.pem"), authority.path().join("missing.crl")] {
+        assert_eq!(load(&bad).unwrap_err().file, bad);
+    }
+    assert_eq!(Books::of(authority.path()).revoked().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_listed_gateway_is_refused_by_a_client_that_has_the_list() {
+    let authority = Authority::new();
+    let gateway = authority.server(&[GATEWAY]);
+    let now = SystemTime::now();
+    let list = authority.ca.revoke(Some(gateway.certificate()), now, now + DAY).unwrap();
+    authority.system("one-stop");
+    let desk = || authority.files("one-stop").load(Usage::Client, now).unwrap();
+    let (_, client) = meet(gateway.server_config(), desk().client_config(), GATEWAY).await;
+    assert!(client.is_ok());
+    let warned = desk().with_revocation_lists(&[list]).unwrap();
+    let (_, client) = meet(gateway.server_config(), warned.client_config(), GATEWAY).await;
+    assert_eq!(tls_error(client.map(drop)), REVOKED);
+    // Another certificate of the same gateway is on no list.
+    let names = [server_name(GATEWAY).unwrap()];
+    authority.ca.issue_server(&names, DAY, now).unwrap().write_to(authority.path(), "renewed").unwrap();
+    let renewed = authority.files("renewed").load(Usage::Server, now).unwrap();
+    let (_, client) = meet(renewed.server_config(), warned.client_config(), GATEWAY).await;
+    assert!(client.is_ok());
+    let missing = authority.path().join("missing.crl");
+    assert_eq!(desk().with_revocation_lists(std::slice::from_ref(&missing)).unwrap_err().file, missing);
+}
+
+#[tokio::test]
+async fn rotated_issuing_cas_and_roots_work_beside_each_other() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let root = RootAuthority::open(&old.path().join("root")).unwrap();
+    let next = root.issue_authority(&old.path().join("next"), SystemTime::now()).unwrap();
+    next.issue_system(&name("renewed"), DAY, SystemTime::now()).unwrap().write_to(old.path(), "renewed").unwrap();
+    let renewed = old.files("renewed").load(Usage::Client, SystemTime::now()).unwrap();
+    let roots = vec![old.ca.root().clone(), new.ca.root().clone()];
+    let both = Bundle::new("bus", "lgsp.hue.test".parse().unwrap(), systems(&["*"]), roots, Vec::new()).unwrap();
+    let trust = Arc::new(Trust::new(vec![both]).unwrap());
+    let gateway = old.server(&[GATEWAY]);
+    assert!(let_in(&gateway, &trust, nothing_revoked(), &renewed).await.is_ok());
+    assert!(let_in(&gateway, &trust, nothing_revoked(), &old.system("one-stop")).await.is_ok());
+    // Of the new root, and so far knowing only the old one as the gateway's.
+    new.system("one-stop");
+    let files = TlsFiles { bundle: old.files("").bundle, ..new.files("one-stop") };
+    let desk = files.load(Usage::Client, SystemTime::now()).unwrap();
+    assert!(let_in(&gateway, &trust, nothing_revoked(), &desk).await.is_ok());
+}
+
+/// A client that trusts nothing but what it is told, with its own choice of key exchange.
+fn offering(authority: &Authority, groups: Vec<&'static dyn rustls::crypto::SupportedKxGroup>) -> rustls::ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.ca.root().clone()).unwrap();
+    let provider =
+        rustls::crypto::CryptoProvider { kx_groups: groups, ..rustls::crypto::aws_lc_rs::default_provider() };
+    let pem = std::fs::read(authority.path().join("offering.key")).unwrap();
+    let key = rustls_pki_types::pem::PemObject::from_pem_slice(&pem).unwrap();
+    let chain = authority.files("offering").load(Usage::Client, SystemTime::now()).unwrap().chain().to_vec();
+    let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key)
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    config
+}
+
+#[tokio::test]
+async fn the_key_exchange_is_hybrid_when_it_can_be_and_classical_when_not() {
+    use rustls::NamedGroup;
+    use rustls::crypto::aws_lc_rs::kx_group;
+    let authority = Authority::new();
+    let gateway = Arc::new(authority.server(&[GATEWAY]).server_config());
+    authority.system("offering");
+    for (groups, expected) in [
+        (vec![kx_group::X25519MLKEM768, kx_group::X25519], Some(NamedGroup::X25519MLKEM768)),
+        // What a client has sent a share of is taken rather than asking it again.
+        (vec![kx_group::X25519, kx_group::X25519MLKEM768], Some(NamedGroup::X25519)),
+        (vec![kx_group::X25519], Some(NamedGroup::X25519)),
+        (vec![kx_group::SECP256R1], Some(NamedGroup::secp256r1)),
+        (vec![kx_group::SECP384R1], None),
+    ] {
+        let client = offering(&authority, groups);
+        let (server, _) = meet(gateway.clone(), client, GATEWAY).await;
+        let group = server.ok().map(|stream| stream.get_ref().1.negotiated_key_exchange_group().unwrap().name());
+        assert_eq!(group, expected);
+    }
+}
