@@ -21,6 +21,8 @@ mod backoff;
 pub mod config;
 mod digest;
 mod forward;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod handover;
 pub mod json;
 mod lanes;

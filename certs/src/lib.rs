@@ -15,6 +15,8 @@
 
 pub mod ca;
 mod files;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod hex;
 pub mod identity;
 pub mod joining;

@@ -8,6 +8,8 @@
 mod convert;
 mod documents;
 mod dossiers;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod health;
 mod inbox;
 mod layers;
