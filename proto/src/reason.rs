@@ -337,6 +337,11 @@ reasons! {
         "Không có phiên bản sổ đăng ký này.",
         "Read version 0 for the one in force.",
         "Đọc phiên bản 0 để lấy bản đang áp dụng.";
+    RegistryLocksOut, "REGISTRY_LOCKS_OUT", FailedPrecondition,
+        "With this registry the rights in the details would be out of reach; nothing was applied.",
+        "Áp dụng sổ đăng ký này thì không còn ai, hoặc chính bạn không còn, dùng được các quyền nêu trong chi tiết; chưa áp dụng gì.",
+        "Leave somebody the rights; if it is meant so, apply again with `--yes-lock-out`.",
+        "Giữ lại quyền cho một cơ quan; nếu đúng là muốn vậy, áp dụng lại với `--yes-lock-out`.";
     Overloaded, "OVERLOADED", ResourceExhausted,
         "The gateway has too much to do; nothing was processed.",
         "Trục đang quá tải; yêu cầu chưa được xử lý.",

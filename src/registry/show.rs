@@ -9,7 +9,8 @@ use data_encoding::HEXLOWER;
 use lgsp_domain::deadline::Limit;
 use lgsp_domain::deadline::clock::{StartPolicy, SupplementPolicy};
 use lgsp_domain::registry::{
-    Authority, Grant, Holders, Matter, Party, Procedure, Procedures, Registry, Rule, System, Unit, Validity,
+    Authority, Grant, Holders, Matter, Names, Party, Procedure, Procedures, Quota, Registry, Rule, System, Unit,
+    Validity,
 };
 use lgsp_proto::v1::RegistryVersion;
 use serde_json::{Map, Value, json};
@@ -109,6 +110,7 @@ impl Entity {
                 "support_point",
                 "calendar",
                 "own_numbers_from",
+                "quota",
                 "successor",
                 "valid_from",
                 "valid_to",
@@ -144,8 +146,21 @@ impl Entity {
                 "valid_from",
                 "valid_to",
             ],
-            Self::Grant => &["id", "right", "holders", "procedures", "owner", "valid_from", "valid_to"],
-            Self::System => &["name", "acts_for", "description", "valid_from", "valid_to"],
+            Self::Grant => &[
+                "id",
+                "right",
+                "holders",
+                "procedures",
+                "owner",
+                "service",
+                "purposes",
+                "fields",
+                "valid_from",
+                "valid_to",
+            ],
+            Self::System => {
+                &["name", "acts_for", "description", "certificates", "spiffe_ids", "quota", "valid_from", "valid_to"]
+            }
         }
     }
 
@@ -189,6 +204,7 @@ fn party(party: &Party) -> Value {
             "support_point": party.support_point,
             "calendar": party.calendar,
             "own_numbers_from": party.own_numbers_from,
+            "quota": quota(party.quota),
             "successor": text(party.successor.as_ref()),
         }),
     )
@@ -286,6 +302,9 @@ fn grant(grant: &Grant) -> Value {
             "holders": holders,
             "procedures": procedures,
             "owner": grant.owner.to_string(),
+            "service": grant.call.as_ref().map(|call| &call.service),
+            "purposes": grant.call.as_ref().map(|call| names(&call.purposes)),
+            "fields": grant.call.as_ref().map(|call| names(&call.fields)),
         }),
     )
 }
@@ -297,8 +316,26 @@ fn system(system: &System) -> Value {
             "name": system.name,
             "acts_for": texts(&system.acts_for),
             "description": system.description,
+            "certificates": texts(&system.certificates),
+            "spiffe_ids": system.spiffe_ids,
+            "quota": quota(system.quota),
         }),
     )
+}
+
+fn names(names: &Names) -> Value {
+    match names {
+        Names::Any => json!("any"),
+        Names::Listed(names) => json!(names),
+    }
+}
+
+/// As the files write it; nothing where the gateway's configuration says it.
+fn quota(quota: Quota) -> Option<String> {
+    let part = |key, value: Option<u32>| value.map(|value| format!("{key} = {value}"));
+    let parts = [part("per_second", quota.per_second), part("at_once", quota.at_once)];
+    let parts: Vec<_> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 fn with_validity(validity: Validity, mut entry: Value) -> Value {

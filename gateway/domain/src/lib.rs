@@ -5,12 +5,14 @@
 //! - [`calendar`], [`deadline`]: working time, due dates and the clock of one dossier.
 //! - [`dossier`]: how a dossier stands; [`event`]: what was admitted about it.
 //! - [`transition`]: the one table of statuses, acts and roles; [`roles`]: which roles a party holds in a dossier.
+//! - [`can_i`]: whether somebody may do something, by what, or what is missing and whom to ask.
 //! - [`numbering`]: numbers of dossier codes, per authority and day, never twice.
 //! - [`decide`]: runs once, at admission, and turns a submission or an entry into an [`event::Event`] or a refusal.
 //! - [`apply`]: all that rebuild, replicas and fsck ever run; it looks nothing up and computes nothing.
 
 pub mod apply;
 pub mod calendar;
+pub mod can_i;
 pub mod deadline;
 pub mod decide;
 pub mod dossier;

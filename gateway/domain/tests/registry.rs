@@ -8,7 +8,7 @@ use jiff::civil::{Date, date};
 use lgsp_domain::deadline::Limit;
 use lgsp_domain::deadline::clock::{StartPolicy, SupplementPolicy};
 use lgsp_domain::registry::{
-    ChangeKind, MissingGrant, NoParty, NoProcedure, NoUnit, Problem, ProblemKind, Registry, Right, diff,
+    ChangeKind, MissingGrant, NoParty, NoProcedure, NoUnit, Owner, Problem, ProblemKind, Registry, Right, diff,
 };
 use lgsp_domain::routing::{Explanation, route};
 use lgsp_proto::Reason;
@@ -112,13 +112,23 @@ mod answers {
             let what = what.map(procedure);
             registry.grant(&party(who), right, what.as_ref(), DAY).map(drop)
         };
-        let owner = |right, owner| Err(MissingGrant { right, owner: Some(party(owner)) });
-        assert_eq!(ask("H99.09", Right::Submit, Some("1.000001")), owner(Right::Submit, "H99.VH"));
-        assert_eq!(ask("H99.09", Right::Decide, Some("1.000002")), owner(Right::Decide, "H99.CA"));
-        assert_eq!(ask("H99.77", Right::Submit, None), owner(Right::Submit, "H99.VH"));
+        let missing = |who, right, what: Option<&str>, id, name: &str| {
+            let owner = Some(Owner { id: party(id), name: name.into() });
+            Err(MissingGrant { party: party(who), right, procedure: what.map(procedure), owner })
+        };
+        for (who, right, what, id, name) in [
+            ("H99.09", Right::Submit, Some("1.000001"), "H99.VH", "Đơn vị vận hành"),
+            ("H99.09", Right::Decide, Some("1.000002"), "H99.CA", "Công an tỉnh"),
+            ("H99.77", Right::Submit, None, "H99.VH", "Đơn vị vận hành"),
+        ] {
+            assert_eq!(ask(who, right, what), missing(who, right, what, id, name));
+        }
         let refusal = ask("H99.09", Right::Decide, Some("1.000002")).unwrap_err().refusal();
         assert_eq!(refusal.reason(), Reason::GrantMissing);
-        assert_eq!((refusal.details()["right"].as_str(), refusal.details()["owner"].as_str()), ("decide", "H99.CA"));
+        let told = |key: &str| refusal.details()[key].as_str();
+        assert_eq!((told("right"), told("procedure"), told("owner")), ("decide", "1.000002", "H99.CA"));
+        assert_eq!(told("owner_name"), "Công an tỉnh");
+        assert_eq!(told("can_i"), "lgsp can-i decide --party H99.09 --procedure 1.000002");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use http::HeaderMap;
+use lgsp_domain::registry::Quota;
 use lgsp_proto::{Reason, Refusal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -41,6 +42,8 @@ pub(super) struct Calls {
     calls: Arc<Semaphore>,
     uploads: Arc<Semaphore>,
     of_systems: Arc<OfSystems>,
+    /// What the registry in force says about a system.
+    own: Arc<dyn Fn(&str) -> Quota + Send + Sync>,
 }
 
 /// What each system has taken of it.
@@ -69,7 +72,14 @@ impl Calls {
                 calls: Tally::new(limits.system.calls),
                 uploads: Tally::new(limits.uploads.div_ceil(4)),
             }),
+            own: Arc::new(|_| Quota::default()),
         }
+    }
+
+    /// Asks `own` at every call what a system may take that differs from the others.
+    #[must_use]
+    pub(super) fn unless(self, own: impl Fn(&str) -> Quota + Send + Sync + 'static) -> Self {
+        Self { own: Arc::new(own), ..self }
     }
 
     /// Decided by the headers alone: what is turned away here costs no message, no signature and no memory.
@@ -77,8 +87,10 @@ impl Calls {
         let OfSystems { rates, calls, uploads } = &*self.of_systems;
         let (places, tally) = if path == UPLOAD { (&self.uploads, uploads) } else { (&self.calls, calls) };
         let whose = |refusal: Refusal| refusal.detail("system", system);
-        let counted = tally.count(system).map_err(whose)?;
-        rates.take(system).map_err(whose)?;
+        let own = (self.own)(system);
+        // Its part of the places for uploads is the same for every system.
+        let counted = tally.count_up_to(system, own.at_once.filter(|_| path != UPLOAD)).map_err(whose)?;
+        rates.take(system, own.per_second).map_err(whose)?;
         let place = Arc::clone(places).try_acquire_owned().map_err(|_| Refusal::new(Reason::Overloaded))?;
         Ok(Place { _counted: counted, _place: place })
     }
@@ -268,6 +280,21 @@ mod tests {
         );
         tokio::time::advance(Duration::from_millis(100)).await;
         assert!(calls.place_for("/x", &system).is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_the_registry_says_about_a_system_goes_before_what_every_system_may() {
+        let calls = Calls::new(&Limits::default(), CancellationToken::new());
+        let own = |system: &str| Quota { at_once: (system == "nho").then_some(1), per_second: None };
+        let calls = calls.unless(own);
+        let [small, other] = ["nho", "mot-cua"].map(str::to_owned);
+        let _held = [calls.place_for("/x", &small).unwrap(), calls.place_for("/x", &other).unwrap()];
+        let refused = calls.place_for("/x", &small).err().unwrap();
+        let told = |key: &str| refused.details()[key].as_str();
+        assert_eq!((told("system"), told("at_once"), told("set_by")), ("nho", "1", "registry"));
+        assert!(refused.retry_after().is_some());
+        assert!(calls.place_for("/x", &other).is_ok());
+        assert!(calls.place_for(UPLOAD, &small).is_ok());
     }
 
     #[tokio::test]

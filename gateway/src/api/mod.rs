@@ -80,7 +80,11 @@ impl Bus {
     pub(crate) async fn new(engine: &Engine, limits: &config::Limits, stopping: &CancellationToken) -> Self {
         let (health, health_service) = Health::new().await;
         let (engine, stopping) = (engine.clone(), stopping.clone());
-        let calls = layers::Calls::new(limits, stopping.clone());
+        let own = {
+            let engine = engine.clone();
+            move |system: &str| engine.quota_of_system(system)
+        };
+        let calls = layers::Calls::new(limits, stopping.clone()).unless(own);
         let dossiers = DossiersServer::new(dossiers::Dossiers { engine: engine.clone() });
         let documents = DocumentsServer::new(documents::Documents { engine: engine.clone() });
         let registry = RegistryServer::new(registry::Registry { engine: engine.clone() });

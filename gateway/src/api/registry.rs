@@ -2,20 +2,25 @@
 
 use std::collections::HashSet;
 
-use lgsp_domain::registry::{Change, ChangeKind, Problem};
+use lgsp_domain::can_i::Step;
+use lgsp_domain::registry::{AuthorityChange, Change, ChangeKind, Holder, Problem};
 use lgsp_proto::v1::{self, registry_change::Kind};
 use lgsp_proto::{FieldViolation, Refusal};
 use tonic::{Request, Response, Status};
 
-use super::convert::reading;
+use super::convert::{can_i, reading};
 use super::wire;
 use crate::engine::Engine;
+use crate::engine::registry::{LockOut, Proposal, Terms};
 
 /// Files of one registry: there are about eight kinds, and provinces may split the large ones.
 const FILES_MAX: usize = 64;
 
 /// Problems in one answer; an editor mends them in rounds anyway, and the answer has to fit a message.
 const PROBLEMS_SHOWN: usize = 2000;
+
+/// Gains and losses in one answer: nobody reads more of them, and the answer has to fit a message.
+const AUTHORITY_SHOWN: usize = 5000;
 
 pub(super) struct Registry {
     pub(super) engine: Engine,
@@ -44,13 +49,14 @@ impl v1::registry_server::Registry for Registry {
         let peer = wire::peer(&request)?;
         let request = request.into_inner();
         let asking = reading::only_asking(&request.acting_party, &request.actor)?;
-        check_files(&request.files)?;
-        let plan = self.engine.plan_registry(&peer, &asking.party, &request.files)?;
+        let proposal = proposal(request.files, request.roll_back_to)?;
+        let plan = self.engine.plan_registry(&peer, &asking.party, proposal).await?;
         Ok(Response::new(v1::PlanRegistryResponse {
             problems: plan.problems.into_iter().take(PROBLEMS_SHOWN).map(problem).collect(),
             changes: plan.changes.into_iter().map(change).collect(),
             base_version: plan.base_version,
-            authority: Vec::new(),
+            authority: plan.authority.into_iter().take(AUTHORITY_SHOWN).map(authority).collect(),
+            lock_outs: plan.lock_outs.into_iter().map(lock_out).collect(),
         }))
     }
 
@@ -59,16 +65,52 @@ impl v1::registry_server::Registry for Registry {
         request: Request<v1::ApplyRegistryRequest>,
     ) -> Result<Response<v1::ApplyRegistryResponse>, Status> {
         let peer = wire::peer(&request)?;
-        let v1::ApplyRegistryRequest { acting_party, actor, files, base_version, .. } = request.into_inner();
-        let asking = reading::only_asking(&acting_party, &actor)?;
-        check_files(&files)?;
-        let applied = self.engine.apply_registry(&peer, &asking.party, &asking.actor, files, base_version).await?;
+        let request = request.into_inner();
+        let asking = reading::only_asking(&request.acting_party, &request.actor)?;
+        let proposal = proposal(request.files, request.roll_back_to)?;
+        let terms = Terms { base_version: request.base_version, accept_lock_out: request.accept_lock_out };
+        let applied = self.engine.apply_registry(&peer, &asking.party, &asking.actor, proposal, terms).await?;
         let (version, changes) = applied;
         Ok(Response::new(v1::ApplyRegistryResponse {
             version: Some(version),
             changes: changes.into_iter().map(change).collect(),
             warnings: Vec::new(),
         }))
+    }
+
+    async fn versions(
+        &self,
+        request: Request<v1::RegistryVersionsRequest>,
+    ) -> Result<Response<v1::RegistryVersionsResponse>, Status> {
+        let peer = wire::peer(&request)?;
+        let asked = can_i::versions(&request.into_inner())?;
+        let found = self.engine.registry_versions(&peer, &asked.asking.party, asked.before, asked.most).await?;
+        let (versions, next) = found;
+        let next_page_token = next.map_or_else(String::new, can_i::version_token);
+        Ok(Response::new(v1::RegistryVersionsResponse { versions, next_page_token }))
+    }
+
+    async fn can_i(&self, request: Request<v1::CanIRequest>) -> Result<Response<v1::CanIResponse>, Status> {
+        let peer = wire::peer(&request)?;
+        let (asking, asked) = can_i::asked(request.into_inner())?;
+        let (steps, registry_version) = self.engine.can_i(&peer, &asking.party, asked).await?;
+        Ok(Response::new(v1::CanIResponse {
+            allowed: steps.iter().all(Step::is_met),
+            steps: steps.into_iter().map(can_i::step).collect(),
+            registry_version,
+        }))
+    }
+}
+
+/// Files, or an earlier version's; never both, lest one of them be left out without a word.
+fn proposal(files: Vec<v1::RegistryFile>, roll_back_to: u64) -> Result<Proposal, Refusal> {
+    match (files.is_empty(), roll_back_to) {
+        (_, 0) => check_files(&files).map(|()| Proposal::Files(files)),
+        (true, version) => Ok(Proposal::RollBackTo(version)),
+        (false, _) => Err(Refusal::fields(vec![FieldViolation {
+            field: "roll_back_to".into(),
+            problem: "is given beside files; send one of them".into(),
+        }])),
     }
 }
 
@@ -117,6 +159,24 @@ fn change(change: Change) -> v1::RegistryChange {
     v1::RegistryChange { kind: kind.into(), entity: change.entity.to_owned(), id: change.id, summary: change.summary }
 }
 
+fn authority(change: AuthorityChange) -> v1::AuthorityChange {
+    let (holder_kind, holder) = match change.holder {
+        Holder::System(name) => ("system", name),
+        Holder::Party(id) => ("party", id.to_string()),
+    };
+    v1::AuthorityChange {
+        gained: change.gained,
+        holder_kind: holder_kind.to_owned(),
+        holder,
+        right: change.right.map_or("acts-for", |right| right.as_str()).to_owned(),
+        scope: change.scope,
+    }
+}
+
+fn lock_out(LockOut { right, for_everybody }: LockOut) -> v1::LockOut {
+    v1::LockOut { right: right.as_str().to_owned(), for_everybody }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,5 +193,14 @@ mod tests {
         }
         assert_eq!(files(&["a.toml", "a.toml"]).unwrap_err().violations()[0].field, "files[1].name");
         assert!(files(&[]).is_err());
+    }
+
+    #[test]
+    fn files_and_a_version_to_go_back_to_are_not_proposed_at_once() {
+        let file = v1::RegistryFile { name: "parties.toml".to_owned(), content: bytes::Bytes::new() };
+        assert!(matches!(proposal(vec![file.clone()], 0), Ok(Proposal::Files(_))));
+        assert!(matches!(proposal(Vec::new(), 3), Ok(Proposal::RollBackTo(3))));
+        assert_eq!(proposal(vec![file], 3).unwrap_err().violations()[0].field, "roll_back_to");
+        assert_eq!(proposal(Vec::new(), 0).unwrap_err().violations()[0].field, "files");
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use lgsp_certs::{Purpose, SystemName, TrustDomain, VerifiedLeaf};
 use lgsp_domain::dossier::Dossier;
-use lgsp_domain::registry::{Registry, Right};
+use lgsp_domain::registry::{Owner, Quota, Registry, Right};
 use lgsp_domain::roles;
 use lgsp_proto::types::{Date, PartyId, ProcedureCode, Sha256Digest};
 use lgsp_proto::{Reason, Refusal};
@@ -61,12 +61,18 @@ impl Peer {
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Authorized {
+    system: String,
     party: PartyId,
     registry: Arc<Registry>,
     today: Date,
 }
 
 impl Authorized {
+    /// The system that acts, by the name the registry has it under.
+    pub fn system(&self) -> &str {
+        &self.system
+    }
+
     /// The party in whose name the system acts.
     pub fn party(&self) -> &PartyId {
         &self.party
@@ -90,6 +96,11 @@ impl Authorized {
         self.registry.grant(&self.party, right, procedure, self.today).map(drop).map_err(|missing| missing.refusal())
     }
 
+    /// What the registry says about how much the party may admit.
+    pub fn quota(&self) -> Quota {
+        self.registry.party(&self.party).map(|party| party.quota).unwrap_or_default()
+    }
+
     /// Whether the party may look at every dossier's envelope, without content: operators and auditors.
     pub fn oversees(&self) -> bool {
         [Right::Operate, Right::Audit].iter().any(|right| self.require(*right, None).is_ok())
@@ -111,14 +122,16 @@ impl Authorized {
 /// # Errors
 /// `SYSTEM_UNKNOWN`, `ACTS_FOR_MISSING`.
 pub fn authorize(registry: &Arc<Registry>, peer: &Peer, party: &PartyId, today: Date) -> Result<Authorized, Refusal> {
+    let keeper = |refusal| Owner::named_in(registry.keeper(today).as_ref(), refusal);
     let system = registry
         .system(peer.system(), today)
-        .ok_or_else(|| Refusal::new(Reason::SystemUnknown).detail("system", peer.system()))?;
+        .ok_or_else(|| keeper(Refusal::new(Reason::SystemUnknown).detail("system", peer.system())))?;
     if !registry.acts_for(system, party, today) {
-        let refusal = Refusal::new(Reason::ActsForMissing);
-        return Err(refusal.detail("system", peer.system()).detail("party", party));
+        // The same whether or not there is such a party.
+        let refusal = Refusal::new(Reason::ActsForMissing).detail("system", &system.name).detail("party", party);
+        return Err(keeper(refusal));
     }
-    Ok(Authorized { party: party.clone(), registry: Arc::clone(registry), today })
+    Ok(Authorized { system: system.name.clone(), party: party.clone(), registry: Arc::clone(registry), today })
 }
 
 /// Certificates already on record: each is written once, before the first thing it signed.
@@ -132,6 +145,13 @@ impl Engine {
     /// As [`authorize`], and `REGISTRY_MISSING`.
     pub fn authorize(&self, peer: &Peer, party: &PartyId) -> Result<Authorized, Refusal> {
         authorize(&self.registry()?, peer, party, self.clock().now().date())
+    }
+
+    /// What the registry in force says about how much a system may call.
+    pub fn quota_of_system(&self, name: &str) -> Quota {
+        let registry = self.inner.registry.load();
+        let system = registry.as_ref().and_then(|registry| registry.system(name, self.clock().now().date()));
+        system.map(|system| system.quota).unwrap_or_default()
     }
 
     /// Puts the peer's certificate on record, so that its signatures can be checked for as long as the journal lives.

@@ -84,7 +84,7 @@ impl Engine {
     async fn submit_now(&self, peer: &Peer, mut signed: Signed<decide::Submission>) -> Result<Admitted, Refusal> {
         let authorized = self.authorize(peer, &signed.content.acting_party)?;
         // Before the signature is checked: that costs more than everything a flood is turned away with.
-        let _share = self.inner.shares.enter(authorized.party()).await?;
+        let _share = self.inner.shares.enter(authorized.party(), authorized.quota()).await?;
         peer.check_signature(Purpose::Submission, &signed.body, &signed.signature)?;
         self.remember_certificate(peer).await?;
 
@@ -148,7 +148,7 @@ impl Engine {
     async fn record_now(&self, peer: &Peer, mut signed: Signed<RecordedEntry>) -> Result<Admitted, Refusal> {
         let authorized = self.authorize(peer, &signed.content.entry.acting_party)?;
         // Before the signature is checked: that costs more than everything a flood is turned away with.
-        let _share = self.inner.shares.enter(authorized.party()).await?;
+        let _share = self.inner.shares.enter(authorized.party(), authorized.quota()).await?;
         peer.check_signature(Purpose::Entry, &signed.body, &signed.signature)?;
         self.remember_certificate(peer).await?;
 

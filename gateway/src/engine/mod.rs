@@ -2,11 +2,12 @@
 //!
 //! One file per step of a dossier's life: [`access`] (who speaks), [`intake`] (decide and commit), [`inbox`] (deliver
 //! until acknowledged), [`parked`] (what waits for a person), [`reading`] (how it stands), [`erasing`], [`archiving`], [`documents`],
-//! [`registry`] (the declared registry and its versions), [`numbers`] (leased ahead, or an authority's own), [`receipt`] (what
+//! [`registry`] (the declared registry and its versions), [`can_i`] (what would be allowed), [`numbers`] (leased ahead, or an authority's own), [`receipt`] (what
 //! the gateway signs), `earlier` (what comes back after a restore). [`clock`], [`connections`], [`lanes`] and [`shares`] serve them.
 
 pub mod access;
 pub mod archiving;
+pub mod can_i;
 pub mod clock;
 pub mod connections;
 pub mod documents;
@@ -79,7 +80,7 @@ pub struct Settings {
     pub document_bytes_max: u64,
     /// How many admissions are worked on at once.
     pub admissions: usize,
-    /// What of them one party may take.
+    /// What of them one party may take of which the registry says nothing else.
     pub party_quota: Quota,
     /// How many numbers are leased, and how far ahead.
     pub leases: LeaseLimits,

@@ -37,16 +37,22 @@ impl Engine {
         bodies: Bodies,
     ) -> Result<View, Refusal> {
         let authorized = self.authorize(peer, party)?;
-        let code = self.resolve(dossier).await?;
-        let Some(dossier) = self.inner.store.dossier(&code).await.map_err(read_failed)? else {
-            return Err(self.not_here(&authorized, &code).await);
-        };
-        let bodies = match (authorized.may_know(&dossier), authorized.oversees()) {
-            (true, _) => bodies,
-            (false, true) => Bodies::Without,
-            (false, false) => return Err(Refusal::new(Reason::DossierNotFound)),
-        };
+        let dossier = self.known_dossier(&authorized, dossier).await?;
+        let bodies = if authorized.may_know(&dossier) { bodies } else { Bodies::Without };
         self.events_of(&authorized, dossier, after, bodies).await
+    }
+
+    /// A dossier, by code or alias, of which the party may know that it exists: as one of its parties, as operator or auditor.
+    pub(super) async fn known_dossier(&self, authorized: &Authorized, name: &str) -> Result<Arc<Dossier>, Refusal> {
+        let code = self.resolve(name).await?;
+        let Some(dossier) = self.inner.store.dossier(&code).await.map_err(read_failed)? else {
+            return Err(self.not_here(authorized, &code).await);
+        };
+        if authorized.may_know(&dossier) || authorized.oversees() {
+            Ok(dossier)
+        } else {
+            Err(Refusal::new(Reason::DossierNotFound))
+        }
     }
 
     /// The events of a dossier that was here a moment ago. If it was archived since, fewer are found than it has: that is no view.

@@ -4,24 +4,64 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lgsp_domain::registry::{self, Change, Problem, Registry, Right};
-use lgsp_proto::types::{ActorId, PartyId};
+use lgsp_domain::registry::{self, AuthorityChange, Change, Problem, Registry, Right};
+use lgsp_proto::types::{ActorId, Date, PartyId};
 use lgsp_proto::{Reason, Refusal, v1};
 
-use super::access::Peer;
+use super::access::{Peer, authorize};
 use super::clock::machine_now;
 use super::lanes::Lane;
 use super::receipt::machine_timestamp;
 use super::{Engine, StartError, commit_failed, read_failed};
 use crate::store::{Commit, RegistryRecord, Store};
 
-/// What applying files would change, or why they cannot be applied.
+/// What is to become the registry in force.
 #[derive(Debug)]
+pub enum Proposal {
+    /// These files.
+    Files(Vec<v1::RegistryFile>),
+    /// The files of this earlier version.
+    RollBackTo(u64),
+}
+
+/// On what terms a proposal is applied.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Terms {
+    /// The version it was planned against, which must still be in force; 0 for none.
+    pub base_version: u64,
+    /// Whether it is applied even if it locks somebody out.
+    pub accept_lock_out: bool,
+}
+
+/// Who applies a registry.
+#[derive(Debug)]
+pub(super) struct By {
+    pub(super) system: String,
+    pub(super) actor: ActorId,
+    /// The peer, and in whose name; `None` for the node itself.
+    pub(super) caller: Option<(Peer, PartyId)>,
+}
+
+/// A right that would be out of reach.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct LockOut {
+    /// Which.
+    pub right: Right,
+    /// Whether nobody at all could use it; else only the caller could not.
+    pub for_everybody: bool,
+}
+
+/// What applying a proposal would change, or why it cannot be applied.
+#[derive(Debug, Default)]
 pub struct Plan {
-    /// Every problem; empty when they can be applied.
+    /// Every problem; empty when it can be applied.
     pub problems: Vec<Problem>,
     /// What would change against the version in force.
     pub changes: Vec<Change>,
+    /// Who would gain or lose what, today.
+    pub authority: Vec<AuthorityChange>,
+    /// What would be out of reach.
+    pub lock_outs: Vec<LockOut>,
     /// That version; 0 when there is none.
     pub base_version: u64,
 }
@@ -53,42 +93,82 @@ impl Engine {
         let _ = self.authorize(peer, party)?;
         let record = self.inner.store.registry(version).await.map_err(read_failed)?;
         record.ok_or_else(|| match version {
-            Some(number) => Refusal::new(Reason::RegistryVersionUnknown).detail("version", number),
+            Some(number) => unknown(number),
             None => Refusal::new(Reason::RegistryMissing),
         })
     }
 
-    /// What applying `files` would change, or every problem they have. Changes nothing.
+    /// The versions applied before `before`, newest first: at most `most`, and fewer where their files are large. With them the
+    /// number before which the next ones are, if there are more.
     ///
     /// # Errors
-    /// Those of [`Engine::authorize`], `GRANT_MISSING`.
-    pub fn plan_registry(&self, peer: &Peer, party: &PartyId, files: &[v1::RegistryFile]) -> Result<Plan, Refusal> {
-        self.authorize(peer, party)?.require(Right::Registry, None)?;
-        let current = self.registry()?;
-        Ok(match Registry::parse(&by_name(files)) {
-            Err(problems) => Plan { problems, changes: Vec::new(), base_version: current.version() },
-            Ok(planned) => {
-                let changes = registry::diff(&current, &planned);
-                Plan { problems: Vec::new(), changes, base_version: current.version() }
-            }
+    /// Those of [`Engine::authorize`].
+    pub async fn registry_versions(
+        &self,
+        peer: &Peer,
+        party: &PartyId,
+        before: Option<u64>,
+        most: usize,
+    ) -> Result<(Vec<v1::RegistryVersion>, Option<u64>), Refusal> {
+        /// A version is read with its files; so many bytes of them for one answer.
+        const BYTES_READ: usize = 32 << 20;
+        let newest = self.authorize(peer, party)?.registry().version();
+        let mut next = before.map_or(newest, |before| before.saturating_sub(1).min(newest));
+        let (mut versions, mut bytes) = (Vec::new(), 0);
+        while next > 0 && versions.len() < most && bytes < BYTES_READ {
+            let record = self.inner.store.registry(Some(next)).await.map_err(read_failed)?;
+            let record = record.ok_or_else(|| unknown(next))?;
+            bytes += record.files.iter().map(|file| file.content.len()).sum::<usize>();
+            versions.push(record.version);
+            next -= 1;
+        }
+        Ok((versions, (next > 0).then_some(next + 1)))
+    }
+
+    /// What applying a proposal would change, for whom, or every problem it has. Changes nothing.
+    ///
+    /// # Errors
+    /// Those of [`Engine::authorize`], `GRANT_MISSING`, `REGISTRY_VERSION_UNKNOWN`.
+    pub async fn plan_registry(&self, peer: &Peer, party: &PartyId, proposal: Proposal) -> Result<Plan, Refusal> {
+        let authorized = self.authorize(peer, party)?;
+        authorized.require(Right::Registry, None)?;
+        let (files, _) = self.files_of(proposal).await?;
+        let (current, today) = (authorized.registry(), authorized.today());
+        let base_version = current.version();
+        let planned = match Registry::parse(&by_name(&files)) {
+            Err(problems) => return Ok(Plan { problems, base_version, ..Plan::default() }),
+            Ok(planned) => Arc::new(planned),
+        };
+        Ok(Plan {
+            problems: Vec::new(),
+            changes: registry::diff(current, &planned),
+            authority: registry::gains_and_losses(current, &planned, today),
+            lock_outs: lock_outs(current, &planned, Some((peer, party)), today),
+            base_version,
         })
     }
 
-    /// Makes `files` the version in force, if `base_version` still is. Durable when it returns `Ok`.
+    /// Makes a proposal the version in force, if `base_version` still is. Durable when it returns `Ok`.
     ///
     /// # Errors
-    /// `REGISTRY_INVALID`, `STALE_VERSION`, those of [`Engine::plan_registry`] and of a commit.
+    /// `REGISTRY_INVALID`, `STALE_VERSION`, `REGISTRY_LOCKS_OUT`, those of [`Engine::plan_registry`] and of a commit.
     pub async fn apply_registry(
         &self,
         peer: &Peer,
         party: &PartyId,
         actor: &ActorId,
-        files: Vec<v1::RegistryFile>,
-        base_version: u64,
+        proposal: Proposal,
+        terms: Terms,
     ) -> Result<(v1::RegistryVersion, Vec<Change>), Refusal> {
-        self.authorize(peer, party)?.require(Right::Registry, None)?;
-        let (engine, system, actor) = (self.clone(), peer.system().to_owned(), actor.clone());
-        self.to_the_end(async move { engine.apply_now(&system, &actor, files, base_version).await }).await
+        let authorized = self.authorize(peer, party)?;
+        authorized.require(Right::Registry, None)?;
+        let by = By {
+            system: authorized.system().to_owned(),
+            actor: actor.clone(),
+            caller: Some((peer.clone(), party.clone())),
+        };
+        let engine = self.clone();
+        self.to_the_end(async move { engine.apply_now(&by, proposal, terms).await }).await
     }
 
     /// Applies the very first registry, from files beside the node: before it nobody has a right to apply one.
@@ -97,15 +177,16 @@ impl Engine {
     /// As [`Engine::apply_registry`]; `STALE_VERSION` when there is one already.
     pub async fn apply_first_registry(&self, files: Vec<v1::RegistryFile>) -> Result<v1::RegistryVersion, Refusal> {
         let actor: ActorId = "bootstrap".parse().expect("a valid account identifier");
-        self.apply_now("gateway", &actor, files, 0).await.map(|(version, _)| version)
+        let by = By { system: "gateway".to_owned(), actor, caller: None };
+        self.apply_now(&by, Proposal::Files(files), Terms::default()).await.map(|(version, _)| version)
     }
 
-    async fn apply_now(
+    /// As [`Engine::apply_registry`], for whoever has been found to have the right.
+    pub(super) async fn apply_now(
         &self,
-        system: &str,
-        actor: &ActorId,
-        files: Vec<v1::RegistryFile>,
-        base_version: u64,
+        by: &By,
+        proposal: Proposal,
+        Terms { base_version, accept_lock_out }: Terms,
     ) -> Result<(v1::RegistryVersion, Vec<Change>), Refusal> {
         let _held = self.inner.lanes.hold([Lane::Registry]).await;
         let current = self.inner.registry.load_full();
@@ -113,23 +194,81 @@ impl Engine {
         if in_force != base_version {
             return Err(Refusal::new(Reason::StaleVersion).detail("version", in_force).detail("base", base_version));
         }
+        let (files, rolled_back_to) = self.files_of(proposal).await?;
         let named = by_name(&files);
-        let planned = Registry::parse(&named).map_err(|problems| invalid(&problems))?;
+        let planned = Arc::new(Registry::parse(&named).map_err(|problems| invalid(&problems))?);
+        if let Some(current) = current.as_ref().filter(|_| !accept_lock_out) {
+            let caller = by.caller.as_ref().map(|(peer, party)| (peer, party));
+            locks_nobody_out(&lock_outs(current, &planned, caller, self.clock().now().date()))?;
+        }
         let version = v1::RegistryVersion {
             number: in_force + 1,
             sha256: digest(&named),
             applied_at: Some(machine_timestamp(machine_now())),
-            applied_by_system: system.to_owned(),
-            actor: actor.to_string(),
-            ..v1::RegistryVersion::default()
+            applied_by_system: by.system.clone(),
+            actor: by.actor.to_string(),
+            acting_party: by.caller.as_ref().map_or_else(String::new, |(_, party)| party.to_string()),
+            rolled_back_to,
         };
         let changes = current.as_ref().map_or_else(Vec::new, |current| registry::diff(current, &planned));
         let record = RegistryRecord { version: version.clone(), files };
         self.inner.store.commit(Commit::Registry(record)).await.map_err(|error| commit_failed(&error))?;
-        self.inner.registry.store(Some(Arc::new(planned.with_version(version.number))));
-        tracing::info!(version = version.number, changes = changes.len(), "registry applied");
+        let planned = Arc::unwrap_or_clone(planned).with_version(version.number);
+        self.inner.registry.store(Some(Arc::new(planned)));
+        tracing::info!(version = version.number, rolled_back_to, changes = changes.len(), "registry applied");
         Ok((version, changes))
     }
+
+    /// The files of a proposal, and the version that they were applied as before, or 0.
+    async fn files_of(&self, proposal: Proposal) -> Result<(Vec<v1::RegistryFile>, u64), Refusal> {
+        match proposal {
+            Proposal::Files(files) => Ok((files, 0)),
+            Proposal::RollBackTo(number) => {
+                let record = self.inner.store.registry(Some(number)).await.map_err(read_failed)?;
+                record.map(|record| (record.files, number)).ok_or_else(|| unknown(number))
+            }
+        }
+    }
+}
+
+fn unknown(version: u64) -> Refusal {
+    Refusal::new(Reason::RegistryVersionUnknown).detail("version", version)
+}
+
+/// What keeps the registry and the bus in order and would be out of reach: for everybody, or for the caller, who could not take
+/// back what it applies.
+fn lock_outs(
+    current: &Registry,
+    planned: &Arc<Registry>,
+    caller: Option<(&Peer, &PartyId)>,
+    today: Date,
+) -> Vec<LockOut> {
+    let everybody = registry::out_of_reach(current, planned, today);
+    let mut lock_outs: Vec<LockOut> =
+        everybody.into_iter().map(|right| LockOut { right, for_everybody: true }).collect();
+    let right = Right::Registry;
+    let keeps_it = |(peer, party)| {
+        let authorized = authorize(planned, peer, party, today);
+        authorized.and_then(|authorized| authorized.require(right, None)).is_ok()
+    };
+    if !lock_outs.iter().any(|one| one.right == right) && !caller.is_none_or(keeps_it) {
+        lock_outs.push(LockOut { right, for_everybody: false });
+    }
+    lock_outs
+}
+
+fn locks_nobody_out(lock_outs: &[LockOut]) -> Result<(), Refusal> {
+    let rights = |for_everybody| -> String {
+        let some = lock_outs.iter().filter(|one| one.for_everybody == for_everybody);
+        some.map(|one| one.right.as_str()).collect::<Vec<_>>().join(",")
+    };
+    let (everybody, caller) = (rights(true), rights(false));
+    if everybody.is_empty() && caller.is_empty() {
+        return Ok(());
+    }
+    let told = [("nobody_could", everybody), ("you_could_not", caller)];
+    let told = told.into_iter().filter(|(_, rights)| !rights.is_empty());
+    Err(told.fold(Refusal::new(Reason::RegistryLocksOut), |refusal, (key, rights)| refusal.detail(key, rights)))
 }
 
 fn invalid(problems: &[Problem]) -> Refusal {

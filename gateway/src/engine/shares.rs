@@ -5,12 +5,15 @@
 //! behind its own, and whoever sends one waits for at most one of everybody else's. While there are free places nothing waits.
 //!
 //! Systems are bounded too, earlier and more roughly, before their messages are read: [`Rates`] and [`Tally`].
+//!
+//! What the registry says about a party or a system goes before the configuration, from the next call on.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use lgsp_domain::registry;
 use lgsp_proto::types::PartyId;
 use lgsp_proto::{Reason, Refusal};
 use tokio::sync::oneshot;
@@ -18,6 +21,9 @@ use tokio::time::Instant;
 
 /// How far ahead of its rate one may be: what gathers while a line is down for a moment comes at once.
 const BURST: Duration = Duration::from_secs(2);
+
+/// When whoever has too much under way may try again: nobody knows when something of it ends, and most of it ends sooner.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// What one party may take.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -66,18 +72,18 @@ pub struct Share {
 }
 
 impl Shares {
-    /// `places` for all together, and the same quota for every party.
+    /// `places` for all together, and the same quota for every party of which the registry says nothing else.
     pub fn new(places: usize, quota: Quota) -> Self {
         Self(Arc::new(Inner { quota, state: Mutex::new(State { free: places, ..State::default() }) }))
     }
 
     /// Waits for a place, behind what `party` has waiting itself and in turn with the other parties. `party` must be one that
-    /// the caller was found to act for: every one is remembered.
+    /// the caller was found to act for: every one is remembered. `own` is what the registry says about it.
     ///
     /// # Errors
     /// `QUOTA_EXCEEDED`, at once: the party begins too much, or has too much under way. Nothing was processed.
-    pub async fn enter(&self, party: &PartyId) -> Result<Share, Refusal> {
-        let (claim, granted) = self.claim(party)?;
+    pub async fn enter(&self, party: &PartyId, own: registry::Quota) -> Result<Share, Refusal> {
+        let (claim, granted) = self.claim(party, own)?;
         let place = match granted {
             Turn::Now(place) => place,
             Turn::Later(granted) => granted.await.expect("whoever waits is granted a place in the end"),
@@ -85,8 +91,9 @@ impl Shares {
         Ok(Share { place, claim })
     }
 
-    fn claim(&self, party: &PartyId) -> Result<(Claim, Turn), Refusal> {
-        let quota = self.0.quota;
+    fn claim(&self, party: &PartyId, own: registry::Quota) -> Result<(Claim, Turn), Refusal> {
+        let Quota { per_second, at_once } = self.0.quota;
+        let (per_second, at_once) = (or_own(per_second, own.per_second), or_own(at_once, own.at_once));
         let refusal = || Refusal::new(Reason::QuotaExceeded).detail("party", party);
         let mut state = self.state();
         let State { free, accounts, turns } = &mut *state;
@@ -94,13 +101,11 @@ impl Shares {
             accounts.insert(party.clone(), Account::default());
         }
         let account = accounts.get_mut(party).expect("it was just put there");
-        if account.under_way >= quota.at_once {
-            return Err(refusal().detail("at_once", quota.at_once));
+        if account.under_way >= at_once.most {
+            return Err(too_many(refusal(), at_once.most).detail("set_by", at_once.set_by));
         }
-        account
-            .rate
-            .take(quota.per_second, Instant::now())
-            .map_err(|wait| too_fast(refusal(), quota.per_second, wait))?;
+        let taken = account.rate.take(per_second.most, Instant::now());
+        taken.map_err(|wait| too_fast(refusal(), per_second.most, wait).detail("set_by", per_second.set_by))?;
         account.under_way += 1;
         let claim = Claim { shares: self.clone(), party: party.clone() };
         if *free > 0 {
@@ -142,6 +147,21 @@ impl Shares {
     // Nothing panics while it holds the lock.
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A limit, and where it can be changed.
+#[derive(Clone, Copy, Debug)]
+struct Limit<T> {
+    most: T,
+    set_by: &'static str,
+}
+
+/// What everybody may, unless the registry says something else.
+fn or_own<T: TryFrom<u32>>(everybody: T, own: Option<u32>) -> Limit<T> {
+    match own.and_then(|own| T::try_from(own).ok()) {
+        Some(most) => Limit { most, set_by: "registry" },
+        None => Limit { most: everybody, set_by: "gateway" },
     }
 }
 
@@ -189,20 +209,26 @@ impl<K: Eq + Hash + Clone> Rates<K> {
         Self { per_second, buckets: Mutex::default() }
     }
 
-    /// Takes one from `who`'s rate. `who` must come from a certificate or the registry: every one is remembered.
+    /// Takes one from `who`'s rate, which is `own` where there is one. `who` must come from a certificate or the registry: every
+    /// one is remembered.
     ///
     /// # Errors
     /// `QUOTA_EXCEEDED`, with how long to wait.
-    pub fn take(&self, who: &K) -> Result<(), Refusal> {
+    pub fn take(&self, who: &K, own: Option<u32>) -> Result<(), Refusal> {
+        let limit = or_own(self.per_second, own);
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if !buckets.contains_key(who) {
             buckets.insert(who.clone(), Bucket::default());
         }
         let bucket = buckets.get_mut(who).expect("it was just put there");
-        bucket
-            .take(self.per_second, Instant::now())
-            .map_err(|wait| too_fast(Refusal::new(Reason::QuotaExceeded), self.per_second, wait))
+        let taken = bucket.take(limit.most, Instant::now());
+        let refusal = || Refusal::new(Reason::QuotaExceeded).detail("set_by", limit.set_by);
+        taken.map_err(|wait| too_fast(refusal(), limit.most, wait))
     }
+}
+
+fn too_many(refusal: Refusal, at_once: usize) -> Refusal {
+    refusal.detail("at_once", at_once).detail(lgsp_proto::RETRY_AFTER_MS, TRY_AGAIN.as_millis())
 }
 
 fn too_fast(refusal: Refusal, per_second: u32, wait: Duration) -> Refusal {
@@ -256,10 +282,20 @@ impl<K: Eq + Hash + Clone> Tally<K> {
     /// # Errors
     /// `QUOTA_EXCEEDED`, with the limit: it has as many open as it may.
     pub fn count(&self, who: &K) -> Result<Counted<K>, Refusal> {
+        self.count_up_to(who, None)
+    }
+
+    /// As [`Tally::count`], up to `own` where there is one.
+    ///
+    /// # Errors
+    /// As [`Tally::count`].
+    pub fn count_up_to(&self, who: &K, own: Option<u32>) -> Result<Counted<K>, Refusal> {
+        let limit = or_own(self.most, own);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let count = open.get(who).copied().unwrap_or_default();
-        if count >= self.most {
-            return Err(Refusal::new(Reason::QuotaExceeded).detail("at_once", self.most));
+        if count >= limit.most {
+            let refusal = Refusal::new(Reason::QuotaExceeded).detail("set_by", limit.set_by);
+            return Err(too_many(refusal, limit.most));
         }
         open.insert(who.clone(), count + 1);
         Ok(Counted { who: who.clone(), open: Arc::clone(&self.open) })
@@ -285,6 +321,9 @@ mod tests {
 
     const PLENTY: Quota = Quota { per_second: 1_000_000, at_once: 1_000 };
 
+    /// What the registry mostly says about a party.
+    const NONE: registry::Quota = registry::Quota { per_second: None, at_once: None };
+
     fn party(text: &str) -> PartyId {
         text.parse().unwrap()
     }
@@ -300,12 +339,12 @@ mod tests {
     async fn parties_take_turns_however_much_one_of_them_has_waiting() {
         let (flood, others) = (party("H57.1"), [party("H57.2"), party("H57.3")]);
         let shares = Shares::new(1, PLENTY);
-        let held = shares.enter(&flood).await.unwrap();
+        let held = shares.enter(&flood, NONE).await.unwrap();
         let (tell, mut order) = tokio::sync::mpsc::unbounded_channel();
         let wait = |party: &PartyId| {
             let (shares, party, tell) = (shares.clone(), party.clone(), tell.clone());
             // Claimed here, so that the order of arrival is this one.
-            let (claim, turn) = shares.claim(&party).unwrap();
+            let (claim, turn) = shares.claim(&party, NONE).unwrap();
             tokio::spawn(async move {
                 let Turn::Later(granted) = turn else { panic!("the only place is taken") };
                 let place = granted.await.unwrap();
@@ -332,14 +371,14 @@ mod tests {
     async fn a_call_that_is_given_up_while_it_waits_costs_nobody_a_place() {
         let (one, other) = (party("H57.1"), party("H57.2"));
         let shares = Shares::new(1, Quota { at_once: 2, ..PLENTY });
-        let held = shares.enter(&one).await.unwrap();
-        assert!(now(shares.enter(&other)).is_none());
-        assert!(now(shares.enter(&one)).is_none());
+        let held = shares.enter(&one, NONE).await.unwrap();
+        assert!(now(shares.enter(&other, NONE)).is_none());
+        assert!(now(shares.enter(&one, NONE)).is_none());
         drop(held);
         // Nobody waits any more: the place is free, and nothing is counted.
         for party in [&one, &other] {
-            let first = now(shares.enter(party)).expect("a free place").unwrap();
-            assert!(now(shares.enter(party)).is_none());
+            let first = now(shares.enter(party, NONE)).expect("a free place").unwrap();
+            assert!(now(shares.enter(party, NONE)).is_none());
             drop(first);
         }
         let state = shares.state();
@@ -351,12 +390,12 @@ mod tests {
     async fn too_much_under_way_is_refused_at_once_and_only_to_whom_it_is() {
         let (one, other) = (party("H57.1"), party("H57.2"));
         let shares = Shares::new(10, Quota { at_once: 2, ..PLENTY });
-        let held = [shares.enter(&one).await.unwrap(), shares.enter(&one).await.unwrap()];
-        let refused = shares.enter(&one).await.unwrap_err();
+        let held = [shares.enter(&one, NONE).await.unwrap(), shares.enter(&one, NONE).await.unwrap()];
+        let refused = shares.enter(&one, NONE).await.unwrap_err();
         assert_eq!((refused.reason(), &*refused.details()["at_once"]), (Reason::QuotaExceeded, "2"));
-        let _other = shares.enter(&other).await.unwrap();
+        let _other = shares.enter(&other, NONE).await.unwrap();
         drop(held);
-        let _again = shares.enter(&one).await.unwrap();
+        let _again = shares.enter(&one, NONE).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
@@ -364,14 +403,36 @@ mod tests {
         let one = party("H57.1");
         let shares = Shares::new(10, Quota { per_second: 10, at_once: 10 });
         for _ in 0..20 {
-            drop(shares.enter(&one).await.unwrap());
+            drop(shares.enter(&one, NONE).await.unwrap());
         }
-        let refused = shares.enter(&one).await.unwrap_err();
+        let refused = shares.enter(&one, NONE).await.unwrap_err();
         assert_eq!(refused.details()[lgsp_proto::RETRY_AFTER_MS], "100");
-        drop(shares.enter(&party("H57.2")).await.unwrap());
+        drop(shares.enter(&party("H57.2"), NONE).await.unwrap());
         tokio::time::advance(Duration::from_millis(100)).await;
-        drop(shares.enter(&one).await.unwrap());
-        assert!(shares.enter(&one).await.is_err());
+        drop(shares.enter(&one, NONE).await.unwrap());
+        assert!(shares.enter(&one, NONE).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_registry_says_goes_before_what_everybody_may_from_the_next_call_on() {
+        let one = party("H57.1");
+        let shares = Shares::new(100, Quota { per_second: 10, at_once: 2 });
+        let told = |refused: &Refusal, key: &str| refused.details().get(key).cloned().unwrap_or_default();
+        let held = [shares.enter(&one, NONE).await.unwrap(), shares.enter(&one, NONE).await.unwrap()];
+        let refused = shares.enter(&one, NONE).await.unwrap_err();
+        assert_eq!((told(&refused, "at_once"), told(&refused, "set_by")), ("2".into(), "gateway".into()));
+        assert_eq!(refused.retry_after(), Some(TRY_AGAIN));
+        let more = registry::Quota { at_once: Some(3), per_second: None };
+        let third = shares.enter(&one, more).await.unwrap();
+        let refused = shares.enter(&one, more).await.unwrap_err();
+        assert_eq!((told(&refused, "at_once"), told(&refused, "set_by")), ("3".into(), "registry".into()));
+        drop((held, third));
+        let slow = registry::Quota { at_once: Some(100), per_second: Some(1) };
+        let refused = shares.enter(&one, slow).await.unwrap();
+        drop(refused);
+        let refused = shares.enter(&one, slow).await.unwrap_err();
+        assert_eq!((told(&refused, "per_second"), told(&refused, "set_by")), ("1".into(), "registry".into()));
+        assert_eq!(told(&refused, "party"), "H57.1");
     }
 
     #[test]

@@ -19,6 +19,7 @@ use super::documents::Documents;
 use super::inbox::{Inboxes, Policy};
 use super::lanes::Lanes;
 use super::receipt::ReceiptSigner;
+use super::registry::{Proposal, Terms};
 use super::shares::Quota;
 use super::{Engine, Settings};
 use crate::store::contract::sample;
@@ -126,7 +127,9 @@ impl House {
         file.content = text.replace(from, to).into();
         let (peer, base) = (self.peer("van-hanh"), self.engine.registry().unwrap().version());
         let actor = "van.hanh.1".parse().unwrap();
-        self.engine.apply_registry(&peer, &OPERATOR.parse().unwrap(), &actor, files, base).await.unwrap();
+        let terms = Terms { base_version: base, ..Terms::default() };
+        let operator = OPERATOR.parse().unwrap();
+        self.engine.apply_registry(&peer, &operator, &actor, Proposal::Files(files), terms).await.unwrap();
     }
 
     /// Commits one more event of a dossier after `change`, as if it had been decided.

@@ -814,6 +814,17 @@ impl Registry for Service {
     async fn apply(&self, _: Request<v1::ApplyRegistryRequest>) -> Result<Response<v1::ApplyRegistryResponse>, Status> {
         Err(Refusal::new(Reason::GrantMissing).to_status())
     }
+
+    async fn versions(
+        &self,
+        _: Request<v1::RegistryVersionsRequest>,
+    ) -> Result<Response<v1::RegistryVersionsResponse>, Status> {
+        Err(Refusal::new(Reason::GrantMissing).to_status())
+    }
+
+    async fn can_i(&self, _: Request<v1::CanIRequest>) -> Result<Response<v1::CanIResponse>, Status> {
+        Err(Refusal::new(Reason::GrantMissing).to_status())
+    }
 }
 
 #[tonic::async_trait]

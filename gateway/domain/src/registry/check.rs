@@ -8,6 +8,7 @@ use std::fmt::Display;
 
 use lgsp_proto::types::UnitLevel;
 
+use super::binding;
 use super::grant::{Holders, Procedures};
 use super::hours::{DeclaredCalendar, Draft};
 use super::load::{CALENDARS, Declarations, Declared};
@@ -41,6 +42,7 @@ pub(super) fn check(declared: &Declarations, problems: &Problems) -> BTreeMap<St
     for system in &declared.systems.entries {
         patterns(&system.value.acts_for, "acts_for", system, declared, problems);
     }
+    binding::check(&declared.systems, problems);
     calendars(&declared.calendars, problems)
 }
 

@@ -123,6 +123,7 @@ impl Entity for Party {
                 ("support_point", flag(self.support_point)),
                 ("calendar", self.calendar.clone()),
                 ("own_numbers_from", text(self.own_numbers_from)),
+                ("quota", self.quota.print()),
                 ("successor", text(self.successor.as_ref())),
             ],
             self.validity,
@@ -256,6 +257,9 @@ impl Entity for Grant {
                 ("kind", kind),
                 ("right", self.right.to_string()),
                 ("procedures", procedures),
+                ("service", text(self.call.as_ref().map(|call| &call.service))),
+                ("purposes", text(self.call.as_ref().map(|call| &call.purposes))),
+                ("fields", text(self.call.as_ref().map(|call| &call.fields))),
                 ("owner", self.owner.to_string()),
             ],
             self.validity,
@@ -272,7 +276,13 @@ impl Entity for System {
 
     fn keys(&self) -> Vec<(&'static str, String)> {
         with_validity(
-            vec![("description", self.description.clone()), ("acts_for", list(&self.acts_for))],
+            vec![
+                ("description", self.description.clone()),
+                ("acts_for", list(&self.acts_for)),
+                ("certificates", list(&self.certificates)),
+                ("spiffe_ids", list(&self.spiffe_ids)),
+                ("quota", self.quota.print()),
+            ],
             self.validity,
         )
     }

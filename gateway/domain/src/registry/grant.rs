@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use lgsp_proto::types::{PartyId, ProcedureCode};
 use lgsp_proto::{Reason, Refusal};
 
+use super::Owner;
+use super::call::CallScope;
 use super::party::{Party, PartyKind, PartyPattern};
 use super::problem::{Fault, ProblemKind};
 use super::source::{Entry, FromText};
@@ -34,6 +36,10 @@ words! {
         Audit = "audit",
         /// Get a copy of every event.
         Subscribe = "subscribe",
+        /// Let systems onto the bus and take them off it: join tokens, certificates, revocations.
+        Certify = "certify",
+        /// Ask a data service (*khai thác dữ liệu*), for the purposes and fields the grant names.
+        Call = "call",
     }
 }
 
@@ -47,8 +53,9 @@ impl Right {
             | Self::Payment
             | Self::Post
             | Self::Support
-            | Self::Subscribe => true,
-            Self::Registry | Self::Operate | Self::Audit => false,
+            | Self::Subscribe
+            | Self::Call => true,
+            Self::Registry | Self::Operate | Self::Audit | Self::Certify => false,
         }
     }
 }
@@ -64,6 +71,8 @@ pub struct Grant {
     pub right: Right,
     /// For which procedures.
     pub procedures: Procedures,
+    /// Which service, purposes and fields, if the right is [`Right::Call`].
+    pub call: Option<CallScope>,
     /// Whom to ask about it.
     pub owner: PartyId,
     /// When it holds.
@@ -104,10 +113,16 @@ impl Grant {
         let id = entry.text("id");
         let holders = read_holders(entry);
         let right = entry.value("right");
-        let procedures = read_procedures(entry, right);
+        let is_call = right == Some(Right::Call);
+        let procedures = if is_call { read_listed(entry) } else { read_procedures(entry, right) };
+        let call = is_call.then(|| CallScope::read(entry));
         let owner = entry.value("owner");
         let validity = entry.validity();
-        Some(Self { id: id?, holders: holders?, right: right?, procedures: procedures?, owner: owner?, validity })
+        let call = match call {
+            Some(read) => Some(read?),
+            None => None,
+        };
+        Some(Self { id: id?, holders: holders?, right: right?, procedures: procedures?, call, owner: owner?, validity })
     }
 }
 
@@ -126,6 +141,22 @@ fn read_holders(entry: &Entry<'_>) -> Option<Holders> {
     }
     let parties: Vec<_> = one.into_iter().chain(many).collect();
     kind.map(Holders::Kind).or_else(|| (!parties.is_empty()).then_some(Holders::Parties(parties)))
+}
+
+/// As [`read_procedures`] for the right `call`, whose `fields` are those of the service.
+fn read_listed(entry: &Entry<'_>) -> Option<Procedures> {
+    if !entry.has("procedures") {
+        let fault = Fault::new(
+            "thiếu khoá procedures (\"any\" hoặc danh sách mã)",
+            "lacks the key procedures (\"any\" or a list of codes)",
+        );
+        entry.problem("", ProblemKind::MissingKey, fault);
+        return None;
+    }
+    if entry.is_text("procedures") {
+        return entry.value::<AnyProcedure>("procedures").map(|_| Procedures::Any);
+    }
+    Some(Procedures::Listed(entry.values("procedures").into_iter().collect()))
 }
 
 /// `procedures = "any"`, `procedures = ["1.001193", …]` or `fields = ["Hộ tịch", …]`. Said by every grant whose right is about
@@ -180,19 +211,25 @@ impl FromText for AnyProcedure {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the right \"{right}\" is missing")]
 pub struct MissingGrant {
+    /// Who lacks it.
+    pub party: PartyId,
     /// Which right.
     pub right: Right,
+    /// For which procedure; `None` when it is not about one.
+    pub procedure: Option<ProcedureCode>,
     /// Whom to ask for it: the owner of such grants; `None` when nobody in the registry gives them.
-    pub owner: Option<PartyId>,
+    pub owner: Option<Owner>,
 }
 
 impl MissingGrant {
-    /// The refusal that names the right and its owner.
+    /// The refusal that names the right, for what, its owner, and the command that explains it.
     pub fn refusal(&self) -> Refusal {
-        let refusal = Refusal::new(Reason::GrantMissing).detail("right", self.right);
-        match &self.owner {
-            Some(owner) => refusal.detail("owner", owner),
-            None => refusal,
+        let mut refusal = Refusal::new(Reason::GrantMissing).detail("right", self.right);
+        let mut can_i = format!("lgsp can-i {} --party {}", self.right, self.party);
+        if let Some(procedure) = &self.procedure {
+            can_i += &format!(" --procedure {procedure}");
+            refusal = refusal.detail("procedure", procedure);
         }
+        Owner::named_in(self.owner.as_ref(), refusal.detail("can_i", can_i))
     }
 }

@@ -1,12 +1,16 @@
 //! The registry: who is on the bus, what the law asks for, where a matter goes and who may do what.
 //!
 //! - `party`, `unit`, `procedure`, `rule`, `grant`, `hours`: one kind of entry each, as the files declare it.
+//! - `binding`, `call`: which foreign certificate means which system; who may ask a data service for what.
 //! - `source`, `load`, `check`, `coverage`: reading the files, comparing entries, walking every route. All problems at once.
-//! - [`diff()`]: what applying other files would change.
+//! - [`diff()`]: what applying other files would change; [`gains_and_losses()`]: what that means for whom.
 //!
 //! A [`Registry`] is whole: every reference leads somewhere, every route to a party that may decide. Everything is dated,
 //! and every question is asked for a day, so that a dossier of last week meets the commune that merged yesterday.
 
+mod authority;
+mod binding;
+mod call;
 mod check;
 mod coverage;
 mod diff;
@@ -16,6 +20,7 @@ mod load;
 mod party;
 mod problem;
 mod procedure;
+mod quota;
 mod rule;
 mod source;
 mod unit;
@@ -25,20 +30,26 @@ mod word;
 use std::collections::BTreeMap;
 
 use jiff::civil::Date;
+use lgsp_proto::Refusal;
 use lgsp_proto::types::{PartyId, ProcedureCode, UnitCode};
 
+pub use authority::{AuthorityChange, Holder, gains_and_losses, out_of_reach};
+pub use binding::{CertificateBinding, KeyDigest};
+pub use call::{CallGrant, CallScope, MissingCall, Names, Wanted};
 pub use diff::{Change, ChangeKind, diff};
 pub use grant::{Grant, Holders, MissingGrant, Procedures, Right};
 pub use hours::{DeclaredCalendar, NamedDay};
 pub use party::{Party, PartyKind, PartyPattern, System};
 pub use problem::{Problem, ProblemKind};
 pub use procedure::{Case, CaseLimit, Level, Procedure, ProcedureComponent, ProcedureFee};
+pub use quota::Quota;
 pub use rule::{Authority, Matter, Rule};
 pub use unit::Unit;
 pub use validity::Validity;
 
 use crate::calendar::Calendar;
 use crate::numbering::LAST_NUMBER;
+use binding::Bindings;
 use load::Declarations;
 use party::DEFAULT_CALENDAR;
 use source::Problems;
@@ -57,6 +68,7 @@ pub struct Registry {
     rules: Vec<Rule>,
     grants: Vec<Grant>,
     systems: BTreeMap<String, System>,
+    bindings: Bindings,
     calendars: BTreeMap<String, DeclaredCalendar>,
     succeeded_parties: Successions<PartyId>,
     succeeded_units: Successions<UnitCode>,
@@ -115,6 +127,7 @@ impl Registry {
             procedures,
             rules: declared.rules.values().cloned().collect(),
             grants: declared.grants.values().cloned().collect(),
+            bindings: Bindings::of(declared.systems.values()),
             systems: declared.systems.values().map(|system| (system.name.clone(), system.clone())).collect(),
             calendars,
         }
@@ -206,6 +219,19 @@ impl Registry {
     /// A system that may act on that day.
     pub fn system(&self, name: &str, date: Date) -> Option<&System> {
         self.systems.get(name).filter(|system| system.validity.contains(date))
+    }
+
+    /// The system that a SPIFFE id of another form is bound to, if it may act on that day. An id of the form
+    /// `spiffe://…/system/<name>` names its system itself and is bound to none.
+    pub fn system_by_spiffe(&self, id: &str, date: Date) -> Option<&System> {
+        self.system(self.bindings.system_of_id(id)?, date)
+    }
+
+    /// The system that a certificate without a SPIFFE id is bound to, if it may act on that day: by its issuer's name and the
+    /// SHA-256 of its public key.
+    pub fn system_by_certificate(&self, issuer: &str, key_sha256: &[u8; 32], date: Date) -> Option<&System> {
+        let binding = CertificateBinding { issuer: issuer.to_owned(), key_sha256: KeyDigest(*key_sha256) };
+        self.system(self.bindings.system_of_certificate(&binding)?, date)
     }
 
     /// Every system, in the order of names.
@@ -325,9 +351,14 @@ impl Registry {
     ) -> Result<&Grant, MissingGrant> {
         let found = self.party_in_force(party, date).ok().and_then(|party| {
             let mut for_it = self.grants.iter().filter(|one| one.right == right && self.is_for(one, procedure));
-            for_it.find(|grant| grant.validity.contains(date) && self.holds(party, grant, date))
+            for_it.find(|grant| self.holds_on(party, grant, date))
         });
-        found.ok_or_else(|| MissingGrant { right, owner: self.owner_of(right, procedure).cloned() })
+        found.ok_or_else(|| MissingGrant {
+            party: party.clone(),
+            right,
+            procedure: procedure.cloned(),
+            owner: self.owner_of(right, procedure).map(|id| self.owner(id, date)),
+        })
     }
 
     /// The parties that hold a right on that day, for any procedure at all, in the order of identifiers.
@@ -336,6 +367,10 @@ impl Registry {
             self.grants.iter().filter(|grant| grant.right == right && grant.validity.contains(date)).collect();
         let in_force = self.parties.values().filter(move |party| party.validity.contains(date));
         in_force.filter(move |party| grants.iter().any(|grant| self.holds(party, grant, date))).map(|party| &party.id)
+    }
+
+    fn holds_on(&self, party: &Party, grant: &Grant, date: Date) -> bool {
+        grant.validity.contains(date) && self.holds(party, grant, date)
     }
 
     fn holds(&self, party: &Party, grant: &Grant, date: Date) -> bool {
@@ -360,6 +395,37 @@ impl Registry {
         let given = |right| self.grants.iter().filter(move |grant| grant.right == right);
         let nearest = given(right).find(|grant| self.is_for(grant, procedure));
         nearest.or_else(|| given(right).next()).or_else(|| given(Right::Registry).next()).map(|grant| &grant.owner)
+    }
+
+    /// A party as somebody to ask on that day.
+    pub(crate) fn owner(&self, id: &PartyId, date: Date) -> Owner {
+        let id = self.current_of(id, date);
+        let name = self.party(&id).map_or("", |party| &party.name).into();
+        Owner { id, name }
+    }
+
+    /// Whoever keeps the registry on that day, and so says which system acts for whom; `None` when nobody does.
+    pub fn keeper(&self, date: Date) -> Option<Owner> {
+        self.owner_of(Right::Registry, None).map(|id| self.owner(id, date))
+    }
+}
+
+/// Whom to ask for something that is missing.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Owner {
+    /// Its identifier: the owner's own, or that of whoever has taken its place.
+    pub id: PartyId,
+    /// Its name, in Vietnamese.
+    pub name: Box<str>,
+}
+
+impl Owner {
+    /// Adds whom to ask to a refusal, where there is somebody.
+    pub fn named_in(owner: Option<&Self>, refusal: Refusal) -> Refusal {
+        match owner {
+            Some(Self { id, name }) => refusal.detail("owner", id).detail("owner_name", name),
+            None => refusal,
+        }
     }
 }
 

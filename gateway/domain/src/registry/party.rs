@@ -4,7 +4,9 @@ use std::fmt;
 
 use lgsp_proto::types::{PartyId, UnitCode};
 
+use super::binding::{CertificateBinding, ForeignId};
 use super::problem::Fault;
+use super::quota::Quota;
 use super::source::{Entry, FromText};
 use super::validity::Validity;
 use super::word::words;
@@ -65,6 +67,8 @@ pub struct Party {
     pub calendar: String,
     /// From which number of a day on its own software numbers what it takes in; `None` when it leaves all to the gateway.
     pub own_numbers_from: Option<u32>,
+    /// How much it may admit, where that differs from the others.
+    pub quota: Quota,
     /// Who takes over when it ends.
     pub successor: Option<PartyId>,
     /// When it exists.
@@ -92,6 +96,7 @@ impl Party {
         let calendar = entry.optional_text("calendar").unwrap_or_else(|| DEFAULT_CALENDAR.to_owned());
         let own_numbers_from = entry.has("own_numbers_from").then(|| entry.number("own_numbers_from")).flatten();
         let own_numbers_from = own_numbers_from.map(|number| u32::try_from(number).unwrap_or(u32::MAX));
+        let quota = Quota::read(entry);
         let successor = entry.optional("successor");
         let validity = entry.validity();
         Some(Self {
@@ -105,6 +110,7 @@ impl Party {
             support_point,
             calendar,
             own_numbers_from,
+            quota,
             successor,
             validity,
         })
@@ -159,6 +165,12 @@ pub struct System {
     pub description: String,
     /// The parties it acts for.
     pub acts_for: Vec<PartyPattern>,
+    /// Certificates without a SPIFFE id that mean it.
+    pub certificates: Vec<CertificateBinding>,
+    /// SPIFFE ids of other forms that mean it.
+    pub spiffe_ids: Vec<String>,
+    /// How much it may call, where that differs from the others.
+    pub quota: Quota,
     /// When it may act.
     pub validity: Validity,
 }
@@ -168,8 +180,16 @@ impl System {
         let name = entry.value::<SystemName>("name");
         let description = entry.text("description");
         let acts_for = entry.values("acts_for");
+        let bindings = entry.tables("certificates").into_iter().filter_map(|table| {
+            let binding = CertificateBinding::read(&table);
+            table.finish();
+            binding
+        });
+        let certificates = bindings.collect();
+        let spiffe_ids = entry.values::<ForeignId>("spiffe_ids").into_iter().map(|id| id.0).collect();
+        let quota = Quota::read(entry);
         let validity = entry.validity();
-        Some(Self { name: name?.0, description: description?, acts_for, validity })
+        Some(Self { name: name?.0, description: description?, acts_for, certificates, spiffe_ids, quota, validity })
     }
 }
 

@@ -290,6 +290,22 @@ impl<'a> Entry<'a> {
         entries
     }
 
+    /// One table, `key = { … }`; `None` when the key is missing.
+    pub(super) fn table(&self, key: &'static str) -> Option<Entry<'a>> {
+        let value = self.ask(key)?;
+        let Some(table) = value.as_table() else {
+            return self.wrong_type(key, "một bảng { … }", "a table { … }");
+        };
+        let path = if self.place.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.place.path) };
+        let line = self.place.keys.get(key).copied().unwrap_or(self.place.line);
+        Some(self.source.entry(path, line, table))
+    }
+
+    /// Makes keys known that may be there and were not read.
+    pub(super) fn ask_for(&self, keys: &[&'static str]) {
+        self.asked.borrow_mut().extend(keys);
+    }
+
     /// Whether the key holds one text, where it may also hold tables.
     pub(super) fn is_text(&self, key: &str) -> bool {
         self.table.get(key).is_some_and(|value| value.get_ref().is_str())

@@ -1,0 +1,243 @@
+//! Who may do what under a registry on a day, and who gains or loses what when it becomes another one.
+//!
+//! Both registries are asked, not their files compared: a grant may lie under another name, by another pattern or with a
+//! predecessor and still allow the same. What is told is per holder, with everything that one right is gained or lost for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::civil::Date;
+use lgsp_proto::types::PartyId;
+
+use super::call::Names;
+use super::grant::Procedures;
+use super::{Registry, Right};
+
+/// Something that somebody may do after a change and could not before, or the other way round.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct AuthorityChange {
+    /// Who.
+    pub holder: Holder,
+    /// Whether it is gained; lost if not.
+    pub gained: bool,
+    /// Which right; `None` for acting for parties.
+    pub right: Option<Right>,
+    /// For what: parties, procedures, or service, purposes, fields and procedures of a call.
+    pub scope: String,
+}
+
+/// Somebody who may do something.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Holder {
+    /// A system, by its name.
+    System(String),
+    /// A party.
+    Party(PartyId),
+}
+
+/// What `date` changes hands when `new` takes the place of `old`: systems first, each holder's losses before its gains.
+pub fn gains_and_losses(old: &Registry, new: &Registry, date: Date) -> Vec<AuthorityChange> {
+    let mut changes = acting(old, new, date);
+    let parties: BTreeSet<&PartyId> = old.parties().chain(new.parties()).map(|party| &party.id).collect();
+    for party in parties {
+        for right in Right::ALL.iter().copied().filter(|right| *right != Right::Call) {
+            let (before, after) = (procedures(old, party, right, date), procedures(new, party, right, date));
+            for (gained, scope) in before.changed_to(&after) {
+                changes.push(AuthorityChange {
+                    holder: Holder::Party(party.clone()),
+                    gained,
+                    right: Some(right),
+                    scope,
+                });
+            }
+        }
+        changes.extend(calls(old, new, party, date));
+    }
+    changes.sort();
+    changes
+}
+
+/// The rights without which a registry cannot be put right again, or nobody let onto the bus.
+const KEEPING: [Right; 3] = [Right::Registry, Right::Operate, Right::Certify];
+
+/// The rights that keep the bus in order and that nobody could use any more if `new` took the place of `old`.
+pub fn out_of_reach(old: &Registry, new: &Registry, date: Date) -> Vec<Right> {
+    KEEPING.into_iter().filter(|right| is_in_reach(old, *right, date) && !is_in_reach(new, *right, date)).collect()
+}
+
+/// Whether anybody at all can use a right on that day: a party that holds it, and a system that acts for that party.
+fn is_in_reach(registry: &Registry, right: Right, date: Date) -> bool {
+    let systems = || registry.systems().filter(|system| system.validity.contains(date));
+    registry.parties_with(right, date).any(|party| systems().any(|system| registry.acts_for(system, party, date)))
+}
+
+fn acting(old: &Registry, new: &Registry, date: Date) -> Vec<AuthorityChange> {
+    let acted_for = |registry: &Registry| -> BTreeMap<String, BTreeSet<PartyId>> {
+        let parties = |system| registry.parties_of_system(system, date).cloned().collect();
+        registry.systems().map(|system| (system.name.clone(), parties(system))).collect()
+    };
+    let (before, after) = (acted_for(old), acted_for(new));
+    let (mut changes, none) = (Vec::new(), BTreeSet::new());
+    for name in before.keys().chain(after.keys().filter(|name| !before.contains_key(*name))) {
+        let (had, has) = (before.get(name).unwrap_or(&none), after.get(name).unwrap_or(&none));
+        for (gained, parties) in [(false, had.difference(has)), (true, has.difference(had))] {
+            let scope = joined(parties);
+            if !scope.is_empty() {
+                changes.push(AuthorityChange { holder: Holder::System(name.clone()), gained, right: None, scope });
+            }
+        }
+    }
+    changes
+}
+
+/// Names that something is allowed for: those listed, and whether every other one is allowed as well.
+#[derive(Clone, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+struct Reach {
+    any: bool,
+    listed: BTreeSet<String>,
+}
+
+impl Reach {
+    fn includes(&self, name: &str) -> bool {
+        self.any || self.listed.contains(name)
+    }
+
+    /// What is lost and what is gained on the way from this reach to `other`, in words; nothing where they allow the same.
+    fn changed_to(&self, other: &Self) -> impl Iterator<Item = (bool, String)> + use<> {
+        let (lost, gained) = (self.beyond(other), other.beyond(self));
+        lost.map(|scope| (false, scope)).into_iter().chain(gained.map(|scope| (true, scope)))
+    }
+
+    /// What this one allows and `other` does not: everything, everything but some, or some.
+    fn beyond(&self, other: &Self) -> Option<String> {
+        let more: BTreeSet<&String> = self.listed.iter().filter(|name| !other.includes(name)).collect();
+        match (self.any, other.any) {
+            (true, true) => None,
+            (true, false) if other.listed.is_empty() => Some("any".to_owned()),
+            (true, false) => Some(format!("any but {}", joined(&other.listed))),
+            (false, _) => (!more.is_empty()).then(|| joined(more)),
+        }
+    }
+}
+
+/// The procedures for which a party holds a right on that day.
+fn procedures(registry: &Registry, party: &PartyId, right: Right, date: Date) -> Reach {
+    let mut reach = Reach::default();
+    let Ok(party) = registry.party_in_force(party, date) else { return reach };
+    let held = registry.grants().iter().filter(|grant| grant.right == right && registry.holds_on(party, grant, date));
+    for grant in held {
+        match &grant.procedures {
+            Procedures::Any => reach.any = true,
+            Procedures::Listed(codes) => reach.listed.extend(codes.iter().map(ToString::to_string)),
+            Procedures::Fields(fields) => {
+                let of_fields = registry.procedures().filter(|procedure| fields.contains(&procedure.field));
+                reach.listed.extend(of_fields.map(|procedure| procedure.code.to_string()));
+            }
+        }
+    }
+    reach
+}
+
+/// One service, purpose, field and procedure that may be asked; `None` stands for every one that no grant names.
+type Question = (String, Option<String>, Option<String>, Option<String>);
+
+/// What may be asked, once it is spelled out.
+type Asked = BTreeSet<Question>;
+
+/// A grant to call, without its name, owner and dates: service, purposes, fields, procedures.
+type HeldCall = (String, Reach, Reach, Reach);
+
+fn calls(old: &Registry, new: &Registry, party: &PartyId, date: Date) -> Vec<AuthorityChange> {
+    let (before, after) = (held_calls(old, party, date), held_calls(new, party, date));
+    if before == after {
+        return Vec::new();
+    }
+    let named = |part: fn(&HeldCall) -> &Reach| -> BTreeSet<Option<String>> {
+        let listed = before.iter().chain(&after).flat_map(|held| part(held).listed.iter().cloned().map(Some));
+        listed.chain([None]).collect()
+    };
+    let all = [named(|held| &held.1), named(|held| &held.2), named(|held| &held.3)];
+    let (had, has) = (spelled_out(&before, &all), spelled_out(&after, &all));
+    let mut changes = Vec::new();
+    for (gained, questions) in [(false, &had - &has), (true, &has - &had)] {
+        for scope in in_words(&questions, &all) {
+            let holder = Holder::Party(party.clone());
+            changes.push(AuthorityChange { holder, gained, right: Some(Right::Call), scope });
+        }
+    }
+    changes
+}
+
+fn held_calls(registry: &Registry, party: &PartyId, date: Date) -> BTreeSet<HeldCall> {
+    let Ok(party) = registry.party_in_force(party, date) else { return BTreeSet::new() };
+    let reach = |names: &Names| match names {
+        Names::Any => Reach { any: true, ..Reach::default() },
+        Names::Listed(names) => Reach { any: false, listed: names.clone() },
+    };
+    let held = registry.grants().iter().filter(|grant| registry.holds_on(party, grant, date));
+    held.filter_map(|grant| {
+        let scope = grant.call.as_ref()?;
+        let procedures = match &grant.procedures {
+            Procedures::Listed(codes) => Reach { any: false, listed: codes.iter().map(ToString::to_string).collect() },
+            Procedures::Any | Procedures::Fields(_) => Reach { any: true, ..Reach::default() },
+        };
+        Some((scope.service.clone(), reach(&scope.purposes), reach(&scope.fields), procedures))
+    })
+    .collect()
+}
+
+/// Every question that the grants allow, of all that differ in what some grant says.
+fn spelled_out(held: &BTreeSet<HeldCall>, [purposes, fields, procedures]: &[BTreeSet<Option<String>>; 3]) -> Asked {
+    let allowed = |reach: &Reach, name: &Option<String>| name.as_ref().map_or(reach.any, |name| reach.includes(name));
+    let mut asked = Asked::new();
+    for (service, of_purposes, of_fields, of_procedures) in held {
+        for purpose in purposes.iter().filter(|name| allowed(of_purposes, name)) {
+            for field in fields.iter().filter(|name| allowed(of_fields, name)) {
+                for procedure in procedures.iter().filter(|name| allowed(of_procedures, name)) {
+                    asked.insert((service.clone(), purpose.clone(), field.clone(), procedure.clone()));
+                }
+            }
+        }
+    }
+    asked
+}
+
+/// Few lines instead of many questions: fields that go with the same procedures stand together, then purposes with the same of both.
+fn in_words(questions: &Asked, [purposes, fields, procedures]: &[BTreeSet<Option<String>>; 3]) -> Vec<String> {
+    type Set = BTreeSet<Option<String>>;
+    let mut of_field: BTreeMap<(&String, &Option<String>, &Option<String>), Set> = BTreeMap::new();
+    for (service, purpose, field, procedure) in questions {
+        of_field.entry((service, purpose, field)).or_default().insert(procedure.clone());
+    }
+    let mut of_procedures: BTreeMap<(&String, &Option<String>, Set), Set> = BTreeMap::new();
+    for ((service, purpose, field), procedures) in of_field {
+        of_procedures.entry((service, purpose, procedures)).or_default().insert(field.clone());
+    }
+    let mut of_both: BTreeMap<(&String, Set, Set), Set> = BTreeMap::new();
+    for ((service, purpose, procedures), fields) in of_procedures {
+        of_both.entry((service, procedures, fields)).or_default().insert(purpose.clone());
+    }
+    of_both
+        .into_iter()
+        .map(|((service, of_procedures, of_fields), of_purposes)| {
+            format!(
+                "{service}; purposes {}; fields {}; procedures {}",
+                words(&of_purposes, purposes),
+                words(&of_fields, fields),
+                words(&of_procedures, procedures)
+            )
+        })
+        .collect()
+}
+
+/// Some of all names, as briefly as it can be said.
+fn words(some: &BTreeSet<Option<String>>, all: &BTreeSet<Option<String>>) -> String {
+    if !some.contains(&None) {
+        return joined(some.iter().flatten());
+    }
+    let rest = joined(all.difference(some).flatten());
+    if rest.is_empty() { "any".to_owned() } else { format!("any but {rest}") }
+}
+
+fn joined<T: ToString>(names: impl IntoIterator<Item = T>) -> String {
+    names.into_iter().map(|name| name.to_string()).collect::<Vec<_>>().join(", ")
+}
