@@ -4,6 +4,7 @@
 
 mod adapter;
 mod archive;
+mod audit;
 mod backup;
 mod certs;
 mod demo;
@@ -67,6 +68,7 @@ enum Command {
     Fsck(fsck::Command),
     Backup(backup::Command),
     Archive(archive::Command),
+    Audit(audit::Command),
     Restore(restore::Command),
     /// The stand-in for an agency's own software in the demo.
     #[command(hide = true)]
@@ -88,6 +90,7 @@ fn main() -> ExitCode {
         Command::Fsck(command) => command.run(lang),
         Command::Backup(command) => command.run(lang),
         Command::Archive(command) => command.run(lang),
+        Command::Audit(command) => command.run(lang),
         Command::Restore(command) => command.run(lang),
         Command::DemoAgency(args) => demo::agency::run(args),
     };

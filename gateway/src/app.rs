@@ -4,6 +4,7 @@
 //! Stopping is the way back: not ready → no new calls → calls under way end, within the grace period → inbox streams end →
 //! engine and store. Every task that outlives a call is spawned here, and what its end means is said here.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::local::{self, HEALTH_LOOK, Node, Stage};
 use crate::api::{Bus, Health, SharedTls};
+use crate::backup;
 use crate::config::{self, Config};
 use crate::engine::archiving::{Archives, Order};
 use crate::engine::clock::{BusinessClock, machine_now};
@@ -32,6 +34,9 @@ use crate::engine::receipt::ReceiptSigner;
 use crate::engine::{Engine, Settings, StartError as EngineError};
 use crate::store::sled::{Limits, OpenError, Options, Progress, SledStore};
 use crate::store::{Commit, CommitError, OWN_NAME, ReadError, Store};
+
+/// How often it is looked whether the books were copied out.
+const EXPORTS_LOOK: Duration = Duration::from_secs(2);
 
 /// A gateway that has its sockets and its certificate, and nothing else yet.
 pub struct App {
@@ -165,6 +170,7 @@ impl App {
             let (engine, every, stopping) = (engine.clone(), config.retention.archive_every, stopping.clone());
             tokio::spawn(archive_in_background(engine, days, every, stopping))
         });
+        let exports = tokio::spawn(note_exports(engine.clone(), config.store.dir.clone(), stopping.clone()));
         let looking = tokio::spawn(follow_readiness(stage.subscribe(), health.clone()));
         let serving = stage.borrow().not_ready().is_none();
         health.set(serving).await;
@@ -187,6 +193,11 @@ impl App {
                 tracing::warn!("archiving did not end within the grace period");
                 given_up.abort();
             }
+        }
+        // What it has not noted yet, the next start does.
+        let not_waited_for = exports.abort_handle();
+        if tokio::time::timeout(grace, exports).await.is_err() {
+            not_waited_for.abort();
         }
         engine.stop().await;
         tracing::info!("stopped");
@@ -384,6 +395,41 @@ async fn archive_in_background(engine: Engine, after_days: u32, every: Duration,
         }
         if let Err(refusal) = engine.archive(&order, &stopping, &|_| ()).await {
             tracing::warn!(%refusal, "closed dossiers could not be archived");
+        }
+    }
+}
+
+/// Puts on record that the books were copied out beside the bus, as the notes in the data folder say, until the node stops.
+async fn note_exports(engine: Engine, data: PathBuf, stopping: CancellationToken) {
+    // What cannot be recorded or removed is tried again, and told of once.
+    let mut told = HashSet::new();
+    loop {
+        let dir = data.clone();
+        let found = tokio::task::spawn_blocking(move || backup::announced(&dir)).await;
+        let notes = found.unwrap_or_else(|panicked| Err(panicked.into()));
+        let notes = notes.unwrap_or_else(|error| {
+            if told.insert(data.clone()) {
+                tracing::warn!(%error, "the notes of copied books cannot be read");
+            }
+            Vec::new()
+        });
+        for note in notes {
+            let done = match note.exported.clone() {
+                None => Err("it is damaged, or of a later version".to_owned()),
+                Some(exported) => match engine.note_export(exported).await {
+                    Ok(()) => note.remove().map_err(|error| error.to_string()),
+                    Err(refusal) => Err(refusal.to_string()),
+                },
+            };
+            if let Err(why) = done
+                && told.insert(note.path().to_owned())
+            {
+                tracing::warn!(why, note = %note.path().display(), "a note of copied books stays");
+            }
+        }
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            () = tokio::time::sleep(EXPORTS_LOOK) => {}
         }
     }
 }

@@ -218,7 +218,7 @@ async fn a_missing_index_is_not_a_problem_but_is_said() {
 #[tokio::test]
 async fn a_removed_entry_of_the_index_is_found() {
     // One of each tree.
-    for tag in (2u8..=15).chain([30]) {
+    for tag in (2u8..=15).chain([30, 50]) {
         if tag == 14 {
             // There is no registry in this folder.
             continue;
@@ -234,6 +234,24 @@ async fn a_removed_entry_of_the_index_is_found() {
         assert_eq!(report.problems.len(), 1);
         assert!(report.problems[0].what.ends_with("is missing"), "{}", report.problems[0].what);
     }
+}
+
+#[tokio::test]
+async fn a_copy_of_the_books_that_is_noted_twice_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    sound(folder.path()).await;
+    let exported = store_v1::Exported {
+        what: "backup".to_owned(),
+        identity: vec![7; 16],
+        actor: "uid-1000".to_owned(),
+        ..store_v1::Exported::default()
+    };
+    let once = Record { kind: Some(Kind::Exported(exported)) };
+    forge(folder.path(), &[once.clone()]);
+    assert!(check(folder.path()).is_sound());
+    forge(folder.path(), &[once]);
+    let report = check(folder.path());
+    assert_eq!(broken(&report), BTreeSet::from([Invariant::Key, Invariant::Audit]), "{:#?}", report.problems);
 }
 
 #[tokio::test]

@@ -74,6 +74,7 @@ fn every_example_of_the_help_texts_does_what_it_says() {
     assert_eq!(archived.len(), 4);
     run_now.iter().for_each(|line| drop(run(line)));
     examples(&help("inbox")).iter().for_each(|line| drop(run(line)));
+    examples(&help("audit")).iter().for_each(|line| drop(run(line)));
 
     assert!(gateway.stop().success());
     offline.into_iter().for_each(|line| drop(run(line)));

@@ -7,6 +7,7 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use lgsp_certs::Purpose;
+use lgsp_proto::v1::audit_client::AuditClient;
 use lgsp_proto::v1::documents_client::DocumentsClient;
 use lgsp_proto::v1::dossiers_client::DossiersClient;
 use lgsp_proto::v1::inbox_client::InboxClient;
@@ -400,6 +401,48 @@ pub(crate) const ROWS: &[Row] = &[
                 ..Default::default()
             };
             Box::pin(async move { told(RegistryClient::new(caller.channel).apply(request).await) })
+        },
+    },
+    Row {
+        rpc: "Registry/Versions",
+        with: BINH,
+        without: Without::NeedsNone,
+        foreign: Foreign::NamesNothing,
+        call: |caller, ask| {
+            let request = v1::RegistryVersionsRequest {
+                acting_party: ask.party.into(),
+                actor: "clerk-1".into(),
+                ..Default::default()
+            };
+            Box::pin(async move { told(RegistryClient::new(caller.channel).versions(request).await) })
+        },
+    },
+    Row {
+        rpc: "Registry/CanI",
+        with: BINH,
+        without: Without::NeedsNone,
+        // About a dossier that is none of the party's business.
+        foreign: Foreign::Refused(POLICE, Reason::DossierNotFound),
+        call: |caller, ask| {
+            let request = v1::CanIRequest {
+                acting_party: ask.party.into(),
+                actor: "clerk-1".into(),
+                right: "decide".into(),
+                dossier_code: ask.things.open,
+                ..Default::default()
+            };
+            Box::pin(async move { told(RegistryClient::new(caller.channel).can_i(request).await) })
+        },
+    },
+    Row {
+        rpc: "Audit/List",
+        with: OPERATOR,
+        without: Without::Right(AN, "audit"),
+        foreign: Foreign::NamesNothing,
+        call: |caller, ask| {
+            let request =
+                v1::ListAuditRequest { acting_party: ask.party.into(), actor: "auditor-1".into(), ..Default::default() };
+            Box::pin(async move { told(AuditClient::new(caller.channel).list(request).await) })
         },
     },
 ];

@@ -15,6 +15,7 @@ use std::time::SystemTime;
 use lgsp_certs::tls::{BadServerName, TlsFileError};
 use lgsp_certs::{CertificateDigest, SigningKey, Usage, server_name};
 use lgsp_proto::types::{ActorId, PartyId};
+use lgsp_proto::v1::audit_client::AuditClient;
 use lgsp_proto::v1::documents_client::DocumentsClient;
 use lgsp_proto::v1::dossiers_client::DossiersClient;
 use lgsp_proto::v1::inbox_client::InboxClient;
@@ -155,6 +156,11 @@ impl Link {
     /// What operators do to the books.
     pub fn operations(&self) -> OperationsClient<Watched> {
         OperationsClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    /// Who administered what.
+    pub fn audit(&self) -> AuditClient<Watched> {
+        AuditClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// The registry's service.

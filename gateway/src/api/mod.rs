@@ -5,6 +5,7 @@
 //! this machine's probes. What a call may do is asked of the engine; only health and reflection need no more than a valid
 //! client certificate.
 
+mod audit;
 mod convert;
 mod documents;
 mod dossiers;
@@ -23,6 +24,7 @@ mod wire;
 use std::time::Duration;
 
 use axum::Router;
+use lgsp_proto::v1::audit_server::AuditServer;
 use lgsp_proto::v1::documents_server::DocumentsServer;
 use lgsp_proto::v1::dossiers_server::DossiersServer;
 use lgsp_proto::v1::inbox_server::InboxServer;
@@ -90,6 +92,7 @@ impl Bus {
         let registry = RegistryServer::new(registry::Registry { engine: engine.clone() });
         let operations =
             OperationsServer::new(operations::Operations { engine: engine.clone(), stopping: stopping.clone() });
+        let audit = AuditServer::new(audit::Audit { engine: engine.clone() });
         let numbers = NumbersServer::new(numbers::Numbers { engine: engine.clone() });
         let inbox = InboxServer::new(inbox::Inbox { engine, stopping, streams: Tally::new(limits.system.streams) });
         let services = Routes::new(dossiers.max_decoding_message_size(MESSAGE_BYTES_MAX))
@@ -98,6 +101,7 @@ impl Bus {
             .add_service(operations.max_decoding_message_size(MESSAGE_BYTES_MAX))
             .add_service(inbox.max_decoding_message_size(MESSAGE_BYTES_MAX))
             .add_service(numbers.max_decoding_message_size(MESSAGE_BYTES_MAX))
+            .add_service(audit.max_decoding_message_size(MESSAGE_BYTES_MAX))
             .add_service(health_service)
             .add_service(reflected().build_v1().expect("the descriptors were made by the build"))
             .add_service(reflected().build_v1alpha().expect("the descriptors were made by the build"));

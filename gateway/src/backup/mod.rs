@@ -5,6 +5,7 @@
 //! that no manifest names are removed after that. `RESTORED` notes which epochs were begun from it. [`take`] makes and renews one, [`verify`] reads all of it, [`restore`]
 //! makes a gateway's folders from it.
 
+mod announced;
 mod begun;
 mod epoch;
 mod manifest;
@@ -20,6 +21,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 #[cfg(feature = "fuzz")]
 pub use manifest::fuzz as fuzz_manifest;
 
+pub(crate) use announced::announced;
 pub use begun::Begun;
 pub use epoch::{BeginError, Beginning, begin, days_at_risk};
 pub use manifest::{Entry, Identity, Manifest, ManifestError};

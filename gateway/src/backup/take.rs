@@ -16,7 +16,8 @@ use lgsp_journal::copy::{Copyable, copyable};
 use lgsp_journal::files::ReadFile;
 use lgsp_journal::{OpenError, RealFiles};
 
-use super::manifest::{Entry, Manifest, ManifestError};
+use super::announced::{BACKUP, announce};
+use super::manifest::{Entry, Identity, Manifest, ManifestError};
 use super::{EPOCH_FILE, MARKER, Progress, copy_hashed, digest_of, make_folder, sync_folder};
 use crate::engine::documents::keep;
 use crate::store::data_folder::{ARCHIVES, JOURNAL, KEYS};
@@ -80,6 +81,15 @@ pub enum TakeError {
         /// The backup's folder.
         folder: PathBuf,
     },
+    /// The gateway cannot be told that its books are copied. Nothing was copied.
+    #[error("the backup cannot be noted for the audit in {}; run it as the gateway's user", folder.display())]
+    Unnoted {
+        /// The data folder.
+        folder: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The journal cannot be copied.
     #[error("the journal cannot be copied")]
     Journal(#[from] OpenError),
@@ -134,11 +144,17 @@ pub fn take(
         Err(error) => return Err(error.into()),
     };
     let before: HashMap<String, Entry> = before.into_iter().map(|entry| (entry.path.clone(), entry)).collect();
+    let mut identity = [0; 16];
+    let no_randomness = |_| TakeError::Io { path: to.to_owned(), source: io::Error::other("no randomness") };
+    rand::fill(&mut identity).map_err(no_randomness)?;
+    // Before the first byte is copied: whatever becomes of the backup, that the books went out is known.
+    announce(&sources.data, BACKUP, &identity, now)
+        .map_err(|source| TakeError::Unnoted { folder: sources.data.clone(), source })?;
     let mut attempt = 1;
     loop {
         let mut copying =
             Copying { to, care, before: &before, files: Vec::new(), copied: 0, copied_bytes: 0, progress };
-        match copying.everything(sources, now) {
+        match copying.everything(sources, identity, now) {
             Ok(manifest) => {
                 let Copying { copied, copied_bytes, .. } = copying;
                 manifest.store(to).map_err(failed(to))?;
@@ -166,7 +182,7 @@ struct Copying<'a> {
 }
 
 impl Copying<'_> {
-    fn everything(&mut self, sources: &Sources, now: SystemTime) -> Result<Manifest, TakeError> {
+    fn everything(&mut self, sources: &Sources, identity: Identity, now: SystemTime) -> Result<Manifest, TakeError> {
         // A document that was archived after its dossier's last record was copied as being here must still be here; so until they
         // are copied none is removed.
         let kept = keep(&sources.documents);
@@ -218,9 +234,6 @@ impl Copying<'_> {
         if let Some(node_key) = &sources.node_key {
             self.changing(node_key, "node.key".to_owned())?;
         }
-        let mut identity = [0; 16];
-        let no_randomness = |_| TakeError::Io { path: self.to.to_owned(), source: io::Error::other("no randomness") };
-        rand::fill(&mut identity).map_err(no_randomness)?;
         let files = std::mem::take(&mut self.files);
         Ok(Manifest { identity, taken_at: now, journal: id.0, last_position: last.0, epoch, files })
     }

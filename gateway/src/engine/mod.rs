@@ -2,11 +2,12 @@
 //!
 //! One file per step of a dossier's life: [`access`] (who speaks), [`intake`] (decide and commit), [`inbox`] (deliver
 //! until acknowledged), [`parked`] (what waits for a person), [`reading`] (how it stands), [`erasing`], [`archiving`], [`documents`],
-//! [`registry`] (the declared registry and its versions), [`can_i`] (what would be allowed), [`numbers`] (leased ahead, or an authority's own), [`receipt`] (what
+//! [`registry`] (the declared registry and its versions), [`can_i`] (what would be allowed), [`audit`] (who administered what), [`numbers`] (leased ahead, or an authority's own), [`receipt`] (what
 //! the gateway signs), `earlier` (what comes back after a restore). [`clock`], [`connections`], [`lanes`] and [`shares`] serve them.
 
 pub mod access;
 pub mod archiving;
+pub mod audit;
 pub mod can_i;
 pub mod clock;
 pub mod connections;

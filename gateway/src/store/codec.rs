@@ -22,15 +22,16 @@ use lgsp_proto::types::{ActorId, PartyId, RequestKey, Sha256Digest, Status};
 use lgsp_proto::v1;
 
 use super::archived::DossiersArchived;
+use super::audit::Exported;
 use super::deliveries::{GivenBack, Handled, Parked};
 use super::{Acknowledgement, Admission, Answer, Commit, DocumentMeta, Erasure, Recorded, RegistryRecord, Stage};
 pub(super) use dossier::{Held, held, state_of};
-use values::{date, parse, parse_some, system_time, timestamp};
-pub(super) use values::{day_number, digest, spool, spool_bytes, unix_ms};
+use values::{date, parse, parse_some, timestamp};
+pub(super) use values::{day_number, digest, spool, spool_bytes, system_time, unix_ms};
 
 /// The form of the index: its keys, its messages, and what the projection makes of a record. An index of another form is
 /// thrown away and made again from the journal.
-pub(super) const FORMAT: u32 = 3;
+pub(super) const FORMAT: u32 = 4;
 
 /// One record of the journal, in the domain's words.
 #[derive(Clone, Debug)]
@@ -66,6 +67,8 @@ pub enum Fact {
     EpochStarted(EpochStarted),
     /// Closed dossiers left the indexes for an archive file.
     DossiersArchived(DossiersArchived),
+    /// The books were copied out of the node.
+    Exported(Exported),
 }
 
 /// An admitted event with its proof and its answer; the body stays in the record.
@@ -171,6 +174,7 @@ impl Fact {
             Commit::Handled(handled) => Fact::ParkedHandled(Handled { why: String::new(), ..handled }),
             Commit::Epoch(started) => Fact::EpochStarted(started),
             Commit::Archived(archiving) => Fact::DossiersArchived(archiving.archived),
+            Commit::Exported(exported) => Fact::Exported(exported),
         }
     }
 
@@ -252,6 +256,14 @@ impl Fact {
                 at_unix_ms: unix_ms(archived.at),
                 acting_party: archived.party.as_ref().map(PartyId::to_string).unwrap_or_default(),
                 after_days: archived.after_days,
+            }),
+            Fact::Exported(exported) => Kind::Exported(store_v1::Exported {
+                what: exported.what.clone(),
+                identity: exported.identity.to_vec(),
+                acting_party: exported.party.as_ref().map(PartyId::to_string).unwrap_or_default(),
+                actor: exported.actor.to_string(),
+                system: exported.system.clone(),
+                at_unix_ms: unix_ms(exported.at),
             }),
         };
         Record { kind: Some(kind) }
@@ -341,11 +353,18 @@ impl Fact {
                 after_days: stored.after_days,
                 at: system_time(stored.at_unix_ms),
             }),
+            Kind::Exported(stored) => Fact::Exported(Exported {
+                what: stored.what.clone(),
+                identity: stored.identity.as_slice().try_into().map_err(|_| Unreadable("identity"))?,
+                party: parse_some("acting_party", &stored.acting_party)?,
+                actor: parse("actor", &stored.actor)?,
+                system: stored.system.clone(),
+                at: system_time(stored.at_unix_ms),
+            }),
             Kind::TokenIssued(_)
             | Kind::TokenWithdrawn(_)
             | Kind::CertificateIssued(_)
-            | Kind::CertificateRevoked(_)
-            | Kind::Exported(_) => return Err(Unreadable("kind")),
+            | Kind::CertificateRevoked(_) => return Err(Unreadable("kind")),
         })
     }
 }

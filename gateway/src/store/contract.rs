@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "this is a suite of tests")]
 
 mod archiving;
+mod auditing;
 mod deliveries;
 mod documents;
 mod epochs;
@@ -63,6 +64,8 @@ pub async fn holds(open: impl AsyncFn(&str) -> Arc<dyn Store>) {
     epochs::an_authority_goes_on_numbering_itself_in_a_new_epoch(&open).await;
     epochs::an_epoch_is_later_than_the_one_before_it(&open).await;
     archiving::only_what_is_closed_and_owed_to_nobody_is_archived_and_its_names_stay(&open).await;
+    auditing::every_administrative_act_is_one_entry_and_nothing_else_is(&open).await;
+    auditing::entries_are_found_by_kind_time_account_and_what_they_are_about(&open).await;
     documents::a_document_is_found_by_its_party_and_digest(&open).await;
     documents::a_document_belongs_to_the_dossier_that_named_it(&open).await;
     documents::registry_versions_follow_one_another(&open).await;

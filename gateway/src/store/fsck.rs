@@ -61,6 +61,8 @@ pub enum Invariant {
     Index,
     /// Only what is closed and owed to nobody was archived, and an archive that is at hand is the one on record.
     Archive,
+    /// Every administrative act has its entry in the audit, and nothing else has one.
+    Audit,
 }
 
 impl Invariant {
@@ -79,6 +81,7 @@ impl Invariant {
             Invariant::Document => "INV-9",
             Invariant::Index => "INV-10",
             Invariant::Archive => "INV-11",
+            Invariant::Audit => "INV-12",
         }
     }
 
@@ -97,6 +100,7 @@ impl Invariant {
             Invariant::Document => "every attached document is on record",
             Invariant::Index => "the index is what replaying the journal makes of it",
             Invariant::Archive => "what is archived was closed, and an archive at hand is the one on record",
+            Invariant::Audit => "every administrative act is an entry of the audit",
         }
     }
 }

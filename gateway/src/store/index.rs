@@ -5,6 +5,7 @@
 //! that contradicts what stands is reported, never repaired.
 
 mod archiving;
+mod audit;
 mod deliveries;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -74,9 +75,10 @@ pub(super) fn project(fact: &Fact, position: Position, index: &dyn Read) -> Resu
         // Two calls may bring the same certificate at once; the first record of it counts.
         Fact::CertificateSeen { digest, .. } => {
             let key = keys::Certificate(digest);
-            if draft.fetch(&key)?.is_none() {
-                draft.put(&key, &at(position));
+            if draft.fetch(&key)?.is_some() {
+                return Ok(Vec::new());
             }
+            draft.put(&key, &at(position));
         }
         Fact::NumbersLeased(lease) => lease_numbers(lease, &mut draft)?,
         Fact::DossierErased(erasure) => erase(&erasure.code, position, &mut draft)?,
@@ -85,6 +87,10 @@ pub(super) fn project(fact: &Fact, position: Position, index: &dyn Read) -> Resu
         Fact::ParkedHandled(handled) => deliveries::handle(handled, position, &mut draft)?,
         Fact::EpochStarted(started) => start_epoch(started, &mut draft)?,
         Fact::DossiersArchived(archived) => archiving::archive(archived, position, &mut draft)?,
+        Fact::Exported(exported) => draft.put_new(&keys::Exported(&exported.identity), &at(position))?,
+    }
+    if let Some(entry) = audit::entry(fact) {
+        draft.put(&keys::Audited(position.0), &entry);
     }
     draft.finish_step();
     Ok(draft.steps)

@@ -30,6 +30,8 @@
 //! | 40 | [`Erased`] |
 //! | 41 | [`Archived`] |
 //! | 42 | [`Archive`] |
+//! | 43 | [`Exported`] |
+//! | 50 | [`Audited`] |
 
 use jiff::civil::Date;
 use lgsp_proto::store_v1;
@@ -143,6 +145,12 @@ pub(super) struct Archived<'a>(pub(super) &'a DossierCode);
 /// An archive file, by the record that put dossiers into it: `2a position(8)`.
 pub(super) struct Archive(pub(super) u64);
 
+/// Where it was recorded that the books were copied out: `2b identity(16)`.
+pub(super) struct Exported<'a>(pub(super) &'a [u8; 16]);
+
+/// An entry of the audit, newest first: `32 ~position(8)`, the position being that of the record.
+pub(super) struct Audited(pub(super) u64);
+
 /// The epoch of the books: `18`.
 pub(super) struct Epoch;
 
@@ -171,6 +179,8 @@ mod tag {
     pub(super) const ERASED: u8 = 40;
     pub(super) const ARCHIVED: u8 = 41;
     pub(super) const ARCHIVE: u8 = 42;
+    pub(super) const EXPORTED: u8 = 43;
+    pub(super) const AUDITED: u8 = 50;
 }
 
 impl Key for Applied {
@@ -442,6 +452,34 @@ impl Archive {
     }
 }
 
+impl Key for Exported<'_> {
+    type Value = store_v1::At;
+
+    fn encode(&self) -> Vec<u8> {
+        bytes(tag::EXPORTED, &[self.0])
+    }
+}
+
+impl Key for Audited {
+    type Value = store_v1::Audited;
+
+    fn encode(&self) -> Vec<u8> {
+        bytes(tag::AUDITED, &[&(!self.0).to_be_bytes()])
+    }
+}
+
+impl Audited {
+    /// The bytes that all keys of the audit begin with.
+    pub(super) fn first() -> Vec<u8> {
+        vec![tag::AUDITED]
+    }
+
+    /// The position in any such key.
+    pub(super) fn position_of(key: &[u8]) -> Option<u64> {
+        key.last_chunk::<8>().map(|position| !u64::from_be_bytes(*position))
+    }
+}
+
 /// The first key behind all keys that begin with `prefix`.
 pub(super) fn behind(prefix: &[u8]) -> Vec<u8> {
     // Every prefix used here ends in a tag or a zero byte, so its last byte can grow.
@@ -491,6 +529,8 @@ pub(super) fn describe(key: &[u8]) -> String {
         tag::ERASED => "erased",
         tag::ARCHIVED => "archived",
         tag::ARCHIVE => "archive",
+        tag::EXPORTED => "exported",
+        tag::AUDITED => "audited",
         _ => "unknown",
     };
     let readable = rest.iter().flat_map(|byte| std::ascii::escape_default(*byte)).map(char::from);
@@ -569,6 +609,9 @@ mod tests {
         assert_eq!(Epoch.encode(), b"\x18");
         assert_eq!(Archived(&dossier).encode(), b"\x29H57-250714-0001");
         assert_eq!(Archive(8).encode(), b"\x2a\0\0\0\0\0\0\0\x08");
+        assert_eq!(Exported(&[7; 16]).encode(), [b"\x2b", &[7; 16][..]].concat());
+        assert_eq!(Audited(9).encode(), b"\x32\xff\xff\xff\xff\xff\xff\xff\xf6");
+        assert_eq!(Audited::position_of(&Audited(9).encode()), Some(9));
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //!   and wrote nothing.
 
 mod archived;
+mod audit;
 mod claims;
 mod codec;
 #[cfg(feature = "test-util")]
@@ -50,6 +51,7 @@ use lgsp_proto::types::{
 use lgsp_proto::v1;
 
 pub use archived::{ArchiveOnRecord, Archived, Archiving, DossiersArchived, Material};
+pub use audit::{AuditEntry, AuditPage, AuditQuery, Exported};
 pub use codec::{Admitted, EpochStarted, Fact, NumbersLeased, Unreadable};
 pub use deliveries::{
     GivenBack, GivenBackWhy, Handled, Holder, Installation, Lane, MAIN, Parked, ParkedAction, ParkedStanding, TakenOver,
@@ -209,6 +211,9 @@ pub trait Store: Send + Sync + 'static {
     /// The registry version `number`, or the newest.
     async fn registry(&self, number: Option<u64>) -> Result<Option<RegistryRecord>, ReadError>;
 
+    /// What was administered, newest first. A page may be short, or empty, and not be the last.
+    async fn audit(&self, query: &AuditQuery) -> Result<AuditPage, ReadError>;
+
     /// Whether the certificate with this digest is on record.
     async fn knows_certificate(&self, digest: &Sha256Digest) -> Result<bool, ReadError>;
 
@@ -285,6 +290,8 @@ pub enum Commit {
     /// Closed dossiers leave the indexes for an archive file that is durable. A [`CommitError::Conflict`] unless every one of
     /// them is still as it was written there, and nothing of it is owed.
     Archived(Archiving),
+    /// The books were copied out of the node. A copy that is on record already stays as it is.
+    Exported(Exported),
 }
 
 /// That a dossier's content is erased: who decided so, and by which ground.

@@ -10,6 +10,7 @@
 //! ```
 
 mod archiving;
+mod auditing;
 mod committing;
 mod deliveries;
 mod erasing;
@@ -288,6 +289,11 @@ impl<F: Follow> Store for Embedded<F> {
 
     async fn registry(&self, number: Option<u64>) -> Result<Option<RegistryRecord>, ReadError> {
         self.walk(move |inner| inner.registry(number)).await
+    }
+
+    async fn audit(&self, query: &AuditQuery) -> Result<AuditPage, ReadError> {
+        let query = query.clone();
+        self.walk(move |inner| inner.audit(&query)).await
     }
 
     async fn knows_certificate(&self, digest: &Sha256Digest) -> Result<bool, ReadError> {

@@ -6,6 +6,7 @@
 
 mod admission;
 mod archiving;
+mod auditing;
 mod delivery;
 mod disk;
 mod documents;

@@ -12,6 +12,7 @@ use lgsp_certs::{CertificateAuthority, Credentials, Issued, Purpose, TlsFiles, U
 use lgsp_gateway::api::SharedTls;
 use lgsp_gateway::app::{App, RunError};
 use lgsp_gateway::config::Config;
+use lgsp_proto::v1::audit_client::AuditClient;
 use lgsp_proto::v1::documents_client::DocumentsClient;
 use lgsp_proto::v1::dossiers_client::DossiersClient;
 use lgsp_proto::v1::inbox_client::InboxClient;
@@ -288,6 +289,10 @@ impl System {
 
     pub(crate) fn operations(&self) -> OperationsClient<Channel> {
         OperationsClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn audit(&self) -> AuditClient<Channel> {
+        AuditClient::new(self.channel.clone())
     }
 
     pub(crate) fn registry(&self) -> RegistryClient<Channel> {

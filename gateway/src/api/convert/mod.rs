@@ -1,10 +1,11 @@
 //! Between the messages of the wire and the types behind it: parsed once, here, and never looked at again.
 //!
-//! [`submission`] and [`entry`] read what is signed, [`reading`], [`can_i`], [`numbers`], [`parked`] and [`document`] what is asked, [`standing`] writes how
+//! [`submission`] and [`entry`] read what is signed, [`reading`], [`can_i`], [`auditing`], [`numbers`], [`parked`] and [`document`] what is asked, [`standing`] writes how
 //! things stand, [`page`] makes tokens. All problems of a message are found at once, each named by its path; none repeats a value,
 //! because it may be a citizen's. What the domain does not need (people, texts) is checked for form and then lives on in
 //! the signed body only.
 
+pub(super) mod auditing;
 pub(super) mod can_i;
 pub(super) mod document;
 pub(super) mod entry;

@@ -310,9 +310,13 @@ fn facts() -> impl Strategy<Value = Fact> {
                 at,
             })
         });
+    let exported = (any::<[u8; 16]>(), of(party()), machine_time()).prop_map(|(identity, party, at)| {
+        let (what, system) = ("backup".to_owned(), "a-system".to_owned());
+        Fact::Exported(Exported { what, identity, party, actor: "uid-1000".parse().unwrap(), system, at })
+    });
     prop_oneof![
         3 => admitted_facts(), 3 => deliveries, 1 => stored, 1 => applied, 1 => seen, 1 => leased, 1 => erased,
-        1 => archived
+        1 => archived, 1 => exported
     ]
 }
 

@@ -80,7 +80,7 @@ pub(in super::super) fn unix_ms(time: SystemTime) -> i64 {
     time.duration_since(UNIX_EPOCH).map_or_else(|before| -ms(before.duration()), ms)
 }
 
-pub(super) fn system_time(unix_ms: i64) -> SystemTime {
+pub(in super::super) fn system_time(unix_ms: i64) -> SystemTime {
     let distance = Duration::from_millis(unix_ms.unsigned_abs());
     let time = if unix_ms < 0 { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) };
     time.unwrap_or(UNIX_EPOCH)

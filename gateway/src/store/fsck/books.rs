@@ -4,16 +4,17 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use aws_lc_rs::digest::{SHA256, digest};
+use bytes::Bytes;
 use jiff::civil::Date;
 use lgsp_certs::sign::{Purpose, VerifyingKey};
 use lgsp_domain::event::Event;
 use lgsp_domain::numbering::{NumberSource, NumberZone};
 use lgsp_journal::Position;
 use lgsp_journal::seal::{KeyError, KeyId, KeyRing};
-use lgsp_proto::store_v1::Record;
 use lgsp_proto::store_v1::record::Kind;
+use lgsp_proto::store_v1::{Audited, Record};
 use lgsp_proto::types::{DossierCode, PartyId, Sha256Digest};
-use lgsp_proto::v1;
+use lgsp_proto::v1::{self, AuditKind};
 use prost::Message;
 
 use super::super::codec::{self, Admitted, Fact, NumbersLeased};
@@ -53,6 +54,9 @@ pub(super) struct Books {
     closed: HashSet<DossierCode>,
     archived: HashSet<DossierCode>,
     certificates: HashMap<Sha256Digest, Option<VerifyingKey>>,
+    /// What was administered, by the records that say so.
+    acts: BTreeMap<u64, AuditKind>,
+    exports: HashSet<[u8; 16]>,
 }
 
 /// The numbers of one authority's day.
@@ -75,6 +79,7 @@ impl Books {
         keys: &KeyRing,
         report: &mut Report,
     ) {
+        self.acts.extend(self.act(record).map(|kind| (position.0, kind)));
         match fact {
             Fact::Admitted(admitted) => {
                 report.events += 1;
@@ -128,6 +133,41 @@ impl Books {
                 // A block of an earlier epoch is nobody's any more.
                 self.days.values_mut().for_each(|day| day.leases.clear());
             }
+            Fact::Exported(exported) => {
+                if !self.exports.insert(exported.identity) {
+                    report.found(Invariant::Audit, position, "a copy of the books is noted a second time");
+                }
+            }
+        }
+    }
+
+    /// What a record says was administered. Read from the record itself, so that nobody's idea of an entry is taken over.
+    fn act(&self, record: &Record) -> Option<AuditKind> {
+        match record.kind.as_ref()? {
+            Kind::Admission(_)
+            | Kind::Acknowledgement(_)
+            | Kind::DocumentStored(_)
+            | Kind::NumbersLeased(_)
+            | Kind::DossierParked(_) => None,
+            Kind::RegistryApplied(_) => Some(AuditKind::RegistryApplied),
+            // Two calls may bring the same certificate at once; the first record of it counts.
+            Kind::CertificateSeen(seen) => {
+                let known = codec::digest("sha256", &seen.sha256).is_ok_and(|it| self.certificates.contains_key(&it));
+                (!known).then_some(AuditKind::CertificateSeen)
+            }
+            Kind::GivenBack(given_back) => {
+                let released = !given_back.actor.is_empty();
+                released.then_some(AuditKind::DeliveriesReleased)
+            }
+            Kind::ParkedHandled(_) => Some(AuditKind::DeliveryHandled),
+            Kind::EpochStarted(_) => Some(AuditKind::EpochStarted),
+            Kind::DossiersArchived(_) => Some(AuditKind::DossiersArchived),
+            Kind::DossierErased(_) => Some(AuditKind::DossierErased),
+            Kind::TokenIssued(_) => Some(AuditKind::TokenIssued),
+            Kind::TokenWithdrawn(_) => Some(AuditKind::TokenWithdrawn),
+            Kind::CertificateIssued(_) => Some(AuditKind::CertificateIssued),
+            Kind::CertificateRevoked(_) => Some(AuditKind::CertificateRevoked),
+            Kind::Exported(_) => Some(AuditKind::Exported),
         }
     }
 
@@ -449,6 +489,7 @@ impl Books {
     pub(super) fn close(self, index: &Memory, report: &mut Report) {
         report.owed = self.owed.len() as u64;
         self.close_deliveries(index, report);
+        self.close_audit(index, report);
         for ((party, request), position) in &self.requests {
             let leads_to = request.parse().ok().and_then(|key| fetch(index, &keys::Request(party, &key)).ok()?);
             if leads_to.is_none_or(|at| at.position != position.0) {
@@ -462,6 +503,27 @@ impl Books {
                 let what = format!("{authority} has used {} on {day}, but its counter is at {known}", used.highest);
                 report.found(Invariant::Number, None, what);
             }
+        }
+    }
+
+    /// Every act has its entry, and no entry is of anything else.
+    fn close_audit(&self, index: &Memory, report: &mut Report) {
+        let mut entries = BTreeMap::new();
+        for (key, value) in
+            index.0.range(Bytes::from(keys::Audited::first())..keys::behind(&keys::Audited::first()).into())
+        {
+            let Some(position) = keys::Audited::position_of(key) else { continue };
+            entries.insert(position, Audited::decode(value.clone()).ok().map(|entry| entry.kind));
+        }
+        for (position, kind) in &self.acts {
+            let entry = entries.remove(position).flatten();
+            if entry != Some(i32::from(*kind)) {
+                let what = format!("{} has no entry in the audit that says so", kind.as_str_name());
+                report.found(Invariant::Audit, Position(*position), what);
+            }
+        }
+        for position in entries.into_keys() {
+            report.found(Invariant::Audit, Position(position), "an entry of the audit is about no act");
         }
     }
 

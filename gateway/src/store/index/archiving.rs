@@ -201,8 +201,8 @@ mod tests {
             *kinds.entry(key[0]).or_default() += 1;
             kinds
         });
-        // Totals, aliases, keys of requests, counts of inboxes, numbers, stubs, and the archive.
-        assert_eq!(kinds, [(2, 1), (5, 2), (6, 82), (10, 4), (11, 1), (41, 2), (42, 1)].into());
+        // Totals, aliases, keys of requests, counts of inboxes, numbers, stubs, the archive, and its entry of the audit.
+        assert_eq!(kinds, [(2, 1), (5, 2), (6, 82), (10, 4), (11, 1), (41, 2), (42, 1), (50, 1)].into());
         let totals: Totals = fetch(&after, &keys::Totals).unwrap().unwrap();
         assert_eq!((totals.dossiers, totals.archived, totals.events), (0, 2, 82));
         let stub: ArchivedState = fetch(&after, &keys::Archived(&code(1))).unwrap().unwrap();

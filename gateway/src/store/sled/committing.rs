@@ -174,6 +174,7 @@ impl<F: Follow> Inner<F> {
             | Commit::Handled(_)
             | Commit::Epoch(_)
             | Commit::Archived(_)
+            | Commit::Exported(_)
             | Commit::Certificate { .. } => self.room.for_the_end(),
             Commit::Admission(_) | Commit::Document(_) | Commit::Registry(_) => self.room.for_more(),
         };
@@ -247,6 +248,12 @@ impl<F: Follow> Inner<F> {
             }
             Commit::Epoch(started) => started.number > index::epoch(&view)?.number,
             Commit::Archived(archiving) => self.may_be_archived(archiving)?,
+            Commit::Exported(exported) => {
+                if fetch(&view, &keys::Exported(&exported.identity))?.is_some() {
+                    return Ok(Checked::Done);
+                }
+                true
+            }
         };
         Ok(if stands { Checked::Write(commit, key_id) } else { Checked::Conflict })
     }
@@ -389,6 +396,7 @@ fn claimed(commit: &Commit) -> Vec<Vec<u8>> {
         Commit::Archived(archiving) => {
             archiving.archived.codes.iter().map(|code| keys::Dossier(code).encode()).collect()
         }
+        Commit::Exported(exported) => vec![keys::Exported(&exported.identity).encode()],
         // Said twice, these change nothing the second time.
         Commit::Acknowledgement(_) | Commit::GivenBack(_) | Commit::Certificate { .. } => Vec::new(),
     }
