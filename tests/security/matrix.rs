@@ -90,8 +90,8 @@ async fn whose_certificate_is_no_good_is_turned_away_before_a_call_is_read() {
     let other = CertificateAuthority::create(&bus.folder().join("other"), bus.ca().trust_domain(), now()).unwrap();
     let shown: [(&str, Option<Issued>, AlertDescription); 4] = [
         ("no certificate", None, AlertDescription::CertificateRequired),
-        // Of the same name as ours, so that it is the signature that shows it.
-        ("another CA", Some(issue(&other, now())), AlertDescription::DecryptError),
+        // Of the same name as ours: it is the signature that shows it.
+        ("another CA", Some(issue(&other, now())), AlertDescription::UnknownCA),
         ("expired", Some(issue(bus.ca(), now() - 2 * DAY)), AlertDescription::CertificateExpired),
         ("not yet valid", Some(issue(bus.ca(), now() + DAY)), AlertDescription::CertificateExpired),
     ];

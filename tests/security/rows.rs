@@ -440,8 +440,11 @@ pub(crate) const ROWS: &[Row] = &[
         without: Without::Right(AN, "audit"),
         foreign: Foreign::NamesNothing,
         call: |caller, ask| {
-            let request =
-                v1::ListAuditRequest { acting_party: ask.party.into(), actor: "auditor-1".into(), ..Default::default() };
+            let request = v1::ListAuditRequest {
+                acting_party: ask.party.into(),
+                actor: "auditor-1".into(),
+                ..Default::default()
+            };
             Box::pin(async move { told(AuditClient::new(caller.channel).list(request).await) })
         },
     },

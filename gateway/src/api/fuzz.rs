@@ -6,7 +6,9 @@ use bytes::Bytes;
 use lgsp_proto::{Reason, Refusal, v1};
 use prost::Message;
 
-use super::convert::{document, entry as entries, numbers, operating, parked, reading, submission as submissions};
+use super::convert::{
+    auditing, can_i, document, entry as entries, numbers, operating, parked, reading, submission as submissions,
+};
 
 /// Reads the signed body of a submission.
 pub fn submission(body: &[u8]) {
@@ -22,7 +24,7 @@ pub fn entry(body: &[u8]) {
 
 /// Reads any other message that says what a caller wants; `which` picks the kind.
 pub fn call(which: u8, message: &[u8]) {
-    match which % 18 {
+    match which % 21 {
         0 => read(message, document::announced),
         1 => read(message, document::upload_state),
         2 => read(message, document::wanted),
@@ -40,6 +42,9 @@ pub fn call(which: u8, message: &[u8]) {
         14 => read(message, reading::acknowledge),
         15 => read(message, reading::decline),
         16 => read(message, reading::backlog),
+        17 => read(message, auditing::query),
+        18 => read(message, |request: &v1::CanIRequest| can_i::asked(request.clone())),
+        19 => read(message, can_i::versions),
         _ => read(message, |request: &v1::ReadRegistryRequest| {
             reading::only_asking(&request.acting_party, &request.actor)
         }),
