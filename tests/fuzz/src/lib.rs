@@ -4,7 +4,8 @@
 //! hangs or eats memory, and when what was accepted does not keep its promise: to print as it was read, to be written so that
 //! it can be read again, to differ in nothing from itself.
 //!
-//! Outside is also what is read back from a disk or a backup: nobody vouches for its bytes any more.
+//! Outside is also what is read back from a disk or a backup: nobody vouches for its bytes any more. Keys and persons in the corpus
+//! were made up for it.
 
 mod stored;
 mod told;
