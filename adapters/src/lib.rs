@@ -22,6 +22,8 @@ mod backoff;
 pub mod config;
 mod digest;
 mod forward;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod handover;
 pub mod identity;
 pub mod json;

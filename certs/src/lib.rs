@@ -17,6 +17,8 @@
 pub mod ca;
 mod facts;
 mod files;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod hex;
 pub mod identity;
 pub mod joining;

@@ -108,7 +108,7 @@ impl VerifiedLeaf {
         Self::read(state.peer_certificates().unwrap_or_default())
     }
 
-    fn read(chain: &[CertificateDer<'_>]) -> Result<Self, LeafError> {
+    pub(crate) fn read(chain: &[CertificateDer<'_>]) -> Result<Self, LeafError> {
         let leaf = chain.first().ok_or(LeafError::NoCertificate)?;
         let parsed = x509::parse(leaf)?;
         let spki = parsed.public_key().raw;

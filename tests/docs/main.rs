@@ -42,7 +42,7 @@ fn both_readmes_name_the_same_commands_and_tests() {
 
 #[test]
 fn every_path_a_document_names_exists() {
-    let pages = ["README.md", "README.vi.md", "ARCHITECTURE.md", "CONTRIBUTING.md"];
+    let pages = ["README.md", "README.vi.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"];
     for page in pages {
         let text = document(page);
         let named = text.split('`').skip(1).step_by(2).filter(|code| {
@@ -53,6 +53,41 @@ fn every_path_a_document_names_exists() {
             assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(path).exists(), "{page} names {path}");
         }
     }
+}
+
+/// A threat's answer names where it is shown as "`path`: *the test's name*, *another*; `path`: …".
+#[test]
+fn every_test_that_the_page_on_security_names_is_there() {
+    let page = document("SECURITY.md");
+    let mut named = 0;
+    for row in page.lines().filter(|line| line.starts_with("| **")) {
+        let shown = row.trim_end_matches('|').rsplit(" | ").next().unwrap();
+        for place in shown.split("; ").filter(|place| place.trim_start().starts_with('`')) {
+            let (path, tests) = place.split_once(": ").unwrap_or_else(|| panic!("no test after the place: {place}"));
+            let sources = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(path.trim().trim_matches('`')));
+            for test in tests.split('*').skip(1).step_by(2) {
+                let name = format!("fn {}(", test.replace(' ', "_"));
+                assert!(sources.contains(&name), "{path} has no test \"{test}\"");
+                named += 1;
+            }
+        }
+    }
+    let threats = page.split("## Threats").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows = threats.lines().filter(|line| line.starts_with("| **")).count();
+    assert!(named >= rows && rows > 0, "{named} tests for {rows} threats");
+}
+
+/// The text of a source, or of all of a folder.
+fn sources(path: &Path) -> String {
+    if path.is_file() {
+        return std::fs::read_to_string(path).unwrap();
+    }
+    let inside = std::fs::read_dir(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let inside = inside.map(|entry| entry.unwrap().path());
+    inside
+        .filter(|path| path.is_dir() || path.extension().is_some_and(|kind| kind == "rs"))
+        .map(|path| sources(&path))
+        .collect()
 }
 
 /// `FailedPrecondition` as gRPC writes it.

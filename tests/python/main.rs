@@ -4,12 +4,14 @@
 //! The packages come from the package index Python is set up with, once, into a virtual environment in the target folder.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+#[path = "../support/python.rs"]
+mod environment;
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use lgsp_proto::v1;
@@ -18,7 +20,7 @@ use serde_json::{Value, json};
 use support::{Bus, MORNING};
 
 const CLIENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/client.py");
-const REQUIREMENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/requirements.txt");
+const REQUIREMENTS: &str = "tests/python/requirements.txt";
 const PROTO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/proto");
 
 /// More than the client ever needs; each of its calls has a shorter limit of its own.
@@ -26,7 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stock_python_client_submits_reads_back_and_understands_what_it_is_told() {
-    let python = tokio::task::spawn_blocking(python).await.unwrap().unwrap_or_else(|missing| panic!("{missing}"));
+    let python = tokio::task::spawn_blocking(|| environment::python("python-client", REQUIREMENTS)).await.unwrap();
+    let python = python.unwrap_or_else(|missing| panic!("{missing}"));
     let bus = Bus::start().await;
     let generated = bus.folder().join("generated");
     generate(&python, &generated);
@@ -98,55 +101,4 @@ fn generate(python: &Path, folder: &Path) {
     compiler.arg("--python_out").arg(folder).arg("--grpc_python_out").arg(folder).args(language);
     let ended = compiler.output().unwrap();
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
-}
-
-/// The interpreter of a virtual environment that has what the client needs; made when it is not there yet.
-///
-/// # Errors
-/// One line that says what is missing and how to get it.
-fn python() -> Result<PathBuf, String> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let environment = folder.join("python-client");
-    let (python, installed) = (environment.join("bin/python"), environment.join("installed.txt"));
-    // Two runs at once must not install into each other's feet. Given back when the file is closed.
-    let lock = File::create(folder.join("python-client.lock")).unwrap();
-    lock.lock().unwrap();
-
-    let wanted = fs::read_to_string(REQUIREMENTS).unwrap();
-    let works = || Command::new(&python).arg("--version").output().is_ok_and(|ended| ended.status.success());
-    if fs::read_to_string(&installed).is_ok_and(|have| have == wanted) && works() {
-        return Ok(python);
-    }
-    if environment.exists() {
-        fs::remove_dir_all(&environment).unwrap();
-    }
-    succeed(Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
-    let mut pip = Command::new(&python);
-    pip.args([
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--no-input",
-        "--only-binary",
-        ":all:",
-    ]);
-    succeed(pip.args(["--requirement", REQUIREMENTS]))?;
-    // Last, so that an installation that broke off does not count.
-    fs::write(&installed, wanted).unwrap();
-    Ok(python)
-}
-
-fn succeed(command: &mut Command) -> Result<(), String> {
-    let said = match command.stdin(Stdio::null()).output() {
-        Ok(Output { status, .. }) if status.success() => return Ok(()),
-        Ok(ended) => [ended.stdout, ended.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat(),
-        Err(error) => error.to_string(),
-    };
-    let line = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it did not say why").trim();
-    Err(format!(
-        "this test needs python3 (3.10 or later) with venv and pip, and a package index (or PIP_FIND_LINKS=FOLDER) with what \
-         tests/python/requirements.txt lists: {line}"
-    ))
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use lgsp_adapters::link::{Address, Admitted, CallError, Link, Timings};
-use lgsp_certs::{CertificateAuthority, TlsFiles, TrustDomain, server_name};
+use lgsp_certs::{CertificateAuthority, Issued, TlsFiles, TrustDomain, server_name};
 use lgsp_gateway::app::App;
 use lgsp_gateway::config::Config;
 use lgsp_proto::types::BusinessTime;
@@ -28,6 +28,9 @@ use tokio_util::sync::CancellationToken;
 
 /// Where the business clock stands when a bus starts: Monday morning.
 pub(crate) const MORNING: &str = "2025-07-14T08:00:00+07:00";
+
+/// The registry it starts with.
+const REGISTRY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/gateway/domain/tests/fixtures/registry");
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -51,7 +54,7 @@ impl Bus {
         let names = [server_name("localhost").unwrap(), server_name("127.0.0.1").unwrap()];
         let server = ca.issue_server(&names, DAY, SystemTime::now()).unwrap();
         server.write_to(&dir.path().join("tls"), "gateway").unwrap();
-        let registry = Path::new(env!("CARGO_MANIFEST_DIR")).join("gateway/domain/tests/fixtures/registry");
+        let registry = Path::new(REGISTRY);
         let config = format!(
             r#"
             name = "bus.test"
@@ -113,6 +116,16 @@ impl Bus {
         }
     }
 
+    /// The CA whose certificates it knows.
+    pub(crate) fn ca(&self) -> &CertificateAuthority {
+        &self.ca
+    }
+
+    /// A certificate for `system` by the bus's own CA, written nowhere.
+    pub(crate) fn issue(&self, system: &str) -> Issued {
+        self.ca.issue_system(&system.parse().unwrap(), DAY, SystemTime::now()).unwrap()
+    }
+
     /// The folder of this bus; `ca/`, `tls/` and `data/` are in it.
     pub(crate) fn folder(&self) -> &Path {
         self.dir.path()
@@ -162,6 +175,16 @@ impl Drop for Bus {
         output::keep("contract", self.dir.path());
         self.shutdown.cancel();
     }
+}
+
+/// The registry that a bus starts with, as it is planned and applied.
+pub(crate) fn registry_files() -> Vec<v1::RegistryFile> {
+    let files = std::fs::read_dir(REGISTRY).unwrap().map(|file| file.unwrap().path());
+    let file = |path: PathBuf| v1::RegistryFile {
+        name: path.file_name().unwrap().to_str().unwrap().to_owned(),
+        content: std::fs::read(&path).unwrap().into(),
+    };
+    files.map(file).collect()
 }
 
 /// A business time on the wire.

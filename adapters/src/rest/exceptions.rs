@@ -166,3 +166,8 @@ impl ExceptionJson {
         }
     }
 }
+
+#[cfg(feature = "fuzz")]
+pub(super) fn fuzz(body: &[u8]) -> Option<serde_json::Error> {
+    serde_json::from_slice::<HandleJson>(body).err()
+}

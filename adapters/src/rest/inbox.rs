@@ -222,3 +222,9 @@ fn check_pending(
     }
     if unknown.violations().is_empty() { Ok(()) } else { Err(unknown.into()) }
 }
+
+#[cfg(feature = "fuzz")]
+pub(super) fn fuzz(body: &[u8]) -> Option<serde_json::Error> {
+    drop(serde_json::from_slice::<RefuseJson>(body));
+    serde_json::from_slice::<AckJson>(body).err()
+}

@@ -124,6 +124,15 @@ fn shows(headers: &HeaderMap, token: &str) -> bool {
     shown.is_some_and(|shown| aws_lc_rs::constant_time::verify_slices_are_equal(shown, token.as_bytes()).is_ok())
 }
 
+/// Reads the small bodies of the interface; what comes of it does not matter.
+#[cfg(feature = "fuzz")]
+pub(crate) fn fuzz(body: &[u8]) {
+    let failed = [inbox::fuzz(body), exceptions::fuzz(body)];
+    for error in failed.into_iter().flatten() {
+        drop(not_readable(&error).into_response());
+    }
+}
+
 /// Answers JSON.
 fn json(status: StatusCode, value: &impl Serialize) -> Response {
     let body = serde_json::to_vec(value).expect("our own types have text keys and finite numbers only");

@@ -209,6 +209,14 @@ pub(crate) fn now_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// Reads a record that opened, and applies it to an empty state.
+#[cfg(feature = "fuzz")]
+pub(crate) fn fuzz(record: &lgsp_proto::spool_v1::SpoolRecord) {
+    if let Ok(change) = records::change(record) {
+        state::State::new(&std::collections::HashMap::new()).apply(Position(1), &change);
+    }
+}
+
 fn forget_before(keep: Duration) -> i64 {
     now_ms().saturating_sub(i64::try_from(keep.as_millis()).unwrap_or(i64::MAX))
 }

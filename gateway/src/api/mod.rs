@@ -11,6 +11,8 @@ mod convert;
 mod documents;
 mod dossiers;
 pub(crate) mod enrolment;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod health;
 mod inbox;
 mod layers;

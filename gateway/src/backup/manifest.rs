@@ -174,6 +174,21 @@ impl Manifest {
     }
 }
 
+/// Reads a manifest of which only the line that says it is whole is in order. What is accepted names nothing outside of its
+/// folder, and is written so that it can be read again.
+#[cfg(feature = "fuzz")]
+pub fn fuzz(text: &str) {
+    if let Ok(manifest) = Manifest::parse(&sealed(text.to_owned())) {
+        for Entry { path, .. } in &manifest.files {
+            let inside = Path::new(path).components().all(|part| matches!(part, std::path::Component::Normal(_)));
+            assert!(inside, "a restore would write outside of its folder");
+        }
+        let written = manifest.to_text();
+        let again = Manifest::parse(&written).expect("what was written can be read");
+        assert_eq!(again.to_text(), written);
+    }
+}
+
 /// A text with the line that says it is whole.
 pub(super) fn sealed(text: String) -> String {
     let end = HEXLOWER.encode(digest(&SHA256, text.as_bytes()).as_ref());

@@ -18,6 +18,9 @@ use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{Context, SHA256};
 
+#[cfg(feature = "fuzz")]
+pub use manifest::fuzz as fuzz_manifest;
+
 pub(crate) use announced::announced;
 pub use begun::Begun;
 pub use epoch::{BeginError, Beginning, begin, days_at_risk};

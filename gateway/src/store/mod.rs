@@ -22,6 +22,8 @@ pub mod data_folder;
 mod deliveries;
 mod follower;
 pub mod fsck;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod index;
 mod index_folder;
 mod keys;
