@@ -43,8 +43,17 @@ struct Shown {
 impl Caller {
     /// A caller of the bus with this certificate, or none.
     pub(crate) fn new(bus: &Bus, shows: Option<&Issued>) -> Self {
+        Self::at(bus.port(), bus, shows)
+    }
+
+    /// A caller of the listener where systems join.
+    pub(crate) fn joining(bus: &Bus, shows: Option<&Issued>) -> Self {
+        Self::at(bus.enrolment_port(), bus, shows)
+    }
+
+    fn at(port: u16, bus: &Bus, shows: Option<&Issued>) -> Self {
         let mut roots = RootCertStore::empty();
-        for root in CertificateDer::pem_file_iter(bus.folder().join("ca/ca.pem")).unwrap() {
+        for root in CertificateDer::pem_file_iter(bus.folder().join("ca/root.pem")).unwrap() {
             roots.add(root.unwrap()).unwrap();
         }
         let (roots, key) = (Arc::new(roots), shows.map(|issued| issued.key_pem.as_bytes()));
@@ -54,7 +63,7 @@ impl Caller {
             Arc::new(Shown { chain, key: PrivateKeyDer::from_pem_slice(issued.key_pem.as_bytes()).unwrap() })
         });
         let tls = Arc::new(config(&roots, shows.as_deref(), rustls::crypto::aws_lc_rs::default_provider()));
-        let (port, config) = (bus.port(), Arc::clone(&tls));
+        let config = Arc::clone(&tls);
         let connector = tower::service_fn(move |_: http::Uri| {
             let config = Arc::clone(&config);
             async move { connect(port, config).await.map(TokioIo::new) }

@@ -1,6 +1,7 @@
 //! The bus as those see it who have no business there.
 //!
 //! - [`matrix`]: every RPC × everybody who might call it; [`rows`] is the table, one row per RPC.
+//! - [`joining`]: the listener for those who have no certificate yet.
 //! - [`tls_scan`]: what a scanner from elsewhere finds.
 //! - [`client`]: a client that shows whatever certificate it is given, or none.
 #![expect(clippy::unwrap_used, reason = "tests")]
@@ -11,6 +12,7 @@ mod environment;
 mod support;
 
 mod client;
+mod joining;
 mod matrix;
 mod rows;
 mod things;

@@ -6,8 +6,9 @@ use std::future::Future;
 use std::pin::Pin;
 
 use bytes::Bytes;
-use lgsp_certs::Purpose;
+use lgsp_certs::{PrivateKey, Purpose};
 use lgsp_proto::v1::audit_client::AuditClient;
+use lgsp_proto::v1::certificates_client::CertificatesClient;
 use lgsp_proto::v1::documents_client::DocumentsClient;
 use lgsp_proto::v1::dossiers_client::DossiersClient;
 use lgsp_proto::v1::inbox_client::InboxClient;
@@ -448,7 +449,91 @@ pub(crate) const ROWS: &[Row] = &[
             Box::pin(async move { told(AuditClient::new(caller.channel).list(request).await) })
         },
     },
+    Row {
+        rpc: "Certificates/Renew",
+        with: BINH,
+        without: Without::NeedsNone,
+        foreign: Foreign::NamesNothing,
+        call: |caller, _| {
+            let signing_request = PrivateKey::generate().unwrap().signing_request().unwrap().into();
+            let request = v1::RenewRequest { signing_request };
+            Box::pin(async move { told(CertificatesClient::new(caller.channel).renew(request).await) })
+        },
+    },
+    Row {
+        rpc: "Certificates/Trust",
+        with: BINH,
+        without: Without::NeedsNone,
+        foreign: Foreign::NamesNothing,
+        call: |caller, _| {
+            let request = v1::TrustRequest::default();
+            Box::pin(async move { told(CertificatesClient::new(caller.channel).trust(request).await) })
+        },
+    },
+    Row {
+        rpc: "Certificates/IssueToken",
+        with: OPERATOR,
+        without: Without::Right(AN, "certify"),
+        foreign: Foreign::NamesNothing,
+        call: |caller, ask| {
+            let request = v1::IssueTokenRequest { acting_party: ask.party.into(), ..things::token_for("mot-cua") };
+            Box::pin(async move { told(CertificatesClient::new(caller.channel).issue_token(request).await) })
+        },
+    },
+    Row {
+        rpc: "Certificates/WithdrawToken",
+        with: OPERATOR,
+        // A token for its very own system just as little.
+        without: Without::Right(AN, "certify"),
+        foreign: Foreign::NamesNothing,
+        call: |caller, ask| {
+            let request = v1::WithdrawTokenRequest {
+                acting_party: ask.party.into(),
+                actor: "operator-1".into(),
+                token_id: ask.things.token,
+            };
+            Box::pin(async move { told(CertificatesClient::new(caller.channel).withdraw_token(request).await) })
+        },
+    },
+    Row {
+        rpc: "Certificates/List",
+        with: OPERATOR,
+        // Those of another system; its own it may list.
+        without: Without::Right(AN, "certify"),
+        foreign: Foreign::NamesNothing,
+        call: |caller, ask| {
+            let request = v1::ListCertificatesRequest {
+                acting_party: ask.party.into(),
+                actor: "operator-1".into(),
+                system: BINH.0.into(),
+                ..Default::default()
+            };
+            Box::pin(async move { told(CertificatesClient::new(caller.channel).list(request).await) })
+        },
+    },
+    Row {
+        rpc: "Certificates/Revoke",
+        with: OPERATOR,
+        without: Without::Right(AN, "certify"),
+        foreign: Foreign::NamesNothing,
+        call: |caller, ask| {
+            let what = v1::revoke_request::What::KeySha256(Bytes::from_static(&[9; 32]));
+            let request = v1::RevokeRequest {
+                acting_party: ask.party.into(),
+                actor: "operator-1".into(),
+                what: Some(what),
+                ground: "key-lost".into(),
+            };
+            Box::pin(async move { told(CertificatesClient::new(caller.channel).revoke(request).await) })
+        },
+    },
 ];
+
+/// RPCs that are not served on the bus: [`crate::joining`] calls them.
+pub(crate) const ELSEWHERE: [&str; 1] = ["Enrolment/Join"];
+
+/// RPCs that name no party: the system speaks for itself.
+pub(crate) const WITHOUT_PARTY: [&str; 2] = ["Certificates/Renew", "Certificates/Trust"];
 
 fn told<M: prost::Message>(answer: Result<tonic::Response<M>, Status>) -> Result<Vec<u8>, Status> {
     answer.map(|answer| answer.into_inner().encode_to_vec())

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use lgsp_proto::v1;
+use lgsp_proto::v1::certificates_client::CertificatesClient;
 use lgsp_proto::v1::documents_client::DocumentsClient;
 use lgsp_proto::v1::inbox_client::InboxClient;
 use lgsp_proto::v1::inbox_request::Request as Said;
@@ -29,6 +30,8 @@ pub(crate) struct Things {
     pub(crate) closed: String,
     /// Parked for commune An at its first delivery.
     pub(crate) parked: v1::DeliveryRef,
+    /// A token that was not spent.
+    pub(crate) token: Bytes,
 }
 
 impl Things {
@@ -52,8 +55,21 @@ impl Things {
         let refused = v1::entry::What::Refused(v1::Refused { reason: "lý do mẫu".into() });
         record(&an, &entry("H99.101", &closed, refused)).await.unwrap();
         let parked = park(bus, "H99.101", &parked).await;
-        Self { open, closed, parked }
+        let token = token(bus, "mot-cua").await.token_id;
+        Self { open, closed, parked, token }
     }
+}
+
+/// A join token for a system, as the operator gets it.
+pub(crate) async fn token(bus: &Bus, system: &str) -> v1::IssueTokenResponse {
+    let channel = Caller::new(bus, Some(&bus.issue("van-hanh"))).channel;
+    CertificatesClient::new(channel).issue_token(token_for(system)).await.unwrap().into_inner()
+}
+
+/// The request for one.
+pub(crate) fn token_for(system: &str) -> v1::IssueTokenRequest {
+    let (acting_party, actor) = ("H99.VH".to_owned(), "operator-1".to_owned());
+    v1::IssueTokenRequest { acting_party, actor, system: system.to_owned(), ..Default::default() }
 }
 
 /// An entry of `party` about a dossier.

@@ -61,6 +61,15 @@ async fn a_scanner_finds_tls_1_3_on_the_bus_and_no_weakness() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_scanner_finds_no_weakness_where_systems_join_and_is_asked_for_no_certificate() {
+    let bus = Bus::start().await;
+    let found = scan(bus.enrolment_port(), None, &SCANS).await;
+    assert_eq!(weaknesses(&found), Vec::<String>::new());
+    assert_eq!(found["connectivity_result"]["client_auth_requirement"], "DISABLED");
+    bus.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_scanner_finds_what_is_wrong_with_a_server_that_is_too_friendly() {
     let bus = Bus::start().await;
     let python = environment().await;

@@ -32,6 +32,9 @@ pub(crate) const MORNING: &str = "2025-07-14T08:00:00+07:00";
 /// The registry it starts with.
 const REGISTRY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/gateway/domain/tests/fixtures/registry");
 
+const CERTIFIES: &str =
+    "\n[[grant]]\nid = \"chung-thu\"\nparty = \"H99.VH\"\nright = \"certify\"\nowner = \"H99.VH\"\n";
+
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A gateway under test. Dropping it stops it hard; [`Bus::stop`] stops it in order.
@@ -39,6 +42,7 @@ pub(crate) struct Bus {
     dir: TempDir,
     ca: CertificateAuthority,
     address: SocketAddr,
+    enrolment: SocketAddr,
     local: SocketAddr,
     shutdown: CancellationToken,
     running: Option<JoinHandle<()>>,
@@ -54,17 +58,24 @@ impl Bus {
         let names = [server_name("localhost").unwrap(), server_name("127.0.0.1").unwrap()];
         let server = ca.issue_server(&names, DAY, SystemTime::now()).unwrap();
         server.write_to(&dir.path().join("tls"), "gateway").unwrap();
-        let registry = Path::new(REGISTRY);
+        let registry = dir.path().join("registry");
+        std::fs::create_dir(&registry).unwrap();
+        for file in registry_files() {
+            std::fs::write(registry.join(file.name), file.content).unwrap();
+        }
         let config = format!(
             r#"
             name = "bus.test"
             [listen]
             bus = "127.0.0.1:0"
             local = "127.0.0.1:0"
+            enrol = "127.0.0.1:0"
             [tls]
             certificate = "tls/gateway.pem"
             key = "tls/gateway.key"
             client_bundle = "ca/root.pem"
+            [ca]
+            dir = "ca"
             [store]
             dir = "data"
             node_key = "node.key"
@@ -81,12 +92,13 @@ impl Bus {
         let config = Config::parse(&config, dir.path(), []).unwrap_or_else(|problems| panic!("{problems}"));
         let app = App::build(config).await.unwrap();
         let (address, local) = (app.bus_address().unwrap(), app.local_address().unwrap());
+        let enrolment = app.enrolment_address().unwrap().expect("it is configured");
         let shutdown = CancellationToken::new();
         let (ready, is_ready) = oneshot::channel();
         let stop = shutdown.clone();
         let running = tokio::spawn(async move { app.run(stop, ready).await.unwrap() });
         is_ready.await.unwrap();
-        Self { dir, ca, address, local, shutdown, running: Some(running) }
+        Self { dir, ca, address, enrolment, local, shutdown, running: Some(running) }
     }
 
     /// A link as `system`, with a certificate of the bus's own CA.
@@ -136,6 +148,11 @@ impl Bus {
         self.address.port()
     }
 
+    /// The port on loopback where systems join.
+    pub(crate) fn enrolment_port(&self) -> u16 {
+        self.enrolment.port()
+    }
+
     /// Moves the business clock on.
     pub(crate) async fn set_clock(&self, now: BusinessTime) {
         let body = format!(r#"{{"now":"{now}"}}"#);
@@ -177,12 +194,16 @@ impl Drop for Bus {
     }
 }
 
-/// The registry that a bus starts with, as it is planned and applied.
+/// The registry that a bus starts with, as it is planned and applied: the synthetic one, whose operator may certify as well.
 pub(crate) fn registry_files() -> Vec<v1::RegistryFile> {
     let files = std::fs::read_dir(REGISTRY).unwrap().map(|file| file.unwrap().path());
-    let file = |path: PathBuf| v1::RegistryFile {
-        name: path.file_name().unwrap().to_str().unwrap().to_owned(),
-        content: std::fs::read(&path).unwrap().into(),
+    let file = |path: PathBuf| {
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let mut content = std::fs::read(&path).unwrap();
+        if name == "grants.toml" {
+            content.extend_from_slice(CERTIFIES.as_bytes());
+        }
+        v1::RegistryFile { name, content: content.into() }
     };
     files.map(file).collect()
 }
