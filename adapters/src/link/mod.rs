@@ -185,7 +185,7 @@ impl Link {
 
     /// Who administered what.
     pub fn audit(&self) -> AuditClient<Watched> {
-        AuditClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+        AuditClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// Certificates: renewing, tokens, lists, revocation.
