@@ -5,7 +5,7 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `world` | what happens, step by step |
+//! | `world` | what there is, and what happens in it, step by step |
 //! | `watch` | what must not have happened |
 //! | `node` | the gateway: started, killed, started again |
 //! | `machine`, `spool`, `request` | the agencies' side |
