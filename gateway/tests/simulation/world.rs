@@ -22,6 +22,7 @@ use lgsp_journal::testing::Disk;
 use tokio::time::sleep;
 
 use crate::draw::Draw;
+use crate::keys::Keys;
 use crate::machine::{Arrived, Machine, Shared, Stream, Way, lock, print_of};
 use crate::node::{Door, Running};
 use crate::request::{Matter, Request};
@@ -82,6 +83,7 @@ pub(crate) struct World {
     off: i64,
     named: u64,
     streams: u64,
+    keys: Keys,
 }
 
 impl World {
@@ -110,6 +112,7 @@ impl World {
             off: 0,
             named: 0,
             streams: 0,
+            keys: Keys::default(),
         }
     }
 
@@ -188,6 +191,9 @@ impl World {
                 if parked == 0 {
                     self.check_all();
                     lock(&self.watch).check_nothing_is_missing();
+                    if let Some(running) = self.door.knock() {
+                        self.keys.check(&running, &mut lock(&self.watch));
+                    }
                     return self.compare();
                 }
                 // Nothing else is held up by what is parked.

@@ -72,6 +72,7 @@ impl World {
             Ok((started, store)) => {
                 self.note(format!("epoch {}, numbers from {}", started.number, started.lost.from));
                 self.before.note(&started);
+                self.keys.restored(&store);
                 lock(&self.watch).restored(&store, |name, signed| has_receipt(&self.machines, name, signed));
                 store.kill();
             }
@@ -123,7 +124,9 @@ impl World {
         }
         self.check_all();
         if let Some(running) = self.door.knock() {
-            lock(&self.watch).check_parked(&running);
+            let mut watch = lock(&self.watch);
+            watch.check_parked(&running);
+            self.keys.check(&running, &mut watch);
         }
     }
 }

@@ -12,6 +12,7 @@ use lgsp_proto::types::{DossierCode, Status};
 use tokio::time::{Instant, sleep};
 
 use super::{AN, AT_WORK, BINH, Backup, CENTRE, LOCALITIES, PORTAL, PROCEDURES, World};
+use crate::keys::Deed;
 use crate::machine::{Machine, lock};
 use crate::request::{Act, Matter, Request, time};
 use crate::watch::now;
@@ -54,6 +55,8 @@ pub(super) enum Action {
     Decide,
     /// An operator takes from a machine what it holds.
     Release,
+    /// Something is done about tokens, certificates or keys.
+    Certify(Deed),
     BackUp,
     /// The gateway's disk is lost, and the backup takes its place.
     Restore,
@@ -87,6 +90,11 @@ impl World {
             (Lease, 26),
             (Decide, 24),
             (Release, 2),
+            (Certify(Deed::IssueToken), 5),
+            (Certify(Deed::WithdrawToken), 2),
+            (Certify(Deed::Join), 10),
+            (Certify(Deed::Renew), 4),
+            (Certify(Deed::Revoke), 2),
             (BackUp, 2),
             (Restore, 2),
         ])
@@ -183,6 +191,7 @@ impl World {
                 self.decide(action);
             }
             Action::Release => self.release(),
+            Action::Certify(deed) => self.keys.begin(deed, &mut self.draw, self.door.knock(), &self.watch).await,
             Action::BackUp => {
                 self.note("the gateway's disk is copied".to_owned());
                 self.backup = Some(Backup { disk: self.disk.killed(), clock: self.clock });
