@@ -93,8 +93,14 @@ impl Keys {
     /// Begins `deed`, if there is anything to do it with and the one before is over.
     pub(crate) async fn begin(&mut self, deed: Deed, draw: &mut Draw, running: Option<Running>, watch: &Shared<Watch>) {
         let Some(running) = running else { return };
-        if self.under_way.as_ref().is_some_and(|call| !call.is_finished()) {
-            return;
+        if let Some(call) = self.under_way.take() {
+            if !call.is_finished() {
+                self.under_way = Some(call);
+                return;
+            }
+            if call.await.is_err() {
+                return lock(watch).violated("SIM-9", "a panic, see above");
+            }
         }
         // Whoever is turned away for being too quick depends on the tokens' random names.
         let pause = Duration::from_secs(1);
