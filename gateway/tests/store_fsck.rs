@@ -788,6 +788,79 @@ async fn an_epoch_or_a_block_that_does_not_follow_is_found() {
     );
 }
 
+/// A join token, as it was issued.
+fn issued(id: u8) -> Record {
+    let issued = store_v1::TokenIssued {
+        token_id: vec![id; 16],
+        secret_sha256: vec![id; 32],
+        for_system: "mot-cua".into(),
+        acting_party: PORTAL.into(),
+        actor: "van.hanh.1".into(),
+        system: "van-hanh".into(),
+        ..Default::default()
+    };
+    Record { kind: Some(Kind::TokenIssued(issued)) }
+}
+
+fn withdrawn(id: u8) -> Record {
+    let withdrawn = store_v1::TokenWithdrawn {
+        token_id: vec![id; 16],
+        acting_party: PORTAL.into(),
+        actor: "van.hanh.1".into(),
+        system: "van-hanh".into(),
+        ..Default::default()
+    };
+    Record { kind: Some(Kind::TokenWithdrawn(withdrawn)) }
+}
+
+/// The certificate of `signer`, as if a token had been spent on it.
+fn spent(id: u8, signer: &Signer) -> Record {
+    let issued = store_v1::CertificateIssued {
+        sha256: sha256(&signer.der).as_bytes().to_vec(),
+        der: signer.der.to_vec(),
+        for_system: "mot-cua".into(),
+        token_id: vec![id; 16],
+        ..Default::default()
+    };
+    Record { kind: Some(Kind::CertificateIssued(issued)) }
+}
+
+fn restored() -> Record {
+    let started =
+        store_v1::EpochStarted { number: 2, backup: vec![1; 16], actor: "operator-1".into(), ..Default::default() };
+    Record { kind: Some(Kind::EpochStarted(started)) }
+}
+
+#[tokio::test]
+async fn a_token_that_is_closed_twice_or_by_nobodys_leave_or_in_another_epoch_is_found() {
+    type Story = fn(&Signers) -> Vec<Record>;
+    const NOT_OPEN: &str = "a join token is spent or withdrawn that is not open";
+    let stories: [(&str, Story); 6] = [
+        (NOT_OPEN, |by| vec![issued(1), spent(1, &by.system), spent(1, &by.gateway)]),
+        (NOT_OPEN, |by| vec![issued(1), spent(1, &by.system), withdrawn(1)]),
+        (NOT_OPEN, |by| vec![issued(1), withdrawn(1), spent(1, &by.system)]),
+        (NOT_OPEN, |_| vec![withdrawn(1)]),
+        ("a join token is issued a second time", |_| vec![issued(1), issued(1)]),
+        ("a join token of an earlier epoch is spent", |by| vec![issued(1), restored(), spent(1, &by.system)]),
+    ];
+    for (what, story) in stories {
+        let folder = tempfile::tempdir().unwrap();
+        let signers = sound(folder.path()).await;
+        forge(folder.path(), &story(&signers));
+        let report = check(folder.path());
+        let of_tokens = report.problems.iter().filter(|problem| problem.invariant == Invariant::Token);
+        let told: Vec<&str> = of_tokens.map(|problem| problem.what.as_str()).collect();
+        assert!(told.contains(&what), "{what}: {:#?}", report.problems);
+    }
+    // Each once, and one that is of an earlier epoch may be taken back at any time.
+    let folder = tempfile::tempdir().unwrap();
+    let signers = sound(folder.path()).await;
+    let course = [issued(1), issued(2), issued(3), spent(1, &signers.system), withdrawn(2), restored(), withdrawn(3)];
+    forge(folder.path(), &course);
+    let report = check(folder.path());
+    assert!(!broken(&report).contains(&Invariant::Token), "{:#?}", report.problems);
+}
+
 #[tokio::test]
 async fn an_archiving_that_may_not_be_and_what_follows_one_are_found() {
     let folder = tempfile::tempdir().unwrap();

@@ -86,6 +86,7 @@ impl Revoke {
                 "certificates": revoked.certificate_sha256.iter().map(|digest| HEXLOWER.encode(digest)).collect::<Value>(),
                 "revoked_at": moment::rfc3339(revoked.revoked_at.as_ref()),
                 "connections_cut": revoked.connections_cut,
+                "tokens_withdrawn": revoked.tokens_withdrawn,
                 "repeated": revoked.repeated,
             })
         };
@@ -99,6 +100,7 @@ fn text(revoked: &RevokeResponse, lang: Lang) -> String {
         (lang.pick("Thu hồi lúc", "Revoked at"), moment::short(revoked.revoked_at.as_ref(), lang)),
         (lang.pick("Chứng thư đã biết", "Known certificates"), revoked.certificate_sha256.len().to_string()),
         (lang.pick("Kết nối đã cắt", "Connections cut"), revoked.connections_cut.to_string()),
+        (lang.pick("Mã tham gia đã rút", "Tokens withdrawn"), revoked.tokens_withdrawn.to_string()),
     ]);
     let foot = if revoked.repeated {
         lang.pick("Đã thu hồi từ trước.", "It had been revoked before.")

@@ -181,8 +181,9 @@ struct Joins {
 impl v1::enrolment_server::Enrolment for Joins {
     async fn join(&self, request: Request<v1::JoinRequest>) -> Result<Response<v1::JoinResponse>, Status> {
         let From(address) = *request.extensions().get().expect("every connection comes with its address");
-        self.attempts.take(address, Instant::now())?;
-        let attempt = certificates::join(request.into_inner())?;
+        let allowed = self.attempts.take(address, Instant::now());
+        let attempt = allowed.and_then(|()| certificates::join(request.into_inner()));
+        let attempt = attempt.inspect_err(|refusal| self.engine.join_refused_at_the_door(refusal.reason()))?;
         Ok(Response::new(certificates::joined(self.engine.join(attempt).await?)))
     }
 }

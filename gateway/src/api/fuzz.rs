@@ -7,7 +7,8 @@ use lgsp_proto::{Reason, Refusal, v1};
 use prost::Message;
 
 use super::convert::{
-    auditing, can_i, document, entry as entries, numbers, operating, parked, reading, submission as submissions,
+    auditing, can_i, certificates, document, entry as entries, numbers, operating, parked, reading,
+    submission as submissions,
 };
 
 /// Reads the signed body of a submission.
@@ -24,7 +25,7 @@ pub fn entry(body: &[u8]) {
 
 /// Reads any other message that says what a caller wants; `which` picks the kind.
 pub fn call(which: u8, message: &[u8]) {
-    match which % 21 {
+    match which % 26 {
         0 => read(message, document::announced),
         1 => read(message, document::upload_state),
         2 => read(message, document::wanted),
@@ -45,6 +46,12 @@ pub fn call(which: u8, message: &[u8]) {
         17 => read(message, auditing::query),
         18 => read(message, |request: &v1::CanIRequest| can_i::asked(request.clone())),
         19 => read(message, can_i::versions),
+        // 20 was the last one for long, and is what the corpus says of it.
+        21 => read(message, |request: &v1::JoinRequest| certificates::join(request.clone())),
+        22 => read(message, certificates::token_wanted),
+        23 => read(message, certificates::withdrawal),
+        24 => read(message, certificates::asked),
+        25 => read(message, certificates::revocation),
         _ => read(message, |request: &v1::ReadRegistryRequest| {
             reading::only_asking(&request.acting_party, &request.actor)
         }),

@@ -102,6 +102,11 @@ impl Certifying {
         self.authority.as_ref().ok_or_else(|| Refusal::new(Reason::CaNotConfigured))
     }
 
+    fn count_refused(&self, reason: Reason) {
+        self.count(|counted| *counted.refused.entry(reason.as_str()).or_default() += 1);
+        tracing::info!(reason = reason.as_str(), "a join was refused");
+    }
+
     fn count(&self, change: impl FnOnce(&mut Counted)) {
         change(&mut self.counted.lock().unwrap_or_else(PoisonError::into_inner));
     }

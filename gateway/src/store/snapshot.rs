@@ -493,6 +493,34 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
 }
 
+/// Snapshots of bytes, for a fuzzer.
+#[cfg(feature = "fuzz")]
+pub(super) mod fuzz {
+    use super::*;
+
+    struct Held(Vec<u8>);
+
+    impl ReadFile for Held {
+        fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+            let from = usize::try_from(offset).unwrap_or(usize::MAX).min(self.0.len());
+            let read = buffer.len().min(self.0.len() - from);
+            buffer[..read].copy_from_slice(&self.0[from..from + read]);
+            Ok(read)
+        }
+
+        fn length(&self) -> io::Result<u64> {
+            Ok(self.0.len() as u64)
+        }
+    }
+
+    /// A snapshot with these bytes between a head and a tail that hold.
+    pub(in crate::store) fn of_entries(entries: Vec<u8>) -> Snapshot {
+        let bytes = [vec![0; HEAD], entries, vec![0; TAIL]].concat();
+        let length = bytes.len() as u64;
+        Snapshot { file: Box::new(Held(bytes)), length, position: Position(0), entries: 0 }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use lgsp_journal::testing::Disk;

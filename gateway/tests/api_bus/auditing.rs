@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
+use lgsp_certs::PrivateKey;
 use lgsp_gateway::backup::{Care, Sources, take};
 use lgsp_gateway::store::contract::sample::{acknowledgement, holder, parked};
 use lgsp_gateway::store::sled::{Limits, Options, SledStore};
@@ -14,7 +15,9 @@ use lgsp_proto::{Reason, v1};
 use prost::Message as _;
 use tonic::Status;
 
+use super::documents::sha256;
 use super::erasing::erase;
+use super::joining;
 use super::world::*;
 
 const OPERATOR: &str = "H99.VH";
@@ -238,7 +241,7 @@ async fn every_administrative_call_leaves_one_entry_with_who_and_why_and_touches
     for (rpc, leaves) in calls() {
         let Leaves::An(kind) = leaves else { continue };
         let Some(why) = administer(&rpc, &operator, &code, &waiting).await else {
-            // These take a key and have no operator; `joining` has them.
+            // These take a key and have no operator: the next test has them.
             assert!(WITH_KEYS.contains(&rpc.as_str()), "{rpc} is administration and not tried here");
             continue;
         };
@@ -263,6 +266,44 @@ async fn every_administrative_call_leaves_one_entry_with_who_and_why_and_touches
     let _ = desk.admitted(&v1::Submission { received_at: at("2025-09-01T08:00:00+07:00"), ..aid("k-9") }).await;
     let _ = operator.get(OPERATOR, &waiting, false).await.unwrap();
     assert_eq!(all(&operator).await, before);
+}
+
+#[tokio::test]
+async fn whoever_gets_a_certificate_by_a_key_leaves_one_entry_of_its_own_system_and_what_it_was_issued_over() {
+    let world = World::start().await;
+    let (operator, desk) = (world.system("van-hanh").await, world.system("mot-cua").await);
+    // The desk's certificate is on record, so that what is left is of the call alone.
+    let _ = desk.admitted(&aid("k-1")).await;
+    for rpc in WITH_KEYS {
+        let key = PrivateKey::generate().unwrap();
+        let (issued, over) = if rpc.ends_with("Join") {
+            let token = joining::issue(&operator, joining::token_for("mot-cua-binh")).await;
+            let before = all(&operator).await;
+            let joined = joining::join(&world, &token, &key).await.unwrap();
+            // A join that is said again is the same one.
+            assert_eq!(joining::join(&world, &token, &key).await.unwrap(), joined);
+            assert_eq!(all(&operator).await[1..], before[..], "{rpc}");
+            (joined.certificate.unwrap(), ("token_id", data_encoding::HEXLOWER.encode(token.id())))
+        } else {
+            let before = all(&operator).await;
+            let request = v1::RenewRequest { signing_request: key.signing_request().unwrap().into() };
+            let renewed = within(joining::certificates(&desk).renew(request)).await.unwrap().into_inner();
+            assert_eq!(all(&operator).await[1..], before[..], "{rpc}");
+            let seen =
+                before.iter().find(|entry| entry.kind() == AuditKind::CertificateSeen && entry.system == "mot-cua");
+            (renewed.certificate.unwrap(), ("renews_sha256", seen.unwrap().facts["sha256"].clone()))
+        };
+        let entry = &all(&operator).await[0];
+        assert_eq!(
+            (entry.kind(), entry.subject.as_str()),
+            (AuditKind::CertificateIssued, issued.system.as_str()),
+            "{rpc}"
+        );
+        // Nobody gave an order: the system did it itself.
+        assert_eq!((entry.system.as_str(), entry.actor.as_str()), (issued.system.as_str(), ""), "{rpc}");
+        assert_eq!(entry.facts[over.0], over.1, "{rpc}");
+        assert_eq!(entry.facts["sha256"], data_encoding::HEXLOWER.encode(&sha256(&issued.chain[0])), "{rpc}");
+    }
 }
 
 #[tokio::test]

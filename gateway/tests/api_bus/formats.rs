@@ -4,7 +4,7 @@
 //! node's key (a test's own), from v2 on a backup of it. v0 was written before records were kept of erasures, spools and snapshots. A new version adds a
 //! folder and never touches an old one:
 //!
-//! `LGSP_WRITE_FIXTURE=v4 cargo test -p lgsp-gateway --test api_bus formats`
+//! `LGSP_WRITE_FIXTURE=v5 cargo test -p lgsp-gateway --test api_bus formats`
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
@@ -19,7 +19,8 @@ use lgsp_gateway::store::contract::sample::{acknowledgement, handled, parked};
 use lgsp_gateway::store::fsck::fsck;
 use lgsp_gateway::store::sled::{Limits, Options, Progress, SledStore};
 use lgsp_gateway::store::{
-    Acknowledgement, BlockWanted, CertificateQuery, Commit, DeliveryStage, Handled, Parked, ParkedAction, Stage, Store,
+    Acknowledgement, AuditEntry, AuditQuery, BlockWanted, CertificateQuery, Commit, DeliveryStage, Exported, Handled,
+    Parked, ParkedAction, Stage, Store,
 };
 use lgsp_proto::types::DossierCode;
 use lgsp_proto::v1;
@@ -105,6 +106,7 @@ async fn write(to: &Path) {
         last: LAST_NUMBER,
     };
     store.lease_numbers(&block, std::time::SystemTime::now()).await.unwrap();
+    store.commit(Commit::Exported(copied())).await.unwrap();
     store.close().await;
     let sources = Sources { data: options.dir.clone(), documents: world.folder().join("documents"), node_key: None };
     take(&sources, &to.join("backup"), Care::Ordinary, std::time::SystemTime::now(), &|_| ()).unwrap();
@@ -129,6 +131,32 @@ async fn certify(world: &World, operator: &System) {
     let digest = sha256(&issued.chain[0]).to_vec();
     let revoke = joining::revoke(v1::revoke_request::What::CertificateSha256(digest.into()));
     within(joining::certificates(operator).revoke(revoke)).await.unwrap();
+}
+
+/// A copy of the books that was made before.
+fn copied() -> Exported {
+    Exported {
+        what: "backup".to_owned(),
+        identity: [7; 16],
+        party: None,
+        actor: "uid-1000".parse().unwrap(),
+        system: "(gateway)".to_owned(),
+        at: std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_752_458_400),
+    }
+}
+
+/// Which copies of the books are on record.
+async fn copies(store: &SledStore) -> Vec<AuditEntry> {
+    let query = AuditQuery {
+        kinds: vec![v1::AuditKind::Exported],
+        since: None,
+        until: None,
+        by_actor: None,
+        about: None,
+        limit: 9,
+        before: None,
+    };
+    store.audit(&query).await.unwrap().entries
 }
 
 /// What [`certify`] has left.
@@ -209,6 +237,13 @@ async fn opens(version: &Path) {
     // v3 is the first with tokens and issued certificates.
     if !matches!(name, "v0" | "v1" | "v2") {
         has_certified(&store).await;
+    }
+    // v4 is the first that knows of its copies.
+    let copies = copies(&store).await;
+    assert_eq!(copies.len(), usize::from(!matches!(name, "v0" | "v1" | "v2" | "v3")), "{name}");
+    for copy in copies {
+        let identity = ("identity".to_owned(), "07".repeat(16));
+        assert!(copy.at == Some(copied().at) && copy.facts.contains(&identity), "{name}: {copy:?}");
     }
     store.close().await;
 

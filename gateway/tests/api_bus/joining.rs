@@ -247,6 +247,59 @@ async fn a_token_is_good_for_one_key_and_its_certificate_is_told_again() {
 }
 
 #[tokio::test]
+async fn revoking_a_system_takes_back_its_open_tokens_and_no_others() {
+    let world = World::start().await;
+    let operator = world.system("van-hanh").await;
+    let [theirs, more] = [issue(&operator, token_for("mot-cua")).await, issue(&operator, token_for("mot-cua")).await];
+    let others = issue(&operator, token_for("mot-cua-binh")).await;
+    // It never came onto the bus: there is nothing but its tokens.
+    let everything = || revoke(What::System("mot-cua".into()));
+    let revoked = within(certificates(&operator).revoke(everything())).await.unwrap().into_inner();
+    assert_eq!((revoked.tokens_withdrawn, revoked.repeated, revoked.certificate_sha256.len()), (2, false, 0));
+    let key = PrivateKey::generate().unwrap();
+    for token in [&theirs, &more] {
+        assert_eq!(reason(join(&world, token, &key).await), Reason::TokenInvalid);
+    }
+    let _ = join(&world, &others, &key).await.unwrap();
+    let again = within(certificates(&operator).revoke(everything())).await;
+    assert_eq!(reason(again), Reason::CertificateNotFound);
+
+    let token = issue(&operator, token_for("mot-cua")).await;
+    let key = PrivateKey::generate().unwrap();
+    let _ = join(&world, &token, &key).await.unwrap();
+    let open = issue(&operator, token_for("mot-cua")).await;
+    let revoked = within(certificates(&operator).revoke(everything())).await.unwrap().into_inner();
+    assert_eq!((revoked.tokens_withdrawn, revoked.certificate_sha256.len()), (1, 1));
+    assert_eq!(reason(join(&world, &open, &PrivateKey::generate().unwrap()).await), Reason::TokenInvalid);
+    // Keys alone say nothing of tokens.
+    let last = issue(&operator, token_for("mot-cua")).await;
+    let one = within(certificates(&operator).revoke(revoke(What::KeySha256(vec![8; 32].into())))).await;
+    assert_eq!(one.unwrap().into_inner().tokens_withdrawn, 0);
+    let _ = join(&world, &last, &PrivateKey::generate().unwrap()).await.unwrap();
+}
+
+#[tokio::test]
+async fn joins_that_are_refused_at_the_door_are_counted() {
+    let world = World::start().await;
+    let operator = world.system("van-hanh").await;
+    let token = issue(&operator, token_for("mot-cua")).await;
+    let channel = door(&world, &token).await;
+    // Of ten at once, and one a second, all come from one address.
+    let mut refused = std::collections::BTreeMap::<Reason, u64>::new();
+    for number in 0..15 {
+        let guess = v1::JoinRequest { token_id: vec![number; 16].into(), ..v1::JoinRequest::default() };
+        let answer = within(EnrolmentClient::new(channel.clone()).join(guess)).await;
+        *refused.entry(reason(answer)).or_default() += 1;
+    }
+    assert!(refused[&Reason::QuotaExceeded] > 0, "{refused:?}");
+    let (_, status) = world.local("GET", "/status", "").await;
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    for (reason, count) in refused {
+        assert_eq!(status["certifying"]["joins_refused"][reason.as_str()], count, "{}", reason.as_str());
+    }
+}
+
+#[tokio::test]
 async fn of_many_who_join_with_one_token_at_once_one_does() {
     let world = World::start().await;
     let operator = world.system("van-hanh").await;

@@ -9,8 +9,12 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use lgsp_certs::{CertificateAuthority, Credentials, Purpose, SigningKey, TlsFiles, Usage, VerifiedLeaf, server_name};
+use lgsp_certs::{
+    CertificateAuthority, CertificateDigest, Credentials, PrivateKey, Purpose, SigningKey, TlsFiles, Usage,
+    VerifiedLeaf, server_name,
+};
 use lgsp_gateway::engine::access::Peer;
+use lgsp_gateway::engine::certificates::{Authority, Certifying, Doors, TrustFiles};
 use lgsp_gateway::engine::receipt::ReceiptSigner;
 use lgsp_journal::seal::NodeKey;
 use lgsp_proto::types::Sha256Digest;
@@ -30,6 +34,7 @@ pub(crate) struct House {
     pub(crate) registry: Vec<v1::RegistryFile>,
     node_key: PathBuf,
     systems: BTreeMap<&'static str, (Peer, Arc<SigningKey>)>,
+    gateway: Credentials,
     dir: tempfile::TempDir,
 }
 
@@ -56,7 +61,16 @@ impl House {
         let node_key = dir.path().join("node.key");
         let _ = NodeKey::load_or_create(&node_key).unwrap();
         let certificate_der = Bytes::copy_from_slice(gateway.certificate());
-        Self { signer, certificate, certificate_der, registry: registry(), node_key, systems: systems.into(), dir }
+        Self {
+            signer,
+            certificate,
+            certificate_der,
+            registry: registry(),
+            node_key,
+            systems: systems.into(),
+            gateway,
+            dir,
+        }
     }
 
     pub(crate) fn peer(&self, system: &str) -> Peer {
@@ -69,6 +83,35 @@ impl House {
 
     pub(crate) fn node_key(&self) -> NodeKey {
         NodeKey::load(&self.node_key).unwrap()
+    }
+
+    /// What the gateway certifies with.
+    pub(crate) fn certifying(&self) -> Certifying {
+        let dir = self.dir.path().to_path_buf();
+        let day = Duration::from_secs(24 * 3600);
+        let authority = Authority::open(dir.clone(), day, day).unwrap();
+        let doors = Doors {
+            enrolment_url: Some("https://bus.mau.test:7443".to_owned()),
+            bus_url: "https://bus.mau.test:8443".to_owned(),
+            server_name: None,
+        };
+        Certifying::new(Some(authority), doors, TrustFiles::new(|| None, Some(dir), None))
+    }
+
+    /// A system that has joined, as the gateway knows it by its certificate.
+    pub(crate) fn joined(&self, chain: &[Bytes], key: &PrivateKey) -> Peer {
+        let stem = data_encoding::HEXLOWER.encode(CertificateDigest::of(&chain[0]).as_bytes());
+        let pem = |der: &Bytes| {
+            let text = data_encoding::BASE64_MIME.encode(der);
+            format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", text.trim_end())
+        };
+        let dir = self.dir.path();
+        std::fs::write(dir.join(format!("{stem}.pem")), chain.iter().map(pem).collect::<String>()).unwrap();
+        // A key's file is never written over, and the runs of this process share the folder.
+        let written = key.write_to(&dir.join(format!("{stem}.key")));
+        assert!(written.is_ok() || dir.join(format!("{stem}.key")).exists());
+        let client = files(dir, &stem).load(Usage::Client, SystemTime::now()).unwrap();
+        Peer::of(Arc::new(shake_hands(&self.gateway, &client)), &DOMAIN.parse().unwrap())
     }
 
     /// The folder of documents: nobody uploads any, so all runs share it.

@@ -5,10 +5,11 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `world` | what happens, step by step |
+//! | `world` | what there is, and what happens in it, step by step |
 //! | `watch` | what must not have happened |
 //! | `node` | the gateway: started, killed, started again |
 //! | `machine`, `spool`, `request` | the agencies' side |
+//! | `keys` | how keys come onto the bus and out of force |
 //! | `scenario` | what runs have found, told step by step |
 //! | `house`, `draw` | what all runs share; chance |
 #![cfg(feature = "test-util")]
@@ -16,6 +17,7 @@
 
 mod draw;
 mod house;
+mod keys;
 mod machine;
 mod node;
 mod request;

@@ -97,6 +97,7 @@ impl Door {
         let port: Arc<dyn Store> = Arc::clone(&store) as _;
         let engine = Engine::start_repeatable(port, documents, HOUSE.signer.clone(), clock, settings).await;
         let engine = engine.map_err(|error| format!("the engine does not start: {error}"))?;
+        engine.certify_with(HOUSE.certifying());
         let ready = tokio::spawn({
             let (engine, store) = (engine.clone(), Arc::clone(&store));
             async move { begin(&engine, store.as_ref()).await }

@@ -17,6 +17,10 @@
 //! | SIM-11 | No number is given to two dossiers, whoever gave it, in whatever epoch; what is leased is its spool's alone. |
 //! | SIM-12 | After a restore every receipt that anybody still has is in effect once, as it was, or its place was taken. |
 //! | SIM-13 | What is parked reaches its party only once somebody decided so, and what was skipped never does. |
+//! | SIM-14 | A token is good for one certificate of one key, ever, and for none once it was taken back or the books restored; |
+//! |        | whoever joined with it and asks again gets the same one. |
+//! | SIM-15 | A key whose revocation was answered is out of force after every crash, and nothing is certified for it or over it. |
+//! |        | A restore loses the revocations after its backup: an operator says them again. |
 //! | INV-… | Those of `lgsp fsck`, with its own code. |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -123,6 +127,9 @@ pub(crate) struct Tally {
     pub(crate) parked: u64,
     pub(crate) skipped: u64,
     pub(crate) given_back: u64,
+    pub(crate) joined: u64,
+    pub(crate) renewed: u64,
+    pub(crate) revoked: u64,
 }
 
 impl Tally {
@@ -143,6 +150,9 @@ impl Tally {
             (&mut self.parked, other.parked),
             (&mut self.skipped, other.skipped),
             (&mut self.given_back, other.given_back),
+            (&mut self.joined, other.joined),
+            (&mut self.renewed, other.renewed),
+            (&mut self.revoked, other.revoked),
         ];
         for (sum, more) in sums {
             *sum += more;
@@ -162,7 +172,9 @@ impl Tally {
             self.lines_cut,
         ];
         let rare = [self.restores, self.came_back, self.given_offline, self.parked, self.skipped, self.given_back];
-        all.iter().all(|count| *count > 20) && rare.iter().all(|count| *count > 2)
+        let of_keys = [self.joined, self.renewed, self.revoked];
+        let rare = rare.into_iter().chain(of_keys);
+        all.iter().all(|count| *count > 20) && rare.into_iter().all(|count| count > 2)
     }
 }
 

@@ -37,6 +37,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "gateway-config", run: written::gateway_config },
     Target { name: "adapter-config", run: written::adapter_config },
     Target { name: "record", run: stored::record },
+    Target { name: "index-snapshot", run: stored::index_snapshot },
     Target { name: "spool-record", run: stored::spool_record },
     Target { name: "journal", run: stored::journal },
     Target { name: "key-ring", run: stored::key_ring },

@@ -13,6 +13,11 @@ pub(crate) fn record(bytes: &[u8]) {
     lgsp_gateway::store::fuzz::record(bytes);
 }
 
+/// The entries of a snapshot of the gateway's index, whose check sum holds.
+pub(crate) fn index_snapshot(bytes: &[u8]) {
+    lgsp_gateway::store::fuzz::index_snapshot(bytes);
+}
+
 /// A record of an adapter's spool that opened with its key.
 pub(crate) fn spool_record(bytes: &[u8]) {
     lgsp_adapters::fuzz::spool_record(bytes);

@@ -274,6 +274,7 @@ pub(crate) fn revoked(revoked: &Revoked) -> v1::RevokeResponse {
         revoked_at: Some(machine_timestamp(revoked.at)),
         connections_cut: revoked.connections_cut,
         repeated: revoked.repeated,
+        tokens_withdrawn: revoked.tokens_withdrawn,
     }
 }
 

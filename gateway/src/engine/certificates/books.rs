@@ -14,7 +14,7 @@ use super::super::{Engine, commit_failed, read_failed};
 use super::TOKENS_SHOWN;
 use crate::store::{
     CertificateCursor, CertificateQuery, CertificateRevoked, Commit, CommitError, KEYS_MAX, KnownCertificate, OWN_NAME,
-    ReadError, TokenIssued,
+    ReadError, TokenIssued, TokenWithdrawn,
 };
 
 /// How many entries are read at a time.
@@ -66,6 +66,8 @@ pub struct Revoked {
     pub at: SystemTime,
     /// Open connections that were cut.
     pub connections_cut: u32,
+    /// Open tokens of the system that were taken back.
+    pub tokens_withdrawn: u32,
     /// Whether it had all been out of force before.
     pub repeated: bool,
 }
@@ -109,11 +111,13 @@ impl Engine {
         Ok(CertificatesPage { certificates: page.certificates, tokens, next: page.next })
     }
 
-    /// Puts keys out of force. Durable, and every connection of theirs on this node told to end, when it returns `Ok`.
+    /// Puts keys out of force, and takes back the open tokens when a system is meant. Durable, and every connection of theirs on
+    /// this node told to end, when it returns `Ok`.
     ///
     /// # Errors
     /// Those of [`Engine::authorize`], `GRANT_MISSING`, `CERTIFICATE_NOT_FOUND`, those of a commit. After `OUTCOME_UNKNOWN` the
-    /// keys are out of force until the next start at least: say it again.
+    /// keys are out of force until the next start at least: say it again, as after any other failure, which may have come when a part
+    /// of it was done.
     pub async fn revoke(
         &self,
         peer: &Peer,
@@ -141,9 +145,20 @@ impl Engine {
     }
 
     async fn revoke_now(&self, what: &ToRevoke, draft: CertificateRevoked) -> Result<Revoked, Refusal> {
-        // One at a time, so that what is said twice at once is recorded once.
-        let _held = self.inner.lanes.hold([Lane::Revocations]).await;
-        let Keys { keys, certificates } = self.meant(what).await?;
+        // Before anything is looked at: who was joining with one has its certificate on record by now, and nobody else joins.
+        let tokens_withdrawn = match what {
+            ToRevoke::System(system) => self.withdraw_tokens_of(system, &draft).await?,
+            ToRevoke::Certificate(_) | ToRevoke::Key(_) => 0,
+        };
+        // One at a time, so that what is said twice at once is recorded once; and nobody renews meanwhile, or the key that is
+        // certified just now would be left out.
+        let of_system = draft.for_system.as_deref().map(Lane::KeysOf);
+        let _held = self.inner.lanes.hold(of_system.into_iter().chain([Lane::Revocations])).await;
+        let Keys { keys, certificates } = match self.meant(what).await {
+            // One that never came onto the bus has nothing but its tokens.
+            Err(refusal) if refusal.reason() == Reason::CertificateNotFound && tokens_withdrawn > 0 => Keys::default(),
+            found => found?,
+        };
         let (mut fresh, mut earliest) = (Vec::new(), draft.at);
         for key in keys {
             match self.inner.store.revocation(&key).await.map_err(read_failed)? {
@@ -153,7 +168,8 @@ impl Engine {
         }
         let certificates: Vec<_> = certificates.into_iter().collect();
         if fresh.is_empty() {
-            return Ok(Revoked { certificates, at: earliest, connections_cut: 0, repeated: true });
+            let repeated = tokens_withdrawn == 0;
+            return Ok(Revoked { certificates, at: earliest, connections_cut: 0, tokens_withdrawn, repeated });
         }
         let mut connections_cut = 0;
         for keys in fresh.chunks(KEYS_MAX) {
@@ -166,8 +182,31 @@ impl Engine {
             }
             committed.map_err(|error| commit_failed(&error))?;
         }
-        tracing::warn!(keys = fresh.len(), connections_cut, ground = draft.ground, "keys revoked");
-        Ok(Revoked { certificates, at: draft.at, connections_cut, repeated: false })
+        tracing::warn!(keys = fresh.len(), connections_cut, tokens_withdrawn, ground = draft.ground, "keys revoked");
+        Ok(Revoked { certificates, at: draft.at, connections_cut, tokens_withdrawn, repeated: false })
+    }
+
+    /// Takes back the tokens of a system that are open; how many there were.
+    async fn withdraw_tokens_of(&self, system: &str, draft: &CertificateRevoked) -> Result<u32, Refusal> {
+        let mut limit = TOKENS_SHOWN;
+        let open = loop {
+            let open = self.inner.store.open_tokens(draft.at, limit).await.map_err(read_failed)?;
+            if open.len() < limit {
+                break open;
+            }
+            limit *= 2;
+        };
+        let mut count = 0;
+        for token in open.iter().filter(|token| token.for_system == system) {
+            let CertificateRevoked { party, actor, system, at, .. } = draft.clone();
+            match self.withdraw_now(TokenWithdrawn { id: token.id, party, actor, system, at }).await {
+                Ok((_, repeated)) => count += u32::from(!repeated),
+                // Spent a moment ago: the certificate it was spent on is among those revoked next.
+                Err(refusal) if refusal.reason() == Reason::TokenSpent => {}
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        Ok(count)
     }
 
     /// The keys that are meant.

@@ -53,10 +53,16 @@ impl Engine {
     pub async fn join(&self, attempt: JoinAttempt) -> Result<Joined, Refusal> {
         let joined = self.try_join(attempt).await;
         if let (Err(refusal), Ok(certifying)) = (&joined, self.certifying()) {
-            certifying.count(|counted| *counted.refused.entry(refusal.reason().as_str()).or_default() += 1);
-            tracing::info!(reason = refusal.reason().as_str(), "a join was refused");
+            certifying.count_refused(refusal.reason());
         }
         joined
+    }
+
+    /// Counts a join that was refused before it came this far.
+    pub fn join_refused_at_the_door(&self, reason: Reason) {
+        if let Ok(certifying) = self.certifying() {
+            certifying.count_refused(reason);
+        }
     }
 
     async fn try_join(&self, attempt: JoinAttempt) -> Result<Joined, Refusal> {
@@ -114,13 +120,15 @@ impl Engine {
         if peer.own_name().is_none_or(|name| name.as_str() != system) {
             return Err(Refusal::new(Reason::CertificateWithoutIdentity).detail("system", system));
         }
-        self.refuse_revoked(&peer.leaf().key_sha256())?;
         certifying.renewals.take(&system, None).map_err(|refusal| refusal.detail("system", &system))?;
         let request = SigningRequest::parse(signing_request).map_err(|error| bad_request(&error))?;
         self.refuse_revoked(&request.key_sha256())?;
-        let renews = peer.certificate();
+        let (renews, shown) = (peer.certificate(), peer.leaf().key_sha256());
         let engine = self.clone();
         let renewed = self.to_the_end(async move {
+            // From here on until it is on record, or a key that is revoked just now would live on in the next one.
+            let _held = engine.inner.lanes.hold([Lane::KeysOf(&system)]).await;
+            engine.refuse_revoked(&shown)?;
             let chain = engine.certify(request, &system, IssuedOver::Renewal(renews)).await?;
             engine.certifying()?.count(|counted| counted.renewed += 1);
             Ok(chain)

@@ -175,7 +175,7 @@ impl Engine {
         self.to_the_end(async move { engine.withdraw_now(withdrawn).await }).await
     }
 
-    async fn withdraw_now(&self, withdrawn: TokenWithdrawn) -> Result<(SystemTime, bool), Refusal> {
+    pub(super) async fn withdraw_now(&self, withdrawn: TokenWithdrawn) -> Result<(SystemTime, bool), Refusal> {
         let _held = self.inner.lanes.hold([Lane::Token(&withdrawn.id)]).await;
         let token = self.inner.store.token(&withdrawn.id).await.map_err(read_failed)?;
         match token.ok_or_else(|| Refusal::new(Reason::TokenNotFound))?.state {

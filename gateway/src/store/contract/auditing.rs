@@ -7,14 +7,15 @@ use lgsp_domain::numbering::NumberZone;
 use lgsp_proto::types::Status;
 use lgsp_proto::v1::{self, AuditKind};
 
+use super::certificates::{Mint, key_of, revoked, token, withdrawn};
 use super::reading::admit;
 use super::sample::{
     AUTHORITY, DAY, DESK, PORTAL, RETURN_DESK, acknowledgement, at, code, handled, holder, machine, opened, parked,
     party, progressed, sha256,
 };
 use crate::store::{
-    Archiving, AuditEntry, AuditQuery, Commit, DossiersArchived, EpochStarted, Erasure, Exported, GivenBack,
-    GivenBackWhy, ParkedAction, RegistryRecord, Stage, Store,
+    Archiving, AuditEntry, AuditQuery, CertificateRevoked, Commit, DossiersArchived, EpochStarted, Erasure, Exported,
+    GivenBack, GivenBackWhy, IssuedOver, ParkedAction, RegistryRecord, Stage, Store,
 };
 
 const EVERYTHING: AuditQuery =
@@ -127,8 +128,21 @@ fn acts() -> Vec<(Commit, AuditKind, String)> {
         at: machine(50),
         lost: NumberZone { days: DAY..=DAY, from: 10_001 },
     };
+    let (open, taken_back) = ([1; 16], [2; 16]);
+    let renews = IssuedOver::Renewal(sha256(b"before"));
+    let mint = Mint::new();
+    let joined = mint.issued("mot-cua", 30, IssuedOver::Token(open));
+    let renewed = mint.issued("mot-cua", 30, renews);
+    let revoking = revoked(vec![key_of(&joined.der)], "KEY_STOLEN");
+    let of_system = CertificateRevoked { for_system: Some("mot-cua".to_owned()), ..revoking };
     vec![
         (registry("operator.1"), AuditKind::RegistryApplied, "registry".to_owned()),
+        (Commit::TokenIssued(token(open, machine(100))), AuditKind::TokenIssued, "mot-cua".to_owned()),
+        (Commit::TokenIssued(token(taken_back, machine(100))), AuditKind::TokenIssued, "mot-cua".to_owned()),
+        (Commit::TokenWithdrawn(withdrawn(taken_back)), AuditKind::TokenWithdrawn, "02".repeat(16)),
+        (Commit::CertificateIssued(joined), AuditKind::CertificateIssued, "mot-cua".to_owned()),
+        (Commit::CertificateIssued(renewed), AuditKind::CertificateIssued, "mot-cua".to_owned()),
+        (Commit::CertificateRevoked(of_system), AuditKind::CertificateRevoked, "mot-cua".to_owned()),
         (seen, AuditKind::CertificateSeen, "so-tu-phap".to_owned()),
         (Commit::Handled(handled(PORTAL, 2, 1, ParkedAction::Skip)), AuditKind::DeliveryHandled, code(2).to_string()),
         (released(), AuditKind::DeliveriesReleased, AUTHORITY.to_owned()),

@@ -18,7 +18,7 @@ use crate::store::{
     TokenId, TokenIssued, TokenState, TokenWithdrawn,
 };
 
-fn token(id: TokenId, expires_at: SystemTime) -> TokenIssued {
+pub(super) fn token(id: TokenId, expires_at: SystemTime) -> TokenIssued {
     TokenIssued {
         id,
         secret_sha256: sha256(&id),
@@ -31,16 +31,16 @@ fn token(id: TokenId, expires_at: SystemTime) -> TokenIssued {
     }
 }
 
-fn withdrawn(id: TokenId) -> TokenWithdrawn {
+pub(super) fn withdrawn(id: TokenId) -> TokenWithdrawn {
     let (party, actor) = (party(PORTAL), "van.hanh.1".parse().unwrap());
     TokenWithdrawn { id, party, actor, system: "van-hanh".to_owned(), at: machine(5) }
 }
 
 /// Certificates of one CA, each with a key of its own.
-struct Mint(CertificateAuthority);
+pub(super) struct Mint(CertificateAuthority);
 
 impl Mint {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let name = format!("lgsp-contract-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
         let dir = std::env::temp_dir().join(name);
@@ -57,7 +57,7 @@ impl Mint {
         Bytes::copy_from_slice(&der)
     }
 
-    fn issued(&self, system: &str, days: u64, over: IssuedOver) -> CertificateIssued {
+    pub(super) fn issued(&self, system: &str, days: u64, over: IssuedOver) -> CertificateIssued {
         let der = self.certificate(system, days);
         CertificateIssued {
             digest: sha256(&der),
@@ -70,11 +70,11 @@ impl Mint {
     }
 }
 
-fn key_of(der: &[u8]) -> Sha256Digest {
+pub(super) fn key_of(der: &[u8]) -> Sha256Digest {
     Sha256Digest::from(CertificateFacts::read(der).unwrap().key_sha256)
 }
 
-fn revoked(keys: Vec<Sha256Digest>, ground: &str) -> CertificateRevoked {
+pub(super) fn revoked(keys: Vec<Sha256Digest>, ground: &str) -> CertificateRevoked {
     CertificateRevoked {
         keys,
         certificates: Vec::new(),
