@@ -18,6 +18,7 @@ mod history;
 #[expect(clippy::unwrap_used, reason = "a line that cannot be laid fails the campaign")]
 #[path = "../support/line.rs"]
 mod line;
+#[expect(clippy::unwrap_used, reason = "what cannot be kept cannot be searched")]
 #[path = "../support/output.rs"]
 mod output;
 mod round;
