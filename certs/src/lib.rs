@@ -23,7 +23,6 @@ mod hex;
 pub mod identity;
 pub mod joining;
 pub mod keys;
-pub mod lifetime;
 mod pem;
 pub mod reload;
 pub mod request;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use lgsp_certs::lifetime::Lifetime;
+use lgsp_certs::CertificateFacts;
 use tokio::time::Instant;
 
 use super::Loaded;
@@ -147,8 +147,8 @@ pub(crate) fn seconds_until(then: SystemTime, now: SystemTime) -> i64 {
 fn ends_of(loaded: &Loaded) -> Vec<End> {
     let soonest = |what: String, certificates: &mut dyn Iterator<Item = &[u8]>| {
         // What cannot be read was refused when it was loaded.
-        let lifetimes = certificates.filter_map(|der| Lifetime::of(der).ok());
-        let Lifetime { not_before, not_after } = lifetimes.min_by_key(|lifetime| lifetime.not_after)?;
+        let facts = certificates.filter_map(|der| CertificateFacts::read(der).ok());
+        let CertificateFacts { not_before, not_after, .. } = facts.min_by_key(|facts| facts.not_after)?;
         Some(End { what, not_before, not_after })
     };
     let (leaf, issuing) = loaded.credentials().chain().split_first().expect("a chain has a leaf");
