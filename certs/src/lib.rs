@@ -24,6 +24,7 @@ pub mod identity;
 pub mod joining;
 pub mod keys;
 pub mod lifetime;
+mod lists;
 mod pem;
 pub mod reload;
 pub mod request;

@@ -19,7 +19,8 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, RootCer
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 
 use crate::identity::{NameError, SystemName, TrustDomain, sha256};
-use crate::tls::{TlsFileError, TlsProblem, certificates, provider, revocation_lists, store};
+use crate::lists::{self, Layered};
+use crate::tls::{TlsFileError, TlsProblem, certificates, lists_in, provider, store};
 use crate::verify::{Identity, LeafError};
 use crate::x509;
 
@@ -41,7 +42,7 @@ pub struct Bundle {
     systems: Vec<SystemPattern>,
     roots: Vec<CertificateDer<'static>>,
     crls: Vec<CertificateRevocationListDer<'static>>,
-    verifier: Arc<dyn ClientCertVerifier>,
+    verifier: Layered<dyn ClientCertVerifier>,
 }
 
 /// Where the files of a bundle are.
@@ -71,6 +72,9 @@ pub enum TrustError {
     /// A revocation list that cannot be read.
     #[error("the bundle {0:?} has a revocation list that cannot be read")]
     BadList(String),
+    /// A revocation list in the name of a root that did not sign it.
+    #[error("the bundle {0:?} has a revocation list that its root did not sign")]
+    ForgedList(String),
 }
 
 /// All bundles of a listener.
@@ -154,13 +158,14 @@ impl fmt::Display for SystemPattern {
 impl Bundle {
     /// A bundle of these roots and lists (DER).
     ///
-    /// A list counts for the certificates of its issuer, leafs and issuing CAs alike. Where there is none for an issuer,
-    /// nothing is known to be revoked. A list past its `nextUpdate` still counts for what it names, and
+    /// A list counts for the certificates of its issuer, leafs and issuing CAs alike; of several of one issuer's key the
+    /// newest does. Where there is none for an issuer, nothing is known to be revoked. One in the name of an issuing CA that
+    /// did not sign it is set aside when that CA's certificates come ([`sets_a_list_aside`](Self::sets_a_list_aside)). A list past its `nextUpdate` still counts for what it names, and
     /// [`stale_list`](Self::stale_list) tells that it is old: a CA that is late with its list must not stop a province, and
     /// whom the bus itself revokes is out without any list.
     ///
     /// # Errors
-    /// When there is no root, or a root or a list cannot be read.
+    /// When there is no root, a root or a list cannot be read, or a list is in the name of a root that did not sign it.
     pub fn new(
         name: &str,
         trust_domain: TrustDomain,
@@ -175,11 +180,15 @@ impl Bundle {
         if store.is_empty() {
             return Err(TrustError::NoRoot(name.to_owned()));
         }
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider())
-            .with_crls(crls.iter().cloned())
-            .allow_unknown_revocation_status()
-            .build()
-            .map_err(|_| TrustError::BadList(name.to_owned()))?;
+        let (store, crls) = (Arc::new(store), lists::newest(crls));
+        let verifier = Layered::new(&crls, |lists| {
+            let verifier = WebPkiClientVerifier::builder_with_provider(store.clone(), provider());
+            verifier.with_crls(lists).allow_unknown_revocation_status().build()
+        });
+        let verifier = verifier.map_err(|_| TrustError::BadList(name.to_owned()))?;
+        if crls.iter().any(|list| lists::is_forged(list, &roots)) {
+            return Err(TrustError::ForgedList(name.to_owned()));
+        }
         Ok(Self { name: name.into(), trust_domain, systems, roots, crls, verifier })
     }
 
@@ -198,11 +207,8 @@ impl Bundle {
             move |problem| TlsFileError { file, problem }
         };
         let roots = certificates(&files.roots).map_err(at(&files.roots))?;
-        let known = Arc::new(store(&roots).map_err(at(&files.roots))?);
-        let mut crls = Vec::new();
-        for file in &files.crls {
-            crls.extend(revocation_lists(file, &known).map_err(at(file))?);
-        }
+        store(&roots).map_err(at(&files.roots))?;
+        let crls = lists_in(&files.crls, &roots)?;
         // Roots and lists were read one by one, so nothing is left to be wrong.
         Self::new(name, trust_domain, systems, roots, crls)
             .map_err(|_| TlsFileError { file: files.roots.clone(), problem: TlsProblem::BadCertificate })
@@ -223,7 +229,7 @@ impl Bundle {
         &self.roots
     }
 
-    /// Its revocation lists, DER.
+    /// Its revocation lists that count, DER.
     pub fn crls(&self) -> &[CertificateRevocationListDer<'static>] {
         &self.crls
     }
@@ -236,6 +242,12 @@ impl Bundle {
     /// The earliest `nextUpdate` among its lists, when that is over. To be told to an operator.
     pub fn stale_list(&self, now: SystemTime) -> Option<SystemTime> {
         x509::stale(&self.crls, now)
+    }
+
+    /// Whether one of its lists turned out not to be signed by the CA it names, when a certificate of that CA came. It counts
+    /// for nobody then. To be told to an operator.
+    pub fn sets_a_list_aside(&self) -> bool {
+        self.verifier.set_aside()
     }
 }
 
@@ -253,7 +265,7 @@ impl Trust {
                 return Err(TrustError::SameName(bundle.name.to_string()));
             }
         }
-        let hints = bundles.iter().flat_map(|bundle| bundle.verifier.root_hint_subjects().to_vec()).collect();
+        let hints = bundles.iter().flat_map(|bundle| bundle.verifier.any().root_hint_subjects().to_vec()).collect();
         Ok(Self { bundles: bundles.into_iter().map(Arc::new).collect(), hints })
     }
 
@@ -314,7 +326,7 @@ impl Trust {
         let mut accepting = Vec::new();
         let mut refusal: Option<rustls::Error> = None;
         for bundle in &self.bundles {
-            match bundle.verifier.verify_client_cert(leaf, others, now) {
+            match bundle.verifier.ask(|one| one.verify_client_cert(leaf, others, now)) {
                 Ok(_) => accepting.push(bundle.clone()),
                 // Its own issuer says so: that another bundle has the same root without the list changes nothing.
                 Err(error) if weight(&error) == REVOKED => return Err(error),
@@ -401,7 +413,7 @@ impl fmt::Debug for ByBundle {
 impl ByBundle {
     fn one(&self) -> &dyn ClientCertVerifier {
         // Signatures are checked alike by all: they have one provider.
-        &*self.trust.bundles[0].verifier
+        self.trust.bundles[0].verifier.any()
     }
 }
 
