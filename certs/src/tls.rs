@@ -56,6 +56,7 @@ pub enum Usage {
 pub struct Credentials {
     certified: Arc<CertifiedKey>,
     root_certificates: Vec<CertificateDer<'static>>,
+    more_roots: Vec<CertificateDer<'static>>,
     roots: Arc<RootCertStore>,
     crls: Vec<CertificateRevocationListDer<'static>>,
     signing_key: Arc<SigningKey>,
@@ -149,6 +150,7 @@ impl TlsFiles {
         Ok(Credentials {
             certified: Arc::new(certified),
             root_certificates,
+            more_roots: Vec::new(),
             roots: Arc::new(roots),
             crls: Vec::new(),
             signing_key: Arc::new(signing_key),
@@ -192,6 +194,13 @@ impl Credentials {
         Ok(self)
     }
 
+    /// With more certificates among which [`own_root`](Self::own_root) looks. No peer is believed for them.
+    #[must_use]
+    pub fn knowing(mut self, roots: Vec<CertificateDer<'static>>) -> Self {
+        self.more_roots = roots;
+        self
+    }
+
     /// The earliest `nextUpdate` among its revocation lists, when that is over. To be told to an operator.
     pub fn stale_list(&self, now: SystemTime) -> Option<SystemTime> {
         x509::stale(&self.crls, now)
@@ -225,7 +234,8 @@ impl Credentials {
         Ok(server(WebPkiClientVerifier::no_client_auth(), Arc::new(certified)))
     }
 
-    /// The root behind the own (server's) certificate: the last of its file, or one of the bundle.
+    /// The root behind the own (server's) certificate: the last of its file, one of the bundle, or one it was made
+    /// to know.
     pub fn own_root(&self, now: SystemTime) -> Option<&CertificateDer<'static>> {
         let (leaf, others) = self.certified.cert.split_first()?;
         let leaf = ParsedCertificate::try_from(leaf).ok()?;
@@ -239,7 +249,7 @@ impl Credentials {
         let is_root = |candidate: &&CertificateDer<'static>| {
             x509::parse(candidate).is_ok_and(|parsed| parsed.issuer().as_raw() == parsed.subject().as_raw())
         };
-        let mut candidates = others.iter().rev().chain(&self.root_certificates).filter(is_root);
+        let mut candidates = others.iter().rev().chain(&self.root_certificates).chain(&self.more_roots).filter(is_root);
         candidates.find(|candidate| leads_to(candidate))
     }
 
@@ -351,6 +361,14 @@ pub(crate) fn client(finish: impl FnOnce(ConfigBuilder<ClientConfig, WantsVerifi
     config.resumption = Resumption::disabled();
     config.enable_early_data = false;
     config
+}
+
+/// The certificates in a PEM file; at least one.
+///
+/// # Errors
+/// When it cannot be read, has none, or a damaged one.
+pub fn certificates_in(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFileError> {
+    certificates(file).map_err(|problem| TlsFileError { file: file.to_owned(), problem })
 }
 
 pub(crate) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsProblem> {

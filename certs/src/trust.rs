@@ -23,6 +23,7 @@ use crate::lists::{self, Layered};
 use crate::tls::{TlsFileError, TlsProblem, certificates, lists_in, provider, store};
 use crate::verify::{Identity, LeafError};
 use crate::x509;
+use x509_parser::certificate::X509Certificate;
 
 /// Which systems a bundle may vouch for: all, one, or those whose names begin alike.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -41,8 +42,16 @@ pub struct Bundle {
     trust_domain: TrustDomain,
     systems: Vec<SystemPattern>,
     roots: Vec<CertificateDer<'static>>,
+    anchors: Vec<Anchor>,
     crls: Vec<CertificateRevocationListDer<'static>>,
     verifier: Layered<dyn ClientCertVerifier>,
+}
+
+/// What is needed of a root to tell whether it signed a certificate.
+struct Anchor {
+    subject: Vec<u8>,
+    key: Vec<u8>,
+    key_sha256: [u8; 32],
 }
 
 /// Where the files of a bundle are.
@@ -177,6 +186,8 @@ impl Bundle {
         for root in &roots {
             store.add(root.clone()).map_err(|_| TrustError::BadRoot(name.to_owned()))?;
         }
+        let anchors = roots.iter().map(Anchor::of).collect::<Result<_, _>>();
+        let anchors = anchors.map_err(|_| TrustError::BadRoot(name.to_owned()))?;
         if store.is_empty() {
             return Err(TrustError::NoRoot(name.to_owned()));
         }
@@ -189,7 +200,7 @@ impl Bundle {
         if crls.iter().any(|list| lists::is_forged(list, &roots)) {
             return Err(TrustError::ForgedList(name.to_owned()));
         }
-        Ok(Self { name: name.into(), trust_domain, systems, roots, crls, verifier })
+        Ok(Self { name: name.into(), trust_domain, systems, roots, anchors, crls, verifier })
     }
 
     /// A bundle from files.
@@ -251,6 +262,23 @@ impl Bundle {
     }
 }
 
+impl Anchor {
+    fn of(root: &CertificateDer<'_>) -> Result<Self, x509::Malformed> {
+        let root = x509::parse(root)?;
+        let key = root.public_key();
+        Ok(Self {
+            subject: root.subject().as_raw().to_vec(),
+            key: key.subject_public_key.data.to_vec(),
+            key_sha256: sha256(key.raw),
+        })
+    }
+
+    fn signed(&self, certificate: &X509Certificate<'_>) -> bool {
+        let (told, signature) = (certificate.tbs_certificate.as_ref(), &certificate.signature_value.data);
+        self.subject == certificate.issuer().as_raw() && lists::is_signed(&self.key, told, signature)
+    }
+}
+
 impl Trust {
     /// All of these bundles.
     ///
@@ -283,6 +311,18 @@ impl Trust {
     /// is, and whether it may be, is then asked of [`vouching`](Self::vouching).
     pub fn client_verifier(self: Arc<Self>, revoked: RevokedKeys) -> Arc<dyn ClientCertVerifier> {
         Arc::new(ByBundle { trust: self, revoked })
+    }
+
+    /// SHA-256 of the keys of the roots, of any bundle, that signed a certificate of `chain`. A root may be an agency's issuing
+    /// CA, which its systems need not send.
+    pub fn anchor_keys(&self, chain: &[CertificateDer<'_>]) -> Vec<[u8; 32]> {
+        let chain: Vec<_> = chain.iter().filter_map(|certificate| x509::parse(certificate).ok()).collect();
+        let anchors = self.bundles.iter().flat_map(|bundle| &bundle.anchors);
+        let signed = anchors.filter(|anchor| chain.iter().any(|certificate| anchor.signed(certificate)));
+        let mut keys: Vec<_> = signed.map(|anchor| anchor.key_sha256).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        keys
     }
 
     /// Who vouches at `now` for the leaf of `chain` (the leaf first, then what the peer sent with it). Revoked keys are not
@@ -430,12 +470,16 @@ impl ClientCertVerifier for ByBundle {
     ) -> Result<ClientCertVerified, rustls::Error> {
         self.trust.accepting(end_entity, intermediates, now)?;
         // After the chain, so that nobody can ask what is revoked without holding a certificate. An issuing CA whose key is
-        // out takes its leafs with it.
+        // out takes its leafs with it, and so does a root.
         for certificate in std::iter::once(end_entity).chain(intermediates) {
             let parsed = x509::parse(certificate).map_err(|_| CertificateError::BadEncoding)?;
             if (self.revoked)(&sha256(parsed.public_key().raw)) {
                 return Err(CertificateError::Revoked.into());
             }
+        }
+        let chain: Vec<_> = std::iter::once(end_entity).chain(intermediates).cloned().collect();
+        if self.trust.anchor_keys(&chain).iter().any(|key| (self.revoked)(key)) {
+            return Err(CertificateError::Revoked.into());
         }
         Ok(ClientCertVerified::assertion())
     }

@@ -238,6 +238,32 @@ async fn a_revoked_issuing_ca_takes_its_leafs_with_it() {
     assert_eq!(tls_error(let_in(&gateway, &trust, nothing_revoked(), &desk).await.map(drop)), REVOKED);
 }
 
+#[tokio::test]
+async fn a_revoked_root_takes_its_leafs_with_it_though_nobody_sends_it() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let (gateway, desk) = (authority.server(&[GATEWAY]), authority.system("one-stop"));
+    // An agency's issuing CA may be what a bundle trusts; the desk sends it along, or does not.
+    let anchor = authority.ca.intermediate();
+    let bundles = vec![
+        bundle("bus", "lgsp.hue.test", &["*"], other.ca.root()),
+        bundle("agency", "lgsp.hue.test", &["*"], anchor),
+    ];
+    let trust = Arc::new(Trust::new(bundles).unwrap());
+    let leaf_only = &desk.chain()[..1];
+    assert_eq!(trust.anchor_keys(leaf_only), [key_of(anchor)]);
+    assert_eq!(trust.anchor_keys(other.system("one-stop").chain()), [key_of(other.ca.root())]);
+    let out = key_of(anchor);
+    let verifier = trust.clone().client_verifier(Arc::new(move |key| *key == out));
+    let now = rustls_pki_types::UnixTime::now();
+    assert_eq!(verifier.verify_client_cert(&leaf_only[0], &[], now).map(drop), Err(REVOKED));
+    let all = trust.clone().client_verifier(nothing_revoked());
+    assert!(all.verify_client_cert(&leaf_only[0], &[], now).is_ok());
+    // Those of other roots stay.
+    let kept = other.system("kept");
+    assert!(verifier.verify_client_cert(&kept.chain()[0], &kept.chain()[1..], now).is_ok());
+    assert!(let_in(&gateway, &trust, nothing_revoked(), &desk).await.is_ok());
+}
+
 fn key_of(certificate: &CertificateDer<'_>) -> [u8; 32] {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).unwrap();
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, parsed.public_key().raw);

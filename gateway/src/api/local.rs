@@ -347,7 +347,8 @@ mod tests {
             trust_domain: "lgsp.mau.test".parse().unwrap(),
             systems: Vec::new(),
         };
-        let tls = Tls { certificate: dir.join("gateway.pem"), key: dir.join("gateway.key"), trust: vec![trust] };
+        let tls =
+            Tls { certificate: dir.join("gateway.pem"), key: dir.join("gateway.key"), trust: vec![trust], ca: None };
         let now = SystemTime::now();
         Arc::new(Standing::of(&crate::tls::Loaded::load(&tls, now).unwrap(), now))
     }
