@@ -160,7 +160,7 @@ pub(crate) fn files_of(tls: &Tls) -> Files {
     // The folder itself as well: its first list is a file that was not there before.
     let of_ca = ca.iter().flat_map(|dir| {
         let lists = revocation_lists(dir).unwrap_or_default();
-        lists.into_iter().chain([dir.clone(), dir.join("ca.crl"), dir.join("root.pem")])
+        lists.into_iter().chain([dir.clone(), dir.join("ca.crl"), dir.join("ca.pem"), dir.join("root.pem")])
     });
     Files::new([certificate.clone(), key.clone()].into_iter().chain(trust.iter().flat_map(of_bundle)).chain(of_ca))
 }

@@ -37,6 +37,8 @@ const UNREADABLE_LIFE: Duration = Duration::from_secs(600);
 pub struct Loaded {
     credentials: Credentials,
     trust: Arc<Trust>,
+    /// The certificate of the CA beside the gateway.
+    issuing: Option<CertificateDer<'static>>,
 }
 
 /// One set of certificate, key, bundles and revocation lists, ready to serve. Never changed.
@@ -78,12 +80,18 @@ impl Loaded {
         let trust = Trust::new(bundles).expect("a configuration has at least one bundle, and each a name of its own");
         // Our own root may be in any of them, or only with the CA.
         let roots = trust.roots().chain(ca.iter().flat_map(|ca| &ca.roots)).cloned().collect();
-        Ok(Self { credentials: credentials.knowing(roots), trust: Arc::new(trust) })
+        let issuing = ca.map(|ca| ca.certificate);
+        Ok(Self { credentials: credentials.knowing(roots), trust: Arc::new(trust), issuing })
     }
 
     /// The certificate and key of the gateway.
     pub fn credentials(&self) -> &Credentials {
         &self.credentials
+    }
+
+    /// The certificate of the CA by which the gateway certifies others, if it does.
+    pub fn issuing(&self) -> Option<&CertificateDer<'static>> {
+        self.issuing.as_ref()
     }
 
     /// Signs by the gateway's key, under the name of the bus.
@@ -100,6 +108,7 @@ impl Loaded {
 
 /// The folder of our own CA, as far as it says whom not to believe.
 struct OwnCa {
+    certificate: CertificateDer<'static>,
     roots: Vec<CertificateDer<'static>>,
     lists: Vec<PathBuf>,
 }
@@ -112,7 +121,8 @@ impl OwnCa {
             file: dir.to_owned(),
             problem: TlsProblem::Unreadable(io::Error::other(error)),
         })?;
-        Ok(Self { roots, lists })
+        let certificate = certificates_in(&dir.join("ca.pem"))?.swap_remove(0);
+        Ok(Self { certificate, roots, lists })
     }
 
     /// Whether its root is one of that bundle's. A bundle that cannot be read is refused by who loads it.

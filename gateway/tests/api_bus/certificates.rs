@@ -477,7 +477,7 @@ async fn the_local_listener_tells_how_long_the_certificates_last() {
     };
     within(&told["expires_in_seconds"]["own"], DAY);
     within(&told["client_expires_in_seconds"], Duration::from_secs(3600));
-    for certificate in ["issuing", "bundle:client_bundle"] {
+    for certificate in ["issuing", "ca", "bundle:client_bundle"] {
         assert!(told["expires_in_seconds"][certificate].as_i64().unwrap() > 300 * 24 * 3600, "{told}");
     }
     assert!(told["connections"].as_u64().unwrap() >= 1, "{told}");
