@@ -164,10 +164,15 @@ impl<F: Follow> Inner<F> {
                 let is_of = query.system.as_ref().is_none_or(|system| known.system == *system);
                 let mut is_wanted = is_of && (query.with_revoked || known.revoked.is_none());
                 if is_wanted && query.without_superseded {
-                    if !in_use.contains_key(&known.system) {
-                        in_use.insert(known.system.clone(), self.last_in_use(&known.system)?);
-                    }
-                    is_wanted = in_use[&known.system].is_none_or(|last| known.not_after >= last);
+                    let last = match in_use.get(&known.system) {
+                        Some(last) => *last,
+                        None => {
+                            let last = self.last_in_use(&known.system)?;
+                            in_use.insert(known.system.clone(), last);
+                            last
+                        }
+                    };
+                    is_wanted = last.is_none_or(|last| known.not_after >= last);
                 }
                 page.certificates.extend(is_wanted.then_some(known));
                 from = keys::after(key.to_vec());
