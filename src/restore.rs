@@ -169,11 +169,17 @@ fn restored_text(restored: &Restored, lang: Lang) -> String {
         "Hệ thống không dùng bộ kết nối phải tự gửi lại, cùng khoá và kèm biên nhận cũ (trường `earlier`).\n",
         "A system without an adapter must send again by itself, with the same key and its earlier receipt (field `earlier`).\n",
     );
+    let revoked = lang.pick(
+        "Khoá bị thu hồi sau bản sao lưu lại có hiệu lực. Thu hồi lại ngay: lgsp certs revoke --key-sha256 …, theo danh sách đã lưu\n\
+         (lgsp audit list --kind certificate-revoked --all --json).\n",
+        "Keys that were revoked after the backup are good again. Revoke them again at once: lgsp certs revoke --key-sha256 …, from the list\n\
+         that was kept (lgsp audit list --kind certificate-revoked --all --json).\n",
+    );
     let backup = lang.pick(
         "Khi trục đã chạy, hãy sao lưu ngay: bản sao lưu cũ không biết gì về kỷ nguyên này ngoài ghi chú RESTORED trong thư mục của nó.\n",
         "Once the gateway runs, take a backup: the old one knows nothing of this epoch but the note RESTORED in its folder.\n",
     );
-    format!("{table}{begun}{next}{list}{last}{backup}")
+    format!("{table}{begun}{next}{list}{last}{revoked}{backup}")
 }
 
 /// Whom the restore leaves without numbers of the gateway's, and what to do.

@@ -23,6 +23,7 @@ mod hex;
 pub mod identity;
 pub mod joining;
 pub mod keys;
+mod lists;
 mod pem;
 pub mod reload;
 pub mod request;

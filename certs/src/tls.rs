@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor};
 use rustls::crypto::aws_lc_rs::kx_group;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -16,12 +17,15 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::TLS13;
-use rustls::{ClientConfig, ConfigBuilder, RootCertStore, ServerConfig, WantsVerifier};
+use rustls::{
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme, WantsVerifier,
+};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, UnixTime};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::identity::CertificateDigest;
+use crate::lists::{self, Layered};
 use crate::sign::{KeyError, SigningKey};
 use crate::x509;
 
@@ -52,6 +56,7 @@ pub enum Usage {
 pub struct Credentials {
     certified: Arc<CertifiedKey>,
     root_certificates: Vec<CertificateDer<'static>>,
+    more_roots: Vec<CertificateDer<'static>>,
     roots: Arc<RootCertStore>,
     crls: Vec<CertificateRevocationListDer<'static>>,
     signing_key: Arc<SigningKey>,
@@ -88,6 +93,9 @@ pub enum TlsProblem {
     /// A revocation list is damaged, or the file is none.
     #[error("it holds no revocation list that can be read")]
     BadList,
+    /// A revocation list in the name of a CA whose key did not sign it: of another CA, or from before its key was changed.
+    #[error("it holds a revocation list that the CA it names did not sign with its present key")]
+    ForgedList,
     /// The validity is over.
     #[error("the certificate expired on {0}")]
     Expired(String),
@@ -142,6 +150,7 @@ impl TlsFiles {
         Ok(Credentials {
             certified: Arc::new(certified),
             root_certificates,
+            more_roots: Vec::new(),
             roots: Arc::new(roots),
             crls: Vec::new(),
             signing_key: Arc::new(signing_key),
@@ -177,11 +186,19 @@ impl Credentials {
     /// Names the first file that cannot be used.
     pub fn with_revocation_lists(mut self, files: &[PathBuf]) -> Result<Self, TlsFileError> {
         for file in files {
-            let lists = revocation_lists(file, &self.roots);
+            let lists = revocation_lists(file, &self.root_certificates);
             let lists = lists.map_err(|problem| TlsFileError { file: file.clone(), problem })?;
             self.crls.extend(lists);
         }
+        self.crls = lists::newest(self.crls);
         Ok(self)
+    }
+
+    /// With more certificates among which [`own_root`](Self::own_root) looks. No peer is believed for them.
+    #[must_use]
+    pub fn knowing(mut self, roots: Vec<CertificateDer<'static>>) -> Self {
+        self.more_roots = roots;
+        self
     }
 
     /// The earliest `nextUpdate` among its revocation lists, when that is over. To be told to an operator.
@@ -217,7 +234,8 @@ impl Credentials {
         Ok(server(WebPkiClientVerifier::no_client_auth(), Arc::new(certified)))
     }
 
-    /// The root behind the own (server's) certificate: the last of its file, or one of the bundle.
+    /// The root behind the own (server's) certificate: the last of its file, one of the bundle, or one it was made
+    /// to know.
     pub fn own_root(&self, now: SystemTime) -> Option<&CertificateDer<'static>> {
         let (leaf, others) = self.certified.cert.split_first()?;
         let leaf = ParsedCertificate::try_from(leaf).ok()?;
@@ -231,20 +249,25 @@ impl Credentials {
         let is_root = |candidate: &&CertificateDer<'static>| {
             x509::parse(candidate).is_ok_and(|parsed| parsed.issuer().as_raw() == parsed.subject().as_raw())
         };
-        let mut candidates = others.iter().rev().chain(&self.root_certificates).filter(is_root);
+        let mut candidates = others.iter().rev().chain(&self.root_certificates).chain(&self.more_roots).filter(is_root);
         candidates.find(|candidate| leads_to(candidate))
     }
 
     /// The configuration of a client that shows its certificate and accepts only servers from the bundle, under the
     /// [`server_name`] it asked for, that are on none of its revocation lists.
     pub fn client_config(&self) -> ClientConfig {
-        let verifier = WebPkiServerVerifier::builder_with_provider(self.roots.clone(), provider())
-            .with_crls(self.crls.iter().cloned())
-            .allow_unknown_revocation_status()
-            .build()
-            .expect("the bundle was loaded with at least one root, and lists that can be read");
+        let verifier = Layered::new(&self.crls, |lists| {
+            WebPkiServerVerifier::builder_with_provider(self.roots.clone(), provider())
+                .with_crls(lists)
+                .allow_unknown_revocation_status()
+                .build()
+        });
+        let verifier = verifier.expect("the bundle was loaded with at least one root, and lists that can be read");
         let resolver = Arc::new(SingleCertAndKey::from(self.certified.clone()));
-        client(|config| config.with_webpki_verifier(verifier).with_client_cert_resolver(resolver))
+        client(|config| {
+            let config = config.dangerous().with_custom_certificate_verifier(Arc::new(ByLists(verifier)));
+            config.with_client_cert_resolver(resolver)
+        })
     }
 
     /// The root certificates of the bundle.
@@ -340,6 +363,14 @@ pub(crate) fn client(finish: impl FnOnce(ConfigBuilder<ClientConfig, WantsVerifi
     config
 }
 
+/// The certificates in a PEM file; at least one.
+///
+/// # Errors
+/// When it cannot be read, has none, or a damaged one.
+pub fn certificates_in(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFileError> {
+    certificates(file).map_err(|problem| TlsFileError { file: file.to_owned(), problem })
+}
+
 pub(crate) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsProblem> {
     let pem = std::fs::read(file).map_err(TlsProblem::Unreadable)?;
     let certificates: Vec<_> =
@@ -358,23 +389,96 @@ pub(crate) fn store(certificates: &[CertificateDer<'static>]) -> Result<RootCert
     Ok(store)
 }
 
+/// The newest revocation lists in `files` (DER or PEM, as for a bundle), as far as they can be checked against the CAs
+/// `issuers`: each can be read, and none is in the name of one of these without being signed by it.
+///
+/// # Errors
+/// Names the first file that cannot be used.
+pub fn lists_in(
+    files: &[PathBuf],
+    issuers: &[CertificateDer<'static>],
+) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsFileError> {
+    let mut all = Vec::new();
+    for file in files {
+        let lists = revocation_lists(file, issuers);
+        all.extend(lists.map_err(|problem| TlsFileError { file: file.clone(), problem })?);
+    }
+    Ok(lists::newest(all))
+}
+
+/// Of lists of one CA the newest, whatever files they came from.
+pub fn newest_lists(lists: Vec<CertificateRevocationListDer<'static>>) -> Vec<CertificateRevocationListDer<'static>> {
+    lists::newest(lists)
+}
+
 /// The revocation lists in a file: one in DER (RFC 2585 §4), or some in PEM.
 ///
 /// What the TLS library cannot read it refuses for all lists at once, so each is tried by itself, beside any roots.
 pub(crate) fn revocation_lists(
     file: &Path,
-    roots: &Arc<RootCertStore>,
+    issuers: &[CertificateDer<'static>],
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsProblem> {
     let bytes = std::fs::read(file).map_err(TlsProblem::Unreadable)?;
     let lists: Vec<_> = CertificateRevocationListDer::pem_slice_iter(&bytes)
         .collect::<Result<_, _>>()
         .map_err(|_| TlsProblem::BrokenPem)?;
     let lists = if lists.is_empty() { vec![CertificateRevocationListDer::from(bytes)] } else { lists };
+    let roots = Arc::new(store(issuers)?);
     let is_read = |list: &CertificateRevocationListDer<'static>| {
         let verifier = WebPkiServerVerifier::builder_with_provider(roots.clone(), provider());
         verifier.with_crls([list.clone()]).build().is_ok()
     };
-    if lists.iter().all(is_read) { Ok(lists) } else { Err(TlsProblem::BadList) }
+    if !lists.iter().all(is_read) {
+        return Err(TlsProblem::BadList);
+    }
+    if lists.iter().any(|list| lists::is_forged(list, issuers)) {
+        return Err(TlsProblem::ForgedList);
+    }
+    Ok(lists)
+}
+
+/// A server's chain, asked of all lists.
+struct ByLists(Layered<WebPkiServerVerifier>);
+
+impl fmt::Debug for ByLists {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ByLists").finish_non_exhaustive()
+    }
+}
+
+impl ServerCertVerifier for ByLists {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.0.ask(|one| one.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.any().verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.any().verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.any().supported_verify_schemes()
+    }
 }
 
 /// Checks what a peer would check of our certificate, and gives the end of its validity.

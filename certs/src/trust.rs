@@ -19,9 +19,11 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, RootCer
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 
 use crate::identity::{NameError, SystemName, TrustDomain, sha256};
-use crate::tls::{TlsFileError, TlsProblem, certificates, provider, revocation_lists, store};
+use crate::lists::{self, Layered};
+use crate::tls::{TlsFileError, TlsProblem, certificates, lists_in, provider, store};
 use crate::verify::{Identity, LeafError};
 use crate::x509;
+use x509_parser::certificate::X509Certificate;
 
 /// Which systems a bundle may vouch for: all, one, or those whose names begin alike.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -40,8 +42,16 @@ pub struct Bundle {
     trust_domain: TrustDomain,
     systems: Vec<SystemPattern>,
     roots: Vec<CertificateDer<'static>>,
+    anchors: Vec<Anchor>,
     crls: Vec<CertificateRevocationListDer<'static>>,
-    verifier: Arc<dyn ClientCertVerifier>,
+    verifier: Layered<dyn ClientCertVerifier>,
+}
+
+/// What is needed of a root to tell whether it signed a certificate.
+struct Anchor {
+    subject: Vec<u8>,
+    key: Vec<u8>,
+    key_sha256: [u8; 32],
 }
 
 /// Where the files of a bundle are.
@@ -71,6 +81,9 @@ pub enum TrustError {
     /// A revocation list that cannot be read.
     #[error("the bundle {0:?} has a revocation list that cannot be read")]
     BadList(String),
+    /// A revocation list in the name of a root that did not sign it.
+    #[error("the bundle {0:?} has a revocation list that its root did not sign")]
+    ForgedList(String),
 }
 
 /// All bundles of a listener.
@@ -154,13 +167,14 @@ impl fmt::Display for SystemPattern {
 impl Bundle {
     /// A bundle of these roots and lists (DER).
     ///
-    /// A list counts for the certificates of its issuer, leafs and issuing CAs alike. Where there is none for an issuer,
-    /// nothing is known to be revoked. A list past its `nextUpdate` still counts for what it names, and
+    /// A list counts for the certificates of its issuer, leafs and issuing CAs alike; of several of one issuer's key the
+    /// newest does. Where there is none for an issuer, nothing is known to be revoked. One in the name of an issuing CA that
+    /// did not sign it is set aside when that CA's certificates come ([`sets_a_list_aside`](Self::sets_a_list_aside)). A list past its `nextUpdate` still counts for what it names, and
     /// [`stale_list`](Self::stale_list) tells that it is old: a CA that is late with its list must not stop a province, and
     /// whom the bus itself revokes is out without any list.
     ///
     /// # Errors
-    /// When there is no root, or a root or a list cannot be read.
+    /// When there is no root, a root or a list cannot be read, or a list is in the name of a root that did not sign it.
     pub fn new(
         name: &str,
         trust_domain: TrustDomain,
@@ -172,15 +186,21 @@ impl Bundle {
         for root in &roots {
             store.add(root.clone()).map_err(|_| TrustError::BadRoot(name.to_owned()))?;
         }
+        let anchors = roots.iter().map(Anchor::of).collect::<Result<_, _>>();
+        let anchors = anchors.map_err(|_| TrustError::BadRoot(name.to_owned()))?;
         if store.is_empty() {
             return Err(TrustError::NoRoot(name.to_owned()));
         }
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider())
-            .with_crls(crls.iter().cloned())
-            .allow_unknown_revocation_status()
-            .build()
-            .map_err(|_| TrustError::BadList(name.to_owned()))?;
-        Ok(Self { name: name.into(), trust_domain, systems, roots, crls, verifier })
+        let (store, crls) = (Arc::new(store), lists::newest(crls));
+        let verifier = Layered::new(&crls, |lists| {
+            let verifier = WebPkiClientVerifier::builder_with_provider(store.clone(), provider());
+            verifier.with_crls(lists).allow_unknown_revocation_status().build()
+        });
+        let verifier = verifier.map_err(|_| TrustError::BadList(name.to_owned()))?;
+        if crls.iter().any(|list| lists::is_forged(list, &roots)) {
+            return Err(TrustError::ForgedList(name.to_owned()));
+        }
+        Ok(Self { name: name.into(), trust_domain, systems, roots, anchors, crls, verifier })
     }
 
     /// A bundle from files.
@@ -198,11 +218,8 @@ impl Bundle {
             move |problem| TlsFileError { file, problem }
         };
         let roots = certificates(&files.roots).map_err(at(&files.roots))?;
-        let known = Arc::new(store(&roots).map_err(at(&files.roots))?);
-        let mut crls = Vec::new();
-        for file in &files.crls {
-            crls.extend(revocation_lists(file, &known).map_err(at(file))?);
-        }
+        store(&roots).map_err(at(&files.roots))?;
+        let crls = lists_in(&files.crls, &roots)?;
         // Roots and lists were read one by one, so nothing is left to be wrong.
         Self::new(name, trust_domain, systems, roots, crls)
             .map_err(|_| TlsFileError { file: files.roots.clone(), problem: TlsProblem::BadCertificate })
@@ -223,7 +240,7 @@ impl Bundle {
         &self.roots
     }
 
-    /// Its revocation lists, DER.
+    /// Its revocation lists that count, DER.
     pub fn crls(&self) -> &[CertificateRevocationListDer<'static>] {
         &self.crls
     }
@@ -236,6 +253,29 @@ impl Bundle {
     /// The earliest `nextUpdate` among its lists, when that is over. To be told to an operator.
     pub fn stale_list(&self, now: SystemTime) -> Option<SystemTime> {
         x509::stale(&self.crls, now)
+    }
+
+    /// Whether one of its lists turned out not to be signed by the CA it names, when a certificate of that CA came. It counts
+    /// for nobody then. To be told to an operator.
+    pub fn sets_a_list_aside(&self) -> bool {
+        self.verifier.set_aside()
+    }
+}
+
+impl Anchor {
+    fn of(root: &CertificateDer<'_>) -> Result<Self, x509::Malformed> {
+        let root = x509::parse(root)?;
+        let key = root.public_key();
+        Ok(Self {
+            subject: root.subject().as_raw().to_vec(),
+            key: key.subject_public_key.data.to_vec(),
+            key_sha256: sha256(key.raw),
+        })
+    }
+
+    fn signed(&self, certificate: &X509Certificate<'_>) -> bool {
+        let (told, signature) = (certificate.tbs_certificate.as_ref(), &certificate.signature_value.data);
+        self.subject == certificate.issuer().as_raw() && lists::is_signed(&self.key, told, signature)
     }
 }
 
@@ -253,7 +293,7 @@ impl Trust {
                 return Err(TrustError::SameName(bundle.name.to_string()));
             }
         }
-        let hints = bundles.iter().flat_map(|bundle| bundle.verifier.root_hint_subjects().to_vec()).collect();
+        let hints = bundles.iter().flat_map(|bundle| bundle.verifier.any().root_hint_subjects().to_vec()).collect();
         Ok(Self { bundles: bundles.into_iter().map(Arc::new).collect(), hints })
     }
 
@@ -271,6 +311,18 @@ impl Trust {
     /// is, and whether it may be, is then asked of [`vouching`](Self::vouching).
     pub fn client_verifier(self: Arc<Self>, revoked: RevokedKeys) -> Arc<dyn ClientCertVerifier> {
         Arc::new(ByBundle { trust: self, revoked })
+    }
+
+    /// SHA-256 of the keys of the roots, of any bundle, that signed a certificate of `chain`. A root may be an agency's issuing
+    /// CA, which its systems need not send.
+    pub fn anchor_keys(&self, chain: &[CertificateDer<'_>]) -> Vec<[u8; 32]> {
+        let chain: Vec<_> = chain.iter().filter_map(|certificate| x509::parse(certificate).ok()).collect();
+        let anchors = self.bundles.iter().flat_map(|bundle| &bundle.anchors);
+        let signed = anchors.filter(|anchor| chain.iter().any(|certificate| anchor.signed(certificate)));
+        let mut keys: Vec<_> = signed.map(|anchor| anchor.key_sha256).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        keys
     }
 
     /// Who vouches at `now` for the leaf of `chain` (the leaf first, then what the peer sent with it). Revoked keys are not
@@ -314,7 +366,7 @@ impl Trust {
         let mut accepting = Vec::new();
         let mut refusal: Option<rustls::Error> = None;
         for bundle in &self.bundles {
-            match bundle.verifier.verify_client_cert(leaf, others, now) {
+            match bundle.verifier.ask(|one| one.verify_client_cert(leaf, others, now)) {
                 Ok(_) => accepting.push(bundle.clone()),
                 // Its own issuer says so: that another bundle has the same root without the list changes nothing.
                 Err(error) if weight(&error) == REVOKED => return Err(error),
@@ -401,7 +453,7 @@ impl fmt::Debug for ByBundle {
 impl ByBundle {
     fn one(&self) -> &dyn ClientCertVerifier {
         // Signatures are checked alike by all: they have one provider.
-        &*self.trust.bundles[0].verifier
+        self.trust.bundles[0].verifier.any()
     }
 }
 
@@ -418,12 +470,16 @@ impl ClientCertVerifier for ByBundle {
     ) -> Result<ClientCertVerified, rustls::Error> {
         self.trust.accepting(end_entity, intermediates, now)?;
         // After the chain, so that nobody can ask what is revoked without holding a certificate. An issuing CA whose key is
-        // out takes its leafs with it.
+        // out takes its leafs with it, and so does a root.
         for certificate in std::iter::once(end_entity).chain(intermediates) {
             let parsed = x509::parse(certificate).map_err(|_| CertificateError::BadEncoding)?;
             if (self.revoked)(&sha256(parsed.public_key().raw)) {
                 return Err(CertificateError::Revoked.into());
             }
+        }
+        let chain: Vec<_> = std::iter::once(end_entity).chain(intermediates).cloned().collect();
+        if self.trust.anchor_keys(&chain).iter().any(|key| (self.revoked)(key)) {
+            return Err(CertificateError::Revoked.into());
         }
         Ok(ClientCertVerified::assertion())
     }

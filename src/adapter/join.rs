@@ -2,7 +2,7 @@
 //! lost its certificate another one, and leaves everything else as it is.
 
 use std::fs::OpenOptions;
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, BufRead as _, ErrorKind, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -112,7 +112,8 @@ impl Join {
             Failure::usage(format!("{}: {error}", lang.pick(vi, en)))
         };
         if given == "-" {
-            io::stdin().lock().take(MAX_TOKEN_BYTES).read_to_string(&mut text).map_err(unreadable)?;
+            // One line: whoever pastes it need not say that nothing follows.
+            io::stdin().lock().take(MAX_TOKEN_BYTES).read_line(&mut text).map_err(unreadable)?;
         } else if given.starts_with("lgsp-join-") {
             text.push_str(given);
         } else {

@@ -25,7 +25,7 @@ pub(super) struct List {
     /// The folder of a CA, or of its root: what was issued there, without a gateway.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["of_system", "all"])]
     ca: Option<PathBuf>,
-    /// Only those in force that end within this time, e.g. 30d.
+    /// Only those in force that end within this time, e.g. 30d, and that no later one in use has taken the place of.
     #[arg(long, value_name = "DAYS")]
     expiring: Option<Days>,
     /// Only those of this system.
@@ -133,10 +133,18 @@ fn state(one: &CertificateEntry, lang: Lang) -> String {
     }
     let now = prost_types::Timestamp::from(SystemTime::now()).seconds;
     let is_past = one.not_after.as_ref().is_some_and(|until| until.seconds < now);
-    match is_past {
-        true => lang.pick("đã hết hạn", "expired").to_owned(),
-        false => lang.pick("còn hiệu lực", "in force").to_owned(),
-    }
+    let word = match is_past {
+        true => lang.pick("đã hết hạn", "expired"),
+        false if is_due(one, now) => lang.pick("đã đến lúc gia hạn", "due for renewal"),
+        false => lang.pick("còn hiệu lực", "in force"),
+    };
+    word.to_owned()
+}
+
+/// Whether two thirds of its life are over: an adapter would have renewed it.
+fn is_due(one: &CertificateEntry, now: i64) -> bool {
+    let (Some(begin), Some(end)) = (&one.not_before, &one.not_after) else { return false };
+    now >= begin.seconds + (end.seconds - begin.seconds) / 3 * 2
 }
 
 fn certificate_json(one: &CertificateEntry) -> Value {
@@ -162,4 +170,19 @@ fn token_json(token: &TokenEntry) -> Value {
         "expires_at": moment::rfc3339(token.expires_at.as_ref()),
         "actor": token.actor,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_should_have_been_renewed_says_so() {
+        let now = prost_types::Timestamp::from(SystemTime::now()).seconds;
+        let at = |seconds: i64| Some(prost_types::Timestamp { seconds: now + seconds, nanos: 0 });
+        let one = |begin, end| CertificateEntry { not_before: at(begin), not_after: at(end), ..Default::default() };
+        assert_eq!(state(&one(-600, 400), Lang::En), "in force");
+        assert_eq!(state(&one(-700, 200), Lang::En), "due for renewal");
+        assert_eq!(state(&one(-700, -5), Lang::En), "expired");
+    }
 }

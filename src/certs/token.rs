@@ -80,7 +80,7 @@ impl Token {
                 "token_id": HEXLOWER.encode(&issued.token_id),
                 "expires_at": moment::rfc3339(issued.expires_at.as_ref()),
                 "registry_version": (issued.registry_version != 0).then_some(issued.registry_version),
-                "command": command(&issued, &self.system),
+                "command": command(&self.system),
             })
         };
         self.output.print(json, || text(&issued, &self.system, lang))?;
@@ -88,9 +88,10 @@ impl Token {
     }
 }
 
-/// What is run at the agency.
-fn command(issued: &IssueTokenResponse, system: &SystemName) -> String {
-    format!("lgsp adapter join {} --dir {system}", issued.token)
+/// What is run at the agency. The token is not among its words: there it would stand in the list of processes and in the
+/// shell's history for as long as it is good.
+fn command(system: &SystemName) -> String {
+    format!("lgsp adapter join - --dir {system}")
 }
 
 fn text(issued: &IssueTokenResponse, system: &SystemName, lang: Lang) -> String {
@@ -109,11 +110,11 @@ fn text(issued: &IssueTokenResponse, system: &SystemName, lang: Lang) -> String 
     ]);
     let head = lang.pick(
         "Mã tham gia chỉ hiện một lần này. Ai có mã đều tham gia được một lần: hãy gửi riêng cho cơ quan.\n\
-         Chạy trên máy của cơ quan:",
+         Chạy trên máy của cơ quan, rồi dán mã vào:",
         "The join token is shown this once. Whoever has it can join once: hand it to the agency and nobody else.\n\
-         To be run on the agency's machine:",
+         To be run on the agency's machine, where it then waits for the token to be pasted:",
     );
-    format!("{table}\n{head}\n\n  {}\n", command(issued, system))
+    format!("{table}\n{head}\n\n  {}\n\n{}\n", command(system), issued.token)
 }
 
 #[cfg(test)]

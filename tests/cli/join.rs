@@ -132,7 +132,8 @@ fn a_token_comes_from_a_file_or_standard_input_and_a_damaged_one_is_explained() 
     // Again with a new token, by another way: the configuration stays as it is.
     let two = token(&place, &gateway, "phan-mem-moi", &[]);
     fs::write(place.path().join("token.txt"), &two).unwrap();
-    let said = place.shell("lgsp adapter join - --dir a < token.txt").ok();
+    // One line is read: the token is pasted into a terminal.
+    let said = place.shell("(cat token.txt; echo; echo more) | lgsp adapter join - --dir a").ok();
     assert!(said.contains("Joined again; the spool was kept"), "{said}");
     assert_eq!(fs::read(place.path().join("a/adapter.toml")).unwrap(), before);
 

@@ -17,7 +17,7 @@ use crate::identity::TrustDomain;
 /// Ten years: whoever trusts it has its certificate in a file, which somebody must go and change.
 pub(super) const ROOT_VALIDITY: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
 
-/// Five years: long enough to be forgotten, so its end is in `lgsp certs list`.
+/// Five years: long enough to be forgotten, so the gateway beside it tells its end in `/status` and its log.
 pub(super) const ISSUING_VALIDITY: Duration = Duration::from_secs(1825 * 24 * 60 * 60);
 
 /// The root of a trust domain, in a folder with `root.pem` and `root.key`.

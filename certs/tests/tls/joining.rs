@@ -77,6 +77,9 @@ fn a_listener_for_joining_needs_its_root_at_hand() {
     let elsewhere = TlsFiles { bundle: stranger.files("").bundle, ..authority.files("gateway") };
     let elsewhere = elsewhere.load(Usage::Server, SystemTime::now()).unwrap();
     assert_eq!(elsewhere.server_config_with_root(SystemTime::now()).unwrap_err(), NoOwnRoot);
+    // It may be in another bundle than the first.
+    let known = elsewhere.knowing(vec![stranger.ca.root().clone(), authority.ca.root().clone()]);
+    assert_eq!(known.own_root(SystemTime::now()), Some(authority.ca.root()));
     // The root behind the chain in the certificate's own file will do.
     let file = authority.path().join("with-root.pem");
     let chain = std::fs::read_to_string(authority.files("gateway").certificate).unwrap();

@@ -238,6 +238,32 @@ async fn a_revoked_issuing_ca_takes_its_leafs_with_it() {
     assert_eq!(tls_error(let_in(&gateway, &trust, nothing_revoked(), &desk).await.map(drop)), REVOKED);
 }
 
+#[tokio::test]
+async fn a_revoked_root_takes_its_leafs_with_it_though_nobody_sends_it() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let (gateway, desk) = (authority.server(&[GATEWAY]), authority.system("one-stop"));
+    // An agency's issuing CA may be what a bundle trusts; the desk sends it along, or does not.
+    let anchor = authority.ca.intermediate();
+    let bundles = vec![
+        bundle("bus", "lgsp.hue.test", &["*"], other.ca.root()),
+        bundle("agency", "lgsp.hue.test", &["*"], anchor),
+    ];
+    let trust = Arc::new(Trust::new(bundles).unwrap());
+    let leaf_only = &desk.chain()[..1];
+    assert_eq!(trust.anchor_keys(leaf_only), [key_of(anchor)]);
+    assert_eq!(trust.anchor_keys(other.system("one-stop").chain()), [key_of(other.ca.root())]);
+    let out = key_of(anchor);
+    let verifier = trust.clone().client_verifier(Arc::new(move |key| *key == out));
+    let now = rustls_pki_types::UnixTime::now();
+    assert_eq!(verifier.verify_client_cert(&leaf_only[0], &[], now).map(drop), Err(REVOKED));
+    let all = trust.clone().client_verifier(nothing_revoked());
+    assert!(all.verify_client_cert(&leaf_only[0], &[], now).is_ok());
+    // Those of other roots stay.
+    let kept = other.system("kept");
+    assert!(verifier.verify_client_cert(&kept.chain()[0], &kept.chain()[1..], now).is_ok());
+    assert!(let_in(&gateway, &trust, nothing_revoked(), &desk).await.is_ok());
+}
+
 fn key_of(certificate: &CertificateDer<'_>) -> [u8; 32] {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).unwrap();
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, parsed.public_key().raw);
@@ -271,6 +297,118 @@ async fn a_list_of_another_issuer_is_not_in_the_way() {
     let list = std::fs::read(other.ca.revoke(None, now, now + DAY).unwrap()).unwrap();
     let trust = Arc::new(Trust::new(vec![bundle_with_list("bus", authority.ca.root(), list)]).unwrap());
     assert!(let_in(&gateway, &trust, nothing_revoked(), &desk).await.is_ok());
+}
+
+#[tokio::test]
+async fn of_two_lists_of_one_issuer_the_newer_counts_wherever_it_stands() {
+    let authority = Authority::new();
+    let (gateway, out) = (authority.server(&[GATEWAY]), authority.system("one-stop"));
+    let now = SystemTime::now();
+    let list = |revoked: Option<&CertificateDer<'_>>, at| {
+        CertificateRevocationListDer::from(std::fs::read(authority.ca.revoke(revoked, at, now + DAY).unwrap()).unwrap())
+    };
+    let kept = authority.system("other");
+    let (old, new) = (list(None, now - DAY), list(Some(out.certificate()), now));
+    let write = |name: &str, list: &[u8]| {
+        std::fs::write(authority.path().join(name), list).unwrap();
+        authority.path().join(name)
+    };
+    let files = [write("old.crl", &old), write("new.crl", &new)];
+    authority.ca.revoke(Some(gateway.certificate()), now, now + DAY).unwrap();
+    let warned = [files[0].clone(), authority.path().join("ca.crl")];
+    for turned in [false, true] {
+        let (mut lists, mut warned) = (vec![old.clone(), new.clone()], warned.clone());
+        if turned {
+            lists.reverse();
+            warned.reverse();
+        }
+        let roots = vec![authority.ca.root().clone()];
+        let bundle = Bundle::new("bus", "lgsp.hue.test".parse().unwrap(), systems(&["*"]), roots, lists).unwrap();
+        assert_eq!(bundle.crls(), std::slice::from_ref(&new));
+        let trust = Arc::new(Trust::new(vec![bundle]).unwrap());
+        assert_eq!(tls_error(let_in(&gateway, &trust, nothing_revoked(), &out).await.map(drop)), REVOKED);
+        assert!(let_in(&gateway, &trust, nothing_revoked(), &kept).await.is_ok());
+        // And the other way round: a client that has the gateway's certificate on the newer of two lists.
+        let desk = authority.files("other").load(Usage::Client, now).unwrap().with_revocation_lists(&warned).unwrap();
+        let (_, client) = meet(gateway.server_config(), desk.client_config(), GATEWAY).await;
+        assert_eq!(tls_error(client.map(drop)), REVOKED);
+    }
+}
+
+/// A CA's certificate under a name, with a key of its own.
+fn ca_called(name: &str) -> (CertificateParams, KeyPair) {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    (params, KeyPair::generate().unwrap())
+}
+
+fn list_by(
+    issuer: &CertifiedIssuer<'_, KeyPair>,
+    serials: &[u64],
+    number: u64,
+) -> CertificateRevocationListDer<'static> {
+    let now = SystemTime::now();
+    let revoked = |serial: &u64| rcgen::RevokedCertParams {
+        serial_number: (*serial).into(),
+        revocation_time: now.into(),
+        reason_code: None,
+        invalidity_date: None,
+    };
+    let list = rcgen::CertificateRevocationListParams {
+        this_update: now.into(),
+        next_update: (now + DAY).into(),
+        crl_number: number.into(),
+        issuing_distribution_point: None,
+        revoked_certs: serials.iter().map(revoked).collect(),
+        key_identifier_method: rcgen::KeyIdMethod::Sha256,
+    };
+    list.signed_by(issuer).unwrap().der().clone()
+}
+
+#[test]
+fn a_list_by_another_key_of_its_issuers_name_locks_nobody_out_and_lets_nobody_in() {
+    let root = {
+        let (params, key) = ca_called("root");
+        CertifiedIssuer::self_signed(params, key).unwrap()
+    };
+    // One name, two keys, as after the renewal of an issuing CA.
+    let [before, after] = [(); 2].map(|()| {
+        let (params, key) = ca_called("issuing");
+        CertifiedIssuer::signed_by(params, key, &root).unwrap()
+    });
+    let leaf = |issuer: &CertifiedIssuer<'_, KeyPair>, serial: u64| {
+        let mut leaf = CertificateParams::default();
+        leaf.serial_number = Some(serial.into());
+        leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let leaf = leaf.signed_by(&KeyPair::generate().unwrap(), issuer).unwrap();
+        vec![leaf.der().clone(), issuer.der().clone()]
+    };
+    let made = |root: &CertificateDer<'static>, lists| {
+        Bundle::new("gov", "gov.test".parse().unwrap(), systems(&["*"]), vec![root.clone()], lists)
+    };
+    let (of_before, of_after) = (list_by(&before, &[1], 9), list_by(&after, &[2], 3));
+    let holds = |trust: &Trust, chain: &[CertificateDer<'_>]| trust.vouching(chain, SystemTime::now()).map(drop);
+    let revoked = Err(NotVouched::Chain(REVOKED));
+
+    let trust = Trust::new(vec![made(root.der(), vec![of_before.clone()]).unwrap()]).unwrap();
+    assert!(!trust.bundles().next().unwrap().sets_a_list_aside());
+    assert_eq!(holds(&trust, &leaf(&before, 1)), revoked);
+    assert_eq!(holds(&trust, &leaf(&after, 2)), Ok(()));
+    assert!(trust.bundles().next().unwrap().sets_a_list_aside());
+
+    for lists in [vec![of_before.clone(), of_after.clone()], vec![of_after, of_before.clone()]] {
+        let trust = Trust::new(vec![made(root.der(), lists).unwrap()]).unwrap();
+        assert_eq!(holds(&trust, &leaf(&before, 1)), revoked);
+        assert_eq!(holds(&trust, &leaf(&after, 2)), revoked);
+        assert_eq!(holds(&trust, &leaf(&before, 2)), Ok(()));
+        assert_eq!(holds(&trust, &leaf(&after, 1)), Ok(()));
+    }
+
+    // What can be told at once is: the root itself has the name, and did not sign.
+    let lists = |list| made(after.der(), vec![list]).map(drop);
+    assert_eq!(lists(of_before), Err(TrustError::ForgedList("gov".to_owned())));
+    assert_eq!(lists(list_by(&after, &[2], 1)), Ok(()));
 }
 
 #[tokio::test]

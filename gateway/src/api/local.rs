@@ -134,7 +134,7 @@ struct Status {
 /// Times are seconds until then, less than nothing afterwards.
 #[derive(Serialize)]
 struct CertificatesStatus {
-    /// Of the own certificate (`own`), the first of its issuing CAs (`issuing`), and the first root of each bundle to end
+    /// Of the own certificate (`own`), the first of its issuing CAs (`issuing`), the CA of `[ca]` (`ca`), and the first root of each bundle to end
     /// (`bundle:` and its name).
     expires_in_seconds: BTreeMap<String, i64>,
     /// Of the first certificate to end among those of open connections; absent when none is open.
@@ -347,7 +347,8 @@ mod tests {
             trust_domain: "lgsp.mau.test".parse().unwrap(),
             systems: Vec::new(),
         };
-        let tls = Tls { certificate: dir.join("gateway.pem"), key: dir.join("gateway.key"), trust: vec![trust] };
+        let tls =
+            Tls { certificate: dir.join("gateway.pem"), key: dir.join("gateway.key"), trust: vec![trust], ca: None };
         let now = SystemTime::now();
         Arc::new(Standing::of(&crate::tls::Loaded::load(&tls, now).unwrap(), now))
     }

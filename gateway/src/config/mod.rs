@@ -239,7 +239,7 @@ impl Config {
         let config = (|| {
             let name = name?;
             Some(Self {
-                tls: tls?.of_bus(&name),
+                tls: tls?.of_bus(&name, ca.as_ref()?.as_ref().map(|ca| ca.dir.clone())),
                 name,
                 listen: listen?,
                 ca: ca?,

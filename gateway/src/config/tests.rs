@@ -93,7 +93,7 @@ fn a_short_bundle_vouches_for_every_system_of_the_bus_and_others_for_what_they_s
     let config = parse(
         &format!(
             "{GOOD}\n[[tls.trust]]\nname = \"so-y-te\"\nbundle = \"yte.pem\"\ncrl = \"yte.crl\"\nsystems = [\"yte-*\", \"his\"]\n\
-             [[tls.trust]]\nname = \"spire\"\nbundle = \"spire.pem\"\ncrl = [\"a.crl\", \"b.crl\"]\ntrust_domain = \"spire.test\"\n"
+             [[tls.trust]]\nname = \"spire\"\nbundle = \"spire.pem\"\ncrl = [\"a.crl\", \"b.crl\"]\ntrust_domain = \"spire.test\"\nsystems = [\"*\"]\n"
         ),
         &[],
     )
@@ -130,12 +130,13 @@ fn every_problem_of_a_bundle_names_it_by_its_number() {
             "tls.trust[1].bundle",
             "tls.trust[1].crl",
             "tls.trust[1].name",
+            "tls.trust[1].systems",
             "tls.trust[2].colour",
             "tls.trust[2].systems",
             "tls.trust[2].trust_domain",
         ]
     );
-    let trust = "[[tls.trust]]\nname = \"b\"\nbundle = \"b.pem\"\n";
+    let trust = "[[tls.trust]]\nname = \"b\"\nbundle = \"b.pem\"\nsystems = [\"b\"]\n";
     assert_eq!(keys(&parse(&format!("{GOOD}{trust}{trust}"), &[]).unwrap_err()), ["tls.trust[2].name"]);
     let none = GOOD.replace("client_bundle", "# client_bundle");
     assert_eq!(keys(&parse(&none, &[]).unwrap_err()), ["tls.client_bundle"]);

@@ -23,6 +23,8 @@ pub struct Tls {
     pub key: PathBuf,
     /// Who may vouch for whom; never empty.
     pub trust: Vec<TrustFiles>,
+    /// The folder of the issuing CA, if there is one: every `*.crl` in it counts for the bundles that have its root.
+    pub ca: Option<PathBuf>,
 }
 
 /// A trust bundle: root certificates, and what certificates under them may say.
@@ -115,7 +117,9 @@ fn trust(section: &mut Section<'_>, base: &Path) -> Option<ReadTrust> {
         files.into_iter().map(|file| path(base, file)).collect()
     });
     let trust_domain = section.optional("trust_domain", trust_domain);
-    let systems = section.or_default("systems", || vec![all_systems()], systems);
+    // Without a default: whoever forgot it would have let another CA speak for every system, operators too.
+    let what = "the systems it may speak for, e.g. [\"so-y-te-*\"]; write [\"*\"] for all";
+    let systems = section.required("systems", what, systems);
     Some(ReadTrust { name: name?, bundle: bundle?, crls: crls?, trust_domain: trust_domain?, systems: systems? })
 }
 
@@ -142,7 +146,7 @@ fn all_systems() -> SystemPattern {
 
 impl Read {
     /// Fills in what follows from the bus's own name.
-    pub(super) fn of_bus(self, ours: &TrustDomain) -> Tls {
+    pub(super) fn of_bus(self, ours: &TrustDomain, ca: Option<PathBuf>) -> Tls {
         let Self { certificate, key, trust } = self;
         let filled = |ReadTrust { name, bundle, crls, trust_domain, systems }| TrustFiles {
             name,
@@ -151,7 +155,7 @@ impl Read {
             trust_domain: trust_domain.unwrap_or_else(|| ours.clone()),
             systems,
         };
-        Tls { certificate, key, trust: trust.into_iter().map(filled).collect() }
+        Tls { certificate, key, trust: trust.into_iter().map(filled).collect(), ca }
     }
 }
 

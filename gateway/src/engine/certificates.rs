@@ -10,6 +10,7 @@ mod joining;
 mod system_entry;
 mod tokens;
 mod trust;
+pub(crate) use trust::revocation_lists;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};

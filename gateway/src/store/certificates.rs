@@ -160,6 +160,8 @@ pub struct CertificateQuery {
     pub expiring_before: Option<SystemTime>,
     /// Those whose key was revoked as well.
     pub with_revoked: bool,
+    /// Not those of whose system one that ends later, and is not revoked, was seen in use.
+    pub without_superseded: bool,
     /// At most this many.
     pub limit: usize,
     /// Where the previous page ended.

@@ -19,6 +19,7 @@ use super::standing::Standing;
 use super::{Generation, Loaded};
 use crate::config::{Tls, TrustFiles};
 use crate::engine::Engine;
+use crate::engine::certificates::revocation_lists;
 use crate::engine::clock::machine_now;
 use crate::store::{Commit, OWN_NAME, Store};
 
@@ -152,11 +153,16 @@ impl Keeper {
 
 /// The files of a configuration, as they look now.
 pub(crate) fn files_of(tls: &Tls) -> Files {
-    let Tls { certificate, key, trust } = tls;
+    let Tls { certificate, key, trust, ca } = tls;
     let of_bundle = |TrustFiles { bundle, crls, .. }: &TrustFiles| -> Vec<PathBuf> {
         std::iter::once(bundle).chain(crls).cloned().collect()
     };
-    Files::new([certificate.clone(), key.clone()].into_iter().chain(trust.iter().flat_map(of_bundle)))
+    // The folder itself as well: its first list is a file that was not there before.
+    let of_ca = ca.iter().flat_map(|dir| {
+        let lists = revocation_lists(dir).unwrap_or_default();
+        lists.into_iter().chain([dir.clone(), dir.join("ca.crl"), dir.join("ca.pem"), dir.join("root.pem")])
+    });
+    Files::new([certificate.clone(), key.clone()].into_iter().chain(trust.iter().flat_map(of_bundle)).chain(of_ca))
 }
 
 /// Puts our certificate on record before the first receipt it signs, as it is done for everybody else's.

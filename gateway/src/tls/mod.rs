@@ -9,21 +9,24 @@ pub mod standing;
 
 use std::fmt;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::SHA256;
-use lgsp_certs::tls::TlsFileError;
+use lgsp_certs::tls::{TlsFileError, TlsProblem, certificates_in};
 use lgsp_certs::trust::{Bundle, BundleFiles, NotVouched, Trust};
 use lgsp_certs::{Credentials, TlsFiles, TrustDomain, Usage, VerifiedLeaf};
 use lgsp_proto::types::Sha256Digest;
 use lgsp_proto::{Reason, Refusal};
+use rustls::pki_types::CertificateDer;
 use rustls::server::ParsedCertificate;
 use rustls::{ServerConfig, ServerConnection};
 
 use crate::config::{Tls, TrustFiles};
 use crate::engine::Engine;
 use crate::engine::access::{Named, Peer};
+use crate::engine::certificates::revocation_lists;
 use crate::engine::connections::{Connections, KeyDigest};
 use crate::engine::receipt::ReceiptSigner;
 
@@ -34,6 +37,8 @@ const UNREADABLE_LIFE: Duration = Duration::from_secs(600);
 pub struct Loaded {
     credentials: Credentials,
     trust: Arc<Trust>,
+    /// The certificate of the CA beside the gateway.
+    issuing: Option<CertificateDer<'static>>,
 }
 
 /// One set of certificate, key, bundles and revocation lists, ready to serve. Never changed.
@@ -46,7 +51,7 @@ pub struct Generation {
 
 /// What a handshake has told about the other end.
 pub(crate) struct Identified {
-    /// Its key, then those of the issuing CAs it showed: none of them may be revoked.
+    /// Its key, those of the issuing CAs it showed, then those of the roots that signed one of these: none of them may be revoked.
     pub(crate) keys: Vec<KeyDigest>,
     /// When its certificate ends.
     pub(crate) not_after: SystemTime,
@@ -60,23 +65,33 @@ impl Loaded {
     /// # Errors
     /// Names the first file that cannot be used. The files are only read.
     pub fn load(tls: &Tls, now: SystemTime) -> Result<Self, TlsFileError> {
-        let Tls { certificate, key, trust } = tls;
-        // Our own root is looked for in the first bundle.
+        let Tls { certificate, key, trust, ca } = tls;
         let own = trust.first().expect("a configuration has at least one bundle").bundle.clone();
         let files = TlsFiles { certificate: certificate.clone(), key: key.clone(), bundle: own };
         let credentials = files.load(Usage::Server, now)?;
+        let ca = ca.as_deref().map(OwnCa::read).transpose()?;
         let bundle = |TrustFiles { name, bundle, crls, trust_domain, systems }: &TrustFiles| {
-            let files = BundleFiles { roots: bundle.clone(), crls: crls.clone() };
+            let mut crls = crls.clone();
+            crls.extend(ca.iter().filter(|ca| ca.is_in(bundle)).flat_map(|ca| ca.lists.iter().cloned()));
+            let files = BundleFiles { roots: bundle.clone(), crls };
             Bundle::load(name, trust_domain.clone(), systems.clone(), &files)
         };
         let bundles = trust.iter().map(bundle).collect::<Result<_, _>>()?;
         let trust = Trust::new(bundles).expect("a configuration has at least one bundle, and each a name of its own");
-        Ok(Self { credentials, trust: Arc::new(trust) })
+        // Our own root may be in any of them, or only with the CA.
+        let roots = trust.roots().chain(ca.iter().flat_map(|ca| &ca.roots)).cloned().collect();
+        let issuing = ca.map(|ca| ca.certificate);
+        Ok(Self { credentials: credentials.knowing(roots), trust: Arc::new(trust), issuing })
     }
 
     /// The certificate and key of the gateway.
     pub fn credentials(&self) -> &Credentials {
         &self.credentials
+    }
+
+    /// The certificate of the CA by which the gateway certifies others, if it does.
+    pub fn issuing(&self) -> Option<&CertificateDer<'static>> {
+        self.issuing.as_ref()
     }
 
     /// Signs by the gateway's key, under the name of the bus.
@@ -88,6 +103,31 @@ impl Loaded {
     /// The bundles.
     pub fn trust(&self) -> &Trust {
         &self.trust
+    }
+}
+
+/// The folder of our own CA, as far as it says whom not to believe.
+struct OwnCa {
+    certificate: CertificateDer<'static>,
+    roots: Vec<CertificateDer<'static>>,
+    lists: Vec<PathBuf>,
+}
+
+impl OwnCa {
+    fn read(dir: &Path) -> Result<Self, TlsFileError> {
+        let file = dir.join("root.pem");
+        let roots = certificates_in(&file)?;
+        let lists = revocation_lists(dir).map_err(|error| TlsFileError {
+            file: dir.to_owned(),
+            problem: TlsProblem::Unreadable(io::Error::other(error)),
+        })?;
+        let certificate = certificates_in(&dir.join("ca.pem"))?.swap_remove(0);
+        Ok(Self { certificate, roots, lists })
+    }
+
+    /// Whether its root is one of that bundle's. A bundle that cannot be read is refused by who loads it.
+    fn is_in(&self, bundle: &Path) -> bool {
+        certificates_in(bundle).is_ok_and(|roots| roots.iter().any(|root| self.roots.contains(root)))
     }
 }
 
@@ -126,7 +166,8 @@ impl Generation {
             .iter()
             .map(|der| ParsedCertificate::try_from(der).map(|parsed| sha256(&parsed.subject_public_key_info())))
             .collect();
-        let keys = keys.map_err(io::Error::other)?;
+        let mut keys = keys.map_err(io::Error::other)?;
+        keys.extend(self.loaded.trust.anchor_keys(chain));
         let Ok(leaf) = VerifiedLeaf::of_client(connection) else {
             let refusal = Refusal::new(Reason::CertificateWithoutIdentity).detail("trust_domain", &self.ours);
             return Ok(Identified { keys, not_after: now + UNREADABLE_LIFE, peer: Err(refusal) });

@@ -32,7 +32,7 @@ struct State {
 /// A certificate that ends.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct End {
-    /// `own`, `issuing`, or `bundle:` and its name.
+    /// `own`, `issuing`, `ca`, or `bundle:` and its name.
     pub(crate) what: String,
     pub(crate) not_before: SystemTime,
     pub(crate) not_after: SystemTime,
@@ -89,6 +89,11 @@ impl Standing {
                 tracing::warn!(bundle, "a revocation list is past its time; what it names stays revoked");
             }
         }
+        for bundle in lists_set_aside_by(loaded) {
+            if state.is_news(&format!("aside:{bundle}"), instant) {
+                tracing::error!(bundle, "a revocation list is not signed by the CA it names, and counts for nobody");
+            }
+        }
         for end in state.due(now, instant) {
             let hours_left = end.left(now) / 3600;
             if end.left(now) <= DAY.as_secs().cast_signed() {
@@ -143,7 +148,7 @@ pub(crate) fn seconds_until(then: SystemTime, now: SystemTime) -> i64 {
     }
 }
 
-/// The own certificate, its issuing CA, and the first root of each bundle to end.
+/// The own certificate, its issuing CA, the CA by which others are certified, and the first root of each bundle to end.
 fn ends_of(loaded: &Loaded) -> Vec<End> {
     let soonest = |what: String, certificates: &mut dyn Iterator<Item = &[u8]>| {
         // What cannot be read was refused when it was loaded.
@@ -157,12 +162,18 @@ fn ends_of(loaded: &Loaded) -> Vec<End> {
     let bundles = loaded.trust().bundles().filter_map(|bundle| {
         soonest(format!("bundle:{}", bundle.name()), &mut bundle.roots().iter().map(|der| &**der))
     });
-    own.into_iter().chain(issuing).chain(bundles).collect()
+    let ca = soonest("ca".to_owned(), &mut loaded.issuing().into_iter().map(|der| &**der));
+    own.into_iter().chain(issuing).chain(ca).chain(bundles).collect()
 }
 
 fn stale_lists_of(loaded: &Loaded, now: SystemTime) -> Vec<String> {
     let stale = loaded.trust().bundles().filter(|bundle| bundle.stale_list(now).is_some());
     stale.map(|bundle| bundle.name().to_owned()).collect()
+}
+
+fn lists_set_aside_by(loaded: &Loaded) -> Vec<String> {
+    let bundles = loaded.trust().bundles().filter(|bundle| bundle.sets_a_list_aside());
+    bundles.map(|bundle| bundle.name().to_owned()).collect()
 }
 
 #[cfg(test)]

@@ -277,7 +277,7 @@ async fn changed_files_are_seen_by_themselves_and_a_set_that_does_not_load_chang
     let mut world = World::start().await;
     let agency = world.other_authority("agency", DOMAIN);
     world.write("agency.pem", agency.root_pem());
-    world.trust = "[[tls.trust]]\nname = \"agency\"\nbundle = \"agency.pem\"".into();
+    world.trust = "[[tls.trust]]\nname = \"agency\"\nbundle = \"agency.pem\"\nsystems = [\"*\"]".into();
     world.restart().await;
     // Nobody asks for anything: the files are looked at.
     world.replace_certificate(world.authority());
@@ -314,7 +314,8 @@ async fn connections_that_the_present_bundles_and_lists_do_not_accept_are_cut() 
     };
     world.write("agency.pem", agency.root_pem());
     world.write("agency.crl", list(&[], 1));
-    world.trust = "[[tls.trust]]\nname = \"agency\"\nbundle = \"agency.pem\"\ncrl = \"agency.crl\"".into();
+    world.trust =
+        "[[tls.trust]]\nname = \"agency\"\nbundle = \"agency.pem\"\ncrl = \"agency.crl\"\nsystems = [\"*\"]".into();
     world.restart().await;
     let first = world.issued(&agency, "mot-cua-binh", DAY, "first").await;
     let second = world.issued(&agency, "mot-cua-binh", DAY, "second").await;
@@ -334,6 +335,41 @@ async fn connections_that_the_present_bundles_and_lists_do_not_accept_are_cut() 
     streams[1].hear().await.unwrap_err();
     assert!(is_locked_out(&world, second.credentials.client_config()).await);
     desk.submit(&aid_elsewhere("k-1")).await.unwrap();
+    assert_eq!(watching.delivery().await.r#ref.unwrap().sequence, 1);
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_revoked_in_the_folder_of_the_gateways_ca_is_out() {
+    let world = World::start().await;
+    let desk = world.issued(world.authority(), "mot-cua-binh", DAY, "desk").await;
+    let kept = world.issued(world.authority(), "mot-cua-binh", DAY, "kept").await;
+    let mut stream = Inbox::open(&desk, &[BINH], 8).await;
+    let now = SystemTime::now();
+    // The first list of the folder: nobody names it in the configuration, and nobody asks for anything.
+    world.authority().revoke(Some(desk.credentials.certificate()), now, now + DAY).unwrap();
+    stream.hear().await.unwrap_err();
+    assert!(is_locked_out(&world, desk.credentials.client_config()).await);
+    assert_eq!(speaks_for(&kept, BINH).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_revoked_root_cuts_those_under_it_who_never_sent_it() {
+    let mut world = World::start().await;
+    let agency = world.other_authority("agency", DOMAIN);
+    // What is trusted is the agency's issuing CA; its systems send nothing but their own certificate.
+    world.trust = "[[tls.trust]]\nname = \"agency\"\nbundle = \"agency/ca.pem\"\nsystems = [\"mot-cua-*\"]".into();
+    world.restart().await;
+    drop(world.issued(&agency, "mot-cua-binh", DAY, "known").await);
+    let leaf = world.load("known").certificate().clone();
+    world.write("known.pem", pem(&[leaf]));
+    let known = world.connected(world.load("known")).await;
+    let ours = world.system("mot-cua-binh").await;
+    let (mut stream, mut watching) = (Inbox::open(&known, &[BINH], 8).await, Inbox::open(&ours, &[BINH], 8).await);
+    let root = lgsp_certs::CertificateFacts::read(agency.intermediate()).unwrap().key_sha256;
+    assert_eq!(world.engine().connections().revoke([root]), 1);
+    stream.hear().await.unwrap_err();
+    assert!(is_locked_out(&world, known.credentials.client_config()).await);
+    world.system("mot-cua").await.submit(&aid_elsewhere("k-1")).await.unwrap();
     assert_eq!(watching.delivery().await.r#ref.unwrap().sequence, 1);
 }
 
@@ -441,7 +477,7 @@ async fn the_local_listener_tells_how_long_the_certificates_last() {
     };
     within(&told["expires_in_seconds"]["own"], DAY);
     within(&told["client_expires_in_seconds"], Duration::from_secs(3600));
-    for certificate in ["issuing", "bundle:client_bundle"] {
+    for certificate in ["issuing", "ca", "bundle:client_bundle"] {
         assert!(told["expires_in_seconds"][certificate].as_i64().unwrap() > 300 * 24 * 3600, "{told}");
     }
     assert!(told["connections"].as_u64().unwrap() >= 1, "{told}");

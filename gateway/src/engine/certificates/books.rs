@@ -106,7 +106,17 @@ impl Engine {
             Vec::new()
         };
         let expiring_from = (!with_past).then_some(now);
-        let query = CertificateQuery { system, expiring_from, expiring_before, with_revoked: with_past, limit, after };
+        // Whoever asks what ends soon wants to know what nobody has renewed.
+        let without_superseded = expiring_before.is_some() && !with_past;
+        let query = CertificateQuery {
+            system,
+            expiring_from,
+            expiring_before,
+            with_revoked: with_past,
+            without_superseded,
+            limit,
+            after,
+        };
         let page = self.inner.store.certificates(&query).await.map_err(read_failed)?;
         Ok(CertificatesPage { certificates: page.certificates, tokens, next: page.next })
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use lgsp_certs::tls::{lists_in, newest_lists};
 use lgsp_proto::types::Sha256Digest;
 use lgsp_proto::{Reason, Refusal};
 use rustls::pki_types::pem::PemObject as _;
@@ -51,7 +52,9 @@ impl TrustFiles {
     /// What they hold now.
     pub(super) async fn read(&self) -> Result<TrustSet, Refusal> {
         let (own, authority, more) = ((self.own)(), self.authority.clone(), self.more.clone());
-        let read = tokio::task::spawn_blocking(move || read(own, authority.as_deref(), more.as_deref())).await;
+        let before = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let before = before.map(|set| set.revocation_lists).unwrap_or_default();
+        let read = tokio::task::spawn_blocking(move || read(own, authority.as_deref(), more.as_deref(), &before)).await;
         let read = read.unwrap_or_else(|panicked| Err(panicked.to_string()));
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         match read {
@@ -64,7 +67,14 @@ impl TrustFiles {
     }
 }
 
-fn read(own: Option<CertificateDer<'_>>, authority: Option<&Path>, more: Option<&Path>) -> Result<TrustSet, String> {
+/// A list that cannot be used is told and left out: every adapter would refuse the whole set for it, the roots included. In
+/// its place the lists told `before` go on, as far as no newer one of their issuers is there.
+fn read(
+    own: Option<CertificateDer<'_>>,
+    authority: Option<&Path>,
+    more: Option<&Path>,
+    before: &[Bytes],
+) -> Result<TrustSet, String> {
     let mut roots: Vec<Bytes> = own.iter().map(|root| Bytes::copy_from_slice(root)).collect();
     let at = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     for file in authority.map(|dir| dir.join("root.pem")).into_iter().chain(more.map(Path::to_path_buf)) {
@@ -73,17 +83,21 @@ fn read(own: Option<CertificateDer<'_>>, authority: Option<&Path>, more: Option<
             roots.push(Bytes::copy_from_slice(&root));
         }
     }
+    let issuing = authority.map(|dir| dir.join("ca.pem"));
+    let issuing = issuing.and_then(|file| CertificateDer::from_pem_file(file).ok());
+    let issuers: Vec<_> = roots.iter().map(|root| root.to_vec().into()).chain(issuing).collect();
     let mut lists = Vec::new();
     for file in authority.map(revocation_lists).transpose()?.unwrap_or_default() {
-        let bytes = std::fs::read(&file).map_err(|error| at(&file, &error))?;
-        if bytes.starts_with(b"-----") {
-            for list in CertificateRevocationListDer::pem_slice_iter(&bytes) {
-                lists.push(Bytes::copy_from_slice(&list.map_err(|error| at(&file, &error))?));
+        match lists_in(std::slice::from_ref(&file), &issuers) {
+            Ok(found) => lists.extend(found),
+            Err(error) => {
+                let why = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::error!(file = %file.display(), why, "a revocation list is left out of what adapters are told");
+                lists.extend(before.iter().map(|list| CertificateRevocationListDer::from(list.to_vec())));
             }
-        } else {
-            lists.push(bytes.into());
         }
     }
+    let mut lists: Vec<Bytes> = newest_lists(lists).iter().map(|list| Bytes::copy_from_slice(list)).collect();
     if roots.is_empty() {
         return Err("there is no root behind the gateway's certificate".to_owned());
     }
@@ -95,7 +109,7 @@ fn read(own: Option<CertificateDer<'_>>, authority: Option<&Path>, more: Option<
 }
 
 /// The `*.crl` files of a folder, by name.
-fn revocation_lists(dir: &Path) -> Result<Vec<PathBuf>, String> {
+pub(crate) fn revocation_lists(dir: &Path) -> Result<Vec<PathBuf>, String> {
     let entries = std::fs::read_dir(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
     let mut files = Vec::new();
     for entry in entries {
@@ -123,5 +137,37 @@ impl Engine {
     pub async fn trust(&self, peer: &Peer) -> Result<TrustSet, Refusal> {
         let _ = self.caller(peer)?;
         self.certifying()?.trust.read().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lgsp_certs::CertificateAuthority;
+    use std::time::{Duration, SystemTime};
+
+    #[test]
+    fn adapters_are_told_the_newest_list_and_no_junk_whatever_lies_in_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = SystemTime::now();
+        let authority = CertificateAuthority::create(folder.path(), &"lgsp.hue.test".parse().unwrap(), now).unwrap();
+        let list = |number| {
+            let made = authority.revocation_list(&[], number, now, now + Duration::from_secs(60)).unwrap();
+            Bytes::from(made)
+        };
+        let write = |name: &str, content: &[u8]| std::fs::write(folder.path().join(name), content).unwrap();
+        let told = |before: &[Bytes]| read(None, Some(folder.path()), None, before).unwrap();
+        // A signature is never the same twice.
+        let (old, new) = (list(3), list(7));
+        write("ca.crl", &new);
+        write("ca-old.crl", &old);
+        let first = told(&[]);
+        assert_eq!((&first.revocation_lists, first.roots.len()), (&vec![new], 1));
+        // The roots go on being told, and so does what was known to be revoked.
+        write("junk.crl", b"junk");
+        assert_eq!(told(&[]), first);
+        write("ca.crl", b"junk");
+        assert_eq!(told(&[]).revocation_lists, [old]);
+        assert_eq!(told(&first.revocation_lists), first);
     }
 }

@@ -193,9 +193,10 @@ pub(super) async fn certificates_are_listed_in_the_order_in_which_they_expire(
 ) {
     let (store, mint) = (open("certificates_listed").await, Mint::new());
     let days = |days: u64| machine(days * 86_400);
-    let mut digests = Vec::new();
+    let (mut digests, mut last) = (Vec::new(), None);
     for (system, life) in [("b", 30), ("a", 10), ("a", 20)] {
         let issued = mint.issued(system, life, IssuedOver::Renewal(sha256(b"before")));
+        last = Some(issued.der.clone());
         digests.push(issued.digest);
         store.commit(Commit::CertificateIssued(issued)).await.unwrap();
     }
@@ -236,6 +237,16 @@ pub(super) async fn certificates_are_listed_in_the_order_in_which_they_expire(
     );
     let first = of_a.first().unwrap().0;
     assert_eq!(store.certificates_of_system("a", Some(&first), 9).await.unwrap().len(), 1);
+    // One is superseded when a later one of its system is in use, and no sooner.
+    let not_renewed = || CertificateQuery { without_superseded: true, ..all() };
+    assert_eq!(found(not_renewed()).await, [digests[1], digests[2], digests[0]]);
+    let der = last.unwrap();
+    let (digest, system) = (digests[2], "a".to_owned());
+    store.commit(Commit::Certificate { digest, der: der.clone(), system, at: machine(5) }).await.unwrap();
+    assert_eq!(found(not_renewed()).await, [digests[2], digests[0]]);
+    assert_eq!(found(all()).await, [digests[1], digests[2], digests[0]]);
+    store.commit(Commit::CertificateRevoked(revoked(vec![key_of(&der)], "LOST"))).await.unwrap();
+    assert_eq!(found(not_renewed()).await, [digests[1], digests[0]]);
     store.close().await;
 }
 

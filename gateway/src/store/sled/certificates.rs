@@ -1,5 +1,6 @@
 //! Reading what the books hold of certificates.
 
+use std::collections::HashMap;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -146,6 +147,7 @@ impl<F: Follow> Inner<F> {
         let to = keys::Expiry::from(ms(query.expiring_before));
         let mut page = CertificatePage { certificates: Vec::new(), next: None };
         let mut looked_at = 0;
+        let mut in_use = HashMap::new();
         loop {
             let slice = self.view().range(&from, &to, SLICE)?;
             let is_last = slice.len() < SLICE;
@@ -160,13 +162,43 @@ impl<F: Follow> Inner<F> {
                 page.next = Some(CertificateCursor { not_after_ms, digest });
                 let known = self.known_certificate(&digest)?.ok_or_else(damaged)?;
                 let is_of = query.system.as_ref().is_none_or(|system| known.system == *system);
-                let is_wanted = is_of && (query.with_revoked || known.revoked.is_none());
+                let mut is_wanted = is_of && (query.with_revoked || known.revoked.is_none());
+                if is_wanted && query.without_superseded {
+                    let last = match in_use.get(&known.system) {
+                        Some(last) => *last,
+                        None => {
+                            let last = self.last_in_use(&known.system)?;
+                            in_use.insert(known.system.clone(), last);
+                            last
+                        }
+                    };
+                    is_wanted = last.is_none_or(|last| known.not_after >= last);
+                }
                 page.certificates.extend(is_wanted.then_some(known));
                 from = keys::after(key.to_vec());
             }
             if is_last {
                 page.next = None;
                 return Ok(page);
+            }
+        }
+    }
+
+    /// When the last of a system's certificates ends that was seen and is not revoked.
+    fn last_in_use(&self, system: &str) -> Result<Option<SystemTime>, ReadError> {
+        let mut from = keys::OfSystem::first(system);
+        let to = keys::behind(&from);
+        let mut last = None;
+        loop {
+            let slice = self.view().range(&from, &to, SLICE)?;
+            for (entry, _) in &slice {
+                let known = self.known_certificate(&digest_of(entry)?)?;
+                let in_use = known.filter(|known| known.first_seen_at.is_some() && known.revoked.is_none());
+                last = last.max(in_use.map(|known| known.not_after));
+            }
+            match slice.last() {
+                Some((entry, _)) if slice.len() == SLICE => from = keys::after(entry.to_vec()),
+                _ => return Ok(last),
             }
         }
     }
