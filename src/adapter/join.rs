@@ -1,15 +1,14 @@
 //! `lgsp adapter join`: one token, one command, and the adapter can run. Said again with a new token, it gives an adapter that
 //! lost its certificate another one, and leaves everything else as it is.
 
-use std::fs::OpenOptions;
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 use jiff::Timestamp;
-use lgsp_adapters::config::{Config, IDENTITY, WebhookUrl, Wishes, starter};
+use lgsp_adapters::config::{Config, IDENTITY, WebhookUrl, Wishes, write_starter};
 use lgsp_adapters::identity::{Folder, JoinError, Joined};
 use lgsp_adapters::link::Timings;
 use lgsp_proto::types::{JoinToken, PartyId};
@@ -99,6 +98,8 @@ impl Join {
         let file = self.dir.join(CONFIG);
         let written = self.configure(&file, &folder, &joined);
         let written = written.map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
+        // The key has been kept until here, so that the same command could be said again.
+        folder.joined().map_err(|error| failure(JoinError::Disk(error), lang))?;
         self.tell(&joined, &file, &written, lang)?;
         Ok(ExitCode::SUCCESS)
     }
@@ -136,19 +137,12 @@ impl Join {
     /// Writes a configuration, unless there is one.
     fn configure(&self, file: &Path, folder: &Folder, joined: &Joined) -> io::Result<Written> {
         let wishes = Wishes { listen: self.listen_rest, webhook: self.webhook.clone(), parties: self.parties.clone() };
-        match OpenOptions::new().write(true).create_new(true).open(file) {
-            Ok(mut new) => {
-                new.write_all(starter(joined, &wishes).as_bytes())?;
-                new.sync_all()?;
-                Ok(Written::New)
-            }
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                let config = Config::load(file, []).ok();
-                let uses_it = config.is_some_and(|config| config.identity.folder.as_deref() == Some(folder.path()));
-                Ok(if uses_it { Written::Kept } else { Written::Other })
-            }
-            Err(error) => Err(error),
+        if write_starter(file, joined, &wishes)? {
+            return Ok(Written::New);
         }
+        let config = Config::load(file, []).ok();
+        let uses_it = config.is_some_and(|config| config.identity.folder.as_deref() == Some(folder.path()));
+        Ok(if uses_it { Written::Kept } else { Written::Other })
     }
 
     fn tell(&self, joined: &Joined, file: &Path, written: &Written, lang: Lang) -> anyhow::Result<()> {

@@ -1,6 +1,6 @@
 //! Joining the bus: a token is spent on a first certificate, or on another one when the last has expired or was revoked.
 //!
-//! The key is made and synced before the gateway is asked, and stays until the certificate is in force: whatever happens in
+//! The key is made and synced before the gateway is asked, and stays until whoever joins has all he needs: whatever happens in
 //! between, the same token said again with the same key gets the same certificate.
 
 use std::io::{self, ErrorKind};
@@ -191,7 +191,7 @@ impl JoinError {
 
 /// Spends `token` on a certificate, and puts it in force in `folder`.
 ///
-/// Safe to say again after any failure, with the same token.
+/// Safe to say again after any failure, with the same token, until [`Folder::joined`] was told that nothing more is to be done.
 ///
 /// # Errors
 /// See [`JoinError`]. What was in force still is.
@@ -229,7 +229,6 @@ pub async fn join(token: &JoinToken, folder: &Folder, timings: Timings) -> Resul
     }
     let bus = url(&answer.bus_url)?;
     folder.write(&set, SystemTime::now())?.put_in_force()?;
-    folder.joined()?;
     let (parties, families) = acts_for(answer.acts_for);
     Ok(Joined {
         system: token.system().to_owned(),

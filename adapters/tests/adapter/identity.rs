@@ -45,7 +45,9 @@ impl Bus {
     }
 
     async fn join(&self, token: &JoinToken) -> Result<Joined, JoinError> {
-        join(token, &self.identity(), Timings::default()).await
+        let joined = join(token, &self.identity(), Timings::default()).await?;
+        self.identity().joined()?;
+        Ok(joined)
     }
 
     /// As the command line writes it, and somewhat more hurried.
