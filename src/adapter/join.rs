@@ -10,7 +10,7 @@ use clap::Args;
 use jiff::Timestamp;
 use lgsp_adapters::config::{Config, IDENTITY, WebhookUrl, Wishes, write_starter};
 use lgsp_adapters::identity::{Folder, JoinError, Joined};
-use lgsp_adapters::link::Timings;
+use lgsp_adapters::link::{GatewayUrl, Timings};
 use lgsp_proto::types::{JoinToken, PartyId};
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -91,11 +91,12 @@ impl Join {
     pub(crate) fn run(self, lang: Lang) -> anyhow::Result<ExitCode> {
         let token = self.token(lang)?;
         let folder = Folder::at(self.dir.join(IDENTITY));
+        let file = self.dir.join(CONFIG);
+        let configured = configured_gateway(&file);
         let joined = crate::block_on(async {
-            let joining = lgsp_adapters::identity::join(&token, &folder, Timings::default());
+            let joining = lgsp_adapters::identity::join(&token, &folder, configured.as_ref(), Timings::default());
             joining.await.map_err(|error| failure(error, lang))
         })?;
-        let file = self.dir.join(CONFIG);
         let written = self.configure(&file, &folder, &joined);
         let written = written.map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
         // The key has been kept until here, so that the same command could be said again.
@@ -197,6 +198,16 @@ impl Join {
             ),
         })?)
     }
+}
+
+/// The gateway that a configuration names, if there is one that can be read so far. What else is in it is for its user.
+fn configured_gateway(file: &Path) -> Option<GatewayUrl> {
+    #[derive(serde::Deserialize)]
+    struct Named {
+        gateway: String,
+    }
+    let named: Named = toml::from_str(&std::fs::read_to_string(file).ok()?).ok()?;
+    named.gateway.parse().ok()
 }
 
 fn webhook(text: &str) -> Result<WebhookUrl, String> {

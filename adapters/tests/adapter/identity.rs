@@ -27,7 +27,10 @@ struct Bus {
 
 impl Bus {
     async fn new() -> Self {
-        let certificates = Certificates::new();
+        Self::of(Certificates::new()).await
+    }
+
+    async fn of(certificates: Certificates) -> Self {
         let authority = Authority::new(&certificates);
         let gateway = Gateway::start_with(certificates.server("gateway"), Some(authority.clone())).await;
         let line = Line::to(gateway.address()).await;
@@ -45,7 +48,7 @@ impl Bus {
     }
 
     async fn join(&self, token: &JoinToken) -> Result<Joined, JoinError> {
-        let joined = join(token, &self.identity(), Timings::default()).await?;
+        let joined = join(token, &self.identity(), None, Timings::default()).await?;
         self.identity().joined()?;
         Ok(joined)
     }
@@ -107,7 +110,7 @@ async fn the_same_token_again_gives_the_same_certificate_as_long_as_the_key_is_t
     // The machine died after the gateway had answered: what is left is the key.
     let elsewhere = tempfile::tempdir().unwrap();
     let begun = Folder::at(elsewhere.path());
-    join(&token, &begun, Timings::default()).await.unwrap();
+    join(&token, &begun, None, Timings::default()).await.unwrap();
     let set = begun.read().unwrap().unwrap();
     let joining = bus.identity().path().join("joining");
     std::fs::create_dir_all(&joining).unwrap();
@@ -144,6 +147,39 @@ async fn a_token_that_has_expired_or_is_for_another_system_is_not_sent() {
     let error = bus.join(&bus.token("police")).await.unwrap_err();
     assert!(matches!(&error, JoinError::OtherSystem { here, token } if here == "one-stop" && token == "police"));
     assert_eq!(bus.identity().read().unwrap(), before);
+}
+
+#[tokio::test]
+async fn an_identity_of_another_bus_is_not_replaced() {
+    let here = Bus::new().await;
+    here.join(&here.token("one-stop")).await.unwrap();
+    let before = here.identity().read().unwrap();
+    // A system of the same name, on the bus for trying things out.
+    let trial = Bus::of(Certificates::of("lgsp.trial.test")).await;
+    let token = trial.token("one-stop");
+    let error = join(&token, &here.identity(), None, Timings::default()).await.unwrap_err();
+    assert!(matches!(&error, JoinError::OtherBus { here, token } if here != token), "{error}");
+    assert!(error.texts()[1].contains("lgsp.trial.test"), "{:?}", error.texts());
+    assert_eq!(here.identity().read().unwrap(), before);
+    // Nor is what somebody uses who is configured for another gateway; mended, the same token is still good.
+    let again = here.token("one-stop");
+    let elsewhere = "https://trial.test:7443".parse().unwrap();
+    let error = join(&again, &here.identity(), Some(&elsewhere), Timings::default()).await.unwrap_err();
+    assert!(matches!(error, JoinError::OtherBus { .. }), "{error}");
+    assert_eq!(here.identity().read().unwrap(), before);
+    here.join(&again).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_identity_that_cannot_be_read_is_not_taken_for_none() {
+    let bus = Bus::new().await;
+    bus.join(&bus.token("one-stop")).await.unwrap();
+    std::fs::write(bus.identity().files().certificate, "damaged").unwrap();
+    let current = bus.identity().current().unwrap();
+    let error = bus.join(&bus.token("police")).await.unwrap_err();
+    assert!(matches!(error, JoinError::Disk(_)), "{error}");
+    assert!(error.texts()[1].contains("move the folder"), "{:?}", error.texts());
+    assert_eq!(bus.identity().current().unwrap(), current);
 }
 
 #[tokio::test]
