@@ -253,9 +253,12 @@ impl Keeper {
         let present = blocking(move || reading.read()).await?;
         let present = present.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is no set in force"))?;
         let trust = match self.ask_whom_to_trust(&self.link, &Trust::of(&present)).await {
-            // Bad roots must not cost us the certificate.
-            Err(error @ Failed::Trust(_)) if renews => {
-                self.present_roots_stay(&error);
+            // Bad roots, or none, must not cost us the certificate.
+            Err(error) if renews => {
+                // If nobody answers, the renewal will say so.
+                if !matches!(error, Failed::Call(CallError::Unknown(_))) {
+                    self.present_roots_stay(&error);
+                }
                 None
             }
             trust => {
@@ -313,7 +316,7 @@ impl Keeper {
     }
 
     fn present_roots_stay(&self, error: &Failed) {
-        tracing::error!(why = because(error), "the roots that the gateway names are not taken; the present ones stay");
+        tracing::error!(why = because(error), "other roots could not be had of the gateway; the present ones stay");
         self.known.lock().problems.trust = Some(error.texts());
     }
 
@@ -341,7 +344,8 @@ impl Keeper {
         let (credentials, leaf) = loading.await.map_err(io::Error::other)??;
         let beside = self.link.beside(&credentials);
         match self.ask_whom_to_trust(&beside, &trust).await {
-            Ok(_) | Err(Failed::Trust(_)) => {}
+            // Not now is an answer as well: whoever gets it was let in.
+            Ok(_) | Err(Failed::Trust(_) | Failed::Call(CallError::NotNow(_))) => {}
             Err(Failed::Call(error)) => return Err(Failed::NotProved(error)),
             Err(error) => return Err(error),
         }

@@ -355,6 +355,20 @@ async fn roots_that_do_not_hold_the_gateway_do_not_cost_the_renewal() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_cannot_tell_whom_to_trust_does_not_cost_the_renewal() {
+    for reason in [Reason::Internal, Reason::QuotaExceeded] {
+        let bus = Bus::new().await;
+        bus.authority.certify_for(Duration::from_secs(3));
+        let adapter = bus.adapter().await;
+        bus.authority.tell_no_roots(Some(reason));
+        let renewed = adapter.until(|status| status["certificate"]["renewals"] == 1).await;
+        assert_eq!(renewed["certificate"]["turned_away"], serde_json::Value::Null, "{reason}");
+        assert_eq!(bus.authority.renewals(), 1, "{reason}: none was thrown away");
+        adapter.stop().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_gateway_that_issues_none_is_named_and_files_exchanged_by_others_are_taken_up() {
     let bus = Bus::new().await;
     bus.authority.certify_for(Duration::from_secs(60));

@@ -670,7 +670,7 @@ impl Certificates for Service {
     }
 
     async fn trust(&self, request: Request<v1::TrustRequest>) -> Result<Response<v1::TrustResponse>, Status> {
-        Ok(Response::new(self.authority()?.whom_to_trust(&request.get_ref().known_sha256)))
+        self.authority()?.whom_to_trust(&request.get_ref().known_sha256).map(Response::new)
     }
 
     async fn issue_token(&self, _: Request<v1::IssueTokenRequest>) -> Result<Response<v1::IssueTokenResponse>, Status> {
