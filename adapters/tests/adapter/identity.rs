@@ -1,7 +1,7 @@
 //! What an adapter is known by, from the token on: joining, renewing under load, other roots, expiry, revocation.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use jiff::{Timestamp, ToSpan as _};
@@ -17,7 +17,7 @@ use crate::support::{Adapter, Authority, Certificates, DAY, Gateway, Line, OTHER
 
 /// A bus that can be joined.
 struct Bus {
-    _certificates: Certificates,
+    certificates: Certificates,
     authority: Authority,
     gateway: Gateway,
     line: Line,
@@ -36,7 +36,7 @@ impl Bus {
         let line = Line::to(gateway.address()).await;
         authority.bus_is_at(line.address());
         let enrolment = authority.serve(&certificates.files("gateway")).await;
-        Self { _certificates: certificates, authority, gateway, line, enrolment, folder: tempfile::tempdir().unwrap() }
+        Self { certificates, authority, gateway, line, enrolment, folder: tempfile::tempdir().unwrap() }
     }
 
     fn token(&self, system: &str) -> JoinToken {
@@ -398,6 +398,29 @@ async fn files_that_cannot_be_loaded_are_told_and_those_loaded_before_stay() {
     assert_eq!(adapter.outcome("k1").await["state"], "admitted");
     std::fs::write(&chain, good).unwrap();
     adapter.until(|status| status["certificate"].get("problem").is_none()).await;
+    adapter.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_valid_yet_is_taken_up_when_it_is_and_nobody_touches_it_again() {
+    let bus = Bus::new().await;
+    let adapter = bus.adapter().await;
+    let ca = lgsp_certs::CertificateAuthority::open(bus.certificates.folder()).unwrap();
+    // They are dated back by five minutes.
+    let soon = SystemTime::now() + Duration::from_secs(5 * 60 + 3);
+    let issued = ca.issue_system(&"one-stop".parse().unwrap(), DAY, soon).unwrap();
+    issued.write_to(bus.folder.path(), "next").unwrap();
+    let files = bus.identity().files();
+    for (from, to) in [("next.key", files.key), ("next.pem", files.certificate)] {
+        std::fs::copy(bus.folder.path().join(from), to).unwrap();
+    }
+    let not_yet = |status: &serde_json::Value| {
+        status["certificate"]["problem"].as_str().is_some_and(|problem| problem.contains("valid only from"))
+    };
+    adapter.until(not_yet).await;
+    let digest = issued.digest.to_string();
+    let status = adapter.until(|status| status["certificate"]["sha256"] == *digest).await;
+    assert!(status["certificate"].get("problem").is_none(), "{status}");
     adapter.stop().await.unwrap();
 }
 

@@ -204,7 +204,11 @@ impl Authority {
             return Err(Refusal::new(reason).to_status());
         }
         let trust = books.trust.clone();
-        Ok(if trust.sha256 == known { TrustResponse { sha256: trust.sha256, ..TrustResponse::default() } } else { trust })
+        Ok(if trust.sha256 == known {
+            TrustResponse { sha256: trust.sha256, ..TrustResponse::default() }
+        } else {
+            trust
+        })
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
