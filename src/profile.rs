@@ -3,19 +3,24 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::{Duration, SystemTime};
 
 use clap::Args;
-use lgsp_adapters::link::{self, Address, Link, Profile, Timings};
-use lgsp_certs::TlsFiles;
+use jiff::Timestamp;
+use lgsp_adapters::link::{Address, Link, Profile, Timings};
+use lgsp_certs::{CertificateFacts, TlsFiles, Usage};
 use serde::Deserialize;
 
 use crate::failure::{Failure, because};
+
+/// From when on the end of a certificate is told.
+const ENDS_SOON: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// How to reach a gateway, and in whose name.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Connection {
-    /// Profile: a TOML file with the keys gateway, server_name, certificate, key, bundle, party, actor.
+    /// Profile: a TOML file with the keys gateway, server_name, certificate, key, bundle, crl, party, actor.
     #[arg(long, value_name = "FILE", env = "LGSP_PROFILE")]
     profile: Option<PathBuf>,
     /// The gateway, https://HOST:PORT.
@@ -33,6 +38,9 @@ pub(crate) struct Connection {
     /// The CA certificates the gateway's must chain to, PEM.
     #[arg(long, value_name = "FILE", env = "LGSP_BUNDLE")]
     bundle: Option<PathBuf>,
+    /// Revocation lists about certificates of gateways, PEM or DER.
+    #[arg(long, value_name = "FILE,…", value_delimiter = ',', env = "LGSP_CRL")]
+    crl: Vec<PathBuf>,
     /// The party in whose name calls are made, e.g. H57.101.
     #[arg(long = "as", value_name = "PARTY", env = "LGSP_PARTY")]
     party: Option<String>,
@@ -50,6 +58,8 @@ struct File {
     certificate: Option<PathBuf>,
     key: Option<PathBuf>,
     bundle: Option<PathBuf>,
+    #[serde(default)]
+    crl: Vec<PathBuf>,
     party: Option<String>,
     actor: Option<String>,
 }
@@ -57,13 +67,22 @@ struct File {
 impl Connection {
     /// Reads the profile and prepares the link. Nothing is sent before the first call. Must run inside a Tokio runtime.
     pub(crate) fn open(&self) -> anyhow::Result<(Profile, Link)> {
-        let profile = self.profile()?;
-        let link = link::connect(&profile).map_err(|error| Failure::usage(because(&error)))?;
+        let (profile, lists) = self.profile()?;
+        let now = SystemTime::now();
+        let loaded = profile.address.tls.load(Usage::Client, now);
+        let loaded = loaded.and_then(|credentials| credentials.with_revocation_lists(&lists));
+        let credentials = loaded.map_err(|error| Failure::usage(because(&error)))?;
+        let link = Link::with(&profile.address, &credentials).map_err(|error| Failure::usage(because(&error)))?;
+        if let Ok(facts) = CertificateFacts::read(credentials.certificate())
+            && let Some(warning) = warning(&facts, now)
+        {
+            eprintln!("{}: {warning}", profile.address.tls.certificate.display());
+        }
         Ok((profile, link))
     }
 
-    /// The profile, checked.
-    fn profile(&self) -> anyhow::Result<Profile> {
+    /// The profile, checked, and the files of revocation lists.
+    fn profile(&self) -> anyhow::Result<(Profile, Vec<PathBuf>)> {
         let file = self.profile.as_deref().map(File::read).transpose()?.unwrap_or_default();
         let mut problems = Problems(Vec::new());
         let gateway = problems.parse("gateway", self.gateway.clone().or(file.gateway));
@@ -77,7 +96,8 @@ impl Connection {
             (Some(gateway), Some(certificate), Some(key), Some(bundle), Some(acting_party), Some(actor)) => {
                 let tls = TlsFiles { certificate, key, bundle };
                 let address = Address { gateway, server_name, tls, timings: Timings::default() };
-                Ok(Profile { address, acting_party, actor })
+                let lists = if self.crl.is_empty() { file.crl } else { self.crl.clone() };
+                Ok((Profile { address, acting_party, actor }, lists))
             }
             _ => Err(Failure::usage(problems.0.join("\n"))),
         }
@@ -90,11 +110,26 @@ impl File {
         let text = std::fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
         let mut file: Self = toml::from_str(&text).map_err(|error| unusable(error.to_string()))?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        for file in [&mut file.certificate, &mut file.key, &mut file.bundle].into_iter().flatten() {
+        let File { certificate, key, bundle, crl, .. } = &mut file;
+        for file in [certificate, key, bundle].into_iter().flatten().chain(crl) {
             *file = folder.join(&*file);
         }
         Ok(file)
     }
+}
+
+/// What to say about a certificate that ends soon: within 30 days, and with two thirds of its life behind it. Nothing renews
+/// the certificate of a profile, and somebody whose own has ended cannot make himself another.
+fn warning(facts: &CertificateFacts, now: SystemTime) -> Option<String> {
+    let left = facts.not_after.duration_since(now).unwrap_or_default();
+    let life = facts.not_after.duration_since(facts.not_before).unwrap_or_default();
+    let until = Timestamp::try_from(facts.not_after).ok()?;
+    (left < ENDS_SOON && left < life / 3).then(|| {
+        format!(
+            "chứng thư hết hạn lúc {until} và không tự gia hạn; hãy thay trước lúc đó / the certificate ends at {until} and is \
+             not renewed by itself; exchange it before that"
+        )
+    })
 }
 
 /// What is wrong or missing, each with where to give it.
@@ -119,6 +154,8 @@ impl Problems {
 mod tests {
     use super::*;
 
+    use lgsp_certs::CertificateAuthority;
+
     const NOTHING: Connection = Connection {
         profile: None,
         gateway: None,
@@ -126,6 +163,7 @@ mod tests {
         certificate: None,
         key: None,
         bundle: None,
+        crl: Vec::new(),
         party: None,
         actor: None,
     };
@@ -146,13 +184,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("desk.toml");
         let text = "gateway = \"https://gw:7443\"\ncertificate = \"a.pem\"\nkey = \"a.key\"\nbundle = \"/etc/ca.pem\"\n\
+                    crl = [\"gw.crl\"]\n\
                     party = \"H57.101\"\nactor = \"nv.an\"\n";
         std::fs::write(&path, text).unwrap();
         let connection = Connection { profile: Some(path), party: Some("H57.102".into()), ..NOTHING };
-        let profile = connection.profile().unwrap();
+        let (profile, lists) = connection.profile().unwrap();
         assert_eq!(profile.acting_party.to_string(), "H57.102");
         assert_eq!(profile.address.tls.certificate, folder.path().join("a.pem"));
         assert_eq!(profile.address.tls.bundle, Path::new("/etc/ca.pem"));
+        assert_eq!(lists, [folder.path().join("gw.crl")]);
     }
 
     #[test]
@@ -162,5 +202,38 @@ mod tests {
         std::fs::write(&path, "gatewey = \"https://gw:7443\"\n").unwrap();
         let error = Connection { profile: Some(path), ..NOTHING }.profile().unwrap_err();
         assert!(error.to_string().contains("gatewey"), "{error}");
+    }
+
+    #[test]
+    fn the_end_of_a_certificate_is_told_thirty_days_before_and_not_all_its_life() {
+        const DAY: Duration = Duration::from_secs(24 * 3600);
+        let begin = SystemTime::UNIX_EPOCH + 20_000 * DAY;
+        let warns = |life: u32, after: u32| {
+            let facts = CertificateFacts {
+                key_sha256: [0; 32],
+                issuer: String::new(),
+                not_before: begin,
+                not_after: begin + life * DAY,
+                hosts: Vec::new(),
+            };
+            warning(&facts, begin + after * DAY).is_some()
+        };
+        assert!(!warns(365, 300) && !warns(365, 335) && warns(365, 336) && warns(365, 364));
+        assert!(!warns(30, 0) && !warns(30, 20) && warns(30, 21));
+    }
+
+    #[test]
+    fn revocation_lists_of_a_profile_are_loaded_before_anything_is_sent() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = SystemTime::now();
+        let ca = CertificateAuthority::create(folder.path(), &"lgsp.hue.test".parse().unwrap(), now).unwrap();
+        let day = Duration::from_secs(24 * 3600);
+        ca.issue_system(&"van-hanh".parse().unwrap(), day, now).unwrap().write_to(folder.path(), "a").unwrap();
+        let path = folder.path().join("desk.toml");
+        let text = "gateway = \"https://gw:7443\"\ncertificate = \"a.pem\"\nkey = \"a.key\"\nbundle = \"root.pem\"\n\
+                    crl = [\"gw.crl\"]\nparty = \"H57.101\"\nactor = \"nv.an\"\n";
+        std::fs::write(&path, text).unwrap();
+        let error = Connection { profile: Some(path), ..NOTHING }.open().unwrap_err();
+        assert!(error.to_string().contains("gw.crl"), "{error}");
     }
 }

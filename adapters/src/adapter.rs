@@ -202,7 +202,8 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
     ended
 }
 
-/// What this system is known by. An adapter whose certificate has expired works on without a line until there is another one.
+/// What this system is known by. An adapter whose certificate has expired, or whose clock is behind, works on without a line until
+/// that is mended.
 fn load(source: &Source, config: &Config) -> Result<(Credentials, Leaf), RunError> {
     if let Some(folder) = &config.identity.folder
         && Folder::at(folder).current().is_ok_and(|current| current.is_none())
@@ -210,10 +211,13 @@ fn load(source: &Source, config: &Config) -> Result<(Credentials, Leaf), RunErro
         return Err(RunError::NotJoined { folder: folder.clone() });
     }
     let now = SystemTime::now();
-    let (credentials, leaf) = source.load_even_expired(now).map_err(ConnectError::from)?;
+    let (credentials, leaf) = source.load_whatever_the_time(now).map_err(ConnectError::from)?;
     if leaf.not_after < now {
         let until = jiff::Timestamp::try_from(leaf.not_after).unwrap_or_default();
         tracing::error!(%until, "the certificate has expired; join with a new token: lgsp adapter join. The spool is kept");
+    } else if now < leaf.not_before {
+        let from = jiff::Timestamp::try_from(leaf.not_before).unwrap_or_default();
+        tracing::error!(%from, "the certificate is not valid yet, or this machine's clock is behind; check the clock. The spool is kept");
     }
     Ok((credentials, leaf))
 }

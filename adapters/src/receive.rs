@@ -7,7 +7,6 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use lgsp_journal::Position;
-use lgsp_proto::Refusal;
 use lgsp_proto::types::PartyId;
 use lgsp_proto::v1::inbox_request::Request as Up;
 use lgsp_proto::v1::inbox_response::Response as Down;
@@ -15,6 +14,7 @@ use lgsp_proto::v1::{
     Acknowledge, AcknowledgeStage, BacklogRequest, Decline, DeclineKind, DeliveryRef, InboxRequest, InboxResponse,
     OpenInbox,
 };
+use lgsp_proto::{Reason, Refusal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
@@ -23,7 +23,7 @@ use tonic::{Status, Streaming};
 
 use crate::acting::Acting;
 use crate::backoff::Backoff;
-use crate::link::Link;
+use crate::link::{Link, TurnedAway};
 use crate::spool::{DeliveryId, Returned, Spool, Stage, TakeOverError};
 
 /// The most names in one acknowledgement that the gateway takes.
@@ -80,8 +80,10 @@ impl Receive {
             if let Some(party) = &newly_shut_out {
                 tracing::warn!(party.id = %party, "the gateway does not let this system act for a party; the others go on");
             }
-            // The next stream may be to a gateway that was restored; if it does not let us in at all, we shall never know.
-            let shut_out = refusal.is_some_and(|refusal| !refusal.reason().is_transient());
+            // The next stream may be to a gateway that was restored; if it does not let us in at all, we shall never know. A
+            // refused certificate keeps out calls as well as streams: they wait until it is mended, and then a stream can tell.
+            let is_about_parties = |reason: Reason| !reason.is_transient() && TurnedAway::of_reason(reason).is_none();
+            let shut_out = refusal.is_some_and(|refusal| is_about_parties(refusal.reason()));
             let goes_on = ended.is_none() || newly_shut_out.is_some() && !self.acting.served().is_empty();
             if shut_out && !goes_on {
                 self.spool.epoch_stays_untold();

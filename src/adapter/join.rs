@@ -1,17 +1,16 @@
 //! `lgsp adapter join`: one token, one command, and the adapter can run. Said again with a new token, it gives an adapter that
 //! lost its certificate another one, and leaves everything else as it is.
 
-use std::fs::OpenOptions;
-use std::io::{self, BufRead as _, ErrorKind, Read as _, Write as _};
+use std::io::{self, BufRead as _, Read as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 use jiff::Timestamp;
-use lgsp_adapters::config::{Config, IDENTITY, WebhookUrl, Wishes, starter};
+use lgsp_adapters::config::{Config, IDENTITY, WebhookUrl, Wishes, write_starter};
 use lgsp_adapters::identity::{Folder, JoinError, Joined};
-use lgsp_adapters::link::Timings;
+use lgsp_adapters::link::{GatewayUrl, Timings};
 use lgsp_proto::types::{JoinToken, PartyId};
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -92,13 +91,16 @@ impl Join {
     pub(crate) fn run(self, lang: Lang) -> anyhow::Result<ExitCode> {
         let token = self.token(lang)?;
         let folder = Folder::at(self.dir.join(IDENTITY));
+        let file = self.dir.join(CONFIG);
+        let configured = configured_gateway(&file);
         let joined = crate::block_on(async {
-            let joining = lgsp_adapters::identity::join(&token, &folder, Timings::default());
+            let joining = lgsp_adapters::identity::join(&token, &folder, configured.as_ref(), Timings::default());
             joining.await.map_err(|error| failure(error, lang))
         })?;
-        let file = self.dir.join(CONFIG);
         let written = self.configure(&file, &folder, &joined);
         let written = written.map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
+        // The key has been kept until here, so that the same command could be said again.
+        folder.joined().map_err(|error| failure(JoinError::Disk(error), lang))?;
         self.tell(&joined, &file, &written, lang)?;
         Ok(ExitCode::SUCCESS)
     }
@@ -137,19 +139,12 @@ impl Join {
     /// Writes a configuration, unless there is one.
     fn configure(&self, file: &Path, folder: &Folder, joined: &Joined) -> io::Result<Written> {
         let wishes = Wishes { listen: self.listen_rest, webhook: self.webhook.clone(), parties: self.parties.clone() };
-        match OpenOptions::new().write(true).create_new(true).open(file) {
-            Ok(mut new) => {
-                new.write_all(starter(joined, &wishes).as_bytes())?;
-                new.sync_all()?;
-                Ok(Written::New)
-            }
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                let config = Config::load(file, []).ok();
-                let uses_it = config.is_some_and(|config| config.identity.folder.as_deref() == Some(folder.path()));
-                Ok(if uses_it { Written::Kept } else { Written::Other })
-            }
-            Err(error) => Err(error),
+        if write_starter(file, joined, &wishes)? {
+            return Ok(Written::New);
         }
+        let config = Config::load(file, []).ok();
+        let uses_it = config.is_some_and(|config| config.identity.folder.as_deref() == Some(folder.path()));
+        Ok(if uses_it { Written::Kept } else { Written::Other })
     }
 
     fn tell(&self, joined: &Joined, file: &Path, written: &Written, lang: Lang) -> anyhow::Result<()> {
@@ -204,6 +199,16 @@ impl Join {
             ),
         })?)
     }
+}
+
+/// The gateway that a configuration names, if there is one that can be read so far. What else is in it is for its user.
+fn configured_gateway(file: &Path) -> Option<GatewayUrl> {
+    #[derive(serde::Deserialize)]
+    struct Named {
+        gateway: String,
+    }
+    let named: Named = toml::from_str(&std::fs::read_to_string(file).ok()?).ok()?;
+    named.gateway.parse().ok()
 }
 
 fn webhook(text: &str) -> Result<WebhookUrl, String> {

@@ -97,7 +97,7 @@ fn one_token_and_one_command_make_an_adapter_whose_dossiers_cross() {
 fn whoever_is_killed_while_joining_joins_with_the_same_token() {
     let place = Place::new();
     let gateway = issuing_gateway(&place, 3600);
-    let points = ["join.key", "join.answer", "identity.file", "identity.force", "identity.folder"];
+    let points = ["join.key", "join.answer", "identity.file", "identity.force", "identity.folder", "join.config"];
     let passes = points.into_iter().flat_map(|point| {
         let files = if point == "identity.file" { 3 } else { 1 };
         (1..=files).map(move |pass| format!("{point}:{pass}"))

@@ -23,7 +23,7 @@ use crate::identity::Folder;
 use crate::link::{Address, GatewayUrl, Timings};
 pub use crate::webhook::WebhookUrl;
 use raw::Raw;
-pub use starter::{IDENTITY, Wishes, starter};
+pub use starter::{IDENTITY, Wishes, starter, write_starter};
 
 /// What environment variables that override a key begin with.
 pub const ENVIRONMENT_PREFIX: &str = "LGSP_ADAPTER__";

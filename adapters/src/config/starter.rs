@@ -1,7 +1,11 @@
 //! The configuration that an adapter begins with, once it has joined. People go on with it by hand.
 
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
+use std::path::Path;
 
+use lgsp_journal::fault;
 use toml::Value;
 
 use crate::identity::Joined;
@@ -20,6 +24,25 @@ pub struct Wishes {
     pub webhook: Option<WebhookUrl>,
     /// The parties to act for; if there are none, those that the registry names.
     pub parties: Vec<PartyId>,
+}
+
+/// Writes a first adapter.toml, unless there is one: durably, and whole or not at all. Says whether it did.
+///
+/// # Errors
+/// What the disk says. It may be asked again.
+pub fn write_starter(file: &Path, joined: &Joined, wishes: &Wishes) -> io::Result<bool> {
+    if file.symlink_metadata().is_ok() {
+        return Ok(false);
+    }
+    let draft = file.with_extension("toml.new");
+    let mut new = File::create(&draft)?;
+    new.write_all(starter(joined, wishes).as_bytes())?;
+    new.sync_all()?;
+    fault::reached(fault::JOIN_CONFIG)?;
+    fs::rename(&draft, file)?;
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()?;
+    Ok(true)
 }
 
 /// Text of a first adapter.toml. [`Config::parse`](super::Config::parse) takes it as it is, unless the registry names only whole

@@ -136,8 +136,12 @@ impl Folder {
         self.0.join(JOINING).join(format!("{}.pem", HEXLOWER.encode(token_id)))
     }
 
-    /// Removes the keys of those who were joining: the certificate is here.
-    pub(super) fn joined(&self) -> io::Result<()> {
+    /// Removes the keys of those who were joining: the certificate is here, and so is all that is to be written along with it.
+    /// Until then the same token, said again, gives the same certificate.
+    ///
+    /// # Errors
+    /// What the disk says. It may be asked again.
+    pub fn joined(&self) -> io::Result<()> {
         match fs::remove_dir_all(self.0.join(JOINING)) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
             _ => sync_folder(&self.0),

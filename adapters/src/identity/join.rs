@@ -1,6 +1,6 @@
 //! Joining the bus: a token is spent on a first certificate, or on another one when the last has expired or was revoked.
 //!
-//! The key is made and synced before the gateway is asked, and stays until the certificate is in force: whatever happens in
+//! The key is made and synced before the gateway is asked, and stays until whoever joins has all he needs: whatever happens in
 //! between, the same token said again with the same key gets the same certificate.
 
 use std::io::{self, ErrorKind};
@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use lgsp_certs::joining_config;
 use lgsp_certs::keys::{NoKey, PrivateKey};
+use lgsp_certs::tls::TlsFileError;
 use lgsp_journal::fault;
 use lgsp_proto::Refusal;
 use lgsp_proto::types::{JoinToken, PartyId};
@@ -20,6 +21,7 @@ use zeroize::Zeroizing;
 use super::folder::{Folder, Set};
 use super::keeper::because;
 use super::leaf::Leaf;
+use super::loading::load_set;
 use super::trust::Trust;
 use crate::digest::sha256;
 use crate::link::{BadGatewayUrl, CallError, GatewayUrl, Joining, Timings, TurnedAway};
@@ -66,6 +68,17 @@ pub enum JoinError {
         /// The token's.
         token: String,
     },
+    /// The identity here, or the configuration beside it, is for another bus: the spool here belongs to that.
+    #[error("the folder belongs to another bus")]
+    OtherBus {
+        /// The name of that bus, or its gateway.
+        here: String,
+        /// The same of the token's.
+        token: String,
+    },
+    /// What was issued does not make a set that an adapter could load.
+    #[error("what the gateway issued cannot be loaded")]
+    Unusable(#[source] TlsFileError),
     /// Something in the token or the answer names no gateway.
     #[error("{url:?} is no gateway's URL")]
     Url {
@@ -141,6 +154,17 @@ impl JoinError {
                      folder (--dir), or ask for a token for {here}."
                 ),
             ],
+            Self::OtherBus { here, token } => [
+                format!(
+                    "Thư mục này thuộc trục {here}, còn mã tham gia dành cho {token}; không có gì bị thay đổi.\n  Dùng thư mục \
+                     khác (--dir) với mã mới. Nếu chỉ địa chỉ cổng đổi: sửa gateway trong adapter.toml rồi chạy lại lệnh này."
+                ),
+                format!(
+                    "This folder belongs to the bus {here}, and the token is for {token}; nothing was changed.\n  Use another \
+                     folder (--dir) with a new token. If only the gateway's address is another one: mend gateway in \
+                     adapter.toml, and run the same command again."
+                ),
+            ],
             Self::Stranger { gateway, why } => [
                 format!(
                     "Máy chủ tại {gateway} không phải cổng mà mã tham gia chỉ định: {}; chưa gửi mã.\n  Kiểm tra mã và mạng với \
@@ -172,32 +196,44 @@ impl JoinError {
                     because(source)
                 ),
             ],
-            Self::Url { .. } | Self::Name(_) | Self::Answer(_) => [
+            Self::Url { .. } | Self::Name(_) | Self::Answer(_) | Self::Unusable(_) => [
                 format!("Mã tham gia hoặc trả lời của cổng không dùng được: {why}.\n  Báo đơn vị vận hành trục."),
                 format!("The token or the gateway's answer cannot be used: {why}.\n  Tell the operator of the bus."),
             ],
             Self::NoKey(_) => [format!("Không tạo được khoá: {why}."), format!("No key could be made: {why}.")],
             Self::Disk(_) => [
                 format!(
-                    "Không đọc hoặc ghi được thư mục định danh: {why}.\n  Sửa quyền hoặc giải phóng đĩa rồi chạy lại lệnh này."
+                    "Không đọc hoặc ghi được thư mục định danh: {why}.\n  Sửa quyền hoặc giải phóng đĩa rồi chạy lại lệnh này. Nếu \
+                     tệp hỏng, chuyển thư mục identity đi nơi khác trước."
                 ),
                 format!(
-                    "The identity's folder cannot be used: {why}.\n  Mend permissions or make room, and run the same command again."
+                    "The identity's folder cannot be used: {why}.\n  Mend permissions or make room, and run the same command again. \
+                     If files are damaged, move the folder identity away before."
                 ),
             ],
         }
     }
 }
 
-/// Spends `token` on a certificate, and puts it in force in `folder`.
+/// Spends `token` on a certificate, and puts it in force in `folder`, unless that holds another bus' or system's identity, or
+/// whoever uses it is `configured` for another gateway than the token's bus has. The set is loaded before, as an adapter does.
 ///
-/// Safe to say again after any failure, with the same token.
+/// Safe to say again after any failure, with the same token, until [`Folder::joined`] was told that nothing more is to be done.
 ///
 /// # Errors
 /// See [`JoinError`]. What was in force still is.
-pub async fn join(token: &JoinToken, folder: &Folder, timings: Timings) -> Result<Joined, JoinError> {
+pub async fn join(
+    token: &JoinToken,
+    folder: &Folder,
+    configured: Option<&GatewayUrl>,
+    timings: Timings,
+) -> Result<Joined, JoinError> {
     let now = Timestamp::now();
-    let present = folder.read().ok().flatten().and_then(|set| Leaf::read(&set.chain[0]));
+    let present = folder.read()?.map(|set| {
+        let damaged = || io::Error::new(ErrorKind::InvalidData, "its chain begins with no certificate");
+        Leaf::read(&set.chain[0]).ok_or_else(damaged)
+    });
+    let present = present.transpose()?;
     if let Some(here) = present.as_ref().and_then(|leaf| leaf.system.as_ref())
         && here.as_str() != token.system()
     {
@@ -228,8 +264,18 @@ pub async fn join(token: &JoinToken, folder: &Folder, timings: Timings) -> Resul
         return Err(JoinError::Clock { from, until, now });
     }
     let bus = url(&answer.bus_url)?;
-    folder.write(&set, SystemTime::now())?.put_in_force()?;
-    folder.joined()?;
+    let here = present.as_ref().and_then(|present| present.trust_domain.as_ref());
+    if let (Some(here), Some(other)) = (here, &leaf.trust_domain)
+        && here != other
+    {
+        return Err(JoinError::OtherBus { here: here.to_string(), token: other.to_string() });
+    }
+    if let Some(here) = configured.filter(|here| **here != bus) {
+        return Err(JoinError::OtherBus { here: here.to_string(), token: bus.to_string() });
+    }
+    let draft = folder.write(&set, SystemTime::now())?;
+    load_set(&draft.path(), SystemTime::now()).map_err(JoinError::Unusable)?;
+    draft.put_in_force()?;
     let (parties, families) = acts_for(answer.acts_for);
     Ok(Joined {
         system: token.system().to_owned(),

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use lgsp_certs::Credentials;
 use lgsp_certs::keys::{NoKey, PrivateKey};
@@ -30,6 +30,9 @@ use crate::link::{CallError, Link};
 /// The longest wait until a renewal is tried again.
 const RENEW_AGAIN: Duration = Duration::from_secs(900);
 
+/// The longest wait until files that could not be loaded are tried again.
+const LOAD_AGAIN: Duration = Duration::from_secs(60);
+
 /// See the module.
 pub(crate) struct Keeper {
     link: Link,
@@ -40,6 +43,9 @@ pub(crate) struct Keeper {
     trust_every: Duration,
     known: Arc<Known>,
     watched: Files,
+    /// Loads that have failed since one that did not, and when to try again: time mends some, and nobody need touch a file.
+    loads_failed: u32,
+    load_again: Option<Instant>,
     /// When to renew next, or to try again.
     renew_at: SystemTime,
     renewals_failed: u32,
@@ -157,6 +163,8 @@ impl Keeper {
             poll: config.poll,
             trust_every: config.trust_every,
             known: Arc::new(Known(Mutex::new(view))),
+            loads_failed: 0,
+            load_again: None,
             renew_at: leaf.not_after,
             renewals_failed: 0,
             issues_none: false,
@@ -204,7 +212,8 @@ impl Keeper {
     }
 
     async fn look_after(&mut self, asked: bool) {
-        if self.watched.changed() || asked {
+        let again = self.load_again.is_some_and(|at| Instant::now() >= at);
+        if self.watched.changed() || asked || again {
             self.reload().await;
         }
         let Some(folder) = self.folder.clone() else { return };
@@ -217,7 +226,7 @@ impl Keeper {
         self.settle(renews, done);
     }
 
-    /// Takes up what the files hold now; if they cannot be loaded, what was loaded stays.
+    /// Takes up what the files hold now; if they cannot be loaded, what was loaded stays, and they are tried again.
     async fn reload(&mut self) {
         self.watched = self.source.watched();
         let source = self.source.clone();
@@ -225,6 +234,7 @@ impl Keeper {
         let Ok(loaded) = loading.await else { return };
         match loaded {
             Ok((credentials, leaf)) => {
+                (self.loads_failed, self.load_again) = (0, None);
                 self.link.adopt(&credentials);
                 self.known.lock().problems = Problems::default();
                 self.in_force(&leaf, leaf.renew_from());
@@ -233,10 +243,17 @@ impl Keeper {
             }
             Err(error) => {
                 let why = because(&error);
-                tracing::error!(
-                    why,
-                    "the changed certificate files cannot be loaded; those loaded before stay in force"
-                );
+                self.loads_failed += 1;
+                let wait = Backoff { first: self.poll, limit: LOAD_AGAIN.max(self.poll) }.delay(self.loads_failed);
+                self.load_again = Some(Instant::now() + wait);
+                if self.loads_failed.is_power_of_two() {
+                    let attempt = self.loads_failed;
+                    tracing::error!(
+                        attempt,
+                        why,
+                        "the changed certificate files cannot be loaded; those loaded before stay in force"
+                    );
+                }
                 self.known.lock().problems.files = Some([
                     format!("không nạp được tệp chứng thư đã thay đổi; bộ đã nạp trước đó vẫn có hiệu lực: {why}"),
                     format!("the changed certificate files cannot be loaded; those loaded before stay in force: {why}"),
@@ -253,9 +270,12 @@ impl Keeper {
         let present = blocking(move || reading.read()).await?;
         let present = present.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is no set in force"))?;
         let trust = match self.ask_whom_to_trust(&self.link, &Trust::of(&present)).await {
-            // Bad roots must not cost us the certificate.
-            Err(error @ Failed::Trust(_)) if renews => {
-                self.present_roots_stay(&error);
+            // Bad roots, or none, must not cost us the certificate.
+            Err(error) if renews => {
+                // If nobody answers, the renewal will say so.
+                if !matches!(error, Failed::Call(CallError::Unknown(_))) {
+                    self.present_roots_stay(&error);
+                }
                 None
             }
             trust => {
@@ -313,7 +333,7 @@ impl Keeper {
     }
 
     fn present_roots_stay(&self, error: &Failed) {
-        tracing::error!(why = because(error), "the roots that the gateway names are not taken; the present ones stay");
+        tracing::error!(why = because(error), "other roots could not be had of the gateway; the present ones stay");
         self.known.lock().problems.trust = Some(error.texts());
     }
 
@@ -341,7 +361,8 @@ impl Keeper {
         let (credentials, leaf) = loading.await.map_err(io::Error::other)??;
         let beside = self.link.beside(&credentials);
         match self.ask_whom_to_trust(&beside, &trust).await {
-            Ok(_) | Err(Failed::Trust(_)) => {}
+            // Not now is an answer as well: whoever gets it was let in.
+            Ok(_) | Err(Failed::Trust(_) | Failed::Call(CallError::NotNow(_))) => {}
             Err(Failed::Call(error)) => return Err(Failed::NotProved(error)),
             Err(error) => return Err(error),
         }

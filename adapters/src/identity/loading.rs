@@ -48,19 +48,16 @@ impl Source {
         }
     }
 
-    /// As [`Source::load`], and a certificate that has expired is taken too: nobody lets us in with it, but all that needs no
-    /// gateway works, and it can be exchanged.
+    /// As [`Source::load`], and a certificate that has expired, or is not valid yet, is taken too: nobody lets us in with it, or
+    /// this machine's clock is wrong. All that needs no gateway works, and certificate or clock can be mended.
     ///
     /// # Errors
     /// As for [`Source::load`].
-    pub(crate) fn load_even_expired(&self, now: SystemTime) -> Result<(Credentials, Leaf), TlsFileError> {
+    pub(crate) fn load_whatever_the_time(&self, now: SystemTime) -> Result<(Credentials, Leaf), TlsFileError> {
         match self.load(now) {
-            Err(TlsFileError { file, problem: TlsProblem::Expired(when) }) => {
-                let end = fs::read(&file).ok().and_then(|pem| {
-                    let first = CertificateDer::from_pem_slice(&pem).ok()?;
-                    Some(Leaf::read(&first)?.not_after)
-                });
-                self.load(end.ok_or(TlsFileError { file, problem: TlsProblem::Expired(when) })?)
+            Err(TlsFileError { file, problem: problem @ (TlsProblem::Expired(_) | TlsProblem::NotYetValid(_)) }) => {
+                let leaf = fs::read(&file).ok().and_then(|pem| Leaf::read(&CertificateDer::from_pem_slice(&pem).ok()?));
+                self.load(leaf.ok_or(TlsFileError { file, problem })?.not_after)
             }
             loaded => loaded,
         }
@@ -100,7 +97,7 @@ mod tests {
     const DAY: Duration = Duration::from_secs(24 * 3600);
 
     #[test]
-    fn one_that_has_expired_is_loaded_for_an_adapter_and_for_nobody_else() {
+    fn one_that_is_not_valid_at_this_time_is_loaded_for_an_adapter_and_for_nobody_else() {
         let scratch = tempfile::tempdir().unwrap();
         let now = SystemTime::now();
         let ca = CertificateAuthority::create(scratch.path(), &"lgsp.hue.test".parse().unwrap(), now).unwrap();
@@ -112,11 +109,16 @@ mod tests {
         let key = files.key.clone();
         let source = Source::Files(files, Vec::new());
         assert!(matches!(source.load(later), Err(TlsFileError { problem: TlsProblem::Expired(_), .. })));
-        let (credentials, leaf) = source.load_even_expired(later).unwrap();
-        assert_eq!((credentials.digest(), leaf.not_after), (issued.digest, issued.not_after));
-        assert_eq!(leaf.system.unwrap().as_str(), "one-stop");
+        // A clock without a battery begins anew.
+        let earlier = SystemTime::UNIX_EPOCH;
+        assert!(matches!(source.load(earlier), Err(TlsFileError { problem: TlsProblem::NotYetValid(_), .. })));
+        for time in [earlier, later] {
+            let (credentials, leaf) = source.load_whatever_the_time(time).unwrap();
+            assert_eq!((credentials.digest(), leaf.not_after), (issued.digest, issued.not_after));
+            assert_eq!(leaf.system.unwrap().as_str(), "one-stop");
+        }
         // Any other fault is one in either case.
         fs::remove_file(key).unwrap();
-        assert!(source.load_even_expired(later).is_err());
+        assert!(source.load_whatever_the_time(later).is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! Makes one connection: TCP without Nagle's delay, mutual TLS, the gateway's certificate remembered for its receipts.
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -20,7 +20,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::{Connectivity, TurnedAway};
 
-/// How many gateway certificates are remembered: replicas and renewals of some years. More would be an attack on memory.
+/// How many gateway certificates are remembered: enough for replicas that change theirs by the hour. Of more, those met last.
 const MAX_PEERS: usize = 64;
 
 /// Connects to one gateway, whatever URI it is called with.
@@ -67,10 +67,29 @@ impl tower::Service<Uri> for Connector {
     }
 }
 
+/// Keys by certificate, in the order in which they were last met.
+#[derive(Default)]
+struct Keys(VecDeque<([u8; 32], VerifyingKey)>);
+
+impl Keys {
+    fn get(&self, certificate: &[u8; 32]) -> Option<VerifyingKey> {
+        self.0.iter().find(|(known, _)| known == certificate).map(|(_, key)| key.clone())
+    }
+
+    /// Receipts of the gateway that was met just now must be checkable, so the one met longest ago makes room.
+    fn insert(&mut self, certificate: [u8; 32], key: VerifyingKey) {
+        self.0.retain(|(known, _)| *known != certificate);
+        if self.0.len() == MAX_PEERS {
+            self.0.pop_front();
+        }
+        self.0.push_back((certificate, key));
+    }
+}
+
 /// The gateways met on this link: how many are connected now, and the keys that check their receipts.
 #[derive(Default)]
 pub(super) struct Peers {
-    keys: Mutex<HashMap<[u8; 32], VerifyingKey>>,
+    keys: Mutex<Keys>,
     open: Mutex<usize>,
     connectivity: watch::Sender<Connectivity>,
 }
@@ -78,7 +97,7 @@ pub(super) struct Peers {
 impl Peers {
     /// The key of a certificate that a gateway proved to hold on this link.
     pub(super) fn key(&self, certificate: &[u8; 32]) -> Option<VerifyingKey> {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner).get(certificate).cloned()
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).get(certificate)
     }
 
     pub(super) fn connectivity(&self) -> watch::Receiver<Connectivity> {
@@ -104,10 +123,8 @@ impl Peers {
     }
 
     fn arrived(&self, leaf: &VerifiedLeaf) {
-        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        if keys.len() < MAX_PEERS {
-            keys.insert(*leaf.digest().as_bytes(), leaf.verifying_key().clone());
-        }
+        let digest = *leaf.digest().as_bytes();
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, leaf.verifying_key().clone());
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         *open += 1;
         self.connectivity.send_modify(|state| {
@@ -175,5 +192,30 @@ impl AsyncWrite for Tracked {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lgsp_certs::{PrivateKey, SigningKey};
+
+    #[test]
+    fn the_gateways_met_last_are_remembered_however_often_they_change_their_certificates() {
+        let pem = PrivateKey::generate().unwrap().to_pem().unwrap();
+        let key = SigningKey::from_pem(pem.as_bytes()).unwrap().verifying_key();
+        let certificate = |number: usize| [u8::try_from(number).unwrap(); 32];
+        let mut keys = Keys::default();
+        for number in 0..MAX_PEERS {
+            keys.insert(certificate(number), key.clone());
+        }
+        // One that is met again is not an old one.
+        keys.insert(certificate(0), key.clone());
+        for number in MAX_PEERS..MAX_PEERS + 2 {
+            keys.insert(certificate(number), key.clone());
+        }
+        let known: Vec<_> = (0..MAX_PEERS + 2).filter(|number| keys.get(&certificate(*number)).is_some()).collect();
+        let expected: Vec<_> = [0].into_iter().chain(3..MAX_PEERS + 2).collect();
+        assert_eq!(known, expected);
     }
 }

@@ -17,6 +17,8 @@ pub enum TurnedAway {
     Expired,
     /// It does not accept our certificate for another cause: it does not know the CA, or that may not vouch for us.
     NotAccepted,
+    /// It has no system for our certificate: the registry names another, or binds ours to another key or owner.
+    NotKnown,
     /// The gateway's certificate chains to no root of our bundle.
     GatewayUnknown,
     /// The gateway's certificate carries another name.
@@ -62,7 +64,8 @@ impl TurnedAway {
 
     /// What an answer's head says about our certificate. A refusal comes as a head alone, with the status in it.
     pub(super) fn of_answer(head: &HeaderMap) -> Option<Self> {
-        let status = Status::from_header_map(head).filter(|status| status.code() == Code::Unauthenticated)?;
+        let is_about_us = |status: &Status| matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied);
+        let status = Status::from_header_map(head).filter(is_about_us)?;
         Self::of_reason(Refusal::from_status(&status)?.reason())
     }
 
@@ -71,6 +74,7 @@ impl TurnedAway {
         match reason {
             Reason::CertificateRevoked => Some(Self::Revoked),
             Reason::CertificateNotVouched | Reason::CertificateWithoutIdentity => Some(Self::NotAccepted),
+            Reason::SystemUnknown => Some(Self::NotKnown),
             _ => None,
         }
     }
@@ -81,6 +85,7 @@ impl TurnedAway {
             Self::Revoked => "revoked",
             Self::Expired => "expired",
             Self::NotAccepted => "not_accepted",
+            Self::NotKnown => "not_known",
             Self::GatewayUnknown => "gateway_unknown",
             Self::GatewayName => "gateway_name",
             Self::GatewayTime => "gateway_time",
@@ -104,6 +109,12 @@ impl TurnedAway {
             Self::NotAccepted => [
                 "cổng không chấp nhận chứng thư của bộ kết nối; kiểm tra CA cấp chứng thư và hệ thống với đơn vị vận hành trục",
                 "the gateway does not accept the adapter's certificate; check its CA and the system with the operator of the bus",
+            ],
+            Self::NotKnown => [
+                "cổng không có hệ thống nào trong sổ đăng ký ứng với chứng thư của bộ kết nối; hàng đợi vẫn được giữ; đề nghị đơn \
+                 vị vận hành trục sửa mục của hệ thống trong systems.toml",
+                "the gateway's registry has no system for the adapter's certificate; the spool is kept; ask the operator of the \
+                 bus to mend the system's entry in systems.toml",
             ],
             Self::GatewayUnknown => [
                 "chứng thư của cổng không do CA nào trong danh sách tin cậy cấp; kiểm tra địa chỉ cổng và tệp bundle",

@@ -317,12 +317,34 @@ async fn stopping_in_order_leaves_what_waits_for_the_next_start() {
 
 #[tokio::test]
 async fn a_call_waits_for_a_certificate_that_is_let_in_and_is_not_refused_for_good() {
+    // All that a gateway has against a certificate, and against the system it names.
+    for reason in [
+        Reason::CertificateRevoked,
+        Reason::CertificateNotVouched,
+        Reason::CertificateWithoutIdentity,
+        Reason::SystemUnknown,
+    ] {
+        let world = World::new().await;
+        let adapter = world.adapter().await;
+        // Before the epoch is known, no refusal would be final anyway.
+        adapter.until(|status| status["epoch"] == 1).await;
+        world.gateway.answer_next([Answer::Refuse(reason), Answer::Refuse(reason)]);
+        adapter.submit("k1").await;
+        assert_eq!(adapter.outcome("k1").await["state"], "admitted", "{reason}");
+        assert_eq!(world.gateway.sees_attempts(3).await.len(), 3, "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn an_adapter_whose_system_is_not_in_the_registry_says_so() {
     let world = World::new().await;
-    world.gateway.answer_next([Answer::Refuse(Reason::CertificateRevoked), Answer::Refuse(Reason::CertificateRevoked)]);
     let adapter = world.adapter().await;
-    // Before the epoch is known, no refusal would be final anyway.
     adapter.until(|status| status["epoch"] == 1).await;
+    world.gateway.shut_out(Some(Reason::SystemUnknown));
+    world.line.shake();
     adapter.submit("k1").await;
+    let status = adapter.until(|status| status["certificate"]["turned_away"] == "not_known").await;
+    assert!(status["certificate"]["problem_vi"].as_str().unwrap().contains("systems.toml"), "{status}");
+    world.gateway.shut_out(None);
     assert_eq!(adapter.outcome("k1").await["state"], "admitted");
-    assert_eq!(world.gateway.sees_attempts(3).await.len(), 3);
 }

@@ -1,7 +1,7 @@
 //! What an adapter is known by, from the token on: joining, renewing under load, other roots, expiry, revocation.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use jiff::{Timestamp, ToSpan as _};
@@ -17,7 +17,7 @@ use crate::support::{Adapter, Authority, Certificates, DAY, Gateway, Line, OTHER
 
 /// A bus that can be joined.
 struct Bus {
-    _certificates: Certificates,
+    certificates: Certificates,
     authority: Authority,
     gateway: Gateway,
     line: Line,
@@ -27,13 +27,16 @@ struct Bus {
 
 impl Bus {
     async fn new() -> Self {
-        let certificates = Certificates::new();
+        Self::of(Certificates::new()).await
+    }
+
+    async fn of(certificates: Certificates) -> Self {
         let authority = Authority::new(&certificates);
         let gateway = Gateway::start_with(certificates.server("gateway"), Some(authority.clone())).await;
         let line = Line::to(gateway.address()).await;
         authority.bus_is_at(line.address());
         let enrolment = authority.serve(&certificates.files("gateway")).await;
-        Self { _certificates: certificates, authority, gateway, line, enrolment, folder: tempfile::tempdir().unwrap() }
+        Self { certificates, authority, gateway, line, enrolment, folder: tempfile::tempdir().unwrap() }
     }
 
     fn token(&self, system: &str) -> JoinToken {
@@ -45,7 +48,9 @@ impl Bus {
     }
 
     async fn join(&self, token: &JoinToken) -> Result<Joined, JoinError> {
-        join(token, &self.identity(), Timings::default()).await
+        let joined = join(token, &self.identity(), None, Timings::default()).await?;
+        self.identity().joined()?;
+        Ok(joined)
     }
 
     /// As the command line writes it, and somewhat more hurried.
@@ -105,7 +110,7 @@ async fn the_same_token_again_gives_the_same_certificate_as_long_as_the_key_is_t
     // The machine died after the gateway had answered: what is left is the key.
     let elsewhere = tempfile::tempdir().unwrap();
     let begun = Folder::at(elsewhere.path());
-    join(&token, &begun, Timings::default()).await.unwrap();
+    join(&token, &begun, None, Timings::default()).await.unwrap();
     let set = begun.read().unwrap().unwrap();
     let joining = bus.identity().path().join("joining");
     std::fs::create_dir_all(&joining).unwrap();
@@ -142,6 +147,39 @@ async fn a_token_that_has_expired_or_is_for_another_system_is_not_sent() {
     let error = bus.join(&bus.token("police")).await.unwrap_err();
     assert!(matches!(&error, JoinError::OtherSystem { here, token } if here == "one-stop" && token == "police"));
     assert_eq!(bus.identity().read().unwrap(), before);
+}
+
+#[tokio::test]
+async fn an_identity_of_another_bus_is_not_replaced() {
+    let here = Bus::new().await;
+    here.join(&here.token("one-stop")).await.unwrap();
+    let before = here.identity().read().unwrap();
+    // A system of the same name, on the bus for trying things out.
+    let trial = Bus::of(Certificates::of("lgsp.trial.test")).await;
+    let token = trial.token("one-stop");
+    let error = join(&token, &here.identity(), None, Timings::default()).await.unwrap_err();
+    assert!(matches!(&error, JoinError::OtherBus { here, token } if here != token), "{error}");
+    assert!(error.texts()[1].contains("lgsp.trial.test"), "{:?}", error.texts());
+    assert_eq!(here.identity().read().unwrap(), before);
+    // Nor is what somebody uses who is configured for another gateway; mended, the same token is still good.
+    let again = here.token("one-stop");
+    let elsewhere = "https://trial.test:7443".parse().unwrap();
+    let error = join(&again, &here.identity(), Some(&elsewhere), Timings::default()).await.unwrap_err();
+    assert!(matches!(error, JoinError::OtherBus { .. }), "{error}");
+    assert_eq!(here.identity().read().unwrap(), before);
+    here.join(&again).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_identity_that_cannot_be_read_is_not_taken_for_none() {
+    let bus = Bus::new().await;
+    bus.join(&bus.token("one-stop")).await.unwrap();
+    std::fs::write(bus.identity().files().certificate, "damaged").unwrap();
+    let current = bus.identity().current().unwrap();
+    let error = bus.join(&bus.token("police")).await.unwrap_err();
+    assert!(matches!(error, JoinError::Disk(_)), "{error}");
+    assert!(error.texts()[1].contains("move the folder"), "{:?}", error.texts());
+    assert_eq!(bus.identity().current().unwrap(), current);
 }
 
 #[tokio::test]
@@ -317,6 +355,20 @@ async fn roots_that_do_not_hold_the_gateway_do_not_cost_the_renewal() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_cannot_tell_whom_to_trust_does_not_cost_the_renewal() {
+    for reason in [Reason::Internal, Reason::QuotaExceeded] {
+        let bus = Bus::new().await;
+        bus.authority.certify_for(Duration::from_secs(3));
+        let adapter = bus.adapter().await;
+        bus.authority.tell_no_roots(Some(reason));
+        let renewed = adapter.until(|status| status["certificate"]["renewals"] == 1).await;
+        assert_eq!(renewed["certificate"]["turned_away"], serde_json::Value::Null, "{reason}");
+        assert_eq!(bus.authority.renewals(), 1, "{reason}: none was thrown away");
+        adapter.stop().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_gateway_that_issues_none_is_named_and_files_exchanged_by_others_are_taken_up() {
     let bus = Bus::new().await;
     bus.authority.certify_for(Duration::from_secs(60));
@@ -346,6 +398,29 @@ async fn files_that_cannot_be_loaded_are_told_and_those_loaded_before_stay() {
     assert_eq!(adapter.outcome("k1").await["state"], "admitted");
     std::fs::write(&chain, good).unwrap();
     adapter.until(|status| status["certificate"].get("problem").is_none()).await;
+    adapter.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_valid_yet_is_taken_up_when_it_is_and_nobody_touches_it_again() {
+    let bus = Bus::new().await;
+    let adapter = bus.adapter().await;
+    let ca = lgsp_certs::CertificateAuthority::open(bus.certificates.folder()).unwrap();
+    // They are dated back by five minutes.
+    let soon = SystemTime::now() + Duration::from_secs(5 * 60 + 3);
+    let issued = ca.issue_system(&"one-stop".parse().unwrap(), DAY, soon).unwrap();
+    issued.write_to(bus.folder.path(), "next").unwrap();
+    let files = bus.identity().files();
+    for (from, to) in [("next.key", files.key), ("next.pem", files.certificate)] {
+        std::fs::copy(bus.folder.path().join(from), to).unwrap();
+    }
+    let not_yet = |status: &serde_json::Value| {
+        status["certificate"]["problem"].as_str().is_some_and(|problem| problem.contains("valid only from"))
+    };
+    adapter.until(not_yet).await;
+    let digest = issued.digest.to_string();
+    let status = adapter.until(|status| status["certificate"]["sha256"] == *digest).await;
+    assert!(status["certificate"].get("problem").is_none(), "{status}");
     adapter.stop().await.unwrap();
 }
 

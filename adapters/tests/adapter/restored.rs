@@ -112,6 +112,33 @@ async fn an_adapter_that_is_let_in_for_nobody_waits_for_no_epoch() {
 }
 
 #[tokio::test]
+async fn an_adapter_whose_certificate_was_refused_still_has_to_be_told_the_epoch() {
+    let world = World::new().await;
+    let adapter = world.adapter().await;
+    adapter.until(|status| status["epoch"] == 1).await;
+    for reason in [Reason::CertificateNotVouched, Reason::SystemUnknown] {
+        world.gateway.shut_out(Some(reason));
+        world.line.shake();
+        adapter.until(|status| status["certificate"]["turned_away"].is_string()).await;
+        assert_eq!(adapter.status().await["epoch"], Value::Null, "{reason}");
+        world.gateway.shut_out(None);
+        adapter.until(|status| status["epoch"] == 1).await;
+    }
+    // The operator restores and then mends the bundle: entries wait until the stream has told of the restore.
+    world.gateway.shut_out(Some(Reason::CertificateNotVouched));
+    world.line.shake();
+    adapter.until(|status| status["certificate"]["turned_away"].is_string()).await;
+    world.gateway.keep_streams_waiting(true);
+    world.gateway.begin_epoch(2);
+    world.gateway.shut_out(None);
+    adapter.post("/v1/dossiers/A-1/events", "e1", &accepted()).await;
+    assert_eq!(adapter.outcome_of("k1", &dossier()).await["state"], "admitted");
+    assert_eq!(keys(&world), ["k1"]);
+    world.gateway.keep_streams_waiting(false);
+    assert_eq!(adapter.outcome("e1").await["state"], "admitted");
+}
+
+#[tokio::test]
 async fn what_names_a_dossier_otherwise_than_by_its_code_waits_as_well_until_the_dossier_is_back() {
     let world = crate::offline::world().await;
     let adapter = without_a_line(&world).await;

@@ -40,6 +40,8 @@ pub const ARCHIVE_REMOVE: &str = "archive.remove";
 pub const JOIN_KEY: &str = "join.key";
 /// After the gateway has issued the certificate, before any of it is written.
 pub const JOIN_ANSWER: &str = "join.answer";
+/// After the first configuration of somebody who joins was written, before it has its name.
+pub const JOIN_CONFIG: &str = "join.config";
 /// Before a file of an identity's new set is synced.
 pub const IDENTITY_FILE: &str = "identity.file";
 /// After the set is durable, before it is put in force.

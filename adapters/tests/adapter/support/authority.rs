@@ -47,6 +47,8 @@ struct Books {
     revoked: HashSet<[u8; 32]>,
     renewals: usize,
     refuses: VecDeque<Reason>,
+    /// Why nobody is told whom to trust.
+    tells_no_roots: Option<Reason>,
     /// By how much its clock is ahead.
     ahead: Duration,
 }
@@ -64,6 +66,7 @@ impl Authority {
             revoked: HashSet::new(),
             renewals: 0,
             refuses: VecDeque::new(),
+            tells_no_roots: None,
             ahead: Duration::ZERO,
         };
         let root = Bytes::copy_from_slice(ca.root());
@@ -112,6 +115,11 @@ impl Authority {
     /// Requests for renewal are refused for these reasons, one after the other.
     pub fn refuse_next(&self, reasons: impl IntoIterator<Item = Reason>) {
         self.books().refuses.extend(reasons);
+    }
+
+    /// From now on whoever asks whom to trust is refused for this reason, or no longer.
+    pub fn tell_no_roots(&self, reason: Option<Reason>) {
+        self.books().tells_no_roots = reason;
     }
 
     pub fn renewals(&self) -> usize {
@@ -190,9 +198,17 @@ impl Authority {
         Ok(v1::RenewResponse { certificate: Some(issued) })
     }
 
-    pub fn whom_to_trust(&self, known: &[u8]) -> TrustResponse {
-        let trust = self.books().trust.clone();
-        if trust.sha256 == known { TrustResponse { sha256: trust.sha256, ..TrustResponse::default() } } else { trust }
+    pub fn whom_to_trust(&self, known: &[u8]) -> Result<TrustResponse, Status> {
+        let books = self.books();
+        if let Some(reason) = books.tells_no_roots {
+            return Err(Refusal::new(reason).to_status());
+        }
+        let trust = books.trust.clone();
+        Ok(if trust.sha256 == known {
+            TrustResponse { sha256: trust.sha256, ..TrustResponse::default() }
+        } else {
+            trust
+        })
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {

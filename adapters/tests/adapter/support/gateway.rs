@@ -96,6 +96,8 @@ struct Books {
     epoch: u32,
     /// The parties for which the system may not act any more.
     forbidden: BTreeSet<String>,
+    /// Nobody is let in, for this reason.
+    shut_out: Option<Reason>,
     clock_ahead_seconds: i64,
     /// An inbox stream is not told that it is open.
     keeps_streams_waiting: bool,
@@ -383,6 +385,11 @@ impl Gateway {
         self.shared.changes.send_modify(|number| *number += 1);
     }
 
+    /// From now on no stream is opened and no call answered, for this reason; or everybody is let in again.
+    pub fn shut_out(&self, reason: Option<Reason>) {
+        self.books().shut_out = reason;
+    }
+
     pub fn set_clock_ahead(&self, seconds: i64) {
         self.books().clock_ahead_seconds = seconds;
     }
@@ -431,6 +438,9 @@ impl Shared {
     /// As the real one: the first party at fault is named, and all is refused.
     fn may_act_for<'a>(&self, parties: impl IntoIterator<Item = &'a String>) -> Result<(), Status> {
         let books = self.books();
+        if let Some(reason) = books.shut_out {
+            return Err(Refusal::new(reason).to_status());
+        }
         let forbidden = parties.into_iter().find(|party| books.forbidden.contains(*party));
         forbidden.map_or(Ok(()), |party| {
             Err(Refusal::new(Reason::ActsForMissing).detail("system", "one-stop").detail("party", party).to_status())
@@ -451,6 +461,7 @@ impl Service {
         signed: Result<(), Status>,
     ) -> Result<v1::SubmitResponse, Status> {
         signed?;
+        self.0.may_act_for([])?;
         let answer = {
             let mut books = self.0.books();
             books.attempts.push(attempt.clone());
@@ -459,9 +470,14 @@ impl Service {
             let answer = before.or_else(|| books.answers.pop_front());
             // A document may have been brought in between.
             let passes = |reason: &Reason| {
-                use Reason::{CertificateRevoked, DocumentOfAnotherDossier, DocumentUnknown};
-                matches!(reason, DocumentUnknown | DocumentOfAnotherDossier | CertificateRevoked)
-                    || reason.is_transient()
+                use Reason::{CertificateNotVouched, CertificateRevoked, CertificateWithoutIdentity, SystemUnknown};
+                use Reason::{DocumentOfAnotherDossier, DocumentUnknown};
+                let of_documents = matches!(reason, DocumentUnknown | DocumentOfAnotherDossier);
+                let of_certificate = matches!(
+                    reason,
+                    CertificateRevoked | CertificateNotVouched | CertificateWithoutIdentity | SystemUnknown
+                );
+                of_documents || of_certificate || reason.is_transient()
             };
             if let Some(Answer::Refuse(reason)) = &answer
                 && !passes(reason)
@@ -654,7 +670,7 @@ impl Certificates for Service {
     }
 
     async fn trust(&self, request: Request<v1::TrustRequest>) -> Result<Response<v1::TrustResponse>, Status> {
-        Ok(Response::new(self.authority()?.whom_to_trust(&request.get_ref().known_sha256)))
+        self.authority()?.whom_to_trust(&request.get_ref().known_sha256).map(Response::new)
     }
 
     async fn issue_token(&self, _: Request<v1::IssueTokenRequest>) -> Result<Response<v1::IssueTokenResponse>, Status> {

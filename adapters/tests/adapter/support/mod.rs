@@ -48,10 +48,15 @@ pub struct Certificates {
 
 impl Certificates {
     pub fn new() -> Self {
+        Self::of("lgsp.hue.test")
+    }
+
+    /// Those of the bus of this name.
+    pub fn of(trust_domain: &str) -> Self {
         output::trace("adapter");
         let folder = tempfile::tempdir().unwrap();
         let now = SystemTime::now();
-        let ca = CertificateAuthority::create(folder.path(), &"lgsp.hue.test".parse().unwrap(), now).unwrap();
+        let ca = CertificateAuthority::create(folder.path(), &trust_domain.parse().unwrap(), now).unwrap();
         Self { folder, ca }
     }
 
