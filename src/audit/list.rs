@@ -21,7 +21,7 @@ use crate::table::Table;
 const PAGE: u32 = 500;
 
 /// What fits with the other columns into a terminal of 100 columns.
-const ABOUT_WIDTH: usize = 30;
+const ABOUT_WIDTH: usize = 29;
 const BY_WIDTH: usize = 20;
 
 /// Lists entries of the audit.

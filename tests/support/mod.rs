@@ -32,9 +32,6 @@ pub(crate) const MORNING: &str = "2025-07-14T08:00:00+07:00";
 /// The registry it starts with.
 const REGISTRY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/gateway/domain/tests/fixtures/registry");
 
-const CERTIFIES: &str =
-    "\n[[grant]]\nid = \"chung-thu\"\nparty = \"H99.VH\"\nright = \"certify\"\nowner = \"H99.VH\"\n";
-
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A gateway under test. Dropping it stops it hard; [`Bus::stop`] stops it in order.
@@ -58,11 +55,6 @@ impl Bus {
         let names = [server_name("localhost").unwrap(), server_name("127.0.0.1").unwrap()];
         let server = ca.issue_server(&names, DAY, SystemTime::now()).unwrap();
         server.write_to(&dir.path().join("tls"), "gateway").unwrap();
-        let registry = dir.path().join("registry");
-        std::fs::create_dir(&registry).unwrap();
-        for file in registry_files() {
-            std::fs::write(registry.join(file.name), file.content).unwrap();
-        }
         let config = format!(
             r#"
             name = "bus.test"
@@ -86,7 +78,7 @@ impl Bus {
             kind = "replay"
             start = "{MORNING}"
             [registry]
-            first = {registry:?}
+            first = {REGISTRY:?}
             "#
         );
         let config = Config::parse(&config, dir.path(), []).unwrap_or_else(|problems| panic!("{problems}"));
@@ -194,16 +186,12 @@ impl Drop for Bus {
     }
 }
 
-/// The registry that a bus starts with, as it is planned and applied: the synthetic one, whose operator may certify as well.
+/// The registry that a bus starts with, as it is planned and applied.
 pub(crate) fn registry_files() -> Vec<v1::RegistryFile> {
     let files = std::fs::read_dir(REGISTRY).unwrap().map(|file| file.unwrap().path());
     let file = |path: PathBuf| {
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        let mut content = std::fs::read(&path).unwrap();
-        if name == "grants.toml" {
-            content.extend_from_slice(CERTIFIES.as_bytes());
-        }
-        v1::RegistryFile { name, content: content.into() }
+        v1::RegistryFile { name, content: std::fs::read(&path).unwrap().into() }
     };
     files.map(file).collect()
 }
