@@ -62,8 +62,9 @@ fn hand_in(place: &Place, adapter: &Running, key: &str) -> Value {
     let submission = r#"{
         "procedure_code": "1.001193",
         "applicant": { "kind": "citizen", "full_name": "Nguyễn Thử Nghiệm", "personal_number": "046085000001" },
-        "locality": "19753", "intake_channel": "online", "return_channel": "direct",
-        "received_at": "2025-07-14T09:00:00+07:00"
+        "locality": "19753", "intake_channel": "direct", "return_channel": "direct",
+        "received_at": "2025-07-14T09:00:00+07:00",
+        "components": [{ "code": "to-khai", "name": "Tờ khai", "originals": 1 }]
     }"#;
     place.write("submission.json", submission);
     let (rest, who) = (adapter.at("rest"), "-H 'LGSP-Party: H57.101' -H 'LGSP-Actor: cb01'");
@@ -85,7 +86,7 @@ fn one_token_and_one_command_make_an_adapter_whose_dossiers_cross() {
 
     let adapter = place.start("adapter", "moi/adapter.toml");
     let outcome = hand_in(&place, &adapter, "ho-so-1");
-    assert!(outcome["reason"].is_null() && outcome["state"] != "waiting", "{outcome}");
+    assert_eq!(outcome["state"], "admitted", "{outcome}");
     eventually("the adapter is connected", || status(&adapter)["connected"] == true);
     assert_eq!(status(&adapter)["certificate"]["system"], "phan-mem-moi");
     assert!(adapter.stop().success());
@@ -163,7 +164,7 @@ fn an_adapter_renews_by_itself_at_a_real_gateway() {
     eventually("two renewals", || status(&adapter)["certificate"]["renewals"].as_u64() >= Some(2));
     assert_ne!(key(), first);
     let outcome = hand_in(&place, &adapter, "ho-so-1");
-    assert!(outcome["reason"].is_null() && outcome["state"] != "waiting", "{outcome}");
+    assert_eq!(outcome["state"], "admitted", "{outcome}");
     assert!(adapter.stop().success());
 }
 
@@ -183,6 +184,6 @@ fn a_running_adapter_takes_up_another_certificate_when_it_is_told_to_look() {
     adapter.hang_up();
     eventually("the new certificate is in force", || status(&adapter)["certificate"]["sha256"] != before);
     let outcome = hand_in(&place, &adapter, "ho-so-1");
-    assert!(outcome["reason"].is_null() && outcome["state"] != "waiting", "{outcome}");
+    assert_eq!(outcome["state"], "admitted", "{outcome}");
     assert!(adapter.stop().success());
 }
