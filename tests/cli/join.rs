@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use lgsp_adapters::link::{Address, Link, Timings};
@@ -148,6 +149,34 @@ fn a_token_comes_from_a_file_or_standard_input_and_a_damaged_one_is_explained() 
     let said = place.lgsp(&["adapter", "join", &other, "--dir", "a"]).failed(2);
     assert!(said.contains("phan-mem-moi") && said.contains("phan-mem-khac"), "{said}");
     assert!(!place.path().join("b").join("identity/current").exists());
+}
+
+#[test]
+fn a_token_may_go_to_a_file_of_its_owners_and_nowhere_else() {
+    let place = Place::new();
+    let gateway = issuing_gateway(&place, 3600);
+    place.profile("operator.toml", gateway.at("bus"), "van-hanh", "H57.VH");
+    // This gateway goes by its address.
+    let profile = fs::read_to_string(place.path().join("operator.toml")).unwrap();
+    place.write("operator.toml", &profile.replace("gw.lgsp.hue.test", "127.0.0.1"));
+    let file = place.path().join("token.txt");
+    let command = "lgsp certs token --system phan-mem-moi --to token.txt --profile operator.toml";
+
+    // Refused: there is no token, and no file that looks like one.
+    let said = place.shell(&format!("{command} --acts-for H57.999")).failed(3);
+    assert!(!file.exists(), "{said}");
+    let said = place.shell(&format!("{command} --acts-for H57.101")).ok();
+    let token = fs::read_to_string(&file).unwrap();
+    assert!(token.starts_with("lgsp-join-1.") && !said.contains("lgsp-join-1."), "{said}");
+    assert!(said.contains("lgsp adapter join token.txt --dir phan-mem-moi"), "{said}");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+
+    // Another one does not take its place, and is not made.
+    let said = place.shell(command).failed(2);
+    assert!(said.contains("token.txt") && fs::read_to_string(&file).unwrap() == token, "{said}");
+    let tokens = place.shell("lgsp certs list --json --profile operator.toml").json();
+    assert_eq!(tokens["tokens"].as_array().map(Vec::len), Some(1), "{tokens}");
+    place.lgsp(&["adapter", "join", "token.txt", "--dir", "moi"]).ok();
 }
 
 #[test]
