@@ -22,7 +22,7 @@ use crate::support::MORNING;
 use crate::{until, within};
 
 /// How long an adapter's certificate lives: it is renewed after two thirds of this, and must be before a third more.
-const LEAF_LIFE_S: u32 = 20;
+const LEAF_LIFE_S: u32 = 30;
 
 /// Who works at the same time at the desk, and how long each rests after a dossier.
 const CLERKS: usize = 3;
