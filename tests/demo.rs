@@ -6,12 +6,13 @@
 mod output;
 
 use std::collections::BTreeSet;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const LGSP: &str = env!("CARGO_BIN_EXE_lgsp");
@@ -127,8 +128,9 @@ fn what_the_kept_demo_says_to_try_works_and_goes_on_working_after_it_has_ended()
     let place = folder.path().join("hue");
     let mut demo = Kept::start(&place);
     let said = demo.until("lgsp fsck");
-    let commands: Vec<&str> = said.lines().filter_map(|line| line.trim().strip_prefix("lgsp ")).collect();
-    let (running, afterwards) = commands.split_at(3);
+    let commands = commands(&said);
+    // Three of them let another system join: see below.
+    let (running, afterwards) = (&commands[..3], &commands[6..]);
     for command in running {
         let output = lgsp(command);
         assert!(output.status.success() && !output.stdout.is_empty(), "{command}: {}", text(&output.stderr));
@@ -140,6 +142,52 @@ fn what_the_kept_demo_says_to_try_works_and_goes_on_working_after_it_has_ended()
     demo.signal("TERM");
     assert!(demo.child.wait().unwrap().success());
     for command in afterwards {
+        let output = lgsp(command);
+        assert!(output.status.success(), "{command}: {}{}", text(&output.stdout), text(&output.stderr));
+    }
+}
+
+#[test]
+fn another_agencys_system_joins_the_running_demo_with_one_token_and_one_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("hue");
+    let mut demo = Kept::start(&place);
+    let said = demo.until("lgsp fsck");
+    let commands = commands(&said);
+    let [token, join, adapter] = commands[3..6] else { panic!("{said}") };
+    let output = lgsp(token);
+    assert!(output.status.success(), "{token}: {}", text(&output.stderr));
+    assert!(!text(&output.stdout).contains("lgsp-join-1."), "the token is in its file and nowhere else");
+    let output = lgsp(&format!("{join} --listen-rest 127.0.0.1:0"));
+    assert!(output.status.success(), "{join}: {}", text(&output.stderr));
+
+    // Its adapter, of a system that nobody knew before, hands in a dossier and is told what became of it.
+    let mut adapter = Joined::start(adapter);
+    let now = said.split_once("--received-at ").unwrap().1.split_whitespace().next().unwrap();
+    let submission = json!({
+        "procedure_code": "1.001193",
+        "applicant": { "kind": "citizen", "full_name": "Nguyễn Thử Nghiệm", "personal_number": "046085000001" },
+        "locality": "19753", "intake_channel": "direct", "return_channel": "direct", "received_at": now,
+        "components": [{ "code": "to-khai", "name": "Tờ khai", "originals": 1 }],
+    });
+    let taken = adapter.ask("POST", "/v1/dossiers", &submission.to_string());
+    assert_eq!(taken["request_key"], "ho-so-moi", "{taken}");
+    let outcome = adapter.ask("GET", "/v1/requests/ho-so-moi?wait_ms=60000", "");
+    assert_eq!(outcome["state"], "admitted", "{outcome}");
+    let code = outcome["dossier_code"].as_str().unwrap_or_else(|| panic!("{outcome}"));
+    assert_eq!(adapter.ask("GET", &format!("/v1/dossiers/{code}"), "")["dossier"]["code"], code);
+    assert_eq!(adapter.ask("GET", "/status", "")["certificate"]["system"], "phan-mem-moi");
+    assert!(adapter.stop().success());
+
+    // The demo was there all the while, and its books say how the newcomer came in.
+    let audit = format!("audit list --about phan-mem-moi --json --profile {}/operator.toml", place.display());
+    let audit = text(&lgsp(&audit).stdout);
+    for kind in ["token_issued", "certificate_issued", "certificate_seen"] {
+        assert!(audit.contains(kind), "{kind} is not in\n{audit}");
+    }
+    demo.signal("TERM");
+    assert!(demo.child.wait().unwrap().success());
+    for command in &commands[6..] {
         let output = lgsp(command);
         assert!(output.status.success(), "{command}: {}{}", text(&output.stdout), text(&output.stderr));
     }
@@ -228,6 +276,57 @@ impl Drop for Kept {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The adapter of a system that has joined. It ends with us.
+struct Joined {
+    child: Child,
+    rest: String,
+}
+
+impl Joined {
+    /// Starts it by the command line that was printed.
+    fn start(command: &str) -> Self {
+        let mut started = Command::new(LGSP);
+        started.args(command.split_whitespace()).arg("--until-stdin-closes");
+        let mut child = started.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let ready: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("instead of being ready: {line}"));
+        Self { child, rest: ready["ready"]["rest"].as_str().unwrap().to_owned() }
+    }
+
+    /// What its local interface answers to a commune's clerk.
+    fn ask(&self, method: &str, path: &str, body: &str) -> Value {
+        let mut stream = TcpStream::connect(&self.rest).unwrap();
+        let length = body.len();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n\
+             lgsp-party: H57.101\r\nlgsp-actor: cb01\r\nidempotency-key: ho-so-moi\r\ncontent-length: {length}\r\n\r\n{body}"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        serde_json::from_str(body).unwrap_or_else(|_| panic!("{method} {path}: {answer}"))
+    }
+
+    fn stop(&mut self) -> ExitStatus {
+        drop(self.child.stdin.take());
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The commands that a demo says to try, in their order.
+fn commands(said: &str) -> Vec<&str> {
+    said.lines().filter_map(|line| line.trim().strip_prefix("lgsp ")).collect()
 }
 
 /// Whether somebody's books in the folder have a line.

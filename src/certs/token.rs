@@ -1,8 +1,13 @@
-//! `lgsp certs token`: a join token for a system, told once, with the one command to run at the agency.
+//! `lgsp certs token`: a join token for a system, told once or left in a file, with the one command to run at the agency.
 
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
 
+use anyhow::Context as _;
 use clap::Args;
 use data_encoding::HEXLOWER;
 use lgsp_adapters::link::CallError;
@@ -31,6 +36,9 @@ pub(super) struct Token {
     /// How long the token is good, e.g. 2h or 3d, at most 7d; as the gateway has it if not given.
     #[arg(long, value_name = "TIME")]
     valid: Option<Validity>,
+    /// Write the token to this new file, which only its owner may read, instead of showing it.
+    #[arg(long, value_name = "FILE")]
+    to: Option<PathBuf>,
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
@@ -62,6 +70,8 @@ impl FromStr for Validity {
 impl Token {
     pub(super) async fn run(self, lang: Lang) -> anyhow::Result<ExitCode> {
         let (profile, link) = self.connection.open()?;
+        // Before there is a token that could then not be kept.
+        let file = self.to.as_deref().map(TokenFile::create).transpose()?;
         let request = IssueTokenRequest {
             acting_party: profile.acting_party.to_string(),
             actor: profile.actor.to_string(),
@@ -73,48 +83,90 @@ impl Token {
         let answer = link.certificates().issue_token(link.request(request, None)).await.map_err(CallError::from_status);
         // Without an answer there may be a token that nobody has: it lapses, or is withdrawn, and another one is asked for.
         let issued = answer.map_err(|error| Failure::of_call(error, link.gateway(), None))?.into_inner();
+        if let Some(file) = file {
+            file.fill(&issued.token)?;
+        }
         let json = || {
             json!({
                 "system": self.system.as_str(),
-                "token": issued.token,
+                "token": self.to.is_none().then_some(&issued.token),
+                "token_file": self.to.as_deref().map(|file| file.display().to_string()),
                 "token_id": HEXLOWER.encode(&issued.token_id),
                 "expires_at": moment::rfc3339(issued.expires_at.as_ref()),
                 "registry_version": (issued.registry_version != 0).then_some(issued.registry_version),
-                "command": command(&self.system),
+                "command": self.command(),
             })
         };
-        self.output.print(json, || text(&issued, &self.system, lang))?;
+        self.output.print(json, || self.text(&issued, lang))?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// What is run at the agency. The token is not among its words: there it would stand in the list of processes and in the
+    /// shell's history for as long as it is good.
+    fn command(&self) -> String {
+        let token = self.to.as_deref().map_or_else(|| "-".to_owned(), |file| file.display().to_string());
+        format!("lgsp adapter join {token} --dir {}", self.system)
+    }
+
+    fn text(&self, issued: &IssueTokenResponse, lang: Lang) -> String {
+        let entered = match issued.registry_version {
+            0 => String::new(),
+            version => match lang {
+                Lang::Vi => format!("mới, vào sổ ở phiên bản {version}"),
+                Lang::En => format!("new, entered by version {version} of the registry"),
+            },
+        };
+        let table = Table::of_pairs([
+            (lang.pick("Hệ thống", "System"), self.system.to_string()),
+            (lang.pick("Sổ đăng ký", "Registry"), entered),
+            (lang.pick("Dùng được đến", "Good until"), moment::short(issued.expires_at.as_ref(), lang)),
+            (lang.pick("Số của mã", "Token id"), HEXLOWER.encode(&issued.token_id)),
+        ]);
+        let head = match &self.to {
+            None => lang.pick(
+                "Mã tham gia chỉ hiện một lần này. Ai có mã đều tham gia được một lần: hãy gửi riêng cho cơ quan.\n\
+                 Chạy trên máy của cơ quan, rồi dán mã vào:",
+                "The join token is shown this once. Whoever has it can join once: hand it to the agency and nobody else.\n\
+                 To be run on the agency's machine, where it then waits for the token to be pasted:",
+            ),
+            Some(_) => lang.pick(
+                "Ai có tệp mã đều tham gia được một lần: hãy gửi riêng cho cơ quan.\nChạy trên máy của cơ quan:",
+                "Whoever has the token's file can join once: hand it to the agency and nobody else.\n\
+                 To be run on the agency's machine:",
+            ),
+        };
+        format!("{table}\n{head}\n\n  {}\n", self.command(issued))
     }
 }
 
-/// What is run at the agency. The token is not among its words: there it would stand in the list of processes and in the
-/// shell's history for as long as it is good.
-fn command(system: &SystemName) -> String {
-    format!("lgsp adapter join - --dir {system}")
+/// A new file for a token, readable by its owner alone. One that stays empty is removed.
+struct TokenFile<'a> {
+    path: &'a Path,
+    file: Option<File>,
 }
 
-fn text(issued: &IssueTokenResponse, system: &SystemName, lang: Lang) -> String {
-    let entered = match issued.registry_version {
-        0 => String::new(),
-        version => match lang {
-            Lang::Vi => format!("mới, vào sổ ở phiên bản {version}"),
-            Lang::En => format!("new, entered by version {version} of the registry"),
-        },
-    };
-    let table = Table::of_pairs([
-        (lang.pick("Hệ thống", "System"), system.to_string()),
-        (lang.pick("Sổ đăng ký", "Registry"), entered),
-        (lang.pick("Dùng được đến", "Good until"), moment::short(issued.expires_at.as_ref(), lang)),
-        (lang.pick("Số của mã", "Token id"), HEXLOWER.encode(&issued.token_id)),
-    ]);
-    let head = lang.pick(
-        "Mã tham gia chỉ hiện một lần này. Ai có mã đều tham gia được một lần: hãy gửi riêng cho cơ quan.\n\
-         Chạy trên máy của cơ quan, rồi dán mã vào:",
-        "The join token is shown this once. Whoever has it can join once: hand it to the agency and nobody else.\n\
-         To be run on the agency's machine, where it then waits for the token to be pasted:",
-    );
-    format!("{table}\n{head}\n\n  {}\n\n{}\n", command(system), issued.token)
+impl<'a> TokenFile<'a> {
+    fn create(path: &'a Path) -> anyhow::Result<Self> {
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        let file = file.map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+        Ok(Self { path, file: Some(file) })
+    }
+
+    fn fill(mut self, token: &str) -> anyhow::Result<()> {
+        let Some(mut file) = self.file.take() else { return Ok(()) };
+        let written =
+            file.write_all(token.as_bytes()).and_then(|()| file.write_all(b"\n")).and_then(|()| file.sync_all());
+        written.with_context(|| format!("{}: the token is lost; ask for another one", self.path.display()))
+    }
+}
+
+impl Drop for TokenFile<'_> {
+    fn drop(&mut self) {
+        if self.file.is_some() {
+            // There is no token: what would be left is an empty file.
+            let _ = std::fs::remove_file(self.path);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! adapters/         a configuration and a spool for each system
 //! agencies/         each agency's share of the plan, and its books
 //! desk.toml         a connection profile for the commands to try
+//! operator.toml     one of the operator, who may let another system join
 //! logs/             what every process had to say
 //! ```
 
@@ -18,6 +19,7 @@ use anyhow::{Context as _, ensure};
 use jiff::civil::DateTime;
 use lgsp_certs::{CertificateAuthority, server_name};
 use lgsp_domain::registry::{Registry, System};
+use lgsp_proto::types::PartyId;
 use tempfile::TempDir;
 
 use super::city;
@@ -29,6 +31,8 @@ use crate::failure::Failure;
 const TRUST_DOMAIN: &str = "lgsp.hue.test";
 /// The name the gateway's certificate and files go by.
 const GATEWAY: &str = "gateway";
+/// The system that may join the demo while it stays.
+pub(super) const NEWCOMER: &str = "phan-mem-moi";
 const VALIDITY: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// The demo's folder. A temporary one goes with it, unless it is kept.
@@ -98,6 +102,20 @@ impl Folder {
         self.path.join("desk.toml")
     }
 
+    pub(super) fn operator_profile(&self) -> PathBuf {
+        self.path.join("operator.toml")
+    }
+
+    /// Where the token for another system comes.
+    pub(super) fn token(&self) -> PathBuf {
+        self.path.join("token.txt")
+    }
+
+    /// The folder of another system's adapter.
+    pub(super) fn newcomer(&self) -> PathBuf {
+        self.path.join(NEWCOMER)
+    }
+
     fn pki(&self) -> PathBuf {
         self.path.join("pki")
     }
@@ -134,8 +152,9 @@ impl Folder {
     pub(super) fn configure_gateway(&self, clock: DateTime) -> anyhow::Result<()> {
         let text = format!(
             "name = \"{TRUST_DOMAIN}\"\n\n\
-             [listen]\nbus = \"127.0.0.1:0\"\nlocal = \"127.0.0.1:0\"\n\n\
+             [listen]\nbus = \"127.0.0.1:0\"\nlocal = \"127.0.0.1:0\"\nenrol = \"127.0.0.1:0\"\n\n\
              [tls]\ncertificate = \"pki/{GATEWAY}.pem\"\nkey = \"pki/{GATEWAY}.key\"\nclient_bundle = \"ca/root.pem\"\n\n\
+             [ca]\ndir = \"ca\"\n\n\
              [store]\ndir = \"data\"\nnode_key = \"node.key\"\n\n\
              [documents]\ndir = \"documents\"\n\n\
              [business_clock]\nkind = \"replay\"\nstart = \"{clock}+07:00\"\n\n\
@@ -170,15 +189,21 @@ impl Folder {
         Ok(std::fs::write(self.adapter_config(name), text)?)
     }
 
-    /// A profile to act for `party` through `system`.
+    /// A profile to act for `party` through `system`, in `file`.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub(super) fn configure_profile(&self, gateway: &str, system: &str, party: &str) -> anyhow::Result<()> {
+    pub(super) fn configure_profile(
+        &self,
+        file: &Path,
+        gateway: &str,
+        system: &str,
+        party: &PartyId,
+    ) -> anyhow::Result<()> {
         let text = format!(
             "gateway = \"https://{gateway}\"\ncertificate = \"pki/{system}.pem\"\nkey = \"pki/{system}.key\"\n\
              bundle = \"ca/root.pem\"\nparty = \"{party}\"\nactor = \"cb01.{party}\"\n"
         );
-        Ok(std::fs::write(self.profile(), text)?)
+        Ok(std::fs::write(file, text)?)
     }
 }

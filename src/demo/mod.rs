@@ -37,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 use agency::Tamper;
 use bus::{Bus, Store};
 use figures::Figures;
-use folder::Folder;
+use folder::{Folder, NEWCOMER};
 use outcome::Outcome;
 use progress::Progress;
 use reconcile::{Recorded, reconcile};
@@ -207,7 +207,10 @@ impl Day<'_> {
         let opening = events.iter().find(|event| event.code == *code).and_then(|event| event.opening.as_ref());
         let opening = opening.with_context(|| format!("{code} was never opened"))?;
         let desk = &opening.places.intake_desk;
-        folder.configure_profile(&bus.address, &city::system_of(desk, registry)?, desk.as_str())?;
+        let operator = city::party_of(PartyKind::Operator, registry)?;
+        for (file, party) in [(folder.profile(), desk), (folder.operator_profile(), &operator)] {
+            folder.configure_profile(&file, &bus.address, &city::system_of(party, registry)?, party)?;
+        }
         let (profile, data, key) = (folder.profile(), folder.data(), folder.node_key());
         let (profile, data, key) = (profile.display(), data.display(), key.display());
         let (procedure, locality) = (&opening.procedure, &opening.locality);
@@ -215,16 +218,34 @@ impl Day<'_> {
             "\n{}\n  lgsp dossier show {code} --profile {profile}\n  lgsp dossier list --profile {profile}\n  \
              lgsp dossier route --procedure {procedure} --locality {locality} --profile {profile}\n\
              {} --received-at {now}+07:00\n\
+             {}\n{}\
              {}\n  lgsp dossier show {code} --data {data} --node-key {key}\n  lgsp fsck {data} --node-key {key}\n",
             lang.pick("Đã chạy lại. Thử ở một cửa sổ khác:", "Everything is running again. Try in another window:"),
             lang.pick(
                 "Đồng hồ nghiệp vụ đứng yên; khi nộp thêm hồ sơ bằng `lgsp dossier submit`, ghi",
                 "The business clock stands still; to hand in one more with `lgsp dossier submit`, say",
             ),
+            lang.pick(
+                "Cho phần mềm của một cơ quan nữa tham gia: một mã, một lệnh, rồi chạy bộ kết nối của nó:",
+                "Another agency's system joins: one token, one command; then its adapter runs:",
+            ),
+            self.join()?,
             lang.pick("Sau khi dừng bằng Ctrl-C:", "After you have ended it with Ctrl-C:"),
         ))?;
         stop.cancelled().await;
         bus.stop().await
+    }
+
+    /// How another system joins, acting for a commune that has a system already.
+    fn join(&self) -> anyhow::Result<String> {
+        let party = city::party_of(PartyKind::Commune, self.registry)?;
+        let (token, operator, newcomer) = (self.folder.token(), self.folder.operator_profile(), self.folder.newcomer());
+        let (token, operator, newcomer) = (token.display(), operator.display(), newcomer.display());
+        Ok(format!(
+            "  lgsp certs token --system {NEWCOMER} --acts-for {party} --to {token} --profile {operator}\n  \
+             lgsp adapter join {token} --dir {newcomer}\n  \
+             lgsp adapter --config {newcomer}/adapter.toml\n"
+        ))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use lgsp_adapters::link::{Address, Link, Timings};
@@ -62,8 +63,9 @@ fn hand_in(place: &Place, adapter: &Running, key: &str) -> Value {
     let submission = r#"{
         "procedure_code": "1.001193",
         "applicant": { "kind": "citizen", "full_name": "Nguyễn Thử Nghiệm", "personal_number": "046085000001" },
-        "locality": "19753", "intake_channel": "online", "return_channel": "direct",
-        "received_at": "2025-07-14T09:00:00+07:00"
+        "locality": "19753", "intake_channel": "direct", "return_channel": "direct",
+        "received_at": "2025-07-14T09:00:00+07:00",
+        "components": [{ "code": "to-khai", "name": "Tờ khai", "originals": 1 }]
     }"#;
     place.write("submission.json", submission);
     let (rest, who) = (adapter.at("rest"), "-H 'LGSP-Party: H57.101' -H 'LGSP-Actor: cb01'");
@@ -85,7 +87,7 @@ fn one_token_and_one_command_make_an_adapter_whose_dossiers_cross() {
 
     let adapter = place.start("adapter", "moi/adapter.toml");
     let outcome = hand_in(&place, &adapter, "ho-so-1");
-    assert!(outcome["reason"].is_null() && outcome["state"] != "waiting", "{outcome}");
+    assert_eq!(outcome["state"], "admitted", "{outcome}");
     eventually("the adapter is connected", || status(&adapter)["connected"] == true);
     assert_eq!(status(&adapter)["certificate"]["system"], "phan-mem-moi");
     assert!(adapter.stop().success());
@@ -151,6 +153,34 @@ fn a_token_comes_from_a_file_or_standard_input_and_a_damaged_one_is_explained() 
 }
 
 #[test]
+fn a_token_may_go_to_a_file_of_its_owners_and_nowhere_else() {
+    let place = Place::new();
+    let gateway = issuing_gateway(&place, 3600);
+    place.profile("operator.toml", gateway.at("bus"), "van-hanh", "H57.VH");
+    // This gateway goes by its address.
+    let profile = fs::read_to_string(place.path().join("operator.toml")).unwrap();
+    place.write("operator.toml", &profile.replace("gw.lgsp.hue.test", "127.0.0.1"));
+    let file = place.path().join("token.txt");
+    let command = "lgsp certs token --system phan-mem-moi --to token.txt --profile operator.toml";
+
+    // Refused: there is no token, and no file that looks like one.
+    let said = place.shell(&format!("{command} --acts-for H57.999")).failed(3);
+    assert!(!file.exists(), "{said}");
+    let said = place.shell(&format!("{command} --acts-for H57.101")).ok();
+    let token = fs::read_to_string(&file).unwrap();
+    assert!(token.starts_with("lgsp-join-1.") && !said.contains("lgsp-join-1."), "{said}");
+    assert!(said.contains("lgsp adapter join token.txt --dir phan-mem-moi"), "{said}");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+
+    // Another one does not take its place, and is not made.
+    let said = place.shell(command).failed(2);
+    assert!(said.contains("token.txt") && fs::read_to_string(&file).unwrap() == token, "{said}");
+    let tokens = place.shell("lgsp certs list --json --profile operator.toml").json();
+    assert_eq!(tokens["tokens"].as_array().map(Vec::len), Some(1), "{tokens}");
+    place.lgsp(&["adapter", "join", "token.txt", "--dir", "moi"]).ok();
+}
+
+#[test]
 fn an_adapter_renews_by_itself_at_a_real_gateway() {
     let place = Place::new();
     let gateway = issuing_gateway(&place, 8);
@@ -164,7 +194,7 @@ fn an_adapter_renews_by_itself_at_a_real_gateway() {
     eventually("two renewals", || status(&adapter)["certificate"]["renewals"].as_u64() >= Some(2));
     assert_ne!(key(), first);
     let outcome = hand_in(&place, &adapter, "ho-so-1");
-    assert!(outcome["reason"].is_null() && outcome["state"] != "waiting", "{outcome}");
+    assert_eq!(outcome["state"], "admitted", "{outcome}");
     assert!(adapter.stop().success());
 }
 
@@ -184,6 +214,6 @@ fn a_running_adapter_takes_up_another_certificate_when_it_is_told_to_look() {
     adapter.hang_up();
     eventually("the new certificate is in force", || status(&adapter)["certificate"]["sha256"] != before);
     let outcome = hand_in(&place, &adapter, "ho-so-1");
-    assert!(outcome["reason"].is_null() && outcome["state"] != "waiting", "{outcome}");
+    assert_eq!(outcome["state"], "admitted", "{outcome}");
     assert!(adapter.stop().success());
 }

@@ -8,6 +8,8 @@
 //! - [`line_cut`]: ten communes go on without a line for a day's worth of dossiers; in the end the books are equal.
 //! - [`exception`]: a code given out without a line in vain is worked off by a clerk.
 //! - [`privacy`]: everything is logged and much goes wrong; no citizen and no key is found in what was said.
+//! - [`rotation`]: leafs, the gateway's certificate, the issuing CA and the root are exchanged under load; no call fails.
+//! - [`revoked`]: a stolen key is out within seconds, and its system back with a new token and all that it kept.
 //! - [`parked`]: a refused delivery waits for a person; a lost disk's deliveries come again.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -28,6 +30,8 @@ mod line_cut;
 mod parked;
 mod privacy;
 mod restored;
+mod revoked;
+mod rotation;
 
 use std::future::Future;
 use std::time::Duration;

@@ -2,17 +2,22 @@
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use ::http::{HeaderMap, Method, header};
+use data_encoding::BASE64;
 use lgsp_adapters::link::{Address, Link, Timings};
-use lgsp_certs::{CertificateAuthority, TlsFiles, TrustDomain, server_name};
+use lgsp_certs::{CertificateAuthority, CertificateDigest, SigningRequest, TlsFiles, TrustDomain, Usage, server_name};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdin, Command};
+use tokio_rustls::TlsConnector;
 
 use crate::support::{MORNING, output};
 use crate::{http, within};
@@ -102,6 +107,60 @@ impl Place {
         self
     }
 
+    /// The same, and systems join here: the gateway issues certificates that live for so many seconds, by the CA that the link
+    /// `issuing` leads to. `bundle.pem` holds the roots of the bus.
+    pub(crate) fn issuing(self, leaf_life_s: u32) -> Self {
+        self.issue_by("ca");
+        self.trust_in(&["ca"]);
+        let config = fs::read_to_string(self.path("gateway.toml")).unwrap();
+        let config = config
+            .replace("[listen]\n", "[listen]\nenrol = \"127.0.0.1:0\"\n")
+            .replace("client_bundle = \"ca/root.pem\"", "client_bundle = \"bundle.pem\"");
+        let ca = format!("[ca]\ndir = \"issuing\"\nmore_roots = \"bundle.pem\"\nleaf_life_s = {leaf_life_s}\n");
+        self.write("gateway.toml", &(config + &ca));
+        self
+    }
+
+    /// From now on the CA in this folder signs for who joins or renews.
+    pub(crate) fn issue_by(&self, ca: &str) {
+        let next = self.path("issuing.next");
+        symlink(ca, &next).unwrap();
+        fs::rename(next, self.path("issuing")).unwrap();
+    }
+
+    /// From now on the roots of the CAs in these folders are those of the bus.
+    pub(crate) fn trust_in(&self, cas: &[&str]) {
+        let roots: String = cas.iter().map(|ca| fs::read_to_string(self.path(ca).join("root.pem")).unwrap()).collect();
+        self.write("bundle.next", &roots);
+        fs::rename(self.path("bundle.next"), self.path("bundle.pem")).unwrap();
+    }
+
+    /// The CA in a folder.
+    pub(crate) fn authority(&self, ca: &str) -> CertificateAuthority {
+        CertificateAuthority::open(&self.path(ca)).unwrap()
+    }
+
+    /// A token for a system that the registry knows, and the command that spends it: the adapter's folder is named after the
+    /// system. Said again for the same system, it joins again.
+    pub(crate) async fn join(&self, system: &str, party: &str, gateway: &Gateway, webhook: SocketAddr) -> Value {
+        let operator = self.profile("operator.toml", "van-hanh", "H99.VH", gateway.bus);
+        let token = self.run(&["certs", "token", "--system", system, "--profile", &operator]).await;
+        let (token, hook) = (token["token"].as_str().unwrap(), format!("http://{webhook}/lgsp"));
+        let wishes = ["--listen-rest", "127.0.0.1:0", "--parties", party, "--webhook", &hook];
+        self.run(&[&["adapter", "join", token, "--dir", system], &wishes[..]].concat()).await
+    }
+
+    /// Starts the adapter of a system that has joined, and that looks at its certificate more often than others.
+    pub(crate) async fn joined_adapter(&self, system: &str) -> Adapter {
+        let config = format!("{system}/adapter.toml");
+        let hurried = fs::read_to_string(self.path(&config))
+            .unwrap()
+            .replace("[tls]\n", "[tls]\npoll_ms = 200\ntrust_every_seconds = 1\n");
+        self.write(&config, &(hurried + "[exchange]\nbackoff_first_ms = 20\nbackoff_limit_ms = 200\n"));
+        let process = self.start("adapter", &config).await;
+        Adapter { rest: process.listener("rest"), process }
+    }
+
     /// Where it all is.
     pub(crate) fn folder(&self) -> &Path {
         self.dir.path()
@@ -119,14 +178,20 @@ impl Place {
         String::from_utf8(ended.stderr).unwrap()
     }
 
-    /// A fresh key and certificate for the gateway, for its next start.
+    /// A fresh key and certificate for the gateway, for its next start, or as soon as it looks.
     pub(crate) fn issue_the_gateways_certificate(&self) {
-        let issued = self.ca.issue_server(&[server_name("127.0.0.1").unwrap()], DAY, SystemTime::now()).unwrap();
+        self.issue_the_gateways_certificate_by(&self.ca);
+    }
+
+    /// The same by another CA. Gives the certificate's digest.
+    pub(crate) fn issue_the_gateways_certificate_by(&self, ca: &CertificateAuthority) -> CertificateDigest {
+        let issued = ca.issue_server(&[server_name("127.0.0.1").unwrap()], DAY, SystemTime::now()).unwrap();
         for ending in ["pem", "key"] {
             // There is none the first time.
             let _ = fs::remove_file(self.path("tls").join(format!("gateway.{ending}")));
         }
         issued.write_to(&self.path("tls"), "gateway").unwrap();
+        issued.digest
     }
 
     /// Starts the gateway, on the same folder each time and on any port.
@@ -179,9 +244,40 @@ impl Place {
 
     /// A link of a system's own to a gateway, past any adapter.
     pub(crate) fn link(&self, system: &str, gateway: SocketAddr) -> Link {
-        let tls = self.certificate(system);
+        self.link_with(self.certificate(system), gateway)
+    }
+
+    /// A certificate for a system by this CA, in files of this name, of somebody who trusts whom the bus trusts now.
+    pub(crate) fn issued_by(&self, ca: &CertificateAuthority, stem: &str, system: &str) -> TlsFiles {
+        let issued = ca.issue_system(&system.parse().unwrap(), DAY, SystemTime::now()).unwrap();
+        let folder = self.path("tls");
+        issued.write_to(&folder, stem).unwrap();
+        let file = |ending| folder.join(format!("{stem}.{ending}"));
+        TlsFiles { certificate: file("pem"), key: file("key"), bundle: self.path("bundle.pem") }
+    }
+
+    /// A certificate for a system's key by the bus's own CA, and what is sent behind it; PEM.
+    pub(crate) fn certified(&self, request: &SigningRequest, system: &str) -> String {
+        let certified = self.ca.sign_request(request, &system.parse().unwrap(), DAY, SystemTime::now()).unwrap();
+        let pem = |der| format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", BASE64.encode(der));
+        certified.chain.iter().map(|der| pem(der)).collect()
+    }
+
+    /// A link to a gateway with these files, as they are now.
+    pub(crate) fn link_with(&self, tls: TlsFiles, gateway: SocketAddr) -> Link {
         let gateway = format!("https://{gateway}").parse().unwrap();
         Link::new(&Address { gateway, server_name: None, tls, timings: Timings::default() }).unwrap()
+    }
+
+    /// The certificate that the gateway shows to whoever connects now.
+    pub(crate) async fn shown_by(&self, gateway: &Gateway) -> CertificateDigest {
+        let TlsFiles { certificate, key, .. } = self.certificate("van-hanh");
+        let files = TlsFiles { certificate, key, bundle: self.path("bundle.pem") };
+        let config = files.load(Usage::Client, SystemTime::now()).unwrap().client_config();
+        let stream = TcpStream::connect(gateway.bus).await.unwrap();
+        let name = server_name("127.0.0.1").unwrap();
+        let stream = within("a handshake", TlsConnector::from(Arc::new(config)).connect(name, stream)).await.unwrap();
+        CertificateDigest::of(&stream.get_ref().1.peer_certificates().unwrap()[0])
     }
 
     /// From now on the gateway listens where it listens now.
@@ -245,6 +341,13 @@ impl Place {
     pub(crate) async fn tried(&self, words: &[&str]) -> Option<Value> {
         let ended = within("a command", self.lgsp(words).output()).await.unwrap();
         ended.status.success().then(|| serde_json::from_slice(&ended.stdout).unwrap())
+    }
+
+    /// What a command says to people.
+    pub(crate) async fn ask_text(&self, words: &[&str]) -> String {
+        let ended = within("a command", self.lgsp(words).output()).await.unwrap();
+        assert!(ended.status.success(), "{words:?}: {}", String::from_utf8_lossy(&ended.stderr));
+        String::from_utf8(ended.stdout).unwrap()
     }
 
     /// What a command says that must be refused.
@@ -317,7 +420,9 @@ impl Drop for Place {
 }
 
 fn show_logs(folder: &Path) {
-    let files = fs::read_dir(folder).into_iter().flatten().flatten().map(|file| file.path());
+    let within = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().map(|file| file.path());
+    // An adapter that has joined has a folder of its own.
+    let files = within(folder).flat_map(|path| if path.is_dir() { within(&path).collect() } else { vec![path] });
     for log in files.filter(|file| file.extension().is_some_and(|extension| extension == "log")) {
         println!("--- {}\n{}", log.display(), fs::read_to_string(&log).unwrap_or_default());
     }
