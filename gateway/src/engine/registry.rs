@@ -189,6 +189,10 @@ impl Engine {
         Terms { base_version, accept_lock_out }: Terms,
     ) -> Result<(v1::RegistryVersion, Vec<Change>), Refusal> {
         let _held = self.inner.lanes.hold([Lane::Registry]).await;
+        // Asked again: the registry that was applied while this one waited may have taken the right away.
+        if let Some((peer, party)) = &by.caller {
+            self.authorize(peer, party)?.require(Right::Registry, None)?;
+        }
         let current = self.inner.registry.load_full();
         let in_force = current.as_ref().map_or(0, |registry| registry.version());
         if in_force != base_version {
@@ -303,3 +307,6 @@ fn digest(files: &BTreeMap<String, Vec<u8>>) -> Bytes {
     }
     Bytes::copy_from_slice(context.finish().as_ref())
 }
+
+#[cfg(all(test, feature = "test-util"))]
+mod tests;
