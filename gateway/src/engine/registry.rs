@@ -8,7 +8,7 @@ use lgsp_domain::registry::{self, AuthorityChange, Change, Problem, Registry, Ri
 use lgsp_proto::types::{ActorId, Date, PartyId};
 use lgsp_proto::{Reason, Refusal, v1};
 
-use super::access::{Peer, authorize};
+use super::access::{Authorized, Peer, authorize};
 use super::clock::machine_now;
 use super::lanes::Lane;
 use super::receipt::machine_timestamp;
@@ -133,19 +133,29 @@ impl Engine {
         let authorized = self.authorize(peer, party)?;
         authorized.require(Right::Registry, None)?;
         let (files, _) = self.files_of(proposal).await?;
+        let (engine, peer, party) = (self.clone(), peer.clone(), party.clone());
+        // Comparing all that everybody may do takes a while, and the threads of the runtime serve the others.
+        let plan = tokio::task::spawn_blocking(move || engine.plan_of(&authorized, &files, (&peer, &party))).await;
+        plan.map_err(|panicked| {
+            tracing::error!(%panicked, "a plan panicked");
+            Refusal::new(Reason::Internal)
+        })
+    }
+
+    fn plan_of(&self, authorized: &Authorized, files: &[v1::RegistryFile], caller: (&Peer, &PartyId)) -> Plan {
         let (current, today) = (authorized.registry(), authorized.today());
         let base_version = current.version();
-        let planned = match self.parse(&by_name(&files)) {
-            Err(problems) => return Ok(Plan { problems, base_version, ..Plan::default() }),
+        let planned = match self.parse(&by_name(files)) {
+            Err(problems) => return Plan { problems, base_version, ..Plan::default() },
             Ok(planned) => Arc::new(planned),
         };
-        Ok(Plan {
+        Plan {
             problems: Vec::new(),
             changes: registry::diff(current, &planned),
             authority: registry::gains_and_losses(current, &planned, today),
-            lock_outs: lock_outs(current, &planned, Some((peer, party)), today),
+            lock_outs: lock_outs(current, &planned, Some(caller), today),
             base_version,
-        })
+        }
     }
 
     /// Makes a proposal the version in force, if `base_version` still is. Durable when it returns `Ok`.
