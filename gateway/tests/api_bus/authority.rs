@@ -196,7 +196,8 @@ async fn who_asks_learns_by_what_it_is_allowed_or_what_is_missing_and_whom_to_as
     );
     let told = |key: &str| refused.details()[key].as_str();
     assert_eq!((told("right"), told("owner"), told("owner_name")), ("registry", OPERATOR, "Đơn vị vận hành"));
-    assert_eq!(told("can_i"), "lgsp can-i registry --party H99.101");
+    // To whomever it is passed on: it names the system that was refused.
+    assert_eq!(told("can_i"), "lgsp can-i registry --party H99.101 --system mot-cua");
     let (_, steps) = can_i(&desk, v1::CanIRequest { right: "registry".into(), ..question(AN) }).await;
     assert_eq!(steps[3], "grant: GRANT_MISSING H99.VH Đơn vị vận hành");
 
