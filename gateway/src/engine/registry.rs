@@ -211,9 +211,11 @@ impl Engine {
         let (files, rolled_back_to) = self.files_of(proposal).await?;
         let named = by_name(&files);
         let planned = Arc::new(self.parse(&named).map_err(|problems| invalid(&problems))?);
-        if let Some(current) = current.as_ref().filter(|_| !accept_lock_out) {
-            let caller = by.caller.as_ref().map(|(peer, party)| (peer, party));
-            locks_nobody_out(&lock_outs(current, &planned, caller, self.clock().now().date()))?;
+        let caller = by.caller.as_ref().map(|(peer, party)| (peer, party));
+        let today = self.clock().now().date();
+        let lock_outs = current.as_ref().map_or_else(Vec::new, |current| lock_outs(current, &planned, caller, today));
+        if !accept_lock_out {
+            locks_nobody_out(&lock_outs)?;
         }
         let version = v1::RegistryVersion {
             number: in_force + 1,
@@ -227,6 +229,7 @@ impl Engine {
         let changes = current.as_ref().map_or_else(Vec::new, |current| registry::diff(current, &planned));
         let record = RegistryRecord { version: version.clone(), files };
         self.inner.store.commit(Commit::Registry(record)).await.map_err(|error| commit_failed(&error))?;
+            accepted_lock_out: lock_outs.iter().map(|one| one.right.as_str()).collect::<Vec<_>>().join(","),
         let planned = Arc::unwrap_or_clone(planned).with_version(version.number);
         self.inner.registry.store(Some(Arc::new(planned)));
         tracing::info!(version = version.number, rolled_back_to, changes = changes.len(), "registry applied");

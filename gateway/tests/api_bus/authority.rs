@@ -99,7 +99,8 @@ async fn nobody_is_locked_out_unless_it_is_meant_so() {
     let refused = refusal(within(operator.registry().apply(apply(1, handed_on.clone()))).await);
     assert_eq!((refused.reason(), refused.details()["you_could_not"].as_str()), (Reason::RegistryLocksOut, "registry"));
     let meant = v1::ApplyRegistryRequest { accept_lock_out: true, ..apply(1, handed_on) };
-    assert_eq!(applied(&operator, meant).await.number, 2);
+    let version = applied(&operator, meant).await;
+    assert_eq!((version.number, version.accepted_lock_out.as_str()), (2, "registry"));
     assert_eq!(reason(within(operator.registry().plan(plan(files()))).await), Reason::GrantMissing);
 }
 
