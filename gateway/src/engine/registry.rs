@@ -102,7 +102,7 @@ impl Engine {
     /// number before which the next ones are, if there are more.
     ///
     /// # Errors
-    /// Those of [`Engine::authorize`].
+    /// Those of [`Engine::authorize`]; `GRANT_MISSING` for who neither keeps the registry nor operates or audits: it names operators.
     pub async fn registry_versions(
         &self,
         peer: &Peer,
@@ -112,7 +112,11 @@ impl Engine {
     ) -> Result<(Vec<v1::RegistryVersion>, Option<u64>), Refusal> {
         /// A version is read with its files; so many bytes of them for one answer.
         const BYTES_READ: usize = 32 << 20;
-        let newest = self.authorize(peer, party)?.registry().version();
+        let authorized = self.authorize(peer, party)?;
+        if !authorized.oversees() {
+            authorized.require(Right::Registry, None)?;
+        }
+        let newest = authorized.registry().version();
         let mut next = before.map_or(newest, |before| before.saturating_sub(1).min(newest));
         let (mut versions, mut bytes) = (Vec::new(), 0);
         while next > 0 && versions.len() < most && bytes < BYTES_READ {
@@ -225,11 +229,11 @@ impl Engine {
             actor: by.actor.to_string(),
             acting_party: by.caller.as_ref().map_or_else(String::new, |(_, party)| party.to_string()),
             rolled_back_to,
+            accepted_lock_out: lock_outs.iter().map(|one| one.right.as_str()).collect::<Vec<_>>().join(","),
         };
         let changes = current.as_ref().map_or_else(Vec::new, |current| registry::diff(current, &planned));
         let record = RegistryRecord { version: version.clone(), files };
         self.inner.store.commit(Commit::Registry(record)).await.map_err(|error| commit_failed(&error))?;
-            accepted_lock_out: lock_outs.iter().map(|one| one.right.as_str()).collect::<Vec<_>>().join(","),
         let planned = Arc::unwrap_or_clone(planned).with_version(version.number);
         self.inner.registry.store(Some(Arc::new(planned)));
         tracing::info!(version = version.number, rolled_back_to, changes = changes.len(), "registry applied");

@@ -119,15 +119,19 @@ async fn an_earlier_version_comes_back_as_the_next_and_who_applied_what_is_kept(
     assert_eq!(reason(within(operator.registry().apply(unknown)).await), Reason::RegistryVersionUnknown);
 
     world.restart().await;
-    let desk = world.system("mot-cua").await;
+    let (desk, operator) = (world.system("mot-cua").await, world.system("van-hanh").await);
     let ask = |page_size, page_token| v1::RegistryVersionsRequest {
-        acting_party: AN.into(),
-        actor: "can.bo.1".into(),
+        acting_party: OPERATOR.into(),
+        actor: "van.hanh.1".into(),
         page_size,
         page_token,
     };
-    let page = within(desk.registry().versions(ask(2, String::new()))).await.unwrap().into_inner();
-    let rest = within(desk.registry().versions(ask(2, page.next_page_token))).await.unwrap().into_inner();
+    let page = within(operator.registry().versions(ask(2, String::new()))).await.unwrap().into_inner();
+    let rest = within(operator.registry().versions(ask(2, page.next_page_token))).await.unwrap().into_inner();
+    // A desk is not told who the operators are.
+    let by_a_desk = v1::RegistryVersionsRequest { acting_party: AN.into(), ..ask(2, String::new()) };
+    let refused = refusal(within(desk.registry().versions(by_a_desk)).await);
+    assert_eq!((refused.reason(), refused.details()["right"].as_str()), (Reason::GrantMissing, "registry"));
     assert_eq!(rest.next_page_token, "");
     let told = page.versions.iter().chain(&rest.versions).map(|version| {
         let v1::RegistryVersion { number, applied_by_system, actor, acting_party, rolled_back_to, .. } = version;
