@@ -173,7 +173,11 @@ fn restored_text(restored: &Restored, lang: Lang) -> String {
         "Khi trục đã chạy, hãy sao lưu ngay: bản sao lưu cũ không biết gì về kỷ nguyên này ngoài ghi chú RESTORED trong thư mục của nó.\n",
         "Once the gateway runs, take a backup: the old one knows nothing of this epoch but the note RESTORED in its folder.\n",
     );
-    format!("{table}{begun}{next}{list}{last}{backup}")
+    let revoked = lang.pick(
+        "Các lần thu hồi khoá sau bản sao lưu không còn hiệu lực: hãy thu hồi lại bằng `lgsp certs revoke`.\n",
+        "Keys that were revoked after the backup are good again: revoke them again with `lgsp certs revoke`.\n",
+    );
+    format!("{table}{begun}{next}{list}{last}{revoked}{backup}")
 }
 
 /// Whom the restore leaves without numbers of the gateway's, and what to do.
