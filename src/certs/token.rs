@@ -135,7 +135,8 @@ impl Token {
                  To be run on the agency's machine:",
             ),
         };
-        format!("{table}\n{head}\n\n  {}\n", self.command(issued))
+        let token = if self.to.is_none() { format!("\n{}\n", issued.token) } else { String::new() };
+        format!("{table}\n{head}\n\n  {}\n{token}", self.command())
     }
 }
 

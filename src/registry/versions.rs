@@ -152,5 +152,6 @@ fn json_of(version: &RegistryVersion) -> Value {
         "acting_party": Some(&version.acting_party).filter(|party| !party.is_empty()),
         "actor": version.actor,
         "rolled_back_to": Some(version.rolled_back_to).filter(|back| *back > 0),
+        "accepted_lock_out": Some(&version.accepted_lock_out).filter(|rights| !rights.is_empty()),
     })
 }

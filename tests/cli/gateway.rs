@@ -286,6 +286,10 @@ fn a_lock_out_is_warned_of_and_applied_only_on_purpose_and_any_version_comes_bac
     let refused = with(&["registry", "apply", "next", "--yes"]).failed(3);
     assert!(refused.contains("REGISTRY_LOCKS_OUT") && refused.contains("--yes-lock-out"), "{refused}");
     with(&["registry", "apply", "next", "--yes", "--yes-lock-out"]).ok();
+    let versions = with(&["registry", "versions", "--json"]).json();
+    assert_eq!(versions["versions"][0]["accepted_lock_out"], "certify");
+    let audited = with(&["audit", "list", "--kind", "registry-applied", "--json"]).ok();
+    assert!(audited.contains("accepted_lock_out"), "{audited}");
     let said = with(&["registry", "rollback", "1", "--yes"]).ok();
     assert!(said.starts_with("Applied version 3 (as version 1): "), "{said}");
     assert!(with(&["registry", "rollback", "7", "--yes"]).failed(3).contains("REGISTRY_VERSION_UNKNOWN"));

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use lgsp_certs::{CertificateAuthority, Issued, PrivateKey, SystemName};
+use lgsp_proto::v1::audit_client::AuditClient;
 use lgsp_proto::v1::certificates_client::CertificatesClient;
+use lgsp_proto::v1::registry_client::RegistryClient;
 use lgsp_proto::{DESCRIPTORS, Reason, Refusal, v1};
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
@@ -61,14 +63,42 @@ impl House {
         }
     }
 
-    /// What the books say of dossiers. That a system of the registry was seen with this certificate is noted in any case.
-    async fn books(&self) -> Vec<(String, Value)> {
+    /// What the books say. That a system of the registry was seen with this certificate is noted in any case.
+    async fn books(&self) -> Books {
         let store = self.bus.status().await["store"].take();
         let of_dossiers =
             |name: &str| ["dossiers", "events", "archived"].contains(&name) || name.starts_with("deliveries_");
         let figures = store.as_object().unwrap().iter().filter(|(name, _)| of_dossiers(name));
-        figures.map(|(name, value)| (name.clone(), value.clone())).collect()
+        let figures = figures.map(|(name, value)| (name.clone(), value.clone())).collect();
+
+        let As(system, party) = OPERATOR;
+        let channel = Caller::new(&self.bus, Some(&self.bus.issue(system))).channel;
+        let (acting_party, actor) = (party.to_owned(), "operator-1".to_owned());
+        let kinds = (1..).map_while(|kind| v1::AuditKind::try_from(kind).ok());
+        let request = v1::ListAuditRequest {
+            acting_party: acting_party.clone(),
+            actor: actor.clone(),
+            kinds: kinds.filter(|kind| *kind != v1::AuditKind::CertificateSeen).map(i32::from).collect(),
+            page_size: 500,
+            ..Default::default()
+        };
+        let audited = AuditClient::new(channel.clone()).list(request).await.unwrap().into_inner();
+        assert_eq!(audited.next_page_token, "", "all of it is compared");
+        let request = v1::RegistryVersionsRequest { acting_party, actor, ..Default::default() };
+        let versions = RegistryClient::new(channel).versions(request).await.unwrap().into_inner();
+        Books { figures, audited: audited.entries, registry: versions.versions[0].number }
     }
+}
+
+/// What is on record.
+#[derive(Debug, PartialEq)]
+struct Books {
+    /// How much there is of dossiers and deliveries.
+    figures: Vec<(String, Value)>,
+    /// Who administered what: tokens, certificates and revocations among it.
+    audited: Vec<v1::AuditEntry>,
+    /// The version in force.
+    registry: u64,
 }
 
 #[test]

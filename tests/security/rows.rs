@@ -406,13 +406,13 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         rpc: "Registry/Versions",
-        with: BINH,
-        without: Without::NeedsNone,
+        with: OPERATOR,
+        without: Without::Right(AN, "registry"),
         foreign: Foreign::NamesNothing,
         call: |caller, ask| {
             let request = v1::RegistryVersionsRequest {
                 acting_party: ask.party.into(),
-                actor: "clerk-1".into(),
+                actor: "operator-1".into(),
                 ..Default::default()
             };
             Box::pin(async move { told(RegistryClient::new(caller.channel).versions(request).await) })

@@ -14,16 +14,17 @@
 //! The file's name is the copy's identity, its owner is who copied. A stored format: a later version may add lines that begin with
 //! other words, which a reader passes over, or raise the number, which it refuses.
 
-use std::fs;
-use std::io;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use data_encoding::HEXLOWER;
+use rustix::fs::{Mode, OFlags, mkdirat, openat, renameat};
+use rustix::io::Errno;
 
 use super::manifest::{Identity, sealed, unsealed};
-use super::write_whole;
 use crate::engine::clock::unix_millis;
 use crate::store::{Exported, OWN_NAME};
 
@@ -63,20 +64,34 @@ impl Note {
 /// # Errors
 /// The note cannot be left; then nothing may be copied.
 pub(super) fn announce(data: &Path, what: &str, identity: &Identity, at: SystemTime) -> io::Result<()> {
-    let folder = data.join(FOLDER);
-    if !folder.is_dir() {
-        super::make_folder(&folder)?;
-        // Whoever may write to the data folder takes the notes away, also when somebody else left the first one.
-        let owner = fs::metadata(data)?;
-        if fs::metadata(&folder)?.uid() != owner.uid() {
-            chown(&folder, Some(owner.uid()), Some(owner.gid()))?;
+    // By handles, and never through a link: whoever copies may be root, and the folder belongs to the gateway's user.
+    let data = File::open(data)?;
+    match mkdirat(&data, FOLDER, Mode::from_raw_mode(0o755)) {
+        Err(Errno::EXIST) => {}
+        made => {
+            made?;
+            data.sync_all()?;
         }
     }
-    let path = folder.join(HEXLOWER.encode(identity));
-    let text = format!("{VERSION}\nwhat {what}\nat_unix_ms {}\n", unix_millis(at));
-    write_whole(&path, sealed(text).as_bytes())?;
+    let no_link = OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let folder = openat(&data, FOLDER, OFlags::RDONLY | OFlags::DIRECTORY | no_link, Mode::empty())?;
+    let folder = File::from(folder);
+    // Whoever may write to the data folder takes the notes away, also when somebody else left the first one.
+    let owner = data.metadata()?;
+    if folder.metadata()?.uid() != owner.uid() {
+        fchown(&folder, Some(owner.uid()), Some(owner.gid()))?;
+    }
+    let name = HEXLOWER.encode(identity);
+    let (temporary, text) =
+        (format!("{name}.tmp"), format!("{VERSION}\nwhat {what}\nat_unix_ms {}\n", unix_millis(at)));
+    let new = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | no_link;
+    let mut note = File::from(openat(&folder, temporary.as_str(), new, Mode::from_raw_mode(0o600))?);
+    note.write_all(sealed(text).as_bytes())?;
     // It says nothing that is not in the journal soon, and the gateway may run as somebody else.
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o644))
+    note.set_permissions(fs::Permissions::from_mode(0o644))?;
+    note.sync_all()?;
+    renameat(&folder, temporary.as_str(), &folder, name.as_str())?;
+    folder.sync_all()
 }
 
 /// The notes in the data folder that are not on record yet, in no order.
@@ -154,5 +169,28 @@ mod tests {
         assert!(announced(data.path()).unwrap()[0].exported.is_none(), "a later form may mean anything");
         notes[0].remove().unwrap();
         assert!(announced(data.path()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_note_is_left_through_no_link_that_the_owner_of_the_folder_has_laid() {
+        use std::os::unix::fs::symlink;
+        let (data, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        symlink(elsewhere.path(), data.path().join(FOLDER)).unwrap();
+        assert!(announce(data.path(), BACKUP, &[7; 16], SystemTime::UNIX_EPOCH).is_err());
+        assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0, "nothing is left elsewhere");
+
+        fs::remove_file(data.path().join(FOLDER)).unwrap();
+        fs::create_dir(data.path().join(FOLDER)).unwrap();
+        let victim = elsewhere.path().join("shadow");
+        fs::write(&victim, "root's own").unwrap();
+        fs::set_permissions(&victim, fs::Permissions::from_mode(0o600)).unwrap();
+        let name = HEXLOWER.encode(&[7; 16]);
+        symlink(&victim, data.path().join(FOLDER).join(format!("{name}.tmp"))).unwrap();
+        assert!(announce(data.path(), BACKUP, &[7; 16], SystemTime::UNIX_EPOCH).is_err());
+        // One in the note's own place gives way to the note.
+        symlink(&victim, data.path().join(FOLDER).join(HEXLOWER.encode(&[8; 16]))).unwrap();
+        announce(data.path(), BACKUP, &[8; 16], SystemTime::UNIX_EPOCH).unwrap();
+        assert_eq!(fs::read(&victim).unwrap(), b"root's own");
+        assert_eq!(fs::metadata(&victim).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }

@@ -82,7 +82,7 @@ pub enum TakeError {
         folder: PathBuf,
     },
     /// The gateway cannot be told that its books are copied. Nothing was copied.
-    #[error("the backup cannot be noted for the audit in {}; run it as the gateway's user", folder.display())]
+    #[error("the backup cannot be noted for the audit in {}{}", folder.display(), remedy(source))]
     Unnoted {
         /// The data folder.
         folder: PathBuf,
@@ -377,4 +377,30 @@ fn sweep(to: &Path, manifest: &Manifest) -> io::Result<()> {
         sync_folder(&folder)?;
     }
     Ok(())
+}
+
+/// What helps when the note cannot be left.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "; run it as the gateway's user",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; make some room on its disk first, the note is small"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => "; its disk is read-only, and must be writable for the note",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_cannot_leave_the_note_is_told_what_helps_and_nothing_that_does_not() {
+        let said = |kind: io::ErrorKind| TakeError::Unnoted { folder: "data".into(), source: kind.into() }.to_string();
+        assert!(said(io::ErrorKind::PermissionDenied).ends_with("in data; run it as the gateway's user"));
+        for (kind, helps) in [(io::ErrorKind::StorageFull, "room"), (io::ErrorKind::ReadOnlyFilesystem, "writable")] {
+            assert!(said(kind).contains(helps) && !said(kind).contains("user"), "{}", said(kind));
+        }
+    }
 }

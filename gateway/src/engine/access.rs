@@ -171,7 +171,17 @@ impl Authorized {
     /// # Errors
     /// `GRANT_MISSING` with the right and the owner to ask.
     pub fn require(&self, right: Right, procedure: Option<&ProcedureCode>) -> Result<(), Refusal> {
-        self.registry.grant(&self.party, right, procedure, self.today).map(drop).map_err(|missing| missing.refusal())
+        let held = self.registry.grant(&self.party, right, procedure, self.today);
+        held.map(drop).map_err(|missing| self.explained(missing.refusal()))
+    }
+
+    /// The refusal with this system in the command that explains it, so that it says the same to whom it is passed on.
+    pub(super) fn explained(&self, refusal: Refusal) -> Refusal {
+        let Some(can_i) = refusal.details().get("can_i").map(|can_i| format!("{can_i} --system {}", self.system))
+        else {
+            return refusal;
+        };
+        refusal.detail("can_i", can_i)
     }
 
     /// What the registry says about how much the party may admit.

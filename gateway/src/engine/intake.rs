@@ -115,7 +115,8 @@ impl Engine {
         self.refuse_taken_aliases(&aliases).await?;
         let bounds = &self.inner.settings.time_bounds;
         let now = self.decided_at(earlier.as_ref(), signed.content.received_at);
-        let admissible = decide::submission(&signed.content, authorized.registry(), now, bounds)?;
+        let admissible = decide::submission(&signed.content, authorized.registry(), now, bounds);
+        let admissible = admissible.map_err(|refusal| authorized.explained(refusal))?;
         let (authority, last) = (admissible.authority(), authorized.registry().last_number_of(admissible.authority()));
         let (code, source) = match (&earlier, signed.content.code.clone()) {
             // The code of a receipt is out in the world: this one or none. Whether a block it is from still counts, is no question.
@@ -190,7 +191,8 @@ impl Engine {
         let bounds = &self.inner.settings.time_bounds;
         let entry = &signed.content.entry;
         let now = self.decided_at(earlier.as_ref(), entry.occurred_at);
-        let decision = decide::entry(&dossier, entry, authorized.registry(), now, bounds)?;
+        let decision = decide::entry(&dossier, entry, authorized.registry(), now, bounds);
+        let decision = decision.map_err(|refusal| authorized.explained(refusal))?;
         self.admit((peer, &authorized), signed, body_sha256, decision, Some(&dossier.opening), earlier).await
     }
 

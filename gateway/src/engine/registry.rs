@@ -8,7 +8,7 @@ use lgsp_domain::registry::{self, AuthorityChange, Change, Problem, Registry, Ri
 use lgsp_proto::types::{ActorId, Date, PartyId};
 use lgsp_proto::{Reason, Refusal, v1};
 
-use super::access::{Peer, authorize};
+use super::access::{Authorized, Peer, authorize};
 use super::clock::machine_now;
 use super::lanes::Lane;
 use super::receipt::machine_timestamp;
@@ -102,7 +102,7 @@ impl Engine {
     /// number before which the next ones are, if there are more.
     ///
     /// # Errors
-    /// Those of [`Engine::authorize`].
+    /// Those of [`Engine::authorize`]; `GRANT_MISSING` for who neither keeps the registry nor operates or audits: it names operators.
     pub async fn registry_versions(
         &self,
         peer: &Peer,
@@ -112,7 +112,11 @@ impl Engine {
     ) -> Result<(Vec<v1::RegistryVersion>, Option<u64>), Refusal> {
         /// A version is read with its files; so many bytes of them for one answer.
         const BYTES_READ: usize = 32 << 20;
-        let newest = self.authorize(peer, party)?.registry().version();
+        let authorized = self.authorize(peer, party)?;
+        if !authorized.oversees() {
+            authorized.require(Right::Registry, None)?;
+        }
+        let newest = authorized.registry().version();
         let mut next = before.map_or(newest, |before| before.saturating_sub(1).min(newest));
         let (mut versions, mut bytes) = (Vec::new(), 0);
         while next > 0 && versions.len() < most && bytes < BYTES_READ {
@@ -133,19 +137,29 @@ impl Engine {
         let authorized = self.authorize(peer, party)?;
         authorized.require(Right::Registry, None)?;
         let (files, _) = self.files_of(proposal).await?;
+        let (engine, peer, party) = (self.clone(), peer.clone(), party.clone());
+        // Comparing all that everybody may do takes a while, and the threads of the runtime serve the others.
+        let plan = tokio::task::spawn_blocking(move || engine.plan_of(&authorized, &files, (&peer, &party))).await;
+        plan.map_err(|panicked| {
+            tracing::error!(%panicked, "a plan panicked");
+            Refusal::new(Reason::Internal)
+        })
+    }
+
+    fn plan_of(&self, authorized: &Authorized, files: &[v1::RegistryFile], caller: (&Peer, &PartyId)) -> Plan {
         let (current, today) = (authorized.registry(), authorized.today());
         let base_version = current.version();
-        let planned = match self.parse(&by_name(&files)) {
-            Err(problems) => return Ok(Plan { problems, base_version, ..Plan::default() }),
+        let planned = match self.parse(&by_name(files)) {
+            Err(problems) => return Plan { problems, base_version, ..Plan::default() },
             Ok(planned) => Arc::new(planned),
         };
-        Ok(Plan {
+        Plan {
             problems: Vec::new(),
             changes: registry::diff(current, &planned),
             authority: registry::gains_and_losses(current, &planned, today),
-            lock_outs: lock_outs(current, &planned, Some((peer, party)), today),
+            lock_outs: lock_outs(current, &planned, Some(caller), today),
             base_version,
-        })
+        }
     }
 
     /// Makes a proposal the version in force, if `base_version` still is. Durable when it returns `Ok`.
@@ -189,6 +203,10 @@ impl Engine {
         Terms { base_version, accept_lock_out }: Terms,
     ) -> Result<(v1::RegistryVersion, Vec<Change>), Refusal> {
         let _held = self.inner.lanes.hold([Lane::Registry]).await;
+        // Asked again: the registry that was applied while this one waited may have taken the right away.
+        if let Some((peer, party)) = &by.caller {
+            self.authorize(peer, party)?.require(Right::Registry, None)?;
+        }
         let current = self.inner.registry.load_full();
         let in_force = current.as_ref().map_or(0, |registry| registry.version());
         if in_force != base_version {
@@ -197,9 +215,11 @@ impl Engine {
         let (files, rolled_back_to) = self.files_of(proposal).await?;
         let named = by_name(&files);
         let planned = Arc::new(self.parse(&named).map_err(|problems| invalid(&problems))?);
-        if let Some(current) = current.as_ref().filter(|_| !accept_lock_out) {
-            let caller = by.caller.as_ref().map(|(peer, party)| (peer, party));
-            locks_nobody_out(&lock_outs(current, &planned, caller, self.clock().now().date()))?;
+        let caller = by.caller.as_ref().map(|(peer, party)| (peer, party));
+        let today = self.clock().now().date();
+        let lock_outs = current.as_ref().map_or_else(Vec::new, |current| lock_outs(current, &planned, caller, today));
+        if !accept_lock_out {
+            locks_nobody_out(&lock_outs)?;
         }
         let version = v1::RegistryVersion {
             number: in_force + 1,
@@ -209,6 +229,7 @@ impl Engine {
             actor: by.actor.to_string(),
             acting_party: by.caller.as_ref().map_or_else(String::new, |(_, party)| party.to_string()),
             rolled_back_to,
+            accepted_lock_out: lock_outs.iter().map(|one| one.right.as_str()).collect::<Vec<_>>().join(","),
         };
         let changes = current.as_ref().map_or_else(Vec::new, |current| registry::diff(current, &planned));
         let record = RegistryRecord { version: version.clone(), files };
@@ -303,3 +324,6 @@ fn digest(files: &BTreeMap<String, Vec<u8>>) -> Bytes {
     }
     Bytes::copy_from_slice(context.finish().as_ref())
 }
+
+#[cfg(all(test, feature = "test-util"))]
+mod tests;

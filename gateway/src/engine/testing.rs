@@ -31,7 +31,7 @@ const DOMAIN: &str = "lgsp.mau.test";
 /// The communes of the registry, and the party that keeps it.
 pub(super) const AN: &str = "H99.101";
 pub(super) const BINH: &str = "H99.102";
-const OPERATOR: &str = "H99.VH";
+pub(super) const OPERATOR: &str = "H99.VH";
 
 pub(super) struct House {
     pub(super) engine: Engine,
@@ -120,11 +120,7 @@ impl House {
 
     /// Applies the registry with `from` replaced by `to` in `file`.
     pub(super) async fn change_registry(&self, file: &str, from: &str, to: &str) {
-        let mut files = registry();
-        let file = files.iter_mut().find(|one| one.name == file).unwrap();
-        let text = std::str::from_utf8(&file.content).unwrap();
-        assert!(text.contains(from));
-        file.content = text.replace(from, to).into();
+        let files = edited(file, from, to);
         let (peer, base) = (self.peer("van-hanh"), self.engine.registry().unwrap().version());
         let actor = "van.hanh.1".parse().unwrap();
         let terms = Terms { base_version: base, ..Terms::default() };
@@ -154,7 +150,17 @@ fn files(dir: &Path, stem: &str) -> TlsFiles {
     TlsFiles { certificate: file(&format!("{stem}.pem")), key: file(&format!("{stem}.key")), bundle: file("root.pem") }
 }
 
-fn registry() -> Vec<v1::RegistryFile> {
+/// The registry with `from` replaced by `to` in `file`.
+pub(super) fn edited(file: &str, from: &str, to: &str) -> Vec<v1::RegistryFile> {
+    let mut files = registry();
+    let file = files.iter_mut().find(|one| one.name == file).unwrap();
+    let text = std::str::from_utf8(&file.content).unwrap();
+    assert!(text.contains(from));
+    file.content = text.replace(from, to).into();
+    files
+}
+
+pub(super) fn registry() -> Vec<v1::RegistryFile> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("domain/tests/fixtures/registry");
     crate::app::registry_files(&dir).unwrap()
 }

@@ -99,7 +99,8 @@ async fn nobody_is_locked_out_unless_it_is_meant_so() {
     let refused = refusal(within(operator.registry().apply(apply(1, handed_on.clone()))).await);
     assert_eq!((refused.reason(), refused.details()["you_could_not"].as_str()), (Reason::RegistryLocksOut, "registry"));
     let meant = v1::ApplyRegistryRequest { accept_lock_out: true, ..apply(1, handed_on) };
-    assert_eq!(applied(&operator, meant).await.number, 2);
+    let version = applied(&operator, meant).await;
+    assert_eq!((version.number, version.accepted_lock_out.as_str()), (2, "registry"));
     assert_eq!(reason(within(operator.registry().plan(plan(files()))).await), Reason::GrantMissing);
 }
 
@@ -118,15 +119,19 @@ async fn an_earlier_version_comes_back_as_the_next_and_who_applied_what_is_kept(
     assert_eq!(reason(within(operator.registry().apply(unknown)).await), Reason::RegistryVersionUnknown);
 
     world.restart().await;
-    let desk = world.system("mot-cua").await;
+    let (desk, operator) = (world.system("mot-cua").await, world.system("van-hanh").await);
     let ask = |page_size, page_token| v1::RegistryVersionsRequest {
-        acting_party: AN.into(),
-        actor: "can.bo.1".into(),
+        acting_party: OPERATOR.into(),
+        actor: "van.hanh.1".into(),
         page_size,
         page_token,
     };
-    let page = within(desk.registry().versions(ask(2, String::new()))).await.unwrap().into_inner();
-    let rest = within(desk.registry().versions(ask(2, page.next_page_token))).await.unwrap().into_inner();
+    let page = within(operator.registry().versions(ask(2, String::new()))).await.unwrap().into_inner();
+    let rest = within(operator.registry().versions(ask(2, page.next_page_token))).await.unwrap().into_inner();
+    // A desk is not told who the operators are.
+    let by_a_desk = v1::RegistryVersionsRequest { acting_party: AN.into(), ..ask(2, String::new()) };
+    let refused = refusal(within(desk.registry().versions(by_a_desk)).await);
+    assert_eq!((refused.reason(), refused.details()["right"].as_str()), (Reason::GrantMissing, "registry"));
     assert_eq!(rest.next_page_token, "");
     let told = page.versions.iter().chain(&rest.versions).map(|version| {
         let v1::RegistryVersion { number, applied_by_system, actor, acting_party, rolled_back_to, .. } = version;
@@ -196,7 +201,8 @@ async fn who_asks_learns_by_what_it_is_allowed_or_what_is_missing_and_whom_to_as
     );
     let told = |key: &str| refused.details()[key].as_str();
     assert_eq!((told("right"), told("owner"), told("owner_name")), ("registry", OPERATOR, "Đơn vị vận hành"));
-    assert_eq!(told("can_i"), "lgsp can-i registry --party H99.101");
+    // To whomever it is passed on: it names the system that was refused.
+    assert_eq!(told("can_i"), "lgsp can-i registry --party H99.101 --system mot-cua");
     let (_, steps) = can_i(&desk, v1::CanIRequest { right: "registry".into(), ..question(AN) }).await;
     assert_eq!(steps[3], "grant: GRANT_MISSING H99.VH Đơn vị vận hành");
 

@@ -261,8 +261,9 @@ async fn opens(version: &Path) {
     assert_eq!(desk.admitted(&aid_elsewhere("k-9")).await, "H99.102-250714-0004", "{name}");
     commune.record(&entry("k-10", BINH, "H99.102-250714-0002", accepted())).await.unwrap();
     // In whose name a registry was applied was not kept at first.
-    let ask = v1::RegistryVersionsRequest { acting_party: BINH.into(), actor: "can.bo.1".into(), ..Default::default() };
-    let versions = within(commune.registry().versions(ask)).await.unwrap().into_inner().versions;
+    let ask =
+        v1::RegistryVersionsRequest { acting_party: "H99.VH".into(), actor: "van.hanh.1".into(), ..Default::default() };
+    let versions = within(world.system("van-hanh").await.registry().versions(ask)).await.unwrap().into_inner().versions;
     let told = versions.iter().map(|version| (version.number, version.acting_party.as_str(), version.rolled_back_to));
     assert_eq!(told.collect::<Vec<_>>(), [(1, "", 0)], "{name}");
     world.stop().await;

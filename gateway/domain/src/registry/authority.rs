@@ -1,7 +1,8 @@
 //! Who may do what under a registry on a day, and who gains or loses what when it becomes another one.
 //!
 //! Both registries are asked, not their files compared: a grant may lie under another name, by another pattern or with a
-//! predecessor and still allow the same. What is told is per holder, with everything that one right is gained or lost for.
+//! predecessor and still allow the same. What is told is per holder, with everything that one right is gained or lost for. What
+//! grants to call say together grows as a product, so the comparing has an end: beyond it they are told as they stand, and marked.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +22,8 @@ pub struct AuthorityChange {
     pub gained: bool,
     /// Which right; `None` for acting for parties.
     pub right: Option<Right>,
-    /// For what: parties, procedures, or service, purposes, fields and procedures of a call.
+    /// For what: parties, procedures, or service, purposes, fields and procedures of a call; with `as granted` at its end when it
+    /// is what a grant says, which another one may allow as well.
     pub scope: String,
 }
 
@@ -37,6 +39,7 @@ pub enum Holder {
 /// What `date` changes hands when `new` takes the place of `old`: systems first, each holder's losses before its gains.
 pub fn gains_and_losses(old: &Registry, new: &Registry, date: Date) -> Vec<AuthorityChange> {
     let mut changes = acting(old, new, date);
+    let mut questions_left = QUESTIONS_MAX;
     let parties: BTreeSet<&PartyId> = old.parties().chain(new.parties()).map(|party| &party.id).collect();
     for party in parties {
         for right in Right::ALL.iter().copied().filter(|right| *right != Right::Call) {
@@ -50,7 +53,7 @@ pub fn gains_and_losses(old: &Registry, new: &Registry, date: Date) -> Vec<Autho
                 });
             }
         }
-        changes.extend(calls(old, new, party, date));
+        changes.extend(calls(old, new, party, date, &mut questions_left));
     }
     changes.sort();
     changes
@@ -137,34 +140,86 @@ fn procedures(registry: &Registry, party: &PartyId, right: Right, date: Date) ->
     reach
 }
 
-/// One service, purpose, field and procedure that may be asked; `None` stands for every one that no grant names.
-type Question = (String, Option<String>, Option<String>, Option<String>);
+/// How many questions about calls are compared for one change of registries: a second or so of work.
+const QUESTIONS_MAX: usize = 500_000;
 
-/// What may be asked, once it is spelled out.
-type Asked = BTreeSet<Question>;
+/// A purpose, field and procedure that a service may be asked for; `None` stands for every one that no grant names.
+type Question<'a> = (Option<&'a str>, Option<&'a str>, Option<&'a str>);
+
+/// What a service may be asked, once it is spelled out.
+type Asked<'a> = BTreeSet<Question<'a>>;
+
+/// Names, and `None` for every other one.
+type Named<'a> = BTreeSet<Option<&'a str>>;
 
 /// A grant to call, without its name, owner and dates: service, purposes, fields, procedures.
 type HeldCall = (String, Reach, Reach, Reach);
 
-fn calls(old: &Registry, new: &Registry, party: &PartyId, date: Date) -> Vec<AuthorityChange> {
+fn calls(
+    old: &Registry,
+    new: &Registry,
+    party: &PartyId,
+    date: Date,
+    questions_left: &mut usize,
+) -> Vec<AuthorityChange> {
     let (before, after) = (held_calls(old, party, date), held_calls(new, party, date));
-    if before == after {
-        return Vec::new();
-    }
-    let named = |part: fn(&HeldCall) -> &Reach| -> BTreeSet<Option<String>> {
-        let listed = before.iter().chain(&after).flat_map(|held| part(held).listed.iter().cloned().map(Some));
-        listed.chain([None]).collect()
-    };
-    let all = [named(|held| &held.1), named(|held| &held.2), named(|held| &held.3)];
-    let (had, has) = (spelled_out(&before, &all), spelled_out(&after, &all));
+    let services: BTreeSet<&str> = before.symmetric_difference(&after).map(|(service, ..)| service.as_str()).collect();
     let mut changes = Vec::new();
-    for (gained, questions) in [(false, &had - &has), (true, &has - &had)] {
-        for scope in in_words(&questions, &all) {
+    for service in services {
+        let of_service = |held: &'_ &HeldCall| held.0 == service;
+        let before: Vec<&HeldCall> = before.iter().filter(of_service).collect();
+        let after: Vec<&HeldCall> = after.iter().filter(of_service).collect();
+        for (gained, scope) in calls_of_service(service, &before, &after, questions_left) {
             let holder = Holder::Party(party.clone());
             changes.push(AuthorityChange { holder, gained, right: Some(Right::Call), scope });
         }
     }
     changes
+}
+
+/// What of one service is lost and gained, in words.
+fn calls_of_service(
+    service: &str,
+    before: &[&HeldCall],
+    after: &[&HeldCall],
+    questions_left: &mut usize,
+) -> Vec<(bool, String)> {
+    let named = |part: fn(&HeldCall) -> &Reach| -> Named<'_> {
+        let names = before.iter().chain(after).flat_map(|held| part(held).listed.iter().map(String::as_str).map(Some));
+        names.chain([None]).collect()
+    };
+    let all = [named(|held| &held.1), named(|held| &held.2), named(|held| &held.3)];
+    let questions = before.iter().chain(after).fold(0, |sum: usize, held| sum.saturating_add(questions_of(held, &all)));
+    let Some(left) = questions_left.checked_sub(questions) else {
+        return as_granted(before, after);
+    };
+    *questions_left = left;
+    let (had, has) = (spelled_out(before, &all), spelled_out(after, &all));
+    let changed = [(false, &had - &has), (true, &has - &had)];
+    let in_words = |(gained, asked): &(bool, Asked<'_>)| -> Vec<(bool, String)> {
+        in_words(asked, &all).into_iter().map(|words| (*gained, format!("{service}; {words}"))).collect()
+    };
+    changed.iter().flat_map(in_words).collect()
+}
+
+/// How many questions a grant allows, of all that there are.
+fn questions_of((_, purposes, fields, procedures): &HeldCall, all: &[Named<'_>; 3]) -> usize {
+    let number = |reach: &Reach, all: &Named<'_>| if reach.any { all.len() } else { reach.listed.len() };
+    let numbers = [purposes, fields, procedures].into_iter().zip(all).map(|(reach, all)| number(reach, all));
+    numbers.fold(1, usize::saturating_mul)
+}
+
+/// The grants that are on one side only, as they stand.
+fn as_granted(before: &[&HeldCall], after: &[&HeldCall]) -> Vec<(bool, String)> {
+    let words = |reach: &Reach| if reach.any { "any".to_owned() } else { joined(&reach.listed) };
+    let told = |(service, purposes, fields, procedures): &HeldCall| {
+        let [purposes, fields, procedures] = [purposes, fields, procedures].map(words);
+        format!("{service}; purposes {purposes}; fields {fields}; procedures {procedures}; as granted")
+    };
+    let only = |these: &[&HeldCall], others: &[&HeldCall], gained| -> Vec<(bool, String)> {
+        these.iter().filter(|held| !others.contains(held)).map(|held| (gained, told(held))).collect()
+    };
+    [only(before, after, false), only(after, before, true)].concat()
 }
 
 fn held_calls(registry: &Registry, party: &PartyId, date: Date) -> BTreeSet<HeldCall> {
@@ -185,16 +240,15 @@ fn held_calls(registry: &Registry, party: &PartyId, date: Date) -> BTreeSet<Held
     .collect()
 }
 
-/// Every question that the grants allow, of all that differ in what some grant says.
-fn spelled_out(held: &BTreeSet<HeldCall>, [purposes, fields, procedures]: &[BTreeSet<Option<String>>; 3]) -> Asked {
-    let allowed = |reach: &Reach, name: &Option<String>| name.as_ref().map_or(reach.any, |name| reach.includes(name));
+/// Every question that the grants of a service allow, of all that differ in what some grant says.
+fn spelled_out<'a>(held: &[&HeldCall], [purposes, fields, procedures]: &[Named<'a>; 3]) -> Asked<'a> {
+    let allowed = |reach: &Reach, name: &Option<&str>| name.map_or(reach.any, |name| reach.includes(name));
     let mut asked = Asked::new();
-    for (service, of_purposes, of_fields, of_procedures) in held {
+    for (_, of_purposes, of_fields, of_procedures) in held {
         for purpose in purposes.iter().filter(|name| allowed(of_purposes, name)) {
             for field in fields.iter().filter(|name| allowed(of_fields, name)) {
-                for procedure in procedures.iter().filter(|name| allowed(of_procedures, name)) {
-                    asked.insert((service.clone(), purpose.clone(), field.clone(), procedure.clone()));
-                }
+                let of_these = procedures.iter().filter(|name| allowed(of_procedures, name));
+                asked.extend(of_these.map(|procedure| (*purpose, *field, *procedure)));
             }
         }
     }
@@ -202,25 +256,24 @@ fn spelled_out(held: &BTreeSet<HeldCall>, [purposes, fields, procedures]: &[BTre
 }
 
 /// Few lines instead of many questions: fields that go with the same procedures stand together, then purposes with the same of both.
-fn in_words(questions: &Asked, [purposes, fields, procedures]: &[BTreeSet<Option<String>>; 3]) -> Vec<String> {
-    type Set = BTreeSet<Option<String>>;
-    let mut of_field: BTreeMap<(&String, &Option<String>, &Option<String>), Set> = BTreeMap::new();
-    for (service, purpose, field, procedure) in questions {
-        of_field.entry((service, purpose, field)).or_default().insert(procedure.clone());
+fn in_words(questions: &Asked<'_>, [purposes, fields, procedures]: &[Named<'_>; 3]) -> Vec<String> {
+    let mut of_field: BTreeMap<(Option<&str>, Option<&str>), Named<'_>> = BTreeMap::new();
+    for (purpose, field, procedure) in questions {
+        of_field.entry((*purpose, *field)).or_default().insert(*procedure);
     }
-    let mut of_procedures: BTreeMap<(&String, &Option<String>, Set), Set> = BTreeMap::new();
-    for ((service, purpose, field), procedures) in of_field {
-        of_procedures.entry((service, purpose, procedures)).or_default().insert(field.clone());
+    let mut of_procedures: BTreeMap<(Option<&str>, Named<'_>), Named<'_>> = BTreeMap::new();
+    for ((purpose, field), procedures) in of_field {
+        of_procedures.entry((purpose, procedures)).or_default().insert(field);
     }
-    let mut of_both: BTreeMap<(&String, Set, Set), Set> = BTreeMap::new();
-    for ((service, purpose, procedures), fields) in of_procedures {
-        of_both.entry((service, procedures, fields)).or_default().insert(purpose.clone());
+    let mut of_both: BTreeMap<(Named<'_>, Named<'_>), Named<'_>> = BTreeMap::new();
+    for ((purpose, procedures), fields) in of_procedures {
+        of_both.entry((procedures, fields)).or_default().insert(purpose);
     }
     of_both
         .into_iter()
-        .map(|((service, of_procedures, of_fields), of_purposes)| {
+        .map(|((of_procedures, of_fields), of_purposes)| {
             format!(
-                "{service}; purposes {}; fields {}; procedures {}",
+                "purposes {}; fields {}; procedures {}",
                 words(&of_purposes, purposes),
                 words(&of_fields, fields),
                 words(&of_procedures, procedures)
@@ -230,7 +283,7 @@ fn in_words(questions: &Asked, [purposes, fields, procedures]: &[BTreeSet<Option
 }
 
 /// Some of all names, as briefly as it can be said.
-fn words(some: &BTreeSet<Option<String>>, all: &BTreeSet<Option<String>>) -> String {
+fn words(some: &Named<'_>, all: &Named<'_>) -> String {
     if !some.contains(&None) {
         return joined(some.iter().flatten());
     }

@@ -233,3 +233,30 @@ fn a_right_is_out_of_reach_when_no_system_acts_for_anybody_who_holds_it() {
     // Nobody could before.
     assert_eq!(out_of_reach(&nobody_acts, &nobody_acts, DAY), []);
 }
+
+#[test]
+fn what_would_be_too_much_to_compare_is_told_as_it_was_granted_and_says_so() {
+    let listed = |word: &str, number: usize| {
+        let names: Vec<String> = (0..number).map(|at| format!("\"{word}{at}\"")).collect();
+        format!("[{}]", names.join(", "))
+    };
+    let call = |id: &str, purposes: &str, fields: &str| {
+        format!(
+            "[[grant]]\nid = \"{id}\"\nkind = \"commune\"\nright = \"call\"\nservice = \"s\"\npurposes = {purposes}\n\
+             fields = {fields}\nprocedures = \"any\"\nowner = \"H99.1\"\n"
+        )
+    };
+    let some = call("some", &listed("p", 800), &listed("f", 800));
+    let other_service = |text: String| text.replace("\"s\"", "\"t\"");
+    let (before, after) = (
+        some.clone() + &other_service(call("other", "[\"p1\"]", "[\"f1\"]")),
+        some + &call("all", "\"any\"", "\"any\""),
+    );
+    let changes = gains_and_losses(&small(&before, ""), &small(&after, ""), DAY);
+    let told: Vec<String> = changes.iter().map(|change| format!("{} {}", change.gained, change.scope)).collect();
+    let of_each = [
+        "false t; purposes p1; fields f1; procedures any",
+        "true s; purposes any; fields any; procedures any; as granted",
+    ];
+    assert_eq!(told, [of_each, of_each].concat());
+}

@@ -65,6 +65,7 @@ fn registry(version: &RegistryVersion) -> Audited {
         facts: facts([
             ("version", version.number.to_string()),
             ("rolled_back_to", again.unwrap_or_default()),
+            ("accepted_lock_out", version.accepted_lock_out.clone()),
             ("sha256", HEXLOWER.encode(&version.sha256)),
         ]),
         ..of(AuditKind::RegistryApplied)
