@@ -53,7 +53,7 @@ pub enum ToRevoke {
     Certificate(Sha256Digest),
     /// A key, seen or not.
     Key(Sha256Digest),
-    /// Everything a system was known by so far.
+    /// Everything a system was known by so far: issued, seen, connected now, or bound in the registry.
     System(String),
 }
 
@@ -195,6 +195,7 @@ impl Engine {
                         break;
                     }
                 }
+                found.keys.extend(self.connected_and_bound(system)?);
                 if found.keys.is_empty() {
                     return Err(not_found().detail("system", system));
                 }
@@ -203,6 +204,18 @@ impl Engine {
         let keys: Vec<_> = found.keys.iter().copied().collect();
         found.certificates.extend(self.known_of(&keys).await.map_err(read_failed)?);
         Ok(found)
+    }
+
+    /// Keys of a system that need not be on record: those of its connections, whose certificates may be on their way there or were
+    /// first seen as another's, and those that the registry binds to it.
+    fn connected_and_bound(&self, name: &str) -> Result<BTreeSet<Sha256Digest>, Refusal> {
+        let (registry, today) = (self.registry()?, self.clock().now().date());
+        let is_its = |peer: &Peer| peer.system(&registry, today).is_ok_and(|system| system.name == name);
+        let peers = self.connections().peers();
+        let connected = peers.iter().filter(|(_, peer)| is_its(peer)).map(|(key, _)| Sha256Digest::from(*key));
+        let systems = registry.systems().filter(|system| system.name == name);
+        let bound = systems.flat_map(|system| &system.certificates).map(|bound| Sha256Digest::from(bound.key_sha256.0));
+        Ok(connected.chain(bound).collect())
     }
 
     async fn known_of(&self, keys: &[Sha256Digest]) -> Result<Vec<Sha256Digest>, ReadError> {
