@@ -79,8 +79,6 @@ pub enum Lane<'a> {
     Document(&'a str, &'a [u8; 32]),
     /// A join token.
     Token(&'a [u8; 16]),
-    /// The keys out of force.
-    Revocations,
     /// The registry as a whole.
     Registry,
     /// The numbers that a desk holds.

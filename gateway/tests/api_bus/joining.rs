@@ -415,6 +415,33 @@ async fn what_is_revoked_stays_so_when_the_gateway_comes_back() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_is_renewed_while_its_key_is_revoked_comes_to_nothing() {
+    let world = World::start().await;
+    let operator = world.system("van-hanh").await;
+    let token = issue(&operator, token_for("mot-cua")).await;
+    let key = PrivateKey::generate().unwrap();
+    let issued = join(&world, &token, &key).await.unwrap().certificate.unwrap();
+    let desk = system(&world, credentials(&world, "joined", &key, &issued)).await;
+    let own = v1::ListCertificatesRequest { system: "mot-cua".into(), with_past: true, ..list(OPERATOR) };
+    let revoking = world.engine().as_if_revoking().await;
+    let mut renewal = tokio::spawn({
+        let next = PrivateKey::generate().unwrap();
+        let renew = v1::RenewRequest { signing_request: next.signing_request().unwrap().into() };
+        let mut client = certificates(&desk);
+        async move { client.renew(renew).await }
+    });
+    // It waits for the revocation, however long that takes.
+    tokio::time::timeout(Duration::from_secs(1), &mut renewal).await.unwrap_err();
+    world.engine().connections().revoke([key_of(&issued)[..].try_into().unwrap()]);
+    drop(revoking);
+    assert!(within(renewal).await.unwrap().is_err());
+    // The call was cut with its connection; what it had begun has ended once the next revocation is through.
+    drop(world.engine().as_if_revoking().await);
+    let known = asked_of(&operator, own).await.certificates;
+    assert_eq!(known.iter().filter(|one| one.issued_here).count(), 1, "{known:?}");
+}
+
+#[tokio::test]
 async fn who_guesses_is_slowed_down() {
     let world = World::start().await;
     let operator = world.system("van-hanh").await;

@@ -9,7 +9,6 @@ use lgsp_proto::{Reason, Refusal};
 
 use super::super::access::Peer;
 use super::super::clock::machine_now;
-use super::super::lanes::Lane;
 use super::super::{Engine, commit_failed, read_failed};
 use super::TOKENS_SHOWN;
 use crate::store::{
@@ -141,8 +140,9 @@ impl Engine {
     }
 
     async fn revoke_now(&self, what: &ToRevoke, draft: CertificateRevoked) -> Result<Revoked, Refusal> {
-        // One at a time, so that what is said twice at once is recorded once.
-        let _held = self.inner.lanes.hold([Lane::Revocations]).await;
+        // One at a time, so that what is said twice at once is recorded once; and no certificate is recorded meanwhile, or a key
+        // that is being taken away could leave another behind that nobody looked for.
+        let _alone = self.inner.revoking.write().await;
         let Keys { keys, certificates } = self.meant(what).await?;
         let (mut fresh, mut earliest) = (Vec::new(), draft.at);
         for key in keys {
@@ -216,6 +216,12 @@ impl Engine {
         let systems = registry.systems().filter(|system| system.name == name);
         let bound = systems.flat_map(|system| &system.certificates).map(|bound| Sha256Digest::from(bound.key_sha256.0));
         Ok(connected.chain(bound).collect())
+    }
+
+    /// Waits as a revocation does, and keeps certificates from being recorded until it is dropped.
+    #[cfg(feature = "test-util")]
+    pub async fn as_if_revoking(&self) -> impl Drop + '_ {
+        self.inner.revoking.write().await
     }
 
     async fn known_of(&self, keys: &[Sha256Digest]) -> Result<Vec<Sha256Digest>, ReadError> {

@@ -93,7 +93,7 @@ impl Engine {
                 IssuedChain::of(*issued)?
             }
             _ => {
-                let chain = self.certify(request, &token.for_system, IssuedOver::Token(token.id)).await?;
+                let chain = self.certify(request, &token.for_system, Over::Token(token.id)).await?;
                 certifying.count(|counted| counted.issued += 1);
                 chain
             }
@@ -114,14 +114,12 @@ impl Engine {
         if peer.own_name().is_none_or(|name| name.as_str() != system) {
             return Err(Refusal::new(Reason::CertificateWithoutIdentity).detail("system", system));
         }
-        self.refuse_revoked(&peer.leaf().key_sha256())?;
         certifying.renewals.take(&system, None).map_err(|refusal| refusal.detail("system", &system))?;
         let request = SigningRequest::parse(signing_request).map_err(|error| bad_request(&error))?;
         self.refuse_revoked(&request.key_sha256())?;
-        let renews = peer.certificate();
-        let engine = self.clone();
+        let (engine, peer) = (self.clone(), peer.clone());
         let renewed = self.to_the_end(async move {
-            let chain = engine.certify(request, &system, IssuedOver::Renewal(renews)).await?;
+            let chain = engine.certify(request, &system, Over::Certificate(&peer)).await?;
             engine.certifying()?.count(|counted| counted.renewed += 1);
             Ok(chain)
         });
@@ -129,18 +127,25 @@ impl Engine {
     }
 
     /// Signs and records. Nobody has the certificate before it is on record.
-    async fn certify(&self, request: SigningRequest, system: &str, over: IssuedOver) -> Result<IssuedChain, Refusal> {
+    async fn certify(&self, request: SigningRequest, system: &str, over: Over<'_>) -> Result<IssuedChain, Refusal> {
         let name: SystemName = system.parse().map_err(|_| Refusal::new(Reason::Internal))?;
         let key = request.key_sha256();
+        let (over, shown) = match over {
+            Over::Token(id) => (IssuedOver::Token(id), &[][..]),
+            Over::Certificate(peer) => (IssuedOver::Renewal(peer.certificate()), peer.leaf().chain_keys()),
+        };
         let issued = self.certifying()?.authority()?.sign(request, name, over).await?;
+        // A revocation comes before this, and is seen here, or after it, and sees what is recorded.
+        let _recording = self.inner.revoking.read().await;
+        for key in shown.iter().chain([&key]) {
+            self.refuse_revoked(key)?;
+        }
         let committed = self.inner.store.commit(Commit::CertificateIssued(issued.clone())).await;
         committed.map_err(|error| match (&error, over) {
             // It was good a moment ago, and another node has closed it.
             (CommitError::Conflict, IssuedOver::Token(_)) => Refusal::new(Reason::TokenInvalid),
             _ => commit_failed(&error),
         })?;
-        // Revoked while it was being signed: it is on record, and good for nothing.
-        self.refuse_revoked(&key)?;
         tracing::info!(for_system = system, certificate = %issued.digest, "certificate issued");
         IssuedChain::of(issued)
     }
@@ -149,6 +154,13 @@ impl Engine {
         let is_revoked = self.connections().is_revoked(key);
         if is_revoked { Err(Refusal::new(Reason::CertificateRevoked)) } else { Ok(()) }
     }
+}
+
+/// What a certificate is issued over.
+enum Over<'a> {
+    Token(TokenId),
+    /// Whose keys must still be in force, its own and those of its issuing CAs.
+    Certificate(&'a Peer),
 }
 
 /// The token, if it is good. What is wrong with it is nobody's business, and takes the same time whatever it is.
