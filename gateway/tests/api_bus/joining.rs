@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use lgsp_certs::{CertificateFacts, Credentials, PrivateKey, joining_config};
 use lgsp_domain::numbering::NumberZone;
+use lgsp_gateway::engine::certificates::JoinAttempt;
 use lgsp_gateway::store::{Commit, EpochStarted, TokenIssued};
 use lgsp_proto::types::{JoinToken, Sha256Digest};
 use lgsp_proto::v1::certificates_client::CertificatesClient;
@@ -461,6 +462,23 @@ async fn who_guesses_is_slowed_down() {
     }
     let (guesses, refused) = slowed.expect("a guesser is slowed down");
     assert!(guesses <= 10 && refused.retry_after().is_some(), "{guesses} {refused}");
+}
+
+#[tokio::test]
+async fn strangers_without_a_token_take_nothing_from_who_has_one() {
+    let world = World::start().await;
+    let operator = world.system("van-hanh").await;
+    let token = issue(&operator, token_for("mot-cua")).await;
+    // As many as come from many addresses: each with a name of its own, none with that of the token.
+    for stranger in (0..=255).filter(|last| *last != token.id()[15]) {
+        let attempt = JoinAttempt {
+            id: [stranger; 16],
+            secret: zeroize::Zeroizing::new(vec![stranger; 32]),
+            signing_request: bytes::Bytes::new(),
+        };
+        assert_eq!(world.engine().join(attempt).await.unwrap_err().reason(), Reason::TokenInvalid);
+    }
+    join(&world, &token, &PrivateKey::generate().unwrap()).await.unwrap();
 }
 
 #[tokio::test]

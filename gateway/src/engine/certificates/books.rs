@@ -12,8 +12,8 @@ use super::super::clock::machine_now;
 use super::super::{Engine, commit_failed, read_failed};
 use super::TOKENS_SHOWN;
 use crate::store::{
-    CertificateCursor, CertificateQuery, CertificateRevoked, Commit, CommitError, KEYS_MAX, KnownCertificate, OWN_NAME,
-    ReadError, TokenIssued,
+    CertificateCursor, CertificateQuery, CertificateRevoked, Commit, KEYS_MAX, KnownCertificate, OWN_NAME, ReadError,
+    TokenIssued,
 };
 
 /// How many entries are read at a time.
@@ -111,7 +111,7 @@ impl Engine {
     /// Puts keys out of force. Durable, and every connection of theirs on this node told to end, when it returns `Ok`.
     ///
     /// # Errors
-    /// Those of [`Engine::authorize`], `GRANT_MISSING`, `CERTIFICATE_NOT_FOUND`, those of a commit. After `OUTCOME_UNKNOWN` the
+    /// Those of [`Engine::authorize`], `GRANT_MISSING`, `CERTIFICATE_NOT_FOUND`, those of a commit. After one of the latter the
     /// keys are out of force until the next start at least: say it again.
     pub async fn revoke(
         &self,
@@ -155,16 +155,16 @@ impl Engine {
         if fresh.is_empty() {
             return Ok(Revoked { certificates, at: earliest, connections_cut: 0, repeated: true });
         }
-        let mut connections_cut = 0;
+        // At once, whatever the disk does: each of these may be a thief's. That nothing takes back.
+        let connections_cut = self.connections().revoke(fresh.iter().map(|key| *key.as_bytes()));
         for keys in fresh.chunks(KEYS_MAX) {
             let of_these = self.known_of(keys).await.map_err(read_failed)?;
             let record = CertificateRevoked { keys: keys.to_vec(), certificates: of_these, ..draft.clone() };
             let committed = self.inner.store.commit(Commit::CertificateRevoked(record)).await;
-            // What may be durable is in force from now on: it will be after the next start, if it is.
-            if matches!(committed, Ok(()) | Err(CommitError::Unknown)) {
-                connections_cut += self.connections().revoke(keys.iter().map(|key| *key.as_bytes()));
-            }
-            committed.map_err(|error| commit_failed(&error))?;
+            committed.map_err(|error| {
+                tracing::error!(%error, connections_cut, "revoked keys are out of force until the next start only");
+                commit_failed(&error)
+            })?;
         }
         tracing::warn!(keys = fresh.len(), connections_cut, ground = draft.ground, "keys revoked");
         Ok(Revoked { certificates, at: draft.at, connections_cut, repeated: false })
@@ -174,7 +174,7 @@ impl Engine {
     async fn meant(&self, what: &ToRevoke) -> Result<Keys, Refusal> {
         let not_found = || Refusal::new(Reason::CertificateNotFound);
         let store = &self.inner.store;
-        let mut found = Keys::default();
+        let (mut found, now) = (Keys::default(), machine_now());
         match what {
             ToRevoke::Certificate(digest) => {
                 let known = store.known_certificate(digest).await.map_err(read_failed)?;
@@ -190,7 +190,12 @@ impl Engine {
                     let slice = slice.map_err(read_failed)?;
                     let is_last = slice.len() < SLICE;
                     after = slice.last().map(|(digest, _)| *digest);
-                    found.keys.extend(slice.into_iter().map(|(_, key)| key));
+                    for (digest, key) in slice {
+                        let known = store.known_certificate(&digest).await.map_err(read_failed)?;
+                        // What has expired opens nothing any more, and there may be years of it.
+                        let is_over = known.is_some_and(|known| known.not_after < now);
+                        found.keys.extend((!is_over).then_some(key));
+                    }
                     if is_last {
                         break;
                     }

@@ -10,6 +10,7 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use lgsp_certs::{CertificateFacts, SigningRequest, SystemName};
 use lgsp_proto::types::Sha256Digest;
 use lgsp_proto::{Reason, Refusal};
+use tokio::time::Instant;
 
 use super::super::access::Peer;
 use super::super::clock::machine_now;
@@ -64,18 +65,24 @@ impl Engine {
         let _ = certifying.authority()?;
         // By the last byte alone, so that nobody fills our memory with names. One that guesses shares it with few.
         certifying.attempts.take(&attempt.id[15], None)?;
+        // What everybody shares is for those who have a token: strangers without one must not use it up.
+        self.good_token(&attempt).await?;
         certifying.joins.take(&(), None)?;
         let request = SigningRequest::parse(&attempt.signing_request).map_err(|error| bad_request(&error))?;
         let engine = self.clone();
         self.to_the_end(async move { engine.join_now(&attempt, request).await }).await
     }
 
+    async fn good_token(&self, attempt: &JoinAttempt) -> Result<Token, Refusal> {
+        let token = self.inner.store.token(&attempt.id).await.map_err(read_failed)?;
+        let epoch = self.inner.store.epoch().await.map_err(read_failed)?;
+        good(token, &attempt.secret, epoch, machine_now())
+    }
+
     async fn join_now(&self, attempt: &JoinAttempt, request: SigningRequest) -> Result<Joined, Refusal> {
         let certifying = self.certifying()?;
         let _held = self.inner.lanes.hold([Lane::Token(&attempt.id)]).await;
-        let token = self.inner.store.token(&attempt.id).await.map_err(read_failed)?;
-        let epoch = self.inner.store.epoch().await.map_err(read_failed)?;
-        let token = good(token, &attempt.secret, epoch, machine_now())?;
+        let token = self.good_token(attempt).await?;
         self.refuse_revoked(&request.key_sha256())?;
         let registry = self.registry()?;
         let system = registry.system(&token.for_system, self.clock().now().date());
@@ -114,7 +121,7 @@ impl Engine {
         if peer.own_name().is_none_or(|name| name.as_str() != system) {
             return Err(Refusal::new(Reason::CertificateWithoutIdentity).detail("system", system));
         }
-        certifying.renewals.take(&system, None).map_err(|refusal| refusal.detail("system", &system))?;
+        certifying.renewals.take(&system, Instant::now())?;
         let request = SigningRequest::parse(signing_request).map_err(|error| bad_request(&error))?;
         self.refuse_revoked(&request.key_sha256())?;
         let (engine, peer) = (self.clone(), peer.clone());
