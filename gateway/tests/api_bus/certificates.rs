@@ -67,13 +67,17 @@ impl World {
 
     /// Applies the registry with `from` replaced by `to` among its systems.
     async fn change_systems(&self, from: &str, to: &str) {
+        self.change("systems.toml", from, to).await;
+    }
+
+    pub(super) async fn change(&self, file: &str, from: &str, to: &str) {
         let mut registry = self.system("van-hanh").await.registry();
         let (acting_party, actor) = ("H99.VH".to_owned(), "van.hanh.1".to_owned());
         let read =
             v1::ReadRegistryRequest { acting_party: acting_party.clone(), actor: actor.clone(), ..Default::default() };
         let read = within(registry.read(read)).await.unwrap().into_inner();
         let (mut files, base_version) = (read.files, read.version.unwrap().number);
-        let systems = files.iter_mut().find(|file| file.name == "systems.toml").unwrap();
+        let systems = files.iter_mut().find(|one| one.name == file).unwrap();
         let text = std::str::from_utf8(&systems.content).unwrap();
         assert!(text.contains(from), "{text}");
         systems.content = text.replace(from, to).into();

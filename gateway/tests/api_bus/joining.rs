@@ -336,6 +336,21 @@ async fn only_who_may_certify_hands_out_tokens_and_takes_certificates_away() {
 }
 
 #[tokio::test]
+async fn who_may_only_certify_gets_no_token_for_a_system_that_may_more() {
+    let world = World::start().await;
+    let grant = |id: &str, party: &str| format!("id = \"{id}\"\nparty = \"{party}\"");
+    let (theirs, ours) = (grant("chung-thu", OPERATOR), grant("chung-thu-an", AN));
+    let both = format!("{ours}\nright = \"certify\"\nowner = \"H99.VH\"\n\n[[grant]]\n{theirs}");
+    world.change("grants.toml", &theirs, &both).await;
+    let desk = world.system("mot-cua").await;
+    let token = |system: &str| v1::IssueTokenRequest { acting_party: AN.into(), ..token_for(system) };
+    issue(&desk, token("so-nganh")).await;
+    let refused = refusal(within(certificates(&desk).issue_token(token("van-hanh"))).await);
+    assert_eq!((refused.reason(), refused.details()["right"].as_str()), (Reason::GrantMissing, "registry"));
+    issue(&world.system("van-hanh").await, token_for("van-hanh")).await;
+}
+
+#[tokio::test]
 async fn certificates_are_listed_by_when_they_expire() {
     let world = World::start().await;
     let operator = world.system("van-hanh").await;
