@@ -211,13 +211,21 @@ impl Attempts {
     }
 }
 
-/// A connection after its handshake, until its time is over.
-struct Connection {
-    stream: TlsStream<TcpStream>,
+/// A connection after its handshake, until its time is over: then neither reading nor writing goes on, whoever waits for which.
+struct Connection<S = TlsStream<TcpStream>> {
+    stream: S,
     from: From,
     until: Pin<Box<Sleep>>,
     _counted: Counted<IpAddr>,
     _open: OwnedSemaphorePermit,
+}
+
+impl<S> Connection<S> {
+    /// Asked before everything: a peer that never reads keeps us from reading as well.
+    fn check_time(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let is_over = self.until.as_mut().poll(cx).is_ready();
+        if is_over { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
+    }
 }
 
 impl Connected for Connection {
@@ -228,25 +236,26 @@ impl Connected for Connection {
     }
 }
 
-impl AsyncRead for Connection {
+impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.until.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
+        self.check_time(cx)?;
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
-impl AsyncWrite for Connection {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.check_time(cx)?;
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check_time(cx)?;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check_time(cx)?;
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
@@ -280,6 +289,22 @@ mod tests {
         assert!(attempts.take(address(ADDRESSES), Instant::now()).is_err());
         tokio::time::advance(ATTEMPT_EVERY).await;
         attempts.take(address(ADDRESSES), Instant::now()).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_ends_in_time_although_its_peer_reads_nothing() {
+        use tokio::io::AsyncWriteExt as _;
+        let (stream, _silent) = tokio::io::duplex(16);
+        let (from, tally, places) = (From([192, 0, 2, 1].into()), Tally::new(1), Arc::new(Semaphore::new(1)));
+        let mut connection = Connection {
+            stream,
+            from,
+            until: Box::pin(tokio::time::sleep(CONNECTION_TIME)),
+            _counted: tally.count(&from.0).unwrap(),
+            _open: places.acquire_owned().await.unwrap(),
+        };
+        let written = tokio::time::timeout(CONNECTION_TIME * 2, connection.write_all(&[0; 64])).await;
+        assert_eq!(written.unwrap().unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
     #[test]

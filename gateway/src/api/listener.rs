@@ -192,7 +192,11 @@ async fn shake_hands(stream: TcpStream, doors: &Doors, place: OwnedSemaphorePerm
     let now = machine_now();
     let Identified { keys, not_after, peer } = generation.identify(stream.get_ref().1, now)?;
     // From here on a revocation reaches it.
-    let open = doors.engine.connections().open_under(keys, Some(not_after)).map_err(io::Error::other)?;
+    let open = doors.engine.connections().open_of(keys, Some(not_after), peer.as_ref().ok().cloned());
+    let open = open.map_err(io::Error::other)?;
+    if let Ok(peer) = &peer {
+        doors.engine.note_certificate(peer);
+    }
     let caller = Caller(Arc::new(Called {
         peer,
         engine: doors.engine.clone(),

@@ -250,6 +250,24 @@ impl Engine {
         peer.system(&registry, self.clock().now().date()).ok().map(|system| system.name.clone())
     }
 
+    /// Puts the certificate of a peer on record that the registry knows as a system, in the background: what a system was known
+    /// by must be known when it is revoked, also of one that only reads. One that nothing knows yet is not written down.
+    pub(crate) fn note_certificate(&self, peer: &Peer) {
+        let Some(system) = self.registry().ok().and_then(|registry| {
+            let today = self.clock().now().date();
+            peer.system(&registry, today).ok().map(|system| system.name.clone())
+        }) else {
+            return;
+        };
+        let (engine, peer) = (self.clone(), peer.clone());
+        // Nobody waits for it; stopping does.
+        drop(self.to_the_end(async move {
+            let noted = engine.remember_certificate(&peer, &system).await;
+            noted
+                .inspect_err(|refusal| tracing::warn!(system, %refusal, "a certificate that was seen is not on record"))
+        }));
+    }
+
     /// Puts the certificate of a system on record, so that its signatures can be checked for as long as the journal lives.
     pub(super) async fn remember_certificate(&self, peer: &Peer, system: &str) -> Result<(), Refusal> {
         let digest = peer.certificate();

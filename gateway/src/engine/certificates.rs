@@ -12,13 +12,14 @@ mod tokens;
 mod trust;
 pub(crate) use trust::revocation_lists;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use lgsp_proto::types::Sha256Digest;
 use lgsp_proto::{Reason, Refusal};
+use tokio::time::Instant;
 
 pub use self::authority::Authority;
 pub use self::books::{CertificatesAsked, CertificatesPage, Revoked, ToRevoke};
@@ -37,8 +38,10 @@ const JOINS_PER_SECOND: u32 = 20;
 /// shall be cheap for us.
 const ATTEMPTS_PER_SECOND: u32 = 2;
 
-/// Renewals of one system a second. Each is a record for ever.
-const RENEWALS_PER_SECOND: u32 = 1;
+/// Renewals that one system may make at once, and how soon it has one more. Each is a record for ever, and a key to look for when
+/// the system is revoked.
+const RENEWALS: u32 = 10;
+const RENEWAL_EVERY: Duration = Duration::from_secs(600);
 
 /// What the gateway certifies with, and what a system that joins is told.
 pub struct Certifying {
@@ -47,7 +50,7 @@ pub struct Certifying {
     trust: TrustFiles,
     joins: Rates<()>,
     attempts: Rates<u8>,
-    renewals: Rates<String>,
+    renewals: Renewals,
     counted: Mutex<Counted>,
 }
 
@@ -60,6 +63,24 @@ pub struct Doors {
     pub bus_url: String,
     /// The name that the gateway's certificate carries, when that is not the URLs' host.
     pub server_name: Option<String>,
+}
+
+/// When each system will have used up what it renewed, had it come evenly spread. Only systems of the registry are here.
+#[derive(Default)]
+struct Renewals(Mutex<HashMap<String, Instant>>);
+
+impl Renewals {
+    fn take(&self, system: &str, now: Instant) -> Result<(), Refusal> {
+        let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = used.get(system).map_or(now, |until| (*until).max(now)) + RENEWAL_EVERY;
+        let ahead = (until - now).saturating_sub(RENEWAL_EVERY * RENEWALS);
+        if !ahead.is_zero() {
+            let refusal = Refusal::new(Reason::QuotaExceeded).detail("system", system);
+            return Err(refusal.detail(lgsp_proto::RETRY_AFTER_MS, ahead.as_millis().max(1)));
+        }
+        used.insert(system.to_owned(), until);
+        Ok(())
+    }
 }
 
 #[derive(Default)]
@@ -94,7 +115,7 @@ impl Certifying {
             trust,
             joins: Rates::new(JOINS_PER_SECOND),
             attempts: Rates::new(ATTEMPTS_PER_SECOND),
-            renewals: Rates::new(RENEWALS_PER_SECOND),
+            renewals: Renewals::default(),
             counted: Mutex::default(),
         }
     }
@@ -174,3 +195,22 @@ impl IssuedChain {
 
 /// The longest a token may be good: as long as a letter takes, and no longer than a restored backup is likely to be old.
 pub const TOKEN_VALID_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_system_renews_a_few_times_an_hour_and_the_others_as_well() {
+        let renewals = Renewals::default();
+        for _ in 0..RENEWALS {
+            renewals.take("mot-cua", Instant::now()).unwrap();
+        }
+        let refused = renewals.take("mot-cua", Instant::now()).unwrap_err();
+        assert_eq!((refused.reason(), refused.retry_after()), (Reason::QuotaExceeded, Some(RENEWAL_EVERY)));
+        renewals.take("so-nganh", Instant::now()).unwrap();
+        tokio::time::advance(RENEWAL_EVERY).await;
+        renewals.take("mot-cua", Instant::now()).unwrap();
+        assert!(renewals.take("mot-cua", Instant::now()).is_err());
+    }
+}

@@ -10,6 +10,8 @@ use std::time::SystemTime;
 
 use tokio_util::sync::CancellationToken;
 
+use super::access::Peer;
+
 /// SHA-256 of a key's `SubjectPublicKeyInfo` in DER: the key itself, whatever certificate it comes in.
 pub type KeyDigest = [u8; 32];
 
@@ -22,6 +24,8 @@ struct State {
     revoked: HashSet<KeyDigest>,
     open: HashMap<KeyDigest, HashMap<u64, CancellationToken>>,
     ends: BTreeSet<(SystemTime, u64)>,
+    /// Who is at the other end, and by which key, where the certificate could be read.
+    peers: HashMap<u64, (KeyDigest, Peer)>,
     opened: u64,
     count: usize,
 }
@@ -55,6 +59,19 @@ impl Connections {
     /// # Errors
     /// [`Revoked`] when one of the keys is out of force.
     pub fn open_under(self: &Arc<Self>, keys: Vec<KeyDigest>, end: Option<SystemTime>) -> Result<Open, Revoked> {
+        self.open_of(keys, end, None)
+    }
+
+    /// The same, telling who is at the other end: the holder of the first of the keys.
+    ///
+    /// # Errors
+    /// [`Revoked`] when one of the keys is out of force.
+    pub fn open_of(
+        self: &Arc<Self>,
+        keys: Vec<KeyDigest>,
+        end: Option<SystemTime>,
+        peer: Option<Peer>,
+    ) -> Result<Open, Revoked> {
         let mut state = self.state();
         if keys.iter().any(|key| state.revoked.contains(key)) {
             return Err(Revoked);
@@ -66,6 +83,7 @@ impl Connections {
             state.open.entry(*key).or_default().insert(number, cut.clone());
         }
         state.ends.extend(end.map(|end| (end, number)));
+        state.peers.extend(keys.first().zip(peer).map(|(key, peer)| (number, (*key, peer))));
         Ok(Open { table: Arc::clone(self), keys, number, end, cut })
     }
 
@@ -84,6 +102,11 @@ impl Connections {
             }
         }
         cut
+    }
+
+    /// Who is at the other ends, and by which keys.
+    pub fn peers(&self) -> Vec<(KeyDigest, Peer)> {
+        self.state().peers.values().cloned().collect()
     }
 
     /// Whether the key is out of force.
@@ -120,6 +143,7 @@ impl Drop for Open {
         if let Some(end) = self.end {
             state.ends.remove(&(end, self.number));
         }
+        state.peers.remove(&self.number);
         for key in &self.keys {
             if let Some(of_key) = state.open.get_mut(key) {
                 of_key.remove(&self.number);

@@ -79,10 +79,6 @@ pub enum Lane<'a> {
     Document(&'a str, &'a [u8; 32]),
     /// A join token.
     Token(&'a [u8; 16]),
-    /// The keys out of force.
-    Revocations,
-    /// The keys of a system, while one takes another's place or all of them are put out of force.
-    KeysOf(&'a str),
     /// The registry as a whole.
     Registry,
     /// The numbers that a desk holds.

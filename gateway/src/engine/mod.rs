@@ -67,6 +67,8 @@ struct Inner {
     signer: ReceiptSigner,
     certificates: SeenCertificates,
     connections: Arc<Connections>,
+    /// Held for reading while a certificate is recorded, alone while keys are put out of force.
+    revoking: tokio::sync::RwLock<()>,
     archives: OnceLock<Archives>,
     certifying: OnceLock<Certifying>,
     settings: Settings,
@@ -138,6 +140,7 @@ impl Engine {
                 lanes,
                 certificates: SeenCertificates::default(),
                 connections: Arc::default(),
+                revoking: tokio::sync::RwLock::default(),
                 archives: OnceLock::new(),
                 certifying: OnceLock::new(),
                 tasks: TaskTracker::new(),

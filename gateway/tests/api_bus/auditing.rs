@@ -8,7 +8,7 @@ use lgsp_gateway::backup::{Care, Sources, take};
 use lgsp_gateway::store::contract::sample::{acknowledgement, holder, parked};
 use lgsp_gateway::store::sled::{Limits, Options, SledStore};
 use lgsp_gateway::store::{Acknowledgement, Commit, Parked, Stage, Store};
-use lgsp_proto::types::DossierCode;
+use lgsp_proto::types::{DossierCode, Sha256Digest};
 use lgsp_proto::v1::AuditKind;
 use lgsp_proto::v1::certificates_client::CertificatesClient;
 use lgsp_proto::{Reason, v1};
@@ -231,8 +231,10 @@ fn every_call_of_the_bus_says_what_it_leaves_in_the_audit() {
 async fn every_administrative_call_leaves_one_entry_with_who_and_why_and_touches_no_other() {
     let (world, code, waiting) = prepared().await;
     let operator = world.system("van-hanh").await;
+    let shown = Sha256Digest::from(*operator.credentials.digest().as_bytes());
+    world.eventually(async || world.engine().store().knows_certificate(&shown).await.unwrap()).await;
     let mut before = all(&operator).await;
-    // The gateway's own certificate and the first registry are there already, and so are the systems that have signed.
+    // The gateway's own certificate and the first registry are there already, and so are the systems that have connected.
     let kinds: BTreeSet<i32> = before.iter().map(|entry| entry.kind).collect();
     assert_eq!(kinds, BTreeSet::from([AuditKind::RegistryApplied.into(), AuditKind::CertificateSeen.into()]));
     let began = SystemTime::now() - Duration::from_secs(5);

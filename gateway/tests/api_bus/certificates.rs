@@ -15,6 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::delivery::Inbox;
 use super::documents::{content, message, start};
 use super::identity::is_locked_out;
+use super::joining;
 use super::world::*;
 
 /// How soon a revocation is felt.
@@ -50,7 +51,7 @@ impl World {
     }
 
     /// Waits until something is so, by looking again and again, but not for ever.
-    async fn eventually(&self, is_so: impl AsyncFn() -> bool) {
+    pub(super) async fn eventually(&self, is_so: impl AsyncFn() -> bool) {
         let deadline = Instant::now() + Duration::from_secs(20);
         while !is_so().await {
             assert!(Instant::now() < deadline, "it never came to be");
@@ -66,13 +67,17 @@ impl World {
 
     /// Applies the registry with `from` replaced by `to` among its systems.
     async fn change_systems(&self, from: &str, to: &str) {
+        self.change("systems.toml", from, to).await;
+    }
+
+    pub(super) async fn change(&self, file: &str, from: &str, to: &str) {
         let mut registry = self.system("van-hanh").await.registry();
         let (acting_party, actor) = ("H99.VH".to_owned(), "van.hanh.1".to_owned());
         let read =
             v1::ReadRegistryRequest { acting_party: acting_party.clone(), actor: actor.clone(), ..Default::default() };
         let read = within(registry.read(read)).await.unwrap().into_inner();
         let (mut files, base_version) = (read.files, read.version.unwrap().number);
-        let systems = files.iter_mut().find(|file| file.name == "systems.toml").unwrap();
+        let systems = files.iter_mut().find(|one| one.name == file).unwrap();
         let text = std::str::from_utf8(&systems.content).unwrap();
         assert!(text.contains(from), "{text}");
         systems.content = text.replace(from, to).into();
@@ -246,6 +251,42 @@ async fn a_certificate_that_names_no_system_is_the_one_the_registry_binds_it_to_
     let id = format!("spiffe://{DOMAIN}/system/mot-cua-binh");
     let posing = world.connected(agency.write(&world, "posing", Some(&id))).await;
     assert_eq!(speaks_for(&posing, BINH).await, Err(Reason::CertificateNotVouched));
+}
+
+#[tokio::test]
+async fn a_system_that_never_signed_anything_is_put_out_by_its_name() {
+    let mut world = World::start().await;
+    let agency = Agency::new();
+    world.write("agency.pem", &agency.root);
+    world.trust = "[[tls.trust]]\nname = \"agency\"\nbundle = \"agency.pem\"\ntrust_domain = \"so.test\"\n\
+                   systems = [\"mot-cua-*\"]"
+        .into();
+    world.restart().await;
+    let operator = world.system("van-hanh").await;
+    let revoke = async |system: &str| {
+        let request = joining::revoke(v1::revoke_request::What::System(system.into()));
+        within(joining::certificates(&operator).revoke(request)).await.unwrap().into_inner()
+    };
+    // It has only shown its certificate, and gone again.
+    let reader = world.system("so-nganh").await;
+    let certificate = lgsp_proto::types::Sha256Digest::from(*reader.credentials.digest().as_bytes());
+    world.eventually(async || world.engine().store().knows_certificate(&certificate).await.unwrap()).await;
+    let System { credentials, channel } = reader;
+    drop(channel);
+    assert_eq!(revoke("so-nganh").await.certificate_sha256, [certificate.as_bytes().to_vec()]);
+    assert!(is_locked_out(&world, credentials.client_config()).await);
+
+    // Nobody knew whose this was when it connected, and the other key was never seen at all.
+    let spire = world.connected(agency.write(&world, "spire", Some("spiffe://so.test/ns/binh"))).await;
+    let bound = format!(
+        "name = \"mot-cua-binh\", certificates = [{{ issuer = \"CN=CA cua So\", key_sha256 = \"{}\" }}], \
+         spiffe_ids = [\"spiffe://so.test/ns/binh\"],",
+        "07".repeat(32)
+    );
+    world.change_systems("name = \"mot-cua-binh\",", &bound).await;
+    assert_eq!(revoke("mot-cua-binh").await.connections_cut, 1);
+    assert!(is_locked_out(&world, spire.credentials.client_config()).await);
+    assert!(world.engine().connections().is_revoked(&[7; 32]));
 }
 
 #[tokio::test]

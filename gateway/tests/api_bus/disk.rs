@@ -55,6 +55,10 @@ async fn on_a_disk_that_is_nearly_full_nothing_is_begun_and_everything_else_goes
     let upload = tokio_stream::iter([message(Say::Start(start(&paper, 0)))]);
     assert_disk_full(&refusal(within(desk.documents().upload(upload)).await));
 
+    // Who could not renew would be out before there is room again.
+    let next = lgsp_certs::PrivateKey::generate().unwrap();
+    let renew = v1::RenewRequest { signing_request: next.signing_request().unwrap().into() };
+    within(super::joining::certificates(&desk).renew(renew)).await.unwrap();
     assert!(desk.submit(&aid_elsewhere("k-1")).await.unwrap().repeated);
     assert!(desk.get(AN, &before, true).await.unwrap().dossier.is_some());
     let mut inbox = Inbox::open(&binh, &[BINH], 8).await;

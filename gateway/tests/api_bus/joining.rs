@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use lgsp_certs::{CertificateFacts, Credentials, PrivateKey, joining_config};
 use lgsp_domain::numbering::NumberZone;
+use lgsp_gateway::engine::certificates::JoinAttempt;
 use lgsp_gateway::store::{Commit, EpochStarted, TokenIssued};
 use lgsp_proto::types::{JoinToken, Sha256Digest};
 use lgsp_proto::v1::certificates_client::CertificatesClient;
@@ -94,6 +95,10 @@ fn list(party: &str) -> v1::ListCertificatesRequest {
         actor: "van.hanh.1".into(),
         ..v1::ListCertificatesRequest::default()
     }
+}
+
+async fn asked_of(operator: &System, request: v1::ListCertificatesRequest) -> v1::ListCertificatesResponse {
+    within(certificates(operator).list(request)).await.unwrap().into_inner()
 }
 
 fn key_of(issued: &v1::IssuedCertificate) -> bytes::Bytes {
@@ -384,6 +389,21 @@ async fn only_who_may_certify_hands_out_tokens_and_takes_certificates_away() {
 }
 
 #[tokio::test]
+async fn who_may_only_certify_gets_no_token_for_a_system_that_may_more() {
+    let world = World::start().await;
+    let grant = |id: &str, party: &str| format!("id = \"{id}\"\nparty = \"{party}\"");
+    let (theirs, ours) = (grant("chung-thu", OPERATOR), grant("chung-thu-an", AN));
+    let both = format!("{ours}\nright = \"certify\"\nowner = \"H99.VH\"\n\n[[grant]]\n{theirs}");
+    world.change("grants.toml", &theirs, &both).await;
+    let desk = world.system("mot-cua").await;
+    let token = |system: &str| v1::IssueTokenRequest { acting_party: AN.into(), ..token_for(system) };
+    issue(&desk, token("so-nganh")).await;
+    let refused = refusal(within(certificates(&desk).issue_token(token("van-hanh"))).await);
+    assert_eq!((refused.reason(), refused.details()["right"].as_str()), (Reason::GrantMissing, "registry"));
+    issue(&world.system("van-hanh").await, token_for("van-hanh")).await;
+}
+
+#[tokio::test]
 async fn certificates_are_listed_by_when_they_expire() {
     let world = World::start().await;
     let operator = world.system("van-hanh").await;
@@ -394,32 +414,31 @@ async fn certificates_are_listed_by_when_they_expire() {
         let issued = join(&world, &token, &PrivateKey::generate().unwrap()).await.unwrap().certificate.unwrap();
         digests.push(sha256(&issued.chain[0]).as_bytes().to_vec());
     }
-    // Seen, and not issued here: it lives for a day.
+    // Seen, and not issued here: they live for a day. The operator has signed nothing.
     let desk = world.system("mot-cua").await;
     desk.admitted(&aid("k-1")).await;
-    let asked = async |request: v1::ListCertificatesRequest| {
-        within(certificates(&operator).list(request)).await.unwrap().into_inner()
-    };
+    world.eventually(async || asked_of(&operator, list(OPERATOR)).await.certificates.len() == 6).await;
+    let asked = async |request: v1::ListCertificatesRequest| asked_of(&operator, request).await;
     let all = asked(list(OPERATOR)).await;
     assert_eq!(all.tokens.len(), 1);
     assert_eq!((&all.tokens[0].token_id[..], all.tokens[0].system.as_str()), (&open.id()[..], "so-nganh"));
     let told: Vec<_> = all.certificates.iter().map(|one| (one.system.as_str(), one.issued_here)).collect();
-    let foreign = [("", false), ("mot-cua", false)];
-    assert_eq!(told.len(), 5, "{told:?}");
-    assert!(foreign.iter().all(|one| told[..2].contains(one)), "{told:?}");
-    assert!(all.certificates[1].first_seen_at.is_some() && all.certificates[4].first_seen_at.is_none());
-    let mine: std::collections::BTreeSet<_> = all.certificates[2..].iter().map(|one| one.sha256.to_vec()).collect();
+    let foreign = [("", false), ("mot-cua", false), ("van-hanh", false)];
+    assert_eq!(told.len(), 6, "{told:?}");
+    assert!(foreign.iter().all(|one| told[..3].contains(one)), "{told:?}");
+    assert!(all.certificates[2].first_seen_at.is_some() && all.certificates[5].first_seen_at.is_none());
+    let mine: std::collections::BTreeSet<_> = all.certificates[3..].iter().map(|one| one.sha256.to_vec()).collect();
     assert_eq!(mine, digests.iter().cloned().collect());
 
     let soon = SystemTime::now() + Duration::from_secs(10 * 24 * 3600);
     let expiring = v1::ListCertificatesRequest { expiring_before: Some(soon.into()), ..list(OPERATOR) };
-    assert_eq!(asked(expiring).await.certificates.len(), 2);
+    assert_eq!(asked(expiring).await.certificates.len(), 3);
     let of_one = v1::ListCertificatesRequest { system: "cong-an".into(), ..list(OPERATOR) };
     let of_one = asked(of_one).await;
     assert_eq!((of_one.certificates.len(), of_one.tokens.len()), (1, 0));
     let revoke = revoke(What::CertificateSha256(digests[0].clone().into()));
     within(certificates(&operator).revoke(revoke)).await.unwrap();
-    assert_eq!(asked(list(OPERATOR)).await.certificates.len(), 4);
+    assert_eq!(asked(list(OPERATOR)).await.certificates.len(), 5);
     let with_past = v1::ListCertificatesRequest { with_past: true, ..list(OPERATOR) };
     let revoked: Vec<_> = asked(with_past.clone()).await.certificates;
     let revoked: Vec<_> = revoked.iter().filter(|one| one.revoked_at.is_some()).collect();
@@ -465,6 +484,33 @@ async fn what_is_revoked_stays_so_when_the_gateway_comes_back() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_is_renewed_while_its_key_is_revoked_comes_to_nothing() {
+    let world = World::start().await;
+    let operator = world.system("van-hanh").await;
+    let token = issue(&operator, token_for("mot-cua")).await;
+    let key = PrivateKey::generate().unwrap();
+    let issued = join(&world, &token, &key).await.unwrap().certificate.unwrap();
+    let desk = system(&world, credentials(&world, "joined", &key, &issued)).await;
+    let own = v1::ListCertificatesRequest { system: "mot-cua".into(), with_past: true, ..list(OPERATOR) };
+    let revoking = world.engine().as_if_revoking().await;
+    let mut renewal = tokio::spawn({
+        let next = PrivateKey::generate().unwrap();
+        let renew = v1::RenewRequest { signing_request: next.signing_request().unwrap().into() };
+        let mut client = certificates(&desk);
+        async move { client.renew(renew).await }
+    });
+    // It waits for the revocation, however long that takes.
+    tokio::time::timeout(Duration::from_secs(1), &mut renewal).await.unwrap_err();
+    world.engine().connections().revoke([key_of(&issued)[..].try_into().unwrap()]);
+    drop(revoking);
+    assert!(within(renewal).await.unwrap().is_err());
+    // The call was cut with its connection; what it had begun has ended once the next revocation is through.
+    drop(world.engine().as_if_revoking().await);
+    let known = asked_of(&operator, own).await.certificates;
+    assert_eq!(known.iter().filter(|one| one.issued_here).count(), 1, "{known:?}");
+}
+
+#[tokio::test]
 async fn who_guesses_is_slowed_down() {
     let world = World::start().await;
     let operator = world.system("van-hanh").await;
@@ -484,6 +530,23 @@ async fn who_guesses_is_slowed_down() {
     }
     let (guesses, refused) = slowed.expect("a guesser is slowed down");
     assert!(guesses <= 10 && refused.retry_after().is_some(), "{guesses} {refused}");
+}
+
+#[tokio::test]
+async fn strangers_without_a_token_take_nothing_from_who_has_one() {
+    let world = World::start().await;
+    let operator = world.system("van-hanh").await;
+    let token = issue(&operator, token_for("mot-cua")).await;
+    // As many as come from many addresses: each with a name of its own, none with that of the token.
+    for stranger in (0..=255).filter(|last| *last != token.id()[15]) {
+        let attempt = JoinAttempt {
+            id: [stranger; 16],
+            secret: zeroize::Zeroizing::new(vec![stranger; 32]),
+            signing_request: bytes::Bytes::new(),
+        };
+        assert_eq!(world.engine().join(attempt).await.unwrap_err().reason(), Reason::TokenInvalid);
+    }
+    join(&world, &token, &PrivateKey::generate().unwrap()).await.unwrap();
 }
 
 #[tokio::test]

@@ -9,12 +9,11 @@ use lgsp_proto::{Reason, Refusal};
 
 use super::super::access::Peer;
 use super::super::clock::machine_now;
-use super::super::lanes::Lane;
 use super::super::{Engine, commit_failed, read_failed};
 use super::TOKENS_SHOWN;
 use crate::store::{
-    CertificateCursor, CertificateQuery, CertificateRevoked, Commit, CommitError, KEYS_MAX, KnownCertificate, OWN_NAME,
-    ReadError, TokenIssued, TokenWithdrawn,
+    CertificateCursor, CertificateQuery, CertificateRevoked, Commit, KEYS_MAX, KnownCertificate, OWN_NAME, ReadError,
+    TokenIssued, TokenWithdrawn,
 };
 
 /// How many entries are read at a time.
@@ -53,7 +52,7 @@ pub enum ToRevoke {
     Certificate(Sha256Digest),
     /// A key, seen or not.
     Key(Sha256Digest),
-    /// Everything a system was known by so far.
+    /// Everything a system was known by so far: issued, seen, connected now, or bound in the registry.
     System(String),
 }
 
@@ -125,9 +124,8 @@ impl Engine {
     /// this node told to end, when it returns `Ok`.
     ///
     /// # Errors
-    /// Those of [`Engine::authorize`], `GRANT_MISSING`, `CERTIFICATE_NOT_FOUND`, those of a commit. After `OUTCOME_UNKNOWN` the
-    /// keys are out of force until the next start at least: say it again, as after any other failure, which may have come when a part
-    /// of it was done.
+    /// Those of [`Engine::authorize`], `GRANT_MISSING`, `CERTIFICATE_NOT_FOUND`, those of a commit. After one of the latter the
+    /// keys are out of force until the next start at least: say it again. The tokens may be taken back in part.
     pub async fn revoke(
         &self,
         peer: &Peer,
@@ -160,10 +158,9 @@ impl Engine {
             ToRevoke::System(system) => self.withdraw_tokens_of(system, &draft).await?,
             ToRevoke::Certificate(_) | ToRevoke::Key(_) => 0,
         };
-        // One at a time, so that what is said twice at once is recorded once; and nobody renews meanwhile, or the key that is
-        // certified just now would be left out.
-        let of_system = draft.for_system.as_deref().map(Lane::KeysOf);
-        let _held = self.inner.lanes.hold(of_system.into_iter().chain([Lane::Revocations])).await;
+        // One at a time, so that what is said twice at once is recorded once; and no certificate is recorded meanwhile, or a key
+        // that is being taken away could leave another behind that nobody looked for.
+        let _alone = self.inner.revoking.write().await;
         let Keys { keys, certificates } = match self.meant(what).await {
             // One that never came onto the bus has nothing but its tokens.
             Err(refusal) if refusal.reason() == Reason::CertificateNotFound && tokens_withdrawn > 0 => Keys::default(),
@@ -181,16 +178,16 @@ impl Engine {
             let repeated = tokens_withdrawn == 0;
             return Ok(Revoked { certificates, at: earliest, connections_cut: 0, tokens_withdrawn, repeated });
         }
-        let mut connections_cut = 0;
+        // At once, whatever the disk does: each of these may be a thief's. That nothing takes back.
+        let connections_cut = self.connections().revoke(fresh.iter().map(|key| *key.as_bytes()));
         for keys in fresh.chunks(KEYS_MAX) {
             let of_these = self.known_of(keys).await.map_err(read_failed)?;
             let record = CertificateRevoked { keys: keys.to_vec(), certificates: of_these, ..draft.clone() };
             let committed = self.inner.store.commit(Commit::CertificateRevoked(record)).await;
-            // What may be durable is in force from now on: it will be after the next start, if it is.
-            if matches!(committed, Ok(()) | Err(CommitError::Unknown)) {
-                connections_cut += self.connections().revoke(keys.iter().map(|key| *key.as_bytes()));
-            }
-            committed.map_err(|error| commit_failed(&error))?;
+            committed.map_err(|error| {
+                tracing::error!(%error, connections_cut, "revoked keys are out of force until the next start only");
+                commit_failed(&error)
+            })?;
         }
         tracing::warn!(keys = fresh.len(), connections_cut, tokens_withdrawn, ground = draft.ground, "keys revoked");
         Ok(Revoked { certificates, at: draft.at, connections_cut, tokens_withdrawn, repeated: false })
@@ -223,7 +220,7 @@ impl Engine {
     async fn meant(&self, what: &ToRevoke) -> Result<Keys, Refusal> {
         let not_found = || Refusal::new(Reason::CertificateNotFound);
         let store = &self.inner.store;
-        let mut found = Keys::default();
+        let (mut found, now) = (Keys::default(), machine_now());
         match what {
             ToRevoke::Certificate(digest) => {
                 let known = store.known_certificate(digest).await.map_err(read_failed)?;
@@ -239,11 +236,17 @@ impl Engine {
                     let slice = slice.map_err(read_failed)?;
                     let is_last = slice.len() < SLICE;
                     after = slice.last().map(|(digest, _)| *digest);
-                    found.keys.extend(slice.into_iter().map(|(_, key)| key));
+                    for (digest, key) in slice {
+                        let known = store.known_certificate(&digest).await.map_err(read_failed)?;
+                        // What has expired opens nothing any more, and there may be years of it.
+                        let is_over = known.is_some_and(|known| known.not_after < now);
+                        found.keys.extend((!is_over).then_some(key));
+                    }
                     if is_last {
                         break;
                     }
                 }
+                found.keys.extend(self.connected_and_bound(system)?);
                 if found.keys.is_empty() {
                     return Err(not_found().detail("system", system));
                 }
@@ -252,6 +255,24 @@ impl Engine {
         let keys: Vec<_> = found.keys.iter().copied().collect();
         found.certificates.extend(self.known_of(&keys).await.map_err(read_failed)?);
         Ok(found)
+    }
+
+    /// Keys of a system that need not be on record: those of its connections, whose certificates may be on their way there or were
+    /// first seen as another's, and those that the registry binds to it.
+    fn connected_and_bound(&self, name: &str) -> Result<BTreeSet<Sha256Digest>, Refusal> {
+        let (registry, today) = (self.registry()?, self.clock().now().date());
+        let is_its = |peer: &Peer| peer.system(&registry, today).is_ok_and(|system| system.name == name);
+        let peers = self.connections().peers();
+        let connected = peers.iter().filter(|(_, peer)| is_its(peer)).map(|(key, _)| Sha256Digest::from(*key));
+        let systems = registry.systems().filter(|system| system.name == name);
+        let bound = systems.flat_map(|system| &system.certificates).map(|bound| Sha256Digest::from(bound.key_sha256.0));
+        Ok(connected.chain(bound).collect())
+    }
+
+    /// Waits as a revocation does, and keeps certificates from being recorded until it is dropped.
+    #[cfg(feature = "test-util")]
+    pub async fn as_if_revoking(&self) -> impl Drop + '_ {
+        self.inner.revoking.write().await
     }
 
     async fn known_of(&self, keys: &[Sha256Digest]) -> Result<Vec<Sha256Digest>, ReadError> {

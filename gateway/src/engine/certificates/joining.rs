@@ -10,6 +10,7 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use lgsp_certs::{CertificateFacts, SigningRequest, SystemName};
 use lgsp_proto::types::Sha256Digest;
 use lgsp_proto::{Reason, Refusal};
+use tokio::time::Instant;
 
 use super::super::access::Peer;
 use super::super::clock::machine_now;
@@ -70,18 +71,24 @@ impl Engine {
         let _ = certifying.authority()?;
         // By the last byte alone, so that nobody fills our memory with names. One that guesses shares it with few.
         certifying.attempts.take(&attempt.id[15], None)?;
+        // What everybody shares is for those who have a token: strangers without one must not use it up.
+        self.good_token(&attempt).await?;
         certifying.joins.take(&(), None)?;
         let request = SigningRequest::parse(&attempt.signing_request).map_err(|error| bad_request(&error))?;
         let engine = self.clone();
         self.to_the_end(async move { engine.join_now(&attempt, request).await }).await
     }
 
+    async fn good_token(&self, attempt: &JoinAttempt) -> Result<Token, Refusal> {
+        let token = self.inner.store.token(&attempt.id).await.map_err(read_failed)?;
+        let epoch = self.inner.store.epoch().await.map_err(read_failed)?;
+        good(token, &attempt.secret, epoch, machine_now())
+    }
+
     async fn join_now(&self, attempt: &JoinAttempt, request: SigningRequest) -> Result<Joined, Refusal> {
         let certifying = self.certifying()?;
         let _held = self.inner.lanes.hold([Lane::Token(&attempt.id)]).await;
-        let token = self.inner.store.token(&attempt.id).await.map_err(read_failed)?;
-        let epoch = self.inner.store.epoch().await.map_err(read_failed)?;
-        let token = good(token, &attempt.secret, epoch, machine_now())?;
+        let token = self.good_token(attempt).await?;
         self.refuse_revoked(&request.key_sha256())?;
         let registry = self.registry()?;
         let system = registry.system(&token.for_system, self.clock().now().date());
@@ -99,7 +106,7 @@ impl Engine {
                 IssuedChain::of(*issued)?
             }
             _ => {
-                let chain = self.certify(request, &token.for_system, IssuedOver::Token(token.id)).await?;
+                let chain = self.certify(request, &token.for_system, Over::Token(token.id)).await?;
                 certifying.count(|counted| counted.issued += 1);
                 chain
             }
@@ -120,16 +127,12 @@ impl Engine {
         if peer.own_name().is_none_or(|name| name.as_str() != system) {
             return Err(Refusal::new(Reason::CertificateWithoutIdentity).detail("system", system));
         }
-        certifying.renewals.take(&system, None).map_err(|refusal| refusal.detail("system", &system))?;
+        certifying.renewals.take(&system, Instant::now())?;
         let request = SigningRequest::parse(signing_request).map_err(|error| bad_request(&error))?;
         self.refuse_revoked(&request.key_sha256())?;
-        let (renews, shown) = (peer.certificate(), peer.leaf().key_sha256());
-        let engine = self.clone();
+        let (engine, peer) = (self.clone(), peer.clone());
         let renewed = self.to_the_end(async move {
-            // From here on until it is on record, or a key that is revoked just now would live on in the next one.
-            let _held = engine.inner.lanes.hold([Lane::KeysOf(&system)]).await;
-            engine.refuse_revoked(&shown)?;
-            let chain = engine.certify(request, &system, IssuedOver::Renewal(renews)).await?;
+            let chain = engine.certify(request, &system, Over::Certificate(&peer)).await?;
             engine.certifying()?.count(|counted| counted.renewed += 1);
             Ok(chain)
         });
@@ -137,18 +140,25 @@ impl Engine {
     }
 
     /// Signs and records. Nobody has the certificate before it is on record.
-    async fn certify(&self, request: SigningRequest, system: &str, over: IssuedOver) -> Result<IssuedChain, Refusal> {
+    async fn certify(&self, request: SigningRequest, system: &str, over: Over<'_>) -> Result<IssuedChain, Refusal> {
         let name: SystemName = system.parse().map_err(|_| Refusal::new(Reason::Internal))?;
         let key = request.key_sha256();
+        let (over, shown) = match over {
+            Over::Token(id) => (IssuedOver::Token(id), &[][..]),
+            Over::Certificate(peer) => (IssuedOver::Renewal(peer.certificate()), peer.leaf().chain_keys()),
+        };
         let issued = self.certifying()?.authority()?.sign(request, name, over).await?;
+        // A revocation comes before this, and is seen here, or after it, and sees what is recorded.
+        let _recording = self.inner.revoking.read().await;
+        for key in shown.iter().chain([&key]) {
+            self.refuse_revoked(key)?;
+        }
         let committed = self.inner.store.commit(Commit::CertificateIssued(issued.clone())).await;
         committed.map_err(|error| match (&error, over) {
             // It was good a moment ago, and another node has closed it.
             (CommitError::Conflict, IssuedOver::Token(_)) => Refusal::new(Reason::TokenInvalid),
             _ => commit_failed(&error),
         })?;
-        // Revoked while it was being signed: it is on record, and good for nothing.
-        self.refuse_revoked(&key)?;
         tracing::info!(for_system = system, certificate = %issued.digest, "certificate issued");
         IssuedChain::of(issued)
     }
@@ -157,6 +167,13 @@ impl Engine {
         let is_revoked = self.connections().is_revoked(key);
         if is_revoked { Err(Refusal::new(Reason::CertificateRevoked)) } else { Ok(()) }
     }
+}
+
+/// What a certificate is issued over.
+enum Over<'a> {
+    Token(TokenId),
+    /// Whose keys must still be in force, its own and those of its issuing CAs.
+    Certificate(&'a Peer),
 }
 
 /// The token, if it is good. What is wrong with it is nobody's business, and takes the same time whatever it is.

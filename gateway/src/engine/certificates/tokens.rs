@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use aws_lc_rs::rand;
 use jiff::Timestamp;
 use lgsp_certs::SystemName;
-use lgsp_domain::registry::{PartyPattern, Right};
+use lgsp_domain::registry::{PartyPattern, Right, System};
 use lgsp_proto::types::{ActorId, JoinToken, PartyId};
 use lgsp_proto::{Reason, Refusal};
 use zeroize::Zeroizing;
@@ -121,6 +121,7 @@ impl Engine {
                         "is not what the registry has for this system; leave it out, or change systems.toml first";
                     return Err(Refusal::new(Reason::FieldInvalid).field("acts_for", what));
                 }
+                require_what_it_may(authorized, system)?;
                 return Ok(0);
             }
             authorized.require(Right::Registry, None)?;
@@ -193,6 +194,18 @@ impl Engine {
             }
         }
     }
+}
+
+/// Whoever hands out a token could use it: of what administers the bus, a token gives nothing that its issuer has not.
+fn require_what_it_may(authorized: &Authorized, system: &System) -> Result<(), Refusal> {
+    let (registry, today) = (authorized.registry(), authorized.today());
+    for right in [Right::Registry, Right::Operate, Right::Audit, Right::Certify] {
+        let mut parties = registry.parties_of_system(system, today);
+        if parties.any(|party| registry.grant(party, right, None, today).is_ok()) {
+            authorized.require(right, None)?;
+        }
+    }
+    Ok(())
 }
 
 fn internal(why: &str) -> Refusal {

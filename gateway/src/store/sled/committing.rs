@@ -179,6 +179,8 @@ impl<F: Follow> Inner<F> {
             | Commit::TokenWithdrawn(_)
             | Commit::CertificateRevoked(_)
             | Commit::Certificate { .. } => self.room.for_the_end(),
+            // Whoever cannot renew is out soon, and takes over nothing any more of what lies here.
+            Commit::CertificateIssued(issued) if matches!(issued.over, IssuedOver::Renewal(_)) => self.room.for_the_end(),
             Commit::Admission(_)
             | Commit::Document(_)
             | Commit::Registry(_)
