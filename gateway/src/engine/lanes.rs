@@ -13,15 +13,15 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 /// Many enough that two of the few hundred calls under way at once seldom share one by chance.
 const LANES: usize = 4096;
 
-/// Those for tokens and keys, apart from the others: strangers name tokens, and nobody's dossier waits for one of them.
-const LANES_OF_KEYS: usize = 256;
+/// Those for tokens, apart from the others: strangers name tokens, and nobody's dossier waits for one of them.
+const LANES_OF_TOKENS: usize = 256;
 
 /// The lanes of one process.
 #[derive(Debug)]
 pub struct Lanes {
     lanes: Vec<Arc<Mutex<()>>>,
-    /// How many of them, at the end, are for tokens and keys.
-    of_keys: usize,
+    /// How many of them, at the end, are for tokens.
+    of_tokens: usize,
     /// Goes into every name's hash, so that nobody can choose names that share the lanes of another.
     secret: u64,
 }
@@ -39,14 +39,14 @@ impl Lanes {
 
     /// Free lanes, the same names on the same ones in every process that knows the secret.
     pub(super) fn with_secret(secret: u64) -> Self {
-        let lanes = (0..LANES + LANES_OF_KEYS).map(|_| Arc::default()).collect();
-        Self { lanes, of_keys: LANES_OF_KEYS, secret }
+        let lanes = (0..LANES + LANES_OF_TOKENS).map(|_| Arc::default()).collect();
+        Self { lanes, of_tokens: LANES_OF_TOKENS, secret }
     }
 
     /// A pool of one, in which everything shares a lane.
     #[cfg(all(test, feature = "test-util"))]
     pub(super) fn one() -> Self {
-        Self { lanes: vec![Arc::default()], of_keys: 0, secret: 0 }
+        Self { lanes: vec![Arc::default()], of_tokens: 0, secret: 0 }
     }
 
     /// Waits for the lanes of all `names`.
@@ -64,9 +64,9 @@ impl Lanes {
     fn number(&self, lane: Lane<'_>) -> usize {
         let mut hasher = DefaultHasher::new();
         (self.secret, lane).hash(&mut hasher);
-        let others = self.lanes.len() - self.of_keys;
-        let is_of_keys = matches!(lane, Lane::Token(_) | Lane::KeysOf(_) | Lane::Revocations) && self.of_keys > 0;
-        let (first, count) = if is_of_keys { (others, self.of_keys) } else { (0, others) };
+        let others = self.lanes.len() - self.of_tokens;
+        let is_of_tokens = matches!(lane, Lane::Token(_)) && self.of_tokens > 0;
+        let (first, count) = if is_of_tokens { (others, self.of_tokens) } else { (0, others) };
         first + usize::try_from(hasher.finish() % count as u64).expect("smaller than the number of lanes")
     }
 }
