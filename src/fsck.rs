@@ -84,8 +84,8 @@ impl Command {
 pub(crate) fn what_to_do(error: &CannotRead, lang: Lang) -> &'static str {
     match error {
         CannotRead::Folder(FolderError::InUse { .. }) => lang.pick(
-            "\n  Dừng trục đang dùng thư mục này; khi trục đang chạy, hỏi trục bằng --profile.",
-            "\n  Stop the gateway that has it open; while it runs, ask the gateway, with --profile.",
+            "\n  Dừng trục đang dùng thư mục này; khi trục đang chạy, các lệnh nhận --profile hỏi được trục.",
+            "\n  Stop the gateway that has it open; while it runs, commands that take --profile can ask it.",
         ),
         CannotRead::Folder(FolderError::Missing { .. }) => lang.pick(
             "\n  Thư mục cần nêu là store.dir trong cấu hình của trục.",

@@ -130,7 +130,9 @@ impl Join {
                 Failure::usage(format!("{}: {}", lang.pick(vi, en), error.kind()))
             })?;
         }
-        text.trim().parse().map_err(|problem: lgsp_proto::types::Malformed| {
+        // Mails and editors break long lines; a token itself has no blanks.
+        let token = Zeroizing::new(text.split_whitespace().collect::<String>());
+        token.parse().map_err(|problem: lgsp_proto::types::Malformed| {
             let (subject, what) = lang.pick(("Mã tham gia", problem.vietnamese()), ("The token", problem.to_string()));
             Failure::usage(format!("{subject} {what}"))
         })
