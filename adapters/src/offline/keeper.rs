@@ -95,10 +95,16 @@ impl Keeper {
         self.sync_registry().await?;
         let Some(registry) = self.desk.copy.registry() else { return Ok(()) };
         let today = wall_clock().date();
-        for desk in self.parties.iter().filter(|party| registry.grant(party, Right::Submit, None, today).is_ok()) {
-            self.lease_for(desk, &registry, today, told).await?;
+        loop {
+            let epoch = self.spool.epoch();
+            for desk in self.parties.iter().filter(|party| registry.grant(party, Right::Submit, None, today).is_ok()) {
+                self.lease_for(desk, &registry, today, told).await?;
+            }
+            // A restored gateway may have told so only with its answer, and voided what was reckoned with when it was asked.
+            if self.spool.epoch() == epoch {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     async fn sync_registry(&self) -> Result<(), NotKept> {

@@ -364,6 +364,20 @@ async fn blocks_of_a_former_epoch_are_void() {
 }
 
 #[tokio::test]
+async fn a_desk_that_had_all_its_numbers_has_them_anew_as_soon_as_it_hears_of_a_restore() {
+    let world = world().await;
+    let adapter = without_a_line(&world).await;
+    world.gateway.begin_epoch(2);
+    world.line.mend();
+    let left = |status: &Value| -> Vec<Value> {
+        status["offline"]["numbers"].as_array().into_iter().flatten().map(|one| one["left"].clone()).collect()
+    };
+    adapter.until(|status| status["epoch"] == 2 && left(status) == [json!(2), json!(2)]).await;
+    cut(&world, &adapter).await;
+    assert_eq!(adapter.post("/v1/dossiers", "k1", &dossier()).await.json()["dossier_code"], code(10_003));
+}
+
+#[tokio::test]
 async fn a_code_given_in_vain_stands_in_the_list_until_a_clerk_has_worked_it_off() {
     let world = world().await;
     let adapter = without_a_line(&world).await;
