@@ -178,7 +178,11 @@ impl Local {
             headers.insert(http::header::AUTHORIZATION, value(&format!("Bearer {}", token.trim()))?);
         }
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        let (status, answer) = Client::new(&self.adapter).send(method, path, headers, body).await?;
+        let answered = Client::new(&self.adapter).send(method, path, headers, body).await;
+        let (status, answer) = answered.map_err(|error| {
+            let (adapter, cause) = (self.adapter.clone(), error.root_cause().to_string());
+            anyhow::Error::new(Failure::NoAdapter { adapter, cause })
+        })?;
         let json = serde_json::from_slice(&answer).context("the adapter answered something unexpected")?;
         Ok(if status == StatusCode::OK { Ok(json) } else { Err(json) })
     }

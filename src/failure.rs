@@ -36,6 +36,13 @@ pub(crate) enum Failure {
         /// What is known of the cause.
         cause: String,
     },
+    /// There was no answer from the adapter on this machine.
+    NoAdapter {
+        /// Where it was looked for.
+        adapter: String,
+        /// What is known of the cause.
+        cause: String,
+    },
 }
 
 impl Failure {
@@ -70,7 +77,7 @@ impl Failure {
         match self {
             Self::Usage(_) => USAGE,
             Self::Refused(_) => REFUSED,
-            Self::NoAnswer { .. } => NO_ANSWER,
+            Self::NoAnswer { .. } | Self::NoAdapter { .. } => NO_ANSWER,
         }
     }
 
@@ -79,6 +86,10 @@ impl Failure {
         match self {
             Self::Usage(text) => text.clone(),
             Self::Refused(refused) => explain_refused(refused, lang),
+            Self::NoAdapter { adapter, cause } => lang.pick(
+                format!("Không nhận được trả lời từ bộ kết nối {adapter}: {cause}\n  Kiểm tra bộ kết nối có đang chạy không, hoặc nêu địa chỉ bằng --adapter."),
+                format!("No answer from the adapter {adapter}: {cause}\n  See whether it runs, or name its address with --adapter."),
+            ),
             Self::NoAnswer { gateway, again: None, cause } => lang.pick(
                 format!("Không nhận được trả lời từ trục {gateway}: {cause}\n  Kiểm tra địa chỉ và chứng thư, hoặc thử lại sau."),
                 format!("No answer from the gateway {gateway}: {cause}\n  Check the address and the certificates, or try again later."),

@@ -147,18 +147,26 @@ impl Issue {
     pub(super) fn run(self, lang: Lang) -> anyhow::Result<()> {
         let (now, validity) = (SystemTime::now(), Duration::from_secs(self.days * 24 * 60 * 60));
         let ca = CertificateAuthority::open(&self.ca).map_err(unusable)?;
-        let (stem, issued) = match (&self.holder.system, &self.holder.server) {
-            (Some(name), _) => (name.to_string(), ca.issue_system(name, validity, now).map_err(unusable)?),
-            (None, names) => {
-                let names = names.as_deref().unwrap_or_default();
+        let names = self.holder.server.as_deref().unwrap_or_default();
+        // An IPv6 address has colons, which are no good in the name of a file everywhere.
+        let of_server = || names.first().map(|name| name.trim().replace(':', "-")).unwrap_or_default();
+        let stem = self.holder.system.as_ref().map_or_else(of_server, ToString::to_string);
+        let dir = self.out.unwrap_or(self.ca);
+        // Looked at first: what is issued stands in the CA's list, also when its files could then not be written.
+        for ending in ["pem", "key"] {
+            let file = dir.join(format!("{stem}.{ending}"));
+            if file.exists() {
+                return Err(unusable(CaError::Exists(file)));
+            }
+        }
+        let issued = match &self.holder.system {
+            Some(name) => ca.issue_system(name, validity, now).map_err(unusable)?,
+            None => {
                 let parsed: Result<Vec<_>, _> = names.iter().map(|name| server_name(name.trim())).collect();
                 let parsed = parsed.map_err(|error| Failure::usage(error.to_string()))?;
-                // An IPv6 address has colons, which are no good in the name of a file everywhere.
-                let stem = names.first().map(|name| name.trim().replace(':', "-")).unwrap_or_default();
-                (stem, ca.issue_server(&parsed, validity, now).map_err(unusable)?)
+                ca.issue_server(&parsed, validity, now).map_err(unusable)?
             }
         };
-        let dir = self.out.unwrap_or(self.ca);
         issued.write_to(&dir, &stem).map_err(unusable)?;
         let (file, until) = (dir.join(&stem), second(issued.not_after)?);
         let (file, digest) = (file.display(), issued.digest);

@@ -97,6 +97,9 @@ fn keys_are_for_their_owner_only_and_never_overwritten() {
     let before = fs::read(place.path().join("pki/mot-cua-hue.key")).unwrap();
     let said = place.lgsp(&["certs", "issue", "--ca", "ca", "--system", "mot-cua-hue", "--out", "pki"]).failed(2);
     assert!(said.contains("mot-cua-hue.pem exists already"), "{said}");
+    // Nobody has the key of a second one, so there is none in the list.
+    let listed = place.lgsp(&["certs", "list", "--ca", "ca"]).ok();
+    assert_eq!(listed.matches("mot-cua-hue").count(), 1, "{listed}");
     assert!(place.lgsp(&["certs", "init", "ca", "--trust-domain", "x.test"]).failed(2).contains("exists already"));
     assert_eq!(fs::read(place.path().join("pki/mot-cua-hue.key")).unwrap(), before);
 }
@@ -261,6 +264,13 @@ fn without_an_answer_the_outcome_is_unknown_and_the_way_to_send_again_is_told() 
     assert!(!said.contains("Trần"), "{said}");
     let question = place.lgsp(&["dossier", "show", "H57.101-250714-0001", "--profile", "desk.toml"]).failed(4);
     assert!(!question.contains("--request-key"), "{question}");
+}
+
+#[test]
+fn an_adapter_that_is_not_there_is_no_failure_of_ours() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let said = Place::new().lgsp(&["desk", "exceptions", "list", "--as", "H57.101", "--adapter", &nobody]).failed(4);
+    assert!(said.contains(&nobody) && said.contains("--adapter"), "{said}");
 }
 
 #[test]
