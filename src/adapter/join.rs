@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use lgsp_adapters::config::{Config, IDENTITY, WebhookUrl, Wishes, write_starter};
 use lgsp_adapters::identity::{Folder, JoinError, Joined};
 use lgsp_adapters::link::{GatewayUrl, Timings};
+use lgsp_certs::CertificateFacts;
 use lgsp_proto::types::{JoinToken, PartyId};
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -92,6 +93,9 @@ impl Join {
         let token = self.token(lang)?;
         let folder = Folder::at(self.dir.join(IDENTITY));
         let file = self.dir.join(CONFIG);
+        if let Some(until) = in_force_by(&token, &folder, &file) {
+            return self.tell_again(until, &file, lang);
+        }
         let configured = configured_gateway(&file);
         let joined = crate::block_on(async {
             let joining = lgsp_adapters::identity::join(&token, &folder, configured.as_ref(), Timings::default());
@@ -100,7 +104,7 @@ impl Join {
         let written = self.configure(&file, &folder, &joined);
         let written = written.map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
         // The key has been kept until here, so that the same command could be said again.
-        folder.joined().map_err(|error| failure(JoinError::Disk(error), lang))?;
+        folder.joined(token.id()).map_err(|error| failure(JoinError::Disk(error), lang))?;
         self.tell(&joined, &file, &written, lang)?;
         Ok(ExitCode::SUCCESS)
     }
@@ -147,6 +151,25 @@ impl Join {
         let config = Config::load(file, []).ok();
         let uses_it = config.is_some_and(|config| config.identity.folder.as_deref() == Some(folder.path()));
         Ok(if uses_it { Written::Kept } else { Written::Other })
+    }
+
+    /// The same command once more, when nothing is left to be done. It is no theft, as the gateway would have to suppose.
+    fn tell_again(&self, until: Timestamp, file: &Path, lang: Lang) -> anyhow::Result<ExitCode> {
+        let config = file.display().to_string();
+        let facts = || json!({ "repeated": true, "not_after": until.to_string(), "config": config });
+        self.output.print(facts, || {
+            lang.pick(
+                format!(
+                    "Thư mục này đã tham gia bằng mã này rồi; chứng thư đến {until}.\nChạy tiếp: lgsp adapter --config {config}\n\
+                     Nếu chứng thư đã bị thu hồi, xin mã mới.\n"
+                ),
+                format!(
+                    "This folder has joined with this token; the certificate is good until {until}.\n\
+                     Now run: lgsp adapter --config {config}\nIf the certificate was revoked, ask for a new token.\n"
+                ),
+            )
+        })?;
+        Ok(ExitCode::SUCCESS)
     }
 
     fn tell(&self, joined: &Joined, file: &Path, written: &Written, lang: Lang) -> anyhow::Result<()> {
@@ -201,6 +224,16 @@ impl Join {
             ),
         })?)
     }
+}
+
+/// Until when the certificate in force is good, if it is, was joined for with this token, and all that goes with it is written.
+fn in_force_by(token: &JoinToken, folder: &Folder, config: &Path) -> Option<Timestamp> {
+    if !folder.has_joined(token.id()) || !config.exists() {
+        return None;
+    }
+    let set = folder.read().ok()??;
+    let until = CertificateFacts::read(set.chain.first()?).ok()?.not_after;
+    Timestamp::try_from(until).ok().filter(|until| *until > Timestamp::now())
 }
 
 /// The gateway that a configuration names, if there is one that can be read so far. What else is in it is for its user.

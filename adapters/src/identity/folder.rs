@@ -28,6 +28,8 @@ const NEXT: &str = "next";
 const LOCK: &str = "lock";
 /// Keys of those who are joining.
 const JOINING: &str = "joining";
+/// The name of the token that was joined with last.
+const JOINED: &str = "joined";
 
 const KEY: &str = "key.pem";
 const CHAIN: &str = "chain.pem";
@@ -136,16 +138,26 @@ impl Folder {
         self.0.join(JOINING).join(format!("{}.pem", HEXLOWER.encode(token_id)))
     }
 
-    /// Removes the keys of those who were joining: the certificate is here, and so is all that is to be written along with it.
-    /// Until then the same token, said again, gives the same certificate.
+    /// Notes that all is done that this token was for, and removes the keys of those who were joining. Until then the same token,
+    /// said again, gives the same certificate; from then on [`Folder::has_joined`] says that nothing is left to do.
     ///
     /// # Errors
     /// What the disk says. It may be asked again.
-    pub fn joined(&self) -> io::Result<()> {
+    pub fn joined(&self, token_id: &[u8]) -> io::Result<()> {
+        let next = self.0.join(format!("{JOINED}.{NEXT}"));
+        fs::write(&next, HEXLOWER.encode(token_id))?;
+        File::open(&next)?.sync_all()?;
+        fs::rename(&next, self.0.join(JOINED))?;
+        sync_folder(&self.0)?;
         match fs::remove_dir_all(self.0.join(JOINING)) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
             _ => sync_folder(&self.0),
         }
+    }
+
+    /// Whether this token was the last that was joined with here, to the end.
+    pub fn has_joined(&self, token_id: &[u8]) -> bool {
+        fs::read_to_string(self.0.join(JOINED)).is_ok_and(|noted| noted == HEXLOWER.encode(token_id))
     }
 }
 

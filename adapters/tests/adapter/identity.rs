@@ -49,7 +49,7 @@ impl Bus {
 
     async fn join(&self, token: &JoinToken) -> Result<Joined, JoinError> {
         let joined = join(token, &self.identity(), None, Timings::default()).await?;
-        self.identity().joined()?;
+        self.identity().joined(token.id())?;
         Ok(joined)
     }
 
@@ -228,7 +228,7 @@ async fn a_certificate_of_seconds_is_renewed_under_load_and_no_call_fails() {
     bus.gateway.hears(v1::AcknowledgeStage::TakenOver, handed_in as usize).await;
     assert_ne!(bus.key_in_force(), first, "the key is another one as well");
     let sets = std::fs::read_dir(bus.identity().path()).unwrap();
-    assert!(sets.count() <= 4, "two sets, the link and the lock");
+    assert!(sets.count() <= 5, "two sets, the link, the lock and the name of the token");
     adapter.stop().await.unwrap();
 }
 
