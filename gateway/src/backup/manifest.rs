@@ -202,10 +202,12 @@ pub(super) fn unsealed(text: &str) -> Option<&str> {
     (text[end..].trim_end() == format!("end {sum}")).then_some(&text[..end])
 }
 
-/// Whether a path stays where a restore may write: a manifest may come from anywhere.
+/// Whether a path stays where a restore may write, and can be written in a line again: a manifest may come from anywhere.
 fn is_place(path: &str) -> bool {
     let inside = path == "node.key" || path.starts_with("data/") || path.starts_with("documents/");
-    inside && path.split('/').all(|part| !part.is_empty() && part != "." && part != "..")
+    inside
+        && !path.contains(char::is_control)
+        && path.split('/').all(|part| !part.is_empty() && part != "." && part != "..")
 }
 
 fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
