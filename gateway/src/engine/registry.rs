@@ -80,22 +80,38 @@ pub(super) async fn in_force(store: &dyn Store) -> Result<Option<Registry>, Star
 }
 
 impl Engine {
-    /// The files of a version; `None` for the one in force.
+    /// The files of a version; `None` for the one in force. Who neither keeps the registry nor operates or audits is not told who
+    /// applied it.
     ///
     /// # Errors
-    /// `REGISTRY_VERSION_UNKNOWN`, `REGISTRY_MISSING`, and those of [`Engine::authorize`].
+    /// `REGISTRY_VERSION_UNKNOWN`, `REGISTRY_MISSING`, and those of [`Engine::authorize`]; `GRANT_MISSING` for an earlier version
+    /// than the one in force, unless one may know who applied it.
     pub async fn read_registry(
         &self,
         peer: &Peer,
         party: &PartyId,
         version: Option<u64>,
     ) -> Result<RegistryRecord, Refusal> {
-        let _ = self.authorize(peer, party)?;
+        let authorized = self.authorize(peer, party)?;
+        let keeps = if authorized.oversees() { Ok(()) } else { authorized.require(Right::Registry, None).map(drop) };
+        if let Some(version) = version
+            && version < authorized.registry().version()
+        {
+            keeps.clone()?;
+        }
         let record = self.inner.store.registry(version).await.map_err(read_failed)?;
-        record.ok_or_else(|| match version {
+        let mut record = record.ok_or_else(|| match version {
             Some(number) => unknown(number),
             None => Refusal::new(Reason::RegistryMissing),
-        })
+        })?;
+        if keeps.is_err() {
+            let version = &mut record.version;
+            for who in [&mut version.applied_by_system, &mut version.actor, &mut version.acting_party] {
+                who.clear();
+            }
+            version.accepted_lock_out.clear();
+        }
+        Ok(record)
     }
 
     /// The versions applied before `before`, newest first: at most `most`, and fewer where their files are large. With them the
