@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
-use crate::engine::certificates::CertificateFigures;
+use crate::engine::certificates::{CertificateFigures, NotSigning};
 use crate::engine::clock::machine_now;
 use crate::store::Figures;
 use crate::tls::standing::{Standing, Told, seconds_until};
@@ -188,6 +188,8 @@ struct CertifyingStatus {
     /// By reason.
     joins_refused: BTreeMap<&'static str, u64>,
     tokens_open: usize,
+    /// `signing`, or why nothing is signed now: a word of [`NotSigning`].
+    ca: &'static str,
 }
 
 #[derive(Serialize)]
@@ -230,12 +232,13 @@ fn certificates_status(standing: &Standing, engine: Option<&Engine>) -> Certific
 async fn engine_status(engine: &Engine) -> EngineStatus {
     let certifying = engine.certificate_figures().await.ok().map(|figures| {
         let CertificateFigures { issued, renewed, joins_refused, tokens_open } = figures;
-        CertifyingStatus { issued, renewed, joins_refused, tokens_open }
+        CertifyingStatus { ca, issued, renewed, joins_refused, tokens_open }
     });
     let registry = engine.registry().ok();
     let streams = registry.iter().flat_map(|registry| registry.parties()).filter_map(|party| {
         let open = engine.inboxes().streams_of(&party.id);
         (open > 0).then(|| (party.id.to_string(), open))
+    let ca = engine.signs_certificates().await.map_or_else(NotSigning::as_str, |()| "signing");
     });
     let Figures { dossiers, archived, events, waiting, taken_over, parked, .. } = engine.store().figures();
     let Figures { queued, durable, applied, read_only, .. } = engine.store().figures();

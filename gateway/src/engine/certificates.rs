@@ -13,15 +13,16 @@ mod trust;
 pub(crate) use trust::revocation_lists;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::{SHA256, digest};
+use lgsp_certs::Trust;
 use lgsp_proto::types::Sha256Digest;
 use lgsp_proto::{Reason, Refusal};
 use tokio::time::Instant;
 
-pub use self::authority::Authority;
+pub use self::authority::{Authority, NotSigning};
 pub use self::books::{CertificatesAsked, CertificatesPage, Revoked, ToRevoke};
 pub use self::joining::{JoinAttempt, Joined};
 pub use self::tokens::{NewToken, TokenWanted};
@@ -43,9 +44,16 @@ const ATTEMPTS_PER_SECOND: u32 = 2;
 const RENEWALS: u32 = 10;
 const RENEWAL_EVERY: Duration = Duration::from_secs(600);
 
+/// Tells the bundles in force.
+type Bundles = Box<dyn Fn() -> Arc<Trust> + Send + Sync>;
+
 /// What the gateway certifies with, and what a system that joins is told.
 pub struct Certifying {
     authority: Option<Authority>,
+    /// The bundles in force.
+    bundles: Option<Bundles>,
+    /// Why it does not sign, as the log was told last.
+    told: Mutex<Option<NotSigning>>,
     doors: Doors,
     trust: TrustFiles,
     joins: Rates<()>,
@@ -111,6 +119,8 @@ impl Certifying {
     pub fn new(authority: Option<Authority>, doors: Doors, trust: TrustFiles) -> Self {
         Self {
             authority,
+            bundles: None,
+            told: Mutex::default(),
             doors,
             trust,
             joins: Rates::new(JOINS_PER_SECOND),
@@ -120,8 +130,14 @@ impl Certifying {
         }
     }
 
+    /// The same, certifying only what these bundles would let in, as they are when they are asked.
+    #[must_use]
+    pub fn under(self, bundles: impl Fn() -> Arc<Trust> + Send + Sync + 'static) -> Self {
+        Self { bundles: Some(Box::new(bundles)), ..self }
+    }
+
     fn authority(&self) -> Result<&Authority, Refusal> {
-        self.authority.as_ref().ok_or_else(|| Refusal::new(Reason::CaNotConfigured))
+        self.authority.as_ref().ok_or_else(|| NotSigning::NotConfigured.refusal())
     }
 
     fn count_refused(&self, reason: Reason) {

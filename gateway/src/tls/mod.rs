@@ -101,7 +101,7 @@ impl Loaded {
     }
 
     /// The bundles.
-    pub fn trust(&self) -> &Trust {
+    pub fn trust(&self) -> &Arc<Trust> {
         &self.trust
     }
 }

@@ -15,6 +15,7 @@ mod documents;
 mod erasing;
 mod formats;
 mod identity;
+mod issuing;
 mod joining;
 mod numbers;
 mod operations;
