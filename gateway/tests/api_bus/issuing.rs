@@ -5,7 +5,12 @@ use std::time::SystemTime;
 use lgsp_certs::{CertificateAuthority, CertificateFacts, PrivateKey, RootAuthority};
 use lgsp_proto::types::JoinToken;
 use lgsp_proto::{Reason, v1};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
+};
 
+use super::certificates::pem;
 use super::joining::{certificates, issue, join, token_for};
 use super::world::*;
 
@@ -147,4 +152,55 @@ async fn a_key_that_is_taken_away_signs_nothing_until_it_is_back() {
     replace_ca(&world, "foreign");
     assert_eq!(ca(&world).await, "ca_of_another_domain");
     assert_eq!(refusal(renew(&operator).await).details()["cause"], "ca_of_another_domain");
+}
+
+/// A CA's certificate in the making, called so.
+fn called(name: &str) -> (CertificateParams, KeyPair) {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    (params, KeyPair::generate().unwrap())
+}
+
+#[tokio::test]
+async fn the_local_listener_names_the_certificate_shown_and_a_list_that_its_ca_did_not_sign() {
+    let mut world = World::start().await;
+    let (params, key) = called("CA goc cua So");
+    let root = CertifiedIssuer::self_signed(params, key).unwrap();
+    // One name, two keys: a list by the one is none of the other's.
+    let [ours, other] = [(); 2].map(|()| {
+        let (params, key) = called("CA cua So");
+        CertifiedIssuer::signed_by(params, key, &root).unwrap()
+    });
+    let list = CertificateRevocationListParams {
+        this_update: (SystemTime::now() - DAY).into(),
+        next_update: (SystemTime::now() + DAY).into(),
+        crl_number: SerialNumber::from(1),
+        issuing_distribution_point: None,
+        revoked_certs: Vec::new(),
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    world.write("so.pem", root.pem());
+    world.write("so.crl", list.signed_by(&other).unwrap().der());
+    world.trust = "[[tls.trust]]\nname = \"so\"\nbundle = \"so.pem\"\ncrl = \"so.crl\"\nsystems = [\"*\"]".into();
+    world.restart().await;
+    let told = world.certificates().await;
+    assert_eq!(told["own_sha256"], world.gateway().digest().to_string());
+    assert!(told.get("revocation_lists_set_aside").is_none(), "{told}");
+
+    let mut leaf = CertificateParams::default();
+    leaf.subject_alt_names = vec![SanType::URI(format!("spiffe://{DOMAIN}/system/mot-cua").try_into().unwrap())];
+    leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let key = KeyPair::generate().unwrap();
+    let leaf = leaf.signed_by(&key, &ours).unwrap();
+    world.write("leaf.pem", pem(&[leaf.der().clone(), ours.der().clone()]));
+    world.write("leaf.key", key.serialize_pem());
+    let desk = world.connected(world.load("leaf")).await;
+    desk.submit(&aid("k-1")).await.unwrap();
+    assert_eq!(world.certificates().await["revocation_lists_set_aside"], serde_json::json!(["so"]));
+    world.replace_certificate(world.authority());
+    world.reload().await.unwrap();
+    assert_eq!(world.certificates().await["own_sha256"], world.gateway().digest().to_string());
 }
