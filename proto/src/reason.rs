@@ -92,6 +92,11 @@ reasons! {
         "Chứng thư này thuộc một CA khác với CA cấp phát của trục; trục chỉ gia hạn chứng thư của CA mình.",
         "Get the next certificate from the CA that issued this one, or join with a token and be certified by the bus: `lgsp adapter join`.",
         "Lấy chứng thư mới từ chính CA đã cấp chứng thư này, hoặc tham gia bằng mã tham gia để trục cấp: `lgsp adapter join`.";
+    RevocationLocksOut, "REVOCATION_LOCKS_OUT", FailedPrecondition,
+        "This would put keys of the bus itself, or the last of those who keep it in order, out of force for good; nothing was revoked.",
+        "Việc này sẽ vĩnh viễn vô hiệu khoá của chính trục, hoặc của những hệ thống quản trị cuối cùng; chưa thu hồi gì.",
+        "See the details; put another CA or certificate in its place, or let another operator join first. If it is meant so, revoke with `--despite-lockout`.",
+        "Xem chi tiết; hãy đặt CA hoặc chứng thư khác thay thế, hoặc để đơn vị vận hành khác tham gia trước. Nếu đúng là chủ ý, thu hồi với `--despite-lockout`.";
     SystemUnknown, "SYSTEM_UNKNOWN", PermissionDenied,
         "The system of this certificate is not in the registry.",
         "Hệ thống của chứng thư này chưa có trong sổ đăng ký.",

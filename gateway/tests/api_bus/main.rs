@@ -17,6 +17,7 @@ mod formats;
 mod identity;
 mod issuing;
 mod joining;
+mod lockout;
 mod numbers;
 mod operations;
 #[path = "../../../tests/support/output.rs"]

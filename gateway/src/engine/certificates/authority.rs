@@ -18,7 +18,7 @@ use super::super::Engine;
 use super::super::access::Peer;
 use super::super::clock::machine_now;
 use super::super::connections::KeyDigest;
-use super::{Certifying, sha256};
+use super::{Certifying, InForce, sha256};
 use crate::store::{CertificateIssued, IssuedOver};
 
 /// What a CA must have left to live: less is too little for a certificate.
@@ -197,13 +197,13 @@ impl Engine {
         let held = Arc::clone(&certifying.authority.as_ref().ok_or(NotSigning::NotConfigured)?.held);
         // A disk may be slow, or a network's.
         let looked = tokio::task::spawn_blocking(move || held.look()).await;
-        let found = looked.unwrap_or(Err(NotSigning::Files)).and_then(|ca| self.in_force(certifying, ca));
+        let found = looked.unwrap_or(Err(NotSigning::Files)).and_then(|ca| self.still_good(certifying, ca));
         certifying.tell(found.as_ref().err().copied());
         found
     }
 
     /// The CA, if what it signs would be let in.
-    fn in_force(&self, certifying: &Certifying, ca: Arc<CertificateAuthority>) -> Result<Issuer, NotSigning> {
+    fn still_good(&self, certifying: &Certifying, ca: Arc<CertificateAuthority>) -> Result<Issuer, NotSigning> {
         let key = |der| CertificateFacts::read(der).map(|facts| facts.key_sha256).map_err(|_| NotSigning::Files);
         let keys = [key(ca.intermediate())?, key(ca.root())?];
         if keys.iter().any(|key| self.connections().is_revoked(key)) {
@@ -212,8 +212,7 @@ impl Engine {
         if ca.not_after() < machine_now() + LAST_DAY {
             return Err(NotSigning::Expires);
         }
-        let bundles = certifying.bundles.as_ref().map(|bundles| {
-            let trust = bundles();
+        let bundles = certifying.in_force().map(|InForce { bundles: trust, .. }| {
             let backing = trust.backing(ca.intermediate(), ca.trust_domain()).map_err(|error| match error {
                 NotBacked::NoRoot => NotSigning::NoBundle,
                 NotBacked::Listed => NotSigning::Listed,

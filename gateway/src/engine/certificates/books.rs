@@ -11,6 +11,7 @@ use super::super::access::Peer;
 use super::super::clock::machine_now;
 use super::super::{Engine, commit_failed, read_failed};
 use super::TOKENS_SHOWN;
+use super::lockout::Asker;
 use crate::store::{
     CertificateCursor, CertificateQuery, CertificateRevoked, Commit, KEYS_MAX, KnownCertificate, OWN_NAME, ReadError,
     TokenIssued, TokenWithdrawn,
@@ -73,8 +74,8 @@ pub struct Revoked {
 
 /// Keys and their known certificates.
 #[derive(Default)]
-struct Keys {
-    keys: BTreeSet<Sha256Digest>,
+pub(super) struct Keys {
+    pub(super) keys: BTreeSet<Sha256Digest>,
     certificates: BTreeSet<Sha256Digest>,
 }
 
@@ -121,10 +122,12 @@ impl Engine {
     }
 
     /// Puts keys out of force, and takes back the open tokens when a system is meant. Durable, and every connection of theirs on
-    /// this node told to end, when it returns `Ok`.
+    /// this node told to end, when it returns `Ok`. What would cost the bus its CA, its own key or the last of those who keep it
+    /// in order is done `despite_lockout` only.
     ///
     /// # Errors
-    /// Those of [`Engine::authorize`], `GRANT_MISSING`, `CERTIFICATE_NOT_FOUND`, those of a commit. After one of the latter the
+    /// Those of [`Engine::authorize`], `GRANT_MISSING`, `CERTIFICATE_NOT_FOUND`; `REVOCATION_LOCKS_OUT`, after which no key is
+    /// out of force; those of a commit. After one of the latter the
     /// keys are out of force until the next start at least: say it again. The tokens may be taken back in part.
     pub async fn revoke(
         &self,
@@ -133,6 +136,7 @@ impl Engine {
         actor: &ActorId,
         what: ToRevoke,
         ground: String,
+        despite_lockout: bool,
     ) -> Result<Revoked, Refusal> {
         self.authorize(peer, party)?.require(Right::Certify, None)?;
         let draft = CertificateRevoked {
@@ -148,11 +152,15 @@ impl Engine {
             system: self.caller(peer)?,
             at: machine_now(),
         };
-        let engine = self.clone();
-        self.to_the_end(async move { engine.revoke_now(&what, draft).await }).await
+        let (engine, asker) = (self.clone(), self.asker(peer, despite_lockout));
+        self.to_the_end(async move { engine.revoke_now(&what, draft, &asker).await }).await
     }
 
-    async fn revoke_now(&self, what: &ToRevoke, draft: CertificateRevoked) -> Result<Revoked, Refusal> {
+    async fn revoke_now(&self, what: &ToRevoke, draft: CertificateRevoked, asker: &Asker) -> Result<Revoked, Refusal> {
+        // Before its tokens are gone, so that whoever is asked back has changed nothing.
+        if let Ok(Keys { keys, .. }) = self.meant(what).await {
+            self.locks_nobody_out(&keys, asker).await?;
+        }
         // Before anything is looked at: who was joining with one has its certificate on record by now, and nobody else joins.
         let tokens_withdrawn = match what {
             ToRevoke::System(system) => self.withdraw_tokens_of(system, &draft).await?,
@@ -166,6 +174,8 @@ impl Engine {
             Err(refusal) if refusal.reason() == Reason::CertificateNotFound && tokens_withdrawn > 0 => Keys::default(),
             found => found?,
         };
+        // Of two who take each other out at once, the second finds itself to be the last.
+        self.locks_nobody_out(&keys, asker).await?;
         let (mut fresh, mut earliest) = (Vec::new(), draft.at);
         for key in keys {
             match self.inner.store.revocation(&key).await.map_err(read_failed)? {
@@ -217,7 +227,7 @@ impl Engine {
     }
 
     /// The keys that are meant.
-    async fn meant(&self, what: &ToRevoke) -> Result<Keys, Refusal> {
+    pub(super) async fn meant(&self, what: &ToRevoke) -> Result<Keys, Refusal> {
         let not_found = || Refusal::new(Reason::CertificateNotFound);
         let store = &self.inner.store;
         let (mut found, now) = (Keys::default(), machine_now());
