@@ -47,7 +47,9 @@ async fn second_operator(world: &World) {
 async fn joined(world: &World, operator: &System, name: &str) -> System {
     let (token, key) = (issue(operator, token_for(name)).await, PrivateKey::generate().unwrap());
     let issued = join(world, &token, &key).await.unwrap().certificate.unwrap();
-    system(world, credentials(world, &format!("joined-{name}"), &key, &issued)).await
+    // Who joins again has other files.
+    let stem = data_encoding::HEXLOWER.encode(&key.key_sha256());
+    system(world, credentials(world, &stem, &key, &issued)).await
 }
 
 #[tokio::test]
@@ -135,4 +137,49 @@ async fn of_two_operators_who_put_each_other_out_at_once_one_stays() {
     let out = [&first, &second]
         .map(|operator| world.engine().connections().is_revoked(&key(operator.credentials.certificate())));
     assert_eq!(out.iter().filter(|is_out| **is_out).count(), 1, "{out:?}");
+}
+
+#[tokio::test]
+async fn who_would_leave_the_bus_to_a_system_that_has_no_key_is_told_so_before() {
+    let world = World::start().await;
+    let operator = world.system("van-hanh").await;
+    second_operator(&world).await;
+    let (acting_party, actor) = ("H99.VH".to_owned(), "van.hanh.1".to_owned());
+    let apply = async |system: &System, retired: &str| {
+        let (acting_party, actor) = (acting_party.clone(), actor.clone());
+        let read =
+            v1::ReadRegistryRequest { acting_party: acting_party.clone(), actor: actor.clone(), ..Default::default() };
+        let read = within(system.registry().read(read)).await.unwrap().into_inner();
+        let (mut files, base_version) = (read.files, read.version.unwrap().number);
+        let systems = files.iter_mut().find(|file| file.name == "systems.toml").unwrap();
+        let text = std::str::from_utf8(&systems.content).unwrap();
+        let named = format!("name = \"{retired}\", description = \"Vận hành\", acts_for = [\"H99.VH\"]");
+        assert!(text.contains(&named), "{text}");
+        systems.content = text.replace(&named, &named.replace("H99.VH", "H99.TTO")).into();
+        let plan = v1::PlanRegistryRequest {
+            acting_party: acting_party.clone(),
+            actor: actor.clone(),
+            files: files.clone(),
+            ..Default::default()
+        };
+        let plan = within(system.registry().plan(plan)).await.unwrap().into_inner();
+        let told: Vec<_> = plan.lock_outs.into_iter().filter(|one| one.for_everybody).map(|one| one.right).collect();
+        let apply = v1::ApplyRegistryRequest { acting_party, actor, files, base_version, ..Default::default() };
+        (told, within(system.registry().apply(apply)).await)
+    };
+    // By the registry there would be one left; it has never joined.
+    let (told, applied) = apply(&operator, "van-hanh").await;
+    assert_eq!(told, ["registry", "operate", "certify"]);
+    let refused = refusal(applied);
+    assert_eq!(refused.reason(), Reason::RegistryLocksOut);
+    assert_eq!(refused.details()["nobody_could"], "registry,operate,certify");
+    // Having joined it is somebody, until its key is revoked.
+    let second = joined(&world, &operator, "van-hanh-2").await;
+    say(&operator, revoke(of_system("van-hanh-2"))).await.unwrap();
+    assert_eq!(apply(&operator, "van-hanh").await.0, ["registry", "operate", "certify"]);
+    assert!(!speaks(&second).await);
+    let second = joined(&world, &operator, "van-hanh-2").await;
+    let (told, applied) = apply(&second, "van-hanh").await;
+    assert!(told.is_empty(), "{told:?}");
+    applied.unwrap();
 }

@@ -60,7 +60,7 @@ pub fn gains_and_losses(old: &Registry, new: &Registry, date: Date) -> Vec<Autho
 }
 
 /// The rights without which a registry cannot be put right again, or nobody let onto the bus.
-const KEEPING: [Right; 3] = [Right::Registry, Right::Operate, Right::Certify];
+pub const KEEPING: [Right; 3] = [Right::Registry, Right::Operate, Right::Certify];
 
 /// The rights that keep the bus in order and that nobody could use any more if `new` took the place of `old`.
 pub fn out_of_reach(old: &Registry, new: &Registry, date: Date) -> Vec<Right> {
