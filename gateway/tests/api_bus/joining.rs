@@ -59,7 +59,7 @@ pub(super) async fn join(world: &World, token: &JoinToken, key: &PrivateKey) -> 
 }
 
 /// The system that holds `key`, by its certificate.
-fn credentials(world: &World, stem: &str, key: &PrivateKey, issued: &v1::IssuedCertificate) -> Credentials {
+pub(super) fn credentials(world: &World, stem: &str, key: &PrivateKey, issued: &v1::IssuedCertificate) -> Credentials {
     let pem = |der: &bytes::Bytes| {
         let text = data_encoding::BASE64_MIME.encode(der);
         format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", text.trim_end())
@@ -70,7 +70,7 @@ fn credentials(world: &World, stem: &str, key: &PrivateKey, issued: &v1::IssuedC
     world.load(stem)
 }
 
-async fn system(world: &World, credentials: Credentials) -> System {
+pub(super) async fn system(world: &World, credentials: Credentials) -> System {
     let channel = connect(world.bus(), credentials.client_config()).await.unwrap();
     System { credentials, channel }
 }
@@ -84,7 +84,7 @@ async fn lets_in(world: &World, credentials: &Credentials) -> bool {
 }
 
 /// Whether the bus talks to it.
-async fn speaks(system: &System) -> bool {
+pub(super) async fn speaks(system: &System) -> bool {
     within(certificates(system).trust(v1::TrustRequest::default())).await.is_ok()
 }
 
@@ -94,10 +94,11 @@ pub(super) fn revoke(what: What) -> v1::RevokeRequest {
         actor: "van.hanh.1".into(),
         what: Some(what),
         ground: "KEY_STOLEN".into(),
+        despite_lockout: false,
     }
 }
 
-fn list(party: &str) -> v1::ListCertificatesRequest {
+pub(super) fn list(party: &str) -> v1::ListCertificatesRequest {
     v1::ListCertificatesRequest {
         acting_party: party.into(),
         actor: "van.hanh.1".into(),
@@ -105,7 +106,7 @@ fn list(party: &str) -> v1::ListCertificatesRequest {
     }
 }
 
-async fn asked_of(operator: &System, request: v1::ListCertificatesRequest) -> v1::ListCertificatesResponse {
+pub(super) async fn asked_of(operator: &System, request: v1::ListCertificatesRequest) -> v1::ListCertificatesResponse {
     within(certificates(operator).list(request)).await.unwrap().into_inner()
 }
 

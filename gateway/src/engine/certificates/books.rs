@@ -11,6 +11,7 @@ use super::super::access::Peer;
 use super::super::clock::machine_now;
 use super::super::{Engine, commit_failed, read_failed};
 use super::TOKENS_SHOWN;
+use super::lockout::Asker;
 use crate::store::{
     CertificateCursor, CertificateQuery, CertificateRevoked, Commit, KEYS_MAX, KnownCertificate, OWN_NAME, ReadError,
     TokenIssued, TokenWithdrawn,
@@ -73,8 +74,8 @@ pub struct Revoked {
 
 /// Keys and their known certificates.
 #[derive(Default)]
-struct Keys {
-    keys: BTreeSet<Sha256Digest>,
+pub(super) struct Keys {
+    pub(super) keys: BTreeSet<Sha256Digest>,
     certificates: BTreeSet<Sha256Digest>,
 }
 
@@ -121,12 +122,13 @@ impl Engine {
     }
 
     /// Puts keys out of force, and takes back the open tokens when a system is meant. Durable, and every connection of theirs on
-    /// this node told to end, when it returns `Ok`. Who is connected is cut first of all, before anything is read or written.
+    /// this node told to end, when it returns `Ok`. Who is known is cut before anything is written. What would cost the bus its CA,
+    /// its own key or the last of those who keep it in order is done `despite_lockout` only.
     ///
     /// # Errors
-    /// Those of [`Engine::authorize`], `GRANT_MISSING`, `CERTIFICATE_NOT_FOUND`; those of reading and of a commit, with
-    /// `out_of_force` and `connections_cut`: what was found by then is out of force until the next start at least. Say it again.
-    /// The tokens may be taken back in part.
+    /// Those of [`Engine::authorize`], `GRANT_MISSING`, `CERTIFICATE_NOT_FOUND`; `REVOCATION_LOCKS_OUT`, after which no key is
+    /// out of force; those of reading and of a commit, with `out_of_force` and `connections_cut`: what was found by then is out of
+    /// force until the next start at least. Say it again. The tokens may be taken back in part.
     pub async fn revoke(
         &self,
         peer: &Peer,
@@ -134,6 +136,7 @@ impl Engine {
         actor: &ActorId,
         what: ToRevoke,
         ground: String,
+        despite_lockout: bool,
     ) -> Result<Revoked, Refusal> {
         self.authorize(peer, party)?.require(Right::Certify, None)?;
         let draft = CertificateRevoked {
@@ -149,14 +152,12 @@ impl Engine {
             system: self.caller(peer)?,
             at: machine_now(),
         };
-        let engine = self.clone();
-        self.to_the_end(async move { engine.revoke_now(&what, draft).await }).await
+        let (engine, asker) = (self.clone(), self.asker(peer, despite_lockout));
+        self.to_the_end(async move { engine.revoke_now(&what, draft, &asker).await }).await
     }
 
-    async fn revoke_now(&self, what: &ToRevoke, draft: CertificateRevoked) -> Result<Revoked, Refusal> {
-        // Whatever the disk does, and whoever is writing: each of these may be a thief's. That nothing takes back.
-        let known = self.known_in_memory(what)?;
-        let mut cut = self.connections().revoke(known.iter().map(|key| *key.as_bytes()));
+    async fn revoke_now(&self, what: &ToRevoke, draft: CertificateRevoked, asker: &Asker) -> Result<Revoked, Refusal> {
+        let (known, mut cut) = self.cut_at_once(what, asker).await?;
         let recorded = self.revoke_on_record(what, known, &draft, &mut cut).await;
         recorded.map_err(|refusal| {
             if refusal.reason() == Reason::CertificateNotFound {
@@ -166,6 +167,24 @@ impl Engine {
             // Its own words say that nothing was done.
             refusal.detail("connections_cut", cut).detail("out_of_force", "until_restart")
         })
+    }
+
+    /// Puts out of force what is known of those meant, whatever the disk takes and whoever is writing: each may be a thief's, and
+    /// nothing takes it back. The keys, and how many connections of theirs were told to end.
+    async fn cut_at_once(&self, what: &ToRevoke, asker: &Asker) -> Result<(BTreeSet<Sha256Digest>, u32), Refusal> {
+        // Of two who take each other out at once, the second finds itself to be the last.
+        let _alone = self.inner.cutting.lock().await;
+        let mut keys = self.known_in_memory(what)?;
+        // A record that cannot be read keeps nobody in.
+        if let Ok(found) = self.meant(what, keys.clone()).await {
+            keys = found.keys;
+        }
+        match self.locks_nobody_out(&keys, asker).await {
+            Err(refusal) if refusal.reason() == Reason::RevocationLocksOut => return Err(refusal),
+            Ok(()) | Err(_) => {}
+        }
+        let cut = self.connections().revoke(keys.iter().map(|key| *key.as_bytes()));
+        Ok((keys, cut))
     }
 
     async fn revoke_on_record(
@@ -254,7 +273,7 @@ impl Engine {
     }
 
     /// The keys that are meant, with those that are `known` already: their connections, by which they were, may be gone by now.
-    async fn meant(&self, what: &ToRevoke, known: BTreeSet<Sha256Digest>) -> Result<Keys, Refusal> {
+    pub(super) async fn meant(&self, what: &ToRevoke, known: BTreeSet<Sha256Digest>) -> Result<Keys, Refusal> {
         let not_found = || Refusal::new(Reason::CertificateNotFound);
         let store = &self.inner.store;
         let (mut found, now) = (Keys { keys: known, ..Keys::default() }, machine_now());

@@ -78,6 +78,8 @@ impl Engine {
     async fn issue_token_now(&self, order: Order, wanted: TokenWanted) -> Result<NewToken, Refusal> {
         let certifying = self.certifying()?;
         let authority = certifying.authority()?;
+        // A token that nobody can join with is none.
+        let _ = self.issuer().await?;
         let no_door = || Refusal::new(Reason::CaNotConfigured).detail("key", "listen.enrol");
         let url = certifying.doors.enrolment_url.as_deref().ok_or_else(no_door)?;
         let trust = certifying.trust.read().await?;
