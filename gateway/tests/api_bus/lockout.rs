@@ -120,20 +120,21 @@ async fn of_two_operators_who_put_each_other_out_at_once_one_stays() {
     let first = world.system("van-hanh").await;
     second_operator(&world).await;
     let second = joined(&world, &first, "van-hanh-2").await;
-    let revoking = world.engine().as_if_revoking().await;
+    let cutting = world.engine().as_if_cutting().await;
     let mut both = [(&first, "van-hanh-2"), (&second, "van-hanh")].map(|(operator, other)| {
         let mut client = certificates(operator);
         tokio::spawn(async move { client.revoke(revoke(of_system(other))).await })
     });
-    // Both were found to leave somebody, and wait for their turn.
+    // Both may, and wait for their turn.
     for call in &mut both {
         tokio::time::timeout(Duration::from_secs(1), call).await.unwrap_err();
     }
-    drop(revoking);
+    drop(cutting);
     for call in both {
         let _ = within(call).await.unwrap();
     }
-    drop(world.engine().as_if_revoking().await);
+    // The second's call was cut with its connection; what it had begun has ended once the next is through.
+    drop(world.engine().as_if_cutting().await);
     let out = [&first, &second]
         .map(|operator| world.engine().connections().is_revoked(&key(operator.credentials.certificate())));
     assert_eq!(out.iter().filter(|is_out| **is_out).count(), 1, "{out:?}");

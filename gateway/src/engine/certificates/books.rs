@@ -327,6 +327,12 @@ impl Engine {
         Ok(connected.chain(bound).collect())
     }
 
+    /// Has its turn as a revocation does that looks whom it would lock out, until it is dropped.
+    #[cfg(feature = "test-util")]
+    pub async fn as_if_cutting(&self) -> impl Drop + '_ {
+        self.inner.cutting.lock().await
+    }
+
     /// Waits as a revocation does, and keeps certificates from being recorded until it is dropped.
     #[cfg(feature = "test-util")]
     pub async fn as_if_revoking(&self) -> impl Drop + '_ {
