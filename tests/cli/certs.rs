@@ -72,6 +72,18 @@ fn a_system_is_put_out_of_force_and_the_list_says_so() {
     assert!(operator(&["certs", "list", "--expiring", "1d"]).ok().contains("no such certificate"));
     operator(&["certs", "revoke", "--ground", "X"]).failed(2);
     operator(&["certs", "revoke", "--system", "a", "--key-sha256", &"0".repeat(64), "--ground", "X"]).failed(2);
+    // The last who may keep the bus in order is asked whether he means himself.
+    let himself = ["certs", "revoke", "--system", "van-hanh", "--ground", "X"];
+    let asked = operator(&himself).failed(3);
+    assert!(
+        asked.contains("REVOCATION_LOCKS_OUT") && asked.contains("nobody_could: registry,operate,certify"),
+        "{asked}"
+    );
+    assert!(asked.contains("--despite-lockout"), "{asked}");
+    operator(&["certs", "list"]).ok();
+    // Nobody is left to be told how it went: the answer may be lost with the connection.
+    let _ = operator(&[&himself[..], &["--despite-lockout"]].concat());
+    assert_ne!(operator(&["certs", "list"]).code, 0);
     place.lgsp(&["certs", "revoke", "--ca", "ca"]).failed(2);
     place.lgsp(&["certs", "revoke", "--ca", "ca", "pki/gw.lgsp.hue.test.pem"]).ok();
     assert!(place.lgsp(&["certs", "list", "--ca", "ca"]).ok().contains("REVOKED"));

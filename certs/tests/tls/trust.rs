@@ -8,8 +8,8 @@ use data_encoding::BASE64;
 use lgsp_certs::ca::Books;
 use lgsp_certs::trust::{BundleFiles, RevokedKeys, TrustError};
 use lgsp_certs::{
-    Bundle, Credentials, Identity, NotVouched, PrivateKey, RootAuthority, SigningRequest, SystemName, SystemPattern,
-    TlsFiles, Trust, Usage, VerifiedLeaf, server_name,
+    Bundle, Credentials, Identity, NotBacked, NotVouched, PrivateKey, RootAuthority, SigningRequest, SystemName,
+    SystemPattern, TlsFiles, Trust, Usage, VerifiedLeaf, server_name,
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType};
 use rustls::{CertificateError, RootCertStore, ServerConfig};
@@ -236,6 +236,40 @@ async fn a_revoked_issuing_ca_takes_its_leafs_with_it() {
     let bundle = bundle_with_list("bus", authority.ca.root(), std::fs::read(list).unwrap());
     let trust = Arc::new(Trust::new(vec![bundle]).unwrap());
     assert_eq!(tls_error(let_in(&gateway, &trust, nothing_revoked(), &desk).await.map(drop)), REVOKED);
+}
+
+#[test]
+fn an_issuing_ca_is_backed_by_the_bundles_of_its_domain_that_lead_to_it_unless_its_root_lists_it() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let (issuing, root) = (authority.ca.intermediate(), authority.ca.root());
+    let ours = "lgsp.hue.test".parse().unwrap();
+    let bundles = || {
+        vec![
+            bundle("other", "lgsp.hue.test", &["*"], other.ca.root()),
+            bundle("root", "lgsp.hue.test", &["ward-*"], root),
+            bundle("issuing", "lgsp.hue.test", &["*"], issuing),
+            bundle("elsewhere", "so.test", &["*"], root),
+        ]
+    };
+    let trust = Trust::new(bundles()).unwrap();
+    assert_eq!(trust.backing(issuing, &ours), Ok(vec!["root", "issuing"]));
+    assert_eq!(trust.backing(issuing, &"khac.test".parse().unwrap()), Err(NotBacked::NoRoot));
+    let only = Trust::new(vec![bundle("other", "lgsp.hue.test", &["*"], other.ca.root())]).unwrap();
+    assert_eq!(only.backing(issuing, &ours), Err(NotBacked::NoRoot));
+
+    let now = SystemTime::now();
+    let list = |authority: &Authority, ca| {
+        let root = RootAuthority::open(&authority.path().join("root")).unwrap();
+        std::fs::read(root.revoke(Some(ca), now, now + DAY).unwrap()).unwrap()
+    };
+    // A list of another root says nothing about it.
+    let of_other = bundle_with_list("listed", other.ca.root(), list(&other, other.ca.intermediate()));
+    let trust = Trust::new(bundles().into_iter().chain([of_other]).collect()).unwrap();
+    assert_eq!(trust.backing(issuing, &ours), Ok(vec!["root", "issuing"]));
+    assert_eq!(trust.backing(other.ca.intermediate(), &ours), Err(NotBacked::Listed));
+    let listed = bundle_with_list("listed", root, list(&authority, issuing));
+    let trust = Trust::new(bundles().into_iter().chain([listed]).collect()).unwrap();
+    assert_eq!(trust.backing(issuing, &ours), Err(NotBacked::Listed));
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use lgsp_certs::reload::Files;
 use lgsp_certs::{Credentials, TrustDomain};
 use lgsp_proto::types::Sha256Digest;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -80,9 +80,13 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    /// Keeps the certificates up to date until `stopping`.
-    pub(crate) async fn run(mut self, mut asked: Asked, stopping: CancellationToken) {
-        let mut hangup = signal(SignalKind::hangup()).ok();
+    /// Keeps the certificates up to date until `stopping`. From the call on, before it is first polled, SIGHUP ends nobody.
+    pub(crate) fn run(self, asked: Asked, stopping: CancellationToken) -> impl Future<Output = ()> {
+        let hangup = signal(SignalKind::hangup()).ok();
+        self.keep(asked, stopping, hangup)
+    }
+
+    async fn keep(mut self, mut asked: Asked, stopping: CancellationToken, mut hangup: Option<Signal>) {
         let (mut look, mut ask) = (tokio::time::interval(LOOK), tokio::time::interval(ASK));
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         // Files that do not load may be half way through being replaced: told when they are so at the next look as well.
@@ -194,7 +198,7 @@ fn in_words(error: &dyn std::error::Error) -> String {
     words
 }
 
-async fn hung_up(hangup: Option<&mut tokio::signal::unix::Signal>) {
+async fn hung_up(hangup: Option<&mut Signal>) {
     if let Some(hangup) = hangup
         && hangup.recv().await.is_some()
     {

@@ -296,6 +296,34 @@ async fn a_system_that_never_signed_anything_is_put_out_by_its_name() {
 }
 
 #[tokio::test]
+async fn a_certificate_first_seen_as_another_systems_is_put_out_with_the_one_it_is_bound_to_now() {
+    let mut world = World::start().await;
+    let agency = Agency::new();
+    world.write("agency.pem", &agency.root);
+    world.trust = "[[tls.trust]]\nname = \"agency\"\nbundle = \"agency.pem\"\ntrust_domain = \"so.test\"\n\
+                   systems = [\"*\"]"
+        .into();
+    world.restart().await;
+    let bound = |name: &str| format!("name = \"{name}\", spiffe_ids = [\"spiffe://so.test/ns/binh\"],");
+    world.change_systems("name = \"mot-cua-binh\",", &bound("mot-cua-binh")).await;
+    let spire = world.connected(agency.write(&world, "spire", Some("spiffe://so.test/ns/binh"))).await;
+    assert_eq!(speaks_for(&spire, BINH).await, Ok(()));
+    let digest = lgsp_proto::types::Sha256Digest::from(*spire.credentials.digest().as_bytes());
+    let key = lgsp_certs::CertificateFacts::read(spire.credentials.certificate()).unwrap().key_sha256;
+    world.eventually(async || world.engine().store().knows_certificate(&digest).await.unwrap()).await;
+    drop(spire);
+    world.eventually(async || world.engine().connections().peers().iter().all(|(other, _)| *other != key)).await;
+    world.change_systems(&bound("mot-cua-binh"), "name = \"mot-cua-binh\",").await;
+    world.change_systems("name = \"cong-an\",", &bound("cong-an")).await;
+
+    let operator = world.system("van-hanh").await;
+    let request = joining::revoke(v1::revoke_request::What::System("cong-an".into()));
+    let revoked = within(joining::certificates(&operator).revoke(request)).await.unwrap().into_inner();
+    assert_eq!(revoked.certificate_sha256, [digest.as_bytes().to_vec()]);
+    assert!(world.engine().connections().is_revoked(&key));
+}
+
+#[tokio::test]
 async fn receipts_verify_by_the_certificate_that_their_connection_was_shown() {
     let world = World::start().await;
     let desk = world.system("mot-cua").await;

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
+use lgsp_certs::Identity;
 use lgsp_domain::registry::Right;
 use lgsp_proto::types::{ActorId, PartyId, Sha256Digest};
 use lgsp_proto::{Reason, Refusal};
+use rustls::pki_types::CertificateDer;
 
 use super::super::access::Peer;
 use super::super::clock::machine_now;
@@ -305,6 +307,7 @@ impl Engine {
                     }
                 }
                 found.keys.extend(self.connected_and_bound(system)?);
+                found.keys.extend(self.bound_by_id(system, now).await?);
                 if found.keys.is_empty() {
                     return Err(not_found().detail("system", system));
                 }
@@ -325,6 +328,39 @@ impl Engine {
         let systems = registry.systems().filter(|system| system.name == name);
         let bound = systems.flat_map(|system| &system.certificates).map(|bound| Sha256Digest::from(bound.key_sha256.0));
         Ok(connected.chain(bound).collect())
+    }
+
+    /// Keys in certificates on record, not expired, whose SPIFFE id the registry binds to a system now: they may have been first
+    /// seen when it bound them to another.
+    async fn bound_by_id(&self, name: &str, now: SystemTime) -> Result<BTreeSet<Sha256Digest>, Refusal> {
+        let registry = self.registry()?;
+        let systems = registry.systems().filter(|system| system.name == name);
+        let ids: BTreeSet<&str> = systems.flat_map(|system| &system.spiffe_ids).map(String::as_str).collect();
+        let (mut keys, store) = (BTreeSet::new(), &self.inner.store);
+        let mut query = CertificateQuery {
+            expiring_from: Some(now),
+            with_revoked: true,
+            limit: SLICE,
+            ..CertificateQuery::default()
+        };
+        while !ids.is_empty() {
+            let page = store.certificates(&query).await.map_err(read_failed)?;
+            for known in page.certificates.into_iter().filter(|known| !known.issued_here) {
+                let der = store.certificate(&known.digest).await.map_err(read_failed)?;
+                let identity = der.and_then(|der| Identity::of(&CertificateDer::from(&*der)).ok());
+                let is_its = match identity {
+                    Some(Identity::Spiffe(id)) => ids.contains(id.to_string().as_str()),
+                    Some(Identity::ForeignSpiffe(id)) => ids.contains(id.as_str()),
+                    Some(Identity::NoSpiffeId(_)) | None => false,
+                };
+                keys.extend(is_its.then_some(known.key));
+            }
+            match page.next {
+                Some(next) => query.after = Some(next),
+                None => break,
+            }
+        }
+        Ok(keys)
     }
 
     /// Has its turn as a revocation does that looks whom it would lock out, until it is dropped.
