@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 use jiff::Timestamp;
 use lgsp_adapters::link::{Address, Link, Profile, Timings};
-use lgsp_certs::{CertificateFacts, TlsFiles, Usage};
+use lgsp_certs::{CertificateFacts, Credentials, TlsFiles, Usage};
 use serde::Deserialize;
 
 use crate::failure::{Failure, because};
@@ -67,18 +67,24 @@ struct File {
 impl Connection {
     /// Reads the profile and prepares the link. Nothing is sent before the first call. Must run inside a Tokio runtime.
     pub(crate) fn open(&self) -> anyhow::Result<(Profile, Link)> {
+        let (profile, link, credentials) = self.open_to_renew()?;
+        if let Ok(facts) = CertificateFacts::read(credentials.certificate())
+            && let Some(warning) = warning(&facts, SystemTime::now(), self.profile.as_deref())
+        {
+            eprintln!("{}: {warning}", profile.address.tls.certificate.display());
+        }
+        Ok((profile, link))
+    }
+
+    /// As [`Connection::open`], with what was loaded, and without a word on when the certificate ends.
+    pub(crate) fn open_to_renew(&self) -> anyhow::Result<(Profile, Link, Credentials)> {
         let (profile, lists) = self.profile()?;
         let now = SystemTime::now();
         let loaded = profile.address.tls.load(Usage::Client, now);
         let loaded = loaded.and_then(|credentials| credentials.with_revocation_lists(&lists));
         let credentials = loaded.map_err(|error| Failure::usage(because(&error)))?;
         let link = Link::with(&profile.address, &credentials).map_err(|error| Failure::usage(because(&error)))?;
-        if let Ok(facts) = CertificateFacts::read(credentials.certificate())
-            && let Some(warning) = warning(&facts, now)
-        {
-            eprintln!("{}: {warning}", profile.address.tls.certificate.display());
-        }
-        Ok((profile, link))
+        Ok((profile, link, credentials))
     }
 
     /// The profile, checked, and the files of revocation lists.
@@ -118,16 +124,17 @@ impl File {
     }
 }
 
-/// What to say about a certificate that ends soon: within 30 days, and with two thirds of its life behind it. Nothing renews
-/// the certificate of a profile, and somebody whose own has ended cannot make himself another.
-fn warning(facts: &CertificateFacts, now: SystemTime) -> Option<String> {
+/// What to say about a certificate that ends soon: within 30 days, and with two thirds of its life behind it. Somebody whose own
+/// has ended cannot make himself another.
+fn warning(facts: &CertificateFacts, now: SystemTime, profile: Option<&Path>) -> Option<String> {
     let left = facts.not_after.duration_since(now).unwrap_or_default();
     let life = facts.not_after.duration_since(facts.not_before).unwrap_or_default();
     let until = Timestamp::try_from(facts.not_after).ok()?;
+    let profile = profile.map(|file| format!(" --profile {}", file.display())).unwrap_or_default();
     (left < ENDS_SOON && left < life / 3).then(|| {
         format!(
-            "chứng thư hết hạn lúc {until} và không tự gia hạn; hãy thay trước lúc đó / the certificate ends at {until} and is \
-             not renewed by itself; exchange it before that"
+            "chứng thư hết hạn lúc {until}; hãy gia hạn trước lúc đó / the certificate ends at {until}; renew it before that: \
+             lgsp certs renew{profile}"
         )
     })
 }
@@ -216,10 +223,16 @@ mod tests {
                 not_after: begin + life * DAY,
                 hosts: Vec::new(),
             };
-            warning(&facts, begin + after * DAY).is_some()
+            warning(&facts, begin + after * DAY, Some(Path::new("operator.toml")))
         };
-        assert!(!warns(365, 300) && !warns(365, 335) && warns(365, 336) && warns(365, 364));
-        assert!(!warns(30, 0) && !warns(30, 20) && warns(30, 21));
+        for (life, after, told) in
+            [(365, 300, false), (365, 335, false), (365, 336, true), (365, 364, true), (30, 20, false), (30, 21, true)]
+        {
+            let warning = warns(life, after);
+            assert_eq!(warning.is_some(), told, "{after} of {life}");
+            let names_it = |text: String| text.ends_with("lgsp certs renew --profile operator.toml");
+            assert!(warning.is_none_or(names_it), "{after} of {life}");
+        }
     }
 
     #[test]
