@@ -45,6 +45,13 @@ fn an_operator_hands_out_a_token_sees_it_and_takes_it_back() {
     let refused = place.lgsp(&["certs", "token", "--system", "mot-cua-hue", "--profile", "desk.toml"]).failed(3);
     assert!(refused.contains("GRANT_MISSING") && refused.contains("certify"), "{refused}");
     operator(&["certs", "withdraw", "5f0c"]).failed(2);
+    // As much of the beginning as is typed means an open one, and one only.
+    let listed = operator(&["certs", "list", "--json"]).json();
+    let other = listed["tokens"][0]["token_id"].as_str().unwrap();
+    let none = operator(&["certs", "withdraw", &id[..8]]).failed(2);
+    assert!(none.contains("No open join token begins with") && other != id, "{none}");
+    assert!(operator(&["certs", "withdraw", &other[..9].to_uppercase()]).ok().starts_with("Withdrawn at"));
+    assert_eq!(operator(&["certs", "list", "--json"]).json()["tokens"], serde_json::json!([]));
     operator(&["certs", "token", "--system", "xa-moi", "--valid", "soon"]).failed(2);
     gateway.stop();
 }
