@@ -164,3 +164,28 @@ fn a_certificate_that_the_bus_did_not_issue_is_not_renewed_and_stays_as_it_is() 
     assert!(!pki.join("van-hanh.identity").exists());
     gateway.stop();
 }
+
+#[test]
+fn a_plan_warns_of_a_system_that_goes_before_its_certificate() {
+    let place = Place::new();
+    let gateway = certifying(&place);
+    let operator = |words: &[&str]| place.lgsp(&[words, &["--profile", "operator.toml"]].concat());
+    operator(&["registry", "read", "--out", "next"]).ok();
+    let systems = fs::read_to_string(place.path().join("next/systems.toml")).unwrap();
+    place.write("next/systems.toml", &systems.replace("name = \"mot-cua-hue\"", "name = \"mot-cua-khac\""));
+    // Nobody has seen a certificate of it yet.
+    let plan = operator(&["registry", "plan", "next"]).ok();
+    assert!(plan.contains("- removed") && !plan.contains("WARNING"), "{plan}");
+    place.lgsp(&["dossier", "list", "--profile", "desk.toml"]).ok();
+    let plan = operator(&["registry", "plan", "next"]).ok();
+    let warnings: Vec<_> = plan.lines().filter(|line| line.starts_with("WARNING")).collect();
+    assert!(warnings.len() == 1 && warnings[0].contains("system mot-cua-hue goes while its certificate"), "{plan}");
+    let told = &operator(&["registry", "plan", "next", "--json"]).json()["still_certified"][0];
+    let until = place.lgsp(&["certs", "show", "pki/mot-cua-hue.pem", "--json"]).json()[0]["not_after"].clone();
+    let seconds = |time: &serde_json::Value| time.as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_second();
+    assert_eq!((&told["system"], seconds(&told["not_after"])), (&"mot-cua-hue".into(), seconds(&until)));
+    // Out of force, there is nothing left to warn of.
+    operator(&["certs", "revoke", "--system", "mot-cua-hue", "--ground", "GONE"]).ok();
+    assert!(!operator(&["registry", "plan", "next", "--lang", "vi"]).ok().contains("CẢNH BÁO"));
+    gateway.stop();
+}
