@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use jiff::Timestamp;
-use lgsp_adapters::link::{Address, Link, Profile, Timings};
+use lgsp_adapters::link::{Address, BadGatewayUrl, Link, Profile, Timings};
 use lgsp_certs::{CertificateFacts, Credentials, TlsFiles, Usage};
+use lgsp_proto::types::Malformed;
 use serde::Deserialize;
 
 use crate::failure::{Failure, because};
@@ -82,7 +83,7 @@ impl Connection {
         let now = SystemTime::now();
         let loaded = profile.address.tls.load(Usage::Client, now);
         let loaded = loaded.and_then(|credentials| credentials.with_revocation_lists(&lists));
-        let credentials = loaded.map_err(|error| Failure::usage(because(&error)))?;
+        let credentials = loaded.map_err(|error| Failure::of_tls_file(&error))?;
         let link = Link::with(&profile.address, &credentials).map_err(|error| Failure::usage(because(&error)))?;
         Ok((profile, link, credentials))
     }
@@ -91,12 +92,12 @@ impl Connection {
     fn profile(&self) -> anyhow::Result<(Profile, Vec<PathBuf>)> {
         let file = self.profile.as_deref().map(File::read).transpose()?.unwrap_or_default();
         let mut problems = Problems(Vec::new());
-        let gateway = problems.parse("gateway", self.gateway.clone().or(file.gateway));
+        let gateway = problems.parse("gateway", self.gateway.clone().or(file.gateway), bad_url);
         let certificate = problems.need("certificate", self.certificate.clone().or(file.certificate));
         let key = problems.need("key", self.key.clone().or(file.key));
         let bundle = problems.need("bundle", self.bundle.clone().or(file.bundle));
-        let acting_party = problems.parse("party", self.party.clone().or(file.party));
-        let actor = problems.parse("actor", self.actor.clone().or(file.actor));
+        let acting_party = problems.parse("party", self.party.clone().or(file.party), Malformed::vietnamese);
+        let actor = problems.parse("actor", self.actor.clone().or(file.actor), Malformed::vietnamese);
         let server_name = self.server_name.clone().or(file.server_name);
         match (gateway, certificate, key, bundle, acting_party, actor) {
             (Some(gateway), Some(certificate), Some(key), Some(bundle), Some(acting_party), Some(actor)) => {
@@ -105,16 +106,23 @@ impl Connection {
                 let lists = if self.crl.is_empty() { file.crl } else { self.crl.clone() };
                 Ok((Profile { address, acting_party, actor }, lists))
             }
-            _ => Err(Failure::usage(problems.0.join("\n"))),
+            _ => {
+                let [vi, en] = [0, 1].map(|lang| problems.0.iter().map(|texts| &*texts[lang]).collect::<Vec<_>>());
+                Err(Failure::usage_in(vi.join("\n"), en.join("\n")))
+            }
         }
     }
 }
 
 impl File {
     fn read(path: &Path) -> anyhow::Result<Self> {
-        let unusable = |problem: String| Failure::usage(format!("profile {}: {problem}", path.display()));
-        let text = std::fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
-        let mut file: Self = toml::from_str(&text).map_err(|error| unusable(error.to_string()))?;
+        let unusable = |vi: &str, problem: &dyn std::fmt::Display| {
+            let path = path.display();
+            Failure::usage_in(format!("hồ sơ kết nối {path} {vi}: {problem}"), format!("profile {path}: {problem}"))
+        };
+        let text = std::fs::read_to_string(path).map_err(|error| unusable("không đọc được", &error))?;
+        let file = toml::from_str(&text).map_err(|error| unusable("không phải TOML hợp lệ hoặc có khoá lạ", &error));
+        let mut file: Self = file?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let File { certificate, key, bundle, crl, .. } = &mut file;
         for file in [certificate, key, bundle].into_iter().flatten().chain(crl) {
@@ -139,22 +147,44 @@ fn warning(facts: &CertificateFacts, now: SystemTime, profile: Option<&Path>) ->
     })
 }
 
-/// What is wrong or missing, each with where to give it.
-struct Problems(Vec<String>);
+/// What is wrong or missing, each with where to give it, in Vietnamese and English.
+struct Problems(Vec<[String; 2]>);
 
 impl Problems {
     fn need<T>(&mut self, name: &str, given: Option<T>) -> Option<T> {
         if given.is_none() {
             let (flag, variable) = (if name == "party" { "as" } else { name }, name.to_uppercase());
-            self.0.push(format!("{name} is missing: give --{flag}, LGSP_{variable}, or {name} = \"…\" in the profile"));
+            self.0.push([
+                format!(
+                    "{name} còn thiếu: nêu bằng --{flag}, LGSP_{variable}, hoặc {name} = \"…\" trong hồ sơ kết nối"
+                ),
+                format!("{name} is missing: give --{flag}, LGSP_{variable}, or {name} = \"…\" in the profile"),
+            ]);
         }
         given
     }
 
-    fn parse<T: FromStr<Err: std::fmt::Display>>(&mut self, name: &str, given: Option<String>) -> Option<T> {
+    fn parse<T: FromStr<Err: std::fmt::Display>>(
+        &mut self,
+        name: &str,
+        given: Option<String>,
+        vietnamese: impl FnOnce(&T::Err) -> String,
+    ) -> Option<T> {
         let text = self.need(name, given)?;
-        text.parse().map_err(|problem| self.0.push(format!("{name} {text:?} {problem}"))).ok()
+        let parsed = text.parse().map_err(|problem| {
+            self.0.push([format!("{name} {text:?} {}", vietnamese(&problem)), format!("{name} {text:?} {problem}")]);
+        });
+        parsed.ok()
     }
+}
+
+fn bad_url(problem: &BadGatewayUrl) -> String {
+    let text = match problem {
+        BadGatewayUrl::Form => "không phải địa chỉ dạng https://máy:cổng",
+        BadGatewayUrl::Scheme => "không bắt đầu bằng https://",
+        BadGatewayUrl::TooMuch => "có nhiều hơn máy và cổng; cần dạng https://máy:cổng",
+    };
+    text.to_owned()
 }
 
 #[cfg(test)]

@@ -323,6 +323,22 @@ fn a_profile_that_lacks_something_says_all_of_it() {
     for missing in ["--certificate", "--key", "--bundle", "--as", "--actor"] {
         assert!(said.contains(missing), "{missing} in {said}");
     }
+    let vietnamese = |words: &[&str]| place.lgsp(&[&["--lang", "vi", "dossier", "list"], words].concat()).failed(2);
+    let said = vietnamese(&["--gateway", "http://gw", "--actor", "Nguyễn Văn A"]);
+    assert!(said.contains("gateway \"http://gw\" không bắt đầu bằng https://"), "{said}");
+    assert!(said.contains("bundle còn thiếu: nêu bằng --bundle") && said.contains("khoảng trắng"), "{said}");
+    assert!(!said.contains("missing") && said.lines().count() == 6, "{said}");
+    // What is in the file, and in the files that it names.
+    place.certificates(&["mot-cua-hue"]);
+    place.write("broken.toml", "gatewey = \"https://gw:7443\"\n");
+    let said = vietnamese(&["--profile", "broken.toml"]);
+    assert!(said.contains("hồ sơ kết nối broken.toml không phải TOML hợp lệ hoặc có khoá lạ"), "{said}");
+    place.profile("desk.toml", "127.0.0.1:1", "mot-cua-hue", "H57.101");
+    fs::copy(place.path().join("ca/ca.key"), place.path().join("pki/mot-cua-hue.key")).unwrap();
+    let said = vietnamese(&["--profile", "desk.toml"]);
+    assert!(said.contains("không dùng được") && said.contains("khoá không thuộc chứng thư"), "{said}");
+    let said = place.lgsp(&["dossier", "list", "--profile", "desk.toml"]).failed(2);
+    assert!(said.contains("the key does not belong to the certificate"), "{said}");
 }
 
 #[test]
