@@ -120,6 +120,29 @@ fn the_certificate_of_a_profile_is_renewed_over_itself_with_another_key() {
 }
 
 #[test]
+fn whoever_is_killed_while_renewing_has_a_pair_that_is_good_and_renews_again() {
+    let place = Place::new();
+    let gateway = certifying(&place);
+    let operator = |words: &[&str]| place.lgsp(&[words, &["--profile", "operator.toml"]].concat());
+    let is_linked = || place.path().join("pki/van-hanh.pem").is_symlink();
+    // The first set is of the present files; from the fourth on, the files are links, and the set is the new one.
+    let steps = [("identity.file:2", false), ("identity.force", false), ("identity.folder", false)];
+    let linked = ["identity.file:5", "identity.file:2", "identity.force", "identity.folder"].map(|step| (step, true));
+    for (step, linked) in steps.into_iter().chain(linked) {
+        let renew = format!("LGSP_FAULT_AT={step} lgsp certs renew --profile operator.toml");
+        assert_ne!(place.shell(&renew).code, 0, "{step}");
+        assert_eq!(is_linked(), linked, "{step}");
+        operator(&["certs", "list"]).ok();
+    }
+    operator(&["certs", "renew"]).ok();
+    operator(&["certs", "list"]).ok();
+    let sets = fs::read_dir(place.path().join("pki/van-hanh.identity")).unwrap();
+    let sets = sets.filter(|entry| entry.as_ref().unwrap().path().join("key.pem").exists());
+    assert_eq!(sets.count(), 3, "the present, by its name and by the link, and the last");
+    gateway.stop();
+}
+
+#[test]
 fn a_certificate_that_the_bus_did_not_issue_is_not_renewed_and_stays_as_it_is() {
     let place = Place::new();
     let gateway = certifying(&place);
