@@ -2,11 +2,12 @@
 
 mod join;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::{Args, Subcommand};
-use lgsp_adapters::{Config, Ready, RunError};
+use lgsp_adapters::{Config, Ready, RunError, SpoolOpenError};
 use lgsp_certs::Usage;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
@@ -86,7 +87,7 @@ impl Runnable for Config {
 
     fn check(&self, _: Lang) -> anyhow::Result<()> {
         let loaded = self.address.tls.load(Usage::Client, SystemTime::now());
-        loaded.map(drop).map_err(|error| Failure::usage(because(&error)))
+        loaded.map(drop).map_err(|error| Failure::of_tls_file(&error))
     }
 
     /// One thread: an adapter waits for others most of the time, and an agency's machine has other things to do.
@@ -94,7 +95,7 @@ impl Runnable for Config {
         Builder::new_current_thread()
     }
 
-    async fn serve(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+    async fn serve(self, shutdown: CancellationToken, lang: Lang) -> anyhow::Result<()> {
         let (ready, served) = oneshot::channel::<Ready>();
         let told = async {
             // A sender that is gone means that the adapter did not start; its own error says why.
@@ -107,8 +108,29 @@ impl Runnable for Config {
             | RunError::Copy { .. }
             | RunError::Token { .. }
             | RunError::Listen { .. } => Failure::usage(because(&error)),
+            RunError::Spool(SpoolOpenError::InUse { folder, process }) => {
+                Failure::usage(in_use(folder, *process, lang))
+            }
             RunError::Spool(_) | RunError::SpoolBroken | RunError::PartEnded => error.into(),
         })?;
         Ok(told?)
     }
+}
+
+fn in_use(folder: &Path, process: Option<u32>, lang: Lang) -> String {
+    let folder = folder.display();
+    let (vi, en) = match process {
+        Some(id) => (format!("tiến trình {id}"), format!("process {id}")),
+        None => ("một tiến trình khác".to_owned(), "another process".to_owned()),
+    };
+    lang.pick(
+        format!(
+            "Hàng đợi {folder} đang được {vi} dùng; mỗi hàng đợi chỉ một bộ kết nối.\n  Nếu là bộ kết nối cũ, dừng nó trước; nếu \
+             cần chạy thêm một bộ, đặt spool.folder riêng."
+        ),
+        format!(
+            "The spool {folder} is in use by {en}; a spool has one adapter.\n  If that is the adapter from before, stop it first; \
+             one that shall run beside it needs a spool.folder of its own."
+        ),
+    )
 }

@@ -178,6 +178,20 @@ impl Problem {
         self
     }
 
+    /// A request that cannot be read. What the bus says to do about `MALFORMED` is for those who speak its own protocol.
+    pub(crate) fn malformed(detail: impl Into<String>) -> Self {
+        let mut problem = Self::from(Reason::Malformed).with_detail(detail);
+        problem.0.remedy = Remedy {
+            en: "Mend the request as detail says: JSON in UTF-8, with the paths, parameters and fields of the adapter's interface; \
+                 then send it again with the same key."
+                .to_owned(),
+            vi: "Sửa yêu cầu theo detail: JSON mã UTF-8, đường dẫn, tham số và trường đúng như giao diện của bộ kết nối; rồi gửi lại \
+                 với cùng khoá."
+                .to_owned(),
+        };
+        problem
+    }
+
     /// Nothing is taken in while the spool's disk is nearly full.
     pub(crate) fn of_shortage(shortage: &Shortage) -> Self {
         let mut problem = Self::from(LocalReason::SpoolDiskFull);

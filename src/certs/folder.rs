@@ -7,7 +7,9 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 use jiff::Timestamp;
 use lgsp_certs::ca::{Books, RevokedCertificate};
-use lgsp_certs::{CaError, CertificateAuthority, RootAuthority, SystemName, TrustDomain, server_name};
+use lgsp_certs::{
+    CaError, CertificateAuthority, CertificateDigest, RootAuthority, SystemName, TrustDomain, server_name,
+};
 use rustls_pki_types::CertificateDer;
 use serde_json::{Value, json};
 
@@ -107,6 +109,29 @@ fn unusable(error: CaError) -> anyhow::Error {
     Failure::usage(because(&error))
 }
 
+/// A file that an attempt before this one may have left, with how to go on from there.
+fn in_the_way(error: CaError, dir: &Path, lang: Lang) -> anyhow::Error {
+    let CaError::Exists(file) = &error else { return unusable(error) };
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let has = |name: &str| folder.join(name).exists();
+    let (dir, folder, there) = (dir.display(), folder.display(), because(&error));
+    let is_root = file.ends_with("root.pem") && has("root.key");
+    let hint = if is_root {
+        lang.pick(
+            format!("Chứng thư gốc đã có; để tạo CA cấp chứng thư từ đó: lgsp certs init {dir} --root {folder}"),
+            format!("The root is there; to make the issuing CA of it: lgsp certs init {dir} --root {folder}"),
+        )
+    } else if (has("root.key") && !has("root.pem")) || (has("ca.key") && !has("ca.pem")) {
+        lang.pick(
+            format!("Khoá trong {folder} chưa có chứng thư, chưa ký gì: xoá tệp khoá đó rồi chạy lại."),
+            format!("The key in {folder} has no certificate and has signed nothing: delete it, and say this again."),
+        )
+    } else {
+        return unusable(error);
+    };
+    Failure::usage(format!("{there}\n  {hint}"))
+}
+
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Init {
@@ -117,16 +142,17 @@ impl Init {
             (None, Some(domain)) => {
                 // Looked at before a root is made that would then stand alone.
                 if let Some(there) =
-                    ["ca.pem", "ca.key"].map(|file| self.dir.join(file)).iter().find(|file| file.exists())
+                    ["ca.pem", "ca.key"].map(|file| self.dir.join(file)).into_iter().find(|file| file.exists())
                 {
-                    return Err(unusable(CaError::Exists(there.clone())));
+                    return Err(in_the_way(CaError::Exists(there), &self.dir, lang));
                 }
                 let dir = self.root_to.unwrap_or_else(|| self.dir.join("root"));
-                (dir.clone(), RootAuthority::create(&dir, domain, now).map_err(unusable)?)
+                let made = RootAuthority::create(&dir, domain, now).map_err(|error| in_the_way(error, &self.dir, lang));
+                (dir, made?)
             }
             (None, None) => return Err(Failure::usage("a trust domain or a root is needed")),
         };
-        let ca = root.issue_authority(&self.dir, now).map_err(unusable)?;
+        let ca = root.issue_authority(&self.dir, now).map_err(|error| in_the_way(error, &self.dir, lang))?;
         let (dir, root_dir, domain) = (self.dir.display(), root_dir.display(), ca.trust_domain());
         let until = second(ca.not_after())?;
         print(lang.pick(
@@ -182,11 +208,17 @@ impl List {
     pub(super) fn run(self, lang: Lang) -> anyhow::Result<()> {
         let books = Books::of(&self.ca);
         let revoked = books.revoked().map_err(unusable)?;
-        let listed = books.issued().map_err(unusable)?;
-        if listed.is_empty() && !["ca.pem", "root.pem"].iter().any(|file| self.ca.join(file).exists()) {
+        let issued = books.issued().map_err(unusable)?;
+        // Its own end, and its root's, is the end of all the others.
+        let own = ["ca.pem", "root.pem"].map(|file| self.ca.join(file)).into_iter().filter(|file| file.exists());
+        let own: Vec<_> = own.map(|file| Ok(certificates(&file)?.remove(0))).collect::<anyhow::Result<_>>()?;
+        if issued.is_empty() && own.is_empty() {
             return Err(Failure::usage(format!("{} is not the folder of a CA", self.ca.display())));
         }
-        let mut listed: Vec<_> = listed.iter().filter_map(|der| Listed::read(der, &revoked)).collect();
+        let mut listed: Vec<_> = issued.iter().filter_map(|der| Listed::read(der, &revoked)).collect();
+        // Whether they are revoked is in the books of their issuer.
+        listed.extend(own.iter().filter_map(|der| Listed::read(der, &[])));
+        listed.sort_by_key(|entry| entry.facts.until);
         if let Some(Days(days)) = self.expiring {
             let end = Timestamp::try_from(SystemTime::now() + DAY * days)?;
             listed.retain(|entry| entry.state() == State::InForce && entry.facts.until <= end);
@@ -263,9 +295,21 @@ impl Revoke {
         let certificate = certificates(&self.file)?.remove(0);
         let file = publish(&self.ca, Some(&certificate), self.validity.days)?;
         let (of, file) = (Facts::read(&certificate).map(|facts| facts.holder()).unwrap_or_default(), file.display());
+        let again = format!(
+            "lgsp certs revoke --certificate-sha256 {} --ground WORD --profile FILE",
+            CertificateDigest::of(&certificate)
+        );
         print(lang.pick(
-            format!("Đã thu hồi chứng thư của {of}. Danh sách thu hồi: {file}; hãy đưa cho các bên cần kiểm tra\n"),
-            format!("Revoked the certificate of {of}. Revocation list: {file}; hand it to those who check by it\n"),
+            format!(
+                "Đã thu hồi chứng thư của {of}. Danh sách thu hồi: {file}; hãy đưa cho các bên cần kiểm tra.\n\
+                 Trên trục, việc thu hồi chỉ có hiệu lực khi danh sách đến từng cổng: trong [ca] dir hoặc crl của [[tls.trust]]; cổng \
+                 tự đọc lại. Có thể báo ngay cho trục đang chạy:\n  {again}\n"
+            ),
+            format!(
+                "Revoked the certificate of {of}. Revocation list: {file}; hand it to those who check by it.\n\
+                 On the bus it counts once the list is with each gateway, in its [ca] dir or as crl of [[tls.trust]]; it is read \
+                 again by itself. A bus that runs is told at once by\n  {again}\n"
+            ),
         ))?;
         Ok(())
     }

@@ -90,6 +90,10 @@ fn one_token_and_one_command_make_an_adapter_whose_dossiers_cross() {
     assert_eq!(outcome["state"], "admitted", "{outcome}");
     eventually("the adapter is connected", || status(&adapter)["connected"] == true);
     assert_eq!(status(&adapter)["certificate"]["system"], "phan-mem-moi");
+    // A second one by mistake says who has the spool.
+    let second = place.lgsp(&["adapter", "--config", "moi/adapter.toml"]).failed(2);
+    let words = format!("in use by process {}", adapter.id());
+    assert!(second.contains(&words) && second.contains("spool.folder of its own"), "{second}");
     assert!(adapter.stop().success());
     let log = fs::read_to_string(place.log("adapter")).unwrap() + &fs::read_to_string(place.log("gateway")).unwrap();
     assert!(!log.contains("PRIVATE KEY") && !log.contains(&token[20..]), "neither key nor token is logged");

@@ -214,6 +214,11 @@ impl Running {
         self.listens[listener].as_str().unwrap_or_else(|| panic!("no {listener} in {}", self.listens))
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
     /// Asks it to stop.
     pub(crate) fn signal(&self) {
         self.tell("TERM");
@@ -225,7 +230,7 @@ impl Running {
     }
 
     fn tell(&self, signal: &str) {
-        let kill = format!("kill -{signal} {}", self.child.as_ref().unwrap().id());
+        let kill = format!("kill -{signal} {}", self.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 

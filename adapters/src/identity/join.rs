@@ -228,7 +228,7 @@ pub async fn join(
     configured: Option<&GatewayUrl>,
     timings: Timings,
 ) -> Result<Joined, JoinError> {
-    let now = Timestamp::now();
+    let now = seconds_now();
     let present = folder.read()?.map(|set| {
         let damaged = || io::Error::new(ErrorKind::InvalidData, "its chain begins with no certificate");
         Leaf::read(&set.chain[0]).ok_or_else(damaged)
@@ -259,7 +259,7 @@ pub async fn join(
     let at =
         |time| Timestamp::try_from(time).map_err(|_| JoinError::Answer("its certificate's times are out of range"));
     let (from, until) = (at(leaf.not_before)?, at(leaf.not_after)?);
-    let now = Timestamp::now();
+    let now = seconds_now();
     if now < from || now > until {
         return Err(JoinError::Clock { from, until, now });
     }
@@ -286,6 +286,12 @@ pub async fn join(
         parties,
         families,
     })
+}
+
+/// To the second, as certificates and tokens have it, and as people read it.
+fn seconds_now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
 fn url(text: &str) -> Result<GatewayUrl, JoinError> {

@@ -7,22 +7,15 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use lgsp_certs::Credentials;
-use lgsp_certs::keys::{NoKey, PrivateKey};
 use lgsp_certs::reload::Files;
-use lgsp_certs::tls::TlsFileError;
-use lgsp_proto::v1::{RenewRequest, TrustRequest, TrustResponse};
-use lgsp_proto::{Reason, Refusal};
-use rustls_pki_types::CertificateDer;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tonic::Code;
-use zeroize::Zeroizing;
 
-use super::folder::{Folder, Set};
+use super::folder::Folder;
 use super::leaf::{Leaf, some_time_after};
-use super::loading::{Source, load_set};
-use super::trust::{BadTrust, Trust};
+use super::loading::Source;
+use super::renewal::{Failed, ask_for_another, ask_whom_to_trust, blocking, put_in_force};
+use super::trust::Trust;
 use crate::backoff::Backoff;
 use crate::config;
 use crate::link::{CallError, Link};
@@ -85,61 +78,6 @@ impl View {
     pub(crate) fn problem(self) -> Option<[String; 2]> {
         let Problems { files, renewal, trust } = self.problems;
         files.or(renewal).or(trust)
-    }
-}
-
-/// What was issued.
-struct New {
-    key: Zeroizing<String>,
-    chain: Vec<CertificateDer<'static>>,
-    renew_from: Option<prost_types::Timestamp>,
-}
-
-/// Why there is no new set.
-#[derive(Debug, thiserror::Error)]
-enum Failed {
-    #[error(transparent)]
-    Call(#[from] CallError),
-    #[error("the gateway issues no certificates")]
-    IssuesNone,
-    #[error("the certificate is of another CA than the gateway's, and renewed there")]
-    RenewedElsewhere,
-    #[error("the gateway's answer holds no certificate for this system and key")]
-    NotOurs,
-    #[error("the roots that the gateway names cannot be used")]
-    Trust(#[from] BadTrust),
-    /// It was written, and a call made with it failed.
-    #[error("the gateway cannot be reached with the new set, and the present one stays")]
-    NotProved(#[source] CallError),
-    #[error("no key could be made")]
-    NoKey(#[from] NoKey),
-    #[error("the new set cannot be loaded")]
-    Load(#[from] TlsFileError),
-    #[error("the identity's folder cannot be read or written")]
-    Disk(#[from] io::Error),
-}
-
-impl Failed {
-    fn texts(&self) -> [String; 2] {
-        let why = because(self);
-        let vi = match self {
-            Self::Call(CallError::Refused(refused) | CallError::NotNow(refused)) => match refused.refusal() {
-                Some(refusal) => refusal.reason().texts().what.vi,
-                None => "cổng từ chối",
-            },
-            Self::Call(_) => "không nhận được trả lời từ cổng",
-            Self::IssuesNone => "cổng này không cấp chứng thư; chứng thư phải được thay từ bên ngoài trước khi hết hạn",
-            Self::RenewedElsewhere => {
-                "chứng thư thuộc một CA khác, trục không gia hạn; hãy thay chứng thư từ CA đã cấp trước khi hết hạn"
-            }
-            Self::NotOurs => "trả lời của cổng không chứa chứng thư cho hệ thống và khoá này",
-            Self::Trust(_) => "danh sách CA tin cậy do cổng trả về không dùng được",
-            Self::NotProved(_) => "bộ chứng thư mới không kết nối được với cổng; bộ hiện tại được giữ nguyên",
-            Self::NoKey(_) => "không tạo được khoá",
-            Self::Load(_) => "không nạp được bộ chứng thư mới",
-            Self::Disk(_) => "không đọc hoặc ghi được thư mục định danh",
-        };
-        [vi.to_owned(), why]
     }
 }
 
@@ -274,7 +212,7 @@ impl Keeper {
         let reading = folder.clone();
         let present = blocking(move || reading.read()).await?;
         let present = present.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is no set in force"))?;
-        let trust = match self.ask_whom_to_trust(&self.link, &Trust::of(&present)).await {
+        let trust = match ask_whom_to_trust(&self.link, &Trust::of(&present)).await {
             // Bad roots, or none, must not cost us the certificate.
             Err(error) if renews => {
                 // If nobody answers, the renewal will say so.
@@ -300,7 +238,7 @@ impl Keeper {
         let mut set = present.clone();
         let mut told = None;
         if renews {
-            let issued = self.ask_for_another(&present).await?;
+            let issued = ask_for_another(&self.link, &present).await?;
             told = issued.renew_from.and_then(|at| SystemTime::try_from(at).ok());
             (set.key, set.chain) = (issued.key, issued.chain);
         }
@@ -310,13 +248,13 @@ impl Keeper {
             set
         });
         let in_force = match with_new_roots {
-            None => self.put_in_force(folder, set).await?,
+            None => put_in_force(&self.link, folder, set).await?,
             Some(other) => {
                 let (roots, lists) = (other.roots.len(), other.revocation_lists.len());
-                match self.put_in_force(folder, other).await {
+                match put_in_force(&self.link, folder, other).await {
                     Err(error @ (Failed::NotProved(_) | Failed::Load(_))) if renews => {
                         tracing::error!(roots, lists, why = because(&error), "the present roots stay");
-                        self.put_in_force(folder, set).await?
+                        put_in_force(&self.link, folder, set).await?
                     }
                     in_force => in_force
                         .inspect(|_| tracing::info!(roots, lists, "other roots or revocation lists in force"))?,
@@ -342,52 +280,6 @@ impl Keeper {
         self.known.lock().problems.trust = Some(error.texts());
     }
 
-    /// A certificate for a fresh key, over the present certificate.
-    async fn ask_for_another(&self, present: &Set) -> Result<New, Failed> {
-        let before = Leaf::read(&present.chain[0]).ok_or(Failed::NotOurs)?;
-        let key = PrivateKey::generate()?;
-        let request = RenewRequest { signing_request: key.signing_request()?.into() };
-        let answer = self.link.certificates().renew(self.link.request(request, None)).await;
-        let issued = answer.map_err(of_renewal)?.into_inner().certificate.ok_or(Failed::NotOurs)?;
-        let chain: Vec<CertificateDer<'static>> = issued.chain.iter().map(|der| der.to_vec().into()).collect();
-        let leaf = chain.first().and_then(|der| Leaf::read(der)).ok_or(Failed::NotOurs)?;
-        if leaf.key_sha256 != key.key_sha256() || leaf.system != before.system {
-            return Err(Failed::NotOurs);
-        }
-        Ok(New { key: key.to_pem()?, chain, renew_from: issued.renew_from })
-    }
-
-    /// Writes a set, proves by a call made with it that it is good for this gateway, and only then puts it in force.
-    async fn put_in_force(&self, folder: &Folder, set: Set) -> Result<(Credentials, Leaf), Failed> {
-        let (writing, trust) = (folder.clone(), Trust::of(&set));
-        let draft = blocking(move || writing.write(&set, SystemTime::now())).await?;
-        let path = draft.path();
-        let loading = tokio::task::spawn_blocking(move || load_set(&path, SystemTime::now()));
-        let (credentials, leaf) = loading.await.map_err(io::Error::other)??;
-        let beside = self.link.beside(&credentials);
-        match self.ask_whom_to_trust(&beside, &trust).await {
-            // Not now is an answer as well: whoever gets it was let in.
-            Ok(_) | Err(Failed::Trust(_) | Failed::Call(CallError::NotNow(_))) => {}
-            Err(Failed::Call(error)) => return Err(Failed::NotProved(error)),
-            Err(error) => return Err(error),
-        }
-        blocking(move || draft.put_in_force()).await?;
-        Ok((credentials, leaf))
-    }
-
-    /// What the gateway names; `None` if it is what it named before, or if it keeps no certificates and names nothing.
-    async fn ask_whom_to_trust(&self, link: &Link, present: &Trust) -> Result<Option<Trust>, Failed> {
-        let request = TrustRequest { known_sha256: present.sha256().to_vec().into() };
-        match link.certificates().trust(link.request(request, None)).await {
-            Ok(answer) => {
-                let answer: TrustResponse = answer.into_inner();
-                if answer.sha256 == present.sha256()[..] { Ok(None) } else { Ok(Some(Trust::read(&answer)?)) }
-            }
-            Err(status) if issues_none(&status) => Ok(None),
-            Err(status) => Err(CallError::from_status(status).into()),
-        }
-    }
-
     /// Draws the consequences of an attempt.
     fn settle(&mut self, renewed: bool, done: Result<Option<(Leaf, SystemTime)>, Failed>) {
         let now = SystemTime::now();
@@ -405,7 +297,7 @@ impl Keeper {
                     self.in_force(&leaf, renew_from);
                 }
             }
-            Err(error @ (Failed::IssuesNone | Failed::RenewedElsewhere)) => {
+            Err(error @ (Failed::IssuesNone(_) | Failed::RenewedElsewhere(_))) => {
                 if !std::mem::replace(&mut self.not_renewed_here, true) {
                     let why = because(&error);
                     tracing::warn!(why, "our certificate must be exchanged from outside before it expires");
@@ -458,24 +350,6 @@ impl Keeper {
     }
 }
 
-/// Why a renewal failed.
-fn of_renewal(status: tonic::Status) -> Failed {
-    let reason = Refusal::from_status(&status).map(|refusal| refusal.reason());
-    if reason == Some(Reason::RenewedElsewhere) {
-        Failed::RenewedElsewhere
-    } else if issues_none(&status) {
-        Failed::IssuesNone
-    } else {
-        CallError::from_status(status).into()
-    }
-}
-
-/// Whether a gateway has nothing to do with certificates: it says so, or is too old to know the word.
-fn issues_none(status: &tonic::Status) -> bool {
-    let reason = Refusal::from_status(status).map(|refusal| refusal.reason());
-    reason == Some(Reason::CaNotConfigured) || status.code() == Code::Unimplemented
-}
-
 async fn received(hang_up: &mut io::Result<tokio::signal::unix::Signal>) {
     let received = match hang_up {
         Ok(hang_up) => hang_up.recv().await,
@@ -484,10 +358,6 @@ async fn received(hang_up: &mut io::Result<tokio::signal::unix::Signal>) {
     if received.is_none() {
         std::future::pending().await
     }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
 /// An error with everything that led to it.

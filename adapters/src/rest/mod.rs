@@ -161,7 +161,7 @@ fn not_readable(error: &serde_json::Error) -> Problem {
     } else {
         "a field is of another type, or the type of event is unknown".to_owned()
     };
-    Problem::from(Reason::Malformed).with_detail(detail)
+    Problem::malformed(detail)
 }
 
 /// A path or query that axum could not read. What it says of it may repeat what was sent.
@@ -174,7 +174,7 @@ fn bad_request(rejection: impl std::fmt::Display) -> Problem {
         Some(name) => format!("the parameter {name} is not what it should be"),
         None => "the path or the query cannot be read".to_owned(),
     };
-    Problem::from(Reason::Malformed).with_detail(detail)
+    Problem::malformed(detail)
 }
 
 /// Waits until `ready` gives something, for as long as the caller wants, or until the adapter stops.

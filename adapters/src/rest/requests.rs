@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use lgsp_proto::Reason;
 use lgsp_proto::types::RequestKey;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use prost::Message;
 use serde::{Deserialize, Serialize};
 
@@ -170,6 +170,9 @@ pub(super) async fn show(
     Ok(json(StatusCode::OK, &answer))
 }
 
+/// What a segment of a path cannot hold as it is; the others are unreserved (RFC 3986 §2.3), and stay as they were given.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
 /// The answer 202.
 fn accepted(
     api: &Api,
@@ -179,7 +182,7 @@ fn accepted(
     offline: Option<OfflineJson>,
     code_pending: bool,
 ) -> Result<Response, Problem> {
-    let location = format!("/v1/requests/{}", utf8_percent_encode(key.as_str(), NON_ALPHANUMERIC));
+    let location = format!("/v1/requests/{}", utf8_percent_encode(key.as_str(), RESERVED));
     let state = match view.standing {
         Standing::Queued => "queued",
         Standing::Sending => "sending",

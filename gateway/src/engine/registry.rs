@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
-use lgsp_domain::registry::{self, AuthorityChange, Change, Problem, Registry, Right};
+use lgsp_domain::registry::{self, AuthorityChange, Change, ChangeKind, Problem, Registry, Right};
 use lgsp_proto::types::{ActorId, Date, PartyId};
 use lgsp_proto::{Reason, Refusal, v1};
 
@@ -13,7 +14,10 @@ use super::clock::machine_now;
 use super::lanes::Lane;
 use super::receipt::machine_timestamp;
 use super::{Engine, StartError, commit_failed, read_failed};
-use crate::store::{Commit, RegistryRecord, Store};
+use crate::store::{CertificateQuery, Commit, RegistryRecord, Store};
+
+/// Systems that would be gone and whose certificates are looked for; with more, nobody reads the warnings one by one.
+const SYSTEMS_LOOKED_AT: usize = 1_000;
 
 /// What is to become the registry in force.
 #[derive(Debug)]
@@ -62,6 +66,8 @@ pub struct Plan {
     pub authority: Vec<AuthorityChange>,
     /// What would be out of reach.
     pub lock_outs: Vec<LockOut>,
+    /// Systems that would be gone, and when the last of their certificates that are in force ends: a warning.
+    pub still_certified: Vec<(String, SystemTime)>,
     /// That version; 0 when there is none.
     pub base_version: u64,
 }
@@ -156,14 +162,43 @@ impl Engine {
         let (engine, comparing) = (self.clone(), authorized.clone());
         // Comparing all that everybody may do takes a while, and the threads of the runtime serve the others.
         let planned = tokio::task::spawn_blocking(move || engine.plan_of(&comparing, &files)).await;
-        let (plan, planned) = planned.map_err(|panicked| {
+        let (mut plan, planned) = planned.map_err(|panicked| {
             tracing::error!(%panicked, "a plan panicked");
             Refusal::new(Reason::Internal)
         })?;
         let Some(planned) = planned else { return Ok(plan) };
         let (current, today) = (authorized.registry(), authorized.today());
         let lock_outs = self.lock_outs(current, &planned, Some((peer, party)), today).await?;
-        Ok(Plan { lock_outs, ..plan })
+        plan.lock_outs = lock_outs;
+        let gone = plan.changes.iter().filter(|change| change.entity == "system" && change.kind == ChangeKind::Removed);
+        for system in gone.take(SYSTEMS_LOOKED_AT) {
+            if let Some(until) = self.certified_until(&system.id).await? {
+                plan.still_certified.push((system.id.clone(), until));
+            }
+        }
+        Ok(plan)
+    }
+
+    /// When the last certificate of `system` ends that is in force, if there is one.
+    async fn certified_until(&self, system: &str) -> Result<Option<SystemTime>, Refusal> {
+        let (mut until, mut after) = (None, None);
+        loop {
+            let query = CertificateQuery {
+                system: Some(system.to_owned()),
+                expiring_from: Some(machine_now()),
+                expiring_before: None,
+                with_revoked: false,
+                without_superseded: false,
+                limit: 100,
+                after,
+            };
+            let page = self.inner.store.certificates(&query).await.map_err(read_failed)?;
+            until = page.certificates.iter().map(|one| one.not_after).chain(until).max();
+            if page.next.is_none() {
+                return Ok(until);
+            }
+            after = page.next;
+        }
     }
 
     /// The plan without its lock-outs, and what is planned if it could be read.
