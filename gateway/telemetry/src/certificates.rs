@@ -40,7 +40,7 @@ pub const UP_TO_DATE: Metric = Metric::gauge(
 pub const RELOADS: Metric = Metric::counter(
     "lgsp.certificates.reloads",
     &["outcome"],
-    "How often changed certificate files were put in force, or could not be.",
+    "Attempts to put changed certificate files in force, by outcome; what failed is tried again.",
 );
 
 /// The outcomes of [`RELOADS`].

@@ -16,6 +16,7 @@ mod erasing;
 mod formats;
 mod identity;
 mod joining;
+mod metrics;
 mod numbers;
 mod operations;
 #[path = "../../../tests/support/output.rs"]
