@@ -29,6 +29,7 @@ use crate::pump;
 use crate::receive::Receive;
 use crate::rest::{self, Api};
 use crate::spool::{self, Spool};
+use crate::telemetry;
 use crate::webhook::Webhook;
 
 /// How often outcomes whose time is over are looked for.
@@ -141,6 +142,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
         desk: desk.clone(),
         acting: acting.clone(),
         certificate: keeper.known(),
+        telemetry: telemetry::instruments(),
         max_document_bytes: config.spool.max_document_bytes,
         token,
         requests: Semaphore::new(config.rest.max_requests.get()),

@@ -13,6 +13,7 @@
 //! | `rest` | the local interface of the agency's own system |
 //! | [`json`], `problem` | what that system reads and writes; the command line's `--json` writes the same |
 //! | [`config`], [`adapter`] | the configuration, and putting everything together |
+//! | [`telemetry`] | what is measured, for Prometheus |
 //! | `acting` | the parties acted for, and those that the gateway does not let us act for |
 //! | `lanes`, `pump`, `backoff` | work in order per dossier, tried again until it is done |
 
@@ -35,6 +36,7 @@ mod pump;
 mod receive;
 mod rest;
 mod spool;
+pub mod telemetry;
 pub mod trace;
 mod webhook;
 

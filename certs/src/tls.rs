@@ -24,6 +24,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, UnixTime};
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::ends::Ends;
 use crate::identity::CertificateDigest;
 use crate::lists::{self, Layered};
 use crate::sign::{KeyError, SigningKey};
@@ -204,6 +205,11 @@ impl Credentials {
     /// The earliest `nextUpdate` among its revocation lists, when that is over. To be told to an operator.
     pub fn stale_list(&self, now: SystemTime) -> Option<SystemTime> {
         x509::stale(&self.crls, now)
+    }
+
+    /// When the roots of its bundle end, and its revocation lists are to be replaced.
+    pub fn ends(&self) -> Ends {
+        Ends::of(&self.root_certificates, &self.crls)
     }
 
     /// The configuration of a listener that admits only clients with a certificate from the bundle.

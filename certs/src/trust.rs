@@ -18,6 +18,7 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 
+use crate::ends::Ends;
 use crate::identity::{NameError, SystemName, TrustDomain, sha256};
 use crate::lists::{self, Layered};
 use crate::tls::{TlsFileError, TlsProblem, certificates, lists_in, provider, store};
@@ -44,6 +45,7 @@ pub struct Bundle {
     roots: Vec<CertificateDer<'static>>,
     anchors: Vec<Anchor>,
     crls: Vec<CertificateRevocationListDer<'static>>,
+    ends: Ends,
     verifier: Layered<dyn ClientCertVerifier>,
 }
 
@@ -211,7 +213,8 @@ impl Bundle {
         if crls.iter().any(|list| lists::is_forged(list, &roots)) {
             return Err(TrustError::ForgedList(name.to_owned()));
         }
-        Ok(Self { name: name.into(), trust_domain, systems, roots, anchors, crls, verifier })
+        let ends = Ends::of(&roots, &crls);
+        Ok(Self { name: name.into(), trust_domain, systems, roots, anchors, crls, ends, verifier })
     }
 
     /// A bundle from files.
@@ -254,6 +257,11 @@ impl Bundle {
     /// Its revocation lists that count, DER.
     pub fn crls(&self) -> &[CertificateRevocationListDer<'static>] {
         &self.crls
+    }
+
+    /// When its roots end, and its lists are to be replaced.
+    pub fn ends(&self) -> &Ends {
+        &self.ends
     }
 
     /// Whether it may vouch for `system`.

@@ -33,6 +33,7 @@ use crate::engine::documents::Documents;
 use crate::engine::{Engine, Settings, StartError as EngineError};
 use crate::store::Store;
 use crate::store::sled::{Limits, OpenError, Options, Progress, SledStore};
+use crate::telemetry::Metrics;
 use crate::tls::keeper::{self, Asked, Keeper, Reload};
 use crate::tls::standing::Standing;
 use crate::tls::{Generation, Loaded};
@@ -204,9 +205,12 @@ impl App {
         let Self { config, bus, local, enrol, authority, certificates, engine: told, .. } = self;
         let Certificates { loaded, files, standing, asked } = certificates;
         let (stage, watched) = watch::channel(Stage::Starting("opening the store".to_owned()));
+        let metrics = Arc::new(Metrics::new());
         let node = Node {
             name: config.name.to_string(),
             begun: Instant::now(),
+            started_at: machine_now(),
+            metrics: Arc::clone(&metrics),
             stage: watched,
             certificates: Arc::clone(&standing),
             replay: matches!(config.business_clock, config::BusinessClock::Replay { .. }),
@@ -218,6 +222,7 @@ impl App {
 
         let (engine, generation) = start(&config, loaded, &stage).await?;
         let (current, generations) = watch::channel(generation);
+        metrics.follow(generations.clone());
         let own_root = {
             let generations = generations.clone();
             move || generations.borrow().loaded().credentials().own_root(machine_now()).cloned()

@@ -10,6 +10,7 @@
 //! - [`privacy`]: everything is logged and much goes wrong; no citizen and no key is found in what was said.
 //! - [`rotation`]: leafs, the gateway's certificate, the issuing CA and the root are exchanged under load; no call fails.
 //! - [`revoked`]: a stolen key is out within seconds, and its system back with a new token and all that it kept.
+//! - [`metrics`]: what Prometheus finds in the figures, and when its rules fire.
 //! - [`parked`]: a refused delivery waits for a person; a lost disk's deliveries come again.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -27,6 +28,7 @@ mod dossier_life;
 mod exception;
 mod gateway_killed;
 mod line_cut;
+mod metrics;
 mod parked;
 mod privacy;
 mod restored;

@@ -198,7 +198,7 @@ async fn nothing_private_is_said_on_a_day_that_goes_wrong_nor_in_a_whole_run() {
     adapter.settled().await;
 
     for (whose, address) in [("gateway", gateway.local()), ("desk", desk_adapter.rest), ("authority", adapter.rest)] {
-        for path in ["/status", "/nothing"] {
+        for path in ["/status", "/metrics", "/nothing"] {
             let answer = http::send(address, Method::GET, path, HeaderMap::new(), Bytes::new()).await;
             said.keep(&format!("{path} of the {whose}"), &answer.body);
         }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use lgsp_certs::reload::Files;
+use lgsp_telemetry::certificates;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +20,7 @@ use super::trust::Trust;
 use crate::backoff::Backoff;
 use crate::config;
 use crate::link::{CallError, Link};
+use crate::telemetry::{Counts, RENEWAL_FAILED, RENEWED};
 
 /// The longest wait until a renewal is tried again.
 const RENEW_AGAIN: Duration = Duration::from_secs(900);
@@ -50,7 +52,7 @@ pub(crate) struct Keeper {
 
 /// How the certificate is, for those who ask.
 #[derive(Debug)]
-pub(crate) struct Known(Mutex<View>);
+pub(crate) struct Known(Mutex<View>, Counts);
 
 /// See [`Known`].
 #[derive(Clone, Debug)]
@@ -79,12 +81,22 @@ impl View {
         let Problems { files, renewal, trust } = self.problems;
         files.or(renewal).or(trust)
     }
+
+    /// Whether the files as they are now could be loaded.
+    pub(crate) fn files_are_in_force(&self) -> bool {
+        self.problems.files.is_none()
+    }
 }
 
 impl Known {
     /// How it is now.
     pub(crate) fn view(&self) -> View {
         self.lock().clone()
+    }
+
+    /// What was counted since the start.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.1
     }
 
     fn lock(&self) -> MutexGuard<'_, View> {
@@ -105,7 +117,7 @@ impl Keeper {
             folder: config.folder.as_ref().map(Folder::at),
             poll: config.poll,
             trust_every: config.trust_every,
-            known: Arc::new(Known(Mutex::new(view))),
+            known: Arc::new(Known(Mutex::new(view), Counts::default())),
             loads_failed: 0,
             load_again: None,
             renew_at: leaf.not_after,
@@ -179,6 +191,7 @@ impl Keeper {
             Ok((credentials, leaf)) => {
                 (self.loads_failed, self.load_again) = (0, None);
                 self.link.adopt(&credentials);
+                self.known.counts().reloads.count(certificates::IN_FORCE);
                 self.known.lock().problems = Problems::default();
                 self.in_force(&leaf, leaf.renew_from());
                 let until = jiff::Timestamp::try_from(leaf.not_after).unwrap_or_default();
@@ -186,6 +199,7 @@ impl Keeper {
             }
             Err(error) => {
                 let why = because(&error);
+                self.known.counts().reloads.count(certificates::FAILED);
                 self.loads_failed += 1;
                 let wait = Backoff { first: self.poll, limit: LOAD_AGAIN.max(self.poll) }.delay(self.loads_failed);
                 self.load_again = Some(Instant::now() + wait);
@@ -287,6 +301,7 @@ impl Keeper {
             Ok(new) => {
                 if let Some((leaf, renew_from)) = new {
                     if renewed {
+                        self.known.counts().renewals.count(RENEWED);
                         let mut view = self.known.lock();
                         view.renewals += 1;
                         view.problems.renewal = None;
@@ -325,6 +340,7 @@ impl Keeper {
                     );
                 }
                 if renewed {
+                    self.known.counts().renewals.count(RENEWAL_FAILED);
                     self.renew_at = again;
                     self.known.lock().problems.renewal = Some(error.texts());
                 } else {

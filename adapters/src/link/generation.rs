@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use lgsp_certs::{CertificateDigest, Credentials, SigningKey};
+use lgsp_certs::{CertificateDigest, CertificateFacts, Credentials, Ends, SigningKey};
 use rustls_pki_types::ServerName;
 use tonic::transport::Endpoint;
 
@@ -21,6 +21,27 @@ pub(super) struct Generation {
     pub(super) certificate: CertificateDigest,
     /// The last moment of the certificate's validity.
     pub(super) not_after: SystemTime,
+    /// When the rest of the set ends.
+    pub(super) ends: SetEnds,
+}
+
+/// When what came with a certificate ends.
+#[derive(Clone, Debug)]
+pub(crate) struct SetEnds {
+    /// The issuing CAs that are sent along.
+    pub(crate) issuing: Vec<SystemTime>,
+    /// What the gateway is known by.
+    pub(crate) bundle: Ends,
+    /// Since when this set is in force.
+    pub(crate) loaded_at: SystemTime,
+}
+
+impl SetEnds {
+    fn of(credentials: &Credentials) -> Self {
+        let issuing = credentials.chain().iter().skip(1).filter_map(|der| CertificateFacts::read(der).ok());
+        let issuing = issuing.map(|facts| facts.not_after).collect();
+        Self { issuing, bundle: credentials.ends(), loaded_at: SystemTime::now() }
+    }
 }
 
 /// Where the connections of all generations go, and what is known of the other end.
@@ -58,6 +79,7 @@ impl Generation {
             signing_key: credentials.signing_key().clone(),
             certificate: credentials.digest(),
             not_after: credentials.not_after(),
+            ends: SetEnds::of(credentials),
         }
     }
 }

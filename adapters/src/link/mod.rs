@@ -38,7 +38,7 @@ pub use watched::Watched;
 
 use crate::trace::TraceParent;
 use connector::Peers;
-use generation::{Generation, Way};
+use generation::{Generation, SetEnds, Way};
 
 /// The largest answer taken from the gateway: a dossier with many events and their bodies, and no more, so that a broken
 /// peer cannot fill the memory.
@@ -227,6 +227,11 @@ impl Link {
     /// The last moment of the own certificate's validity, on the machine clock.
     pub fn not_after(&self) -> SystemTime {
         self.generation().not_after
+    }
+
+    /// When what came with the own certificate ends.
+    pub(crate) fn ends(&self) -> SetEnds {
+        self.generation().ends.clone()
     }
 
     /// Follows the connection's coming and going.

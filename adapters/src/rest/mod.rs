@@ -15,10 +15,11 @@
 //! | `GET /v1/inbox?party=&limit=&wait_ms=`, `POST /v1/inbox/ack` | what waits for a party, and that it has it |
 //! | `GET /v1/exceptions`, `POST /v1/exceptions/{key}/handled` | codes given out without a line in vain, and what was done |
 //! | `GET /healthz`, `GET /status` | for operators |
+//! | `GET /metrics` | for Prometheus |
 //!
 //! While the line is down, `POST /v1/dossiers` is decided and numbered here (header `LGSP-Offline: never` has it wait instead).
 //!
-//! Every call but the last two names the party (`LGSP-Party`) and the clerk's account (`LGSP-Actor`).
+//! Every call but the last three names the party (`LGSP-Party`) and the clerk's account (`LGSP-Actor`).
 
 mod body;
 mod caller;
@@ -42,6 +43,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::{HeaderMap, StatusCode, header};
 use lgsp_proto::Reason;
+use lgsp_telemetry::Telemetry;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
@@ -70,6 +72,8 @@ pub(crate) struct Api {
     pub(crate) acting: Arc<Acting>,
     /// How the own certificate is.
     pub(crate) certificate: Arc<Known>,
+    /// What is measured.
+    pub(crate) telemetry: Telemetry,
     /// The largest document.
     pub(crate) max_document_bytes: u64,
     /// What a caller must show; `None` lets everybody in who reaches the port.
@@ -97,6 +101,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/v1/inbox/ack", post(inbox::acknowledge))
         .route("/v1/inbox/refuse", post(inbox::refuse))
         .route("/status", get(status::status))
+        .route("/metrics", get(status::metrics))
         .fallback(async || Problem::from(LocalReason::ResourceNotFound))
         .method_not_allowed_fallback(async || Problem::from(LocalReason::MethodNotAllowed))
         .layer(middleware::from_fn_with_state(api.clone(), guard));

@@ -4,16 +4,18 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::State;
-use axum::response::Response;
-use http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderMap, StatusCode, header};
 use jiff::{Timestamp, ToSpan as _};
 use lgsp_journal::room::Shortage;
+use lgsp_telemetry::{Format, Page};
 use serde::Serialize;
 
 use super::{Api, json};
 use crate::link::TurnedAway;
 use crate::offline::wall_clock;
 use crate::spool::{Told, now_ms};
+use crate::telemetry;
 
 /// Whether the adapter can keep its promises.
 #[derive(Serialize)]
@@ -278,6 +280,13 @@ pub(super) async fn status(State(api): State<Arc<Api>>) -> Response {
         uptime_seconds: api.started.elapsed().as_secs(),
     };
     json(StatusCode::OK, &status)
+}
+
+/// `GET /metrics`: the figures for Prometheus, in the form it asks for.
+pub(super) async fn metrics(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let Page { content_type, body } = telemetry::page(&api, Format::for_accept(accept));
+    ([(header::CONTENT_TYPE, content_type)], body).into_response()
 }
 
 fn seconds_since(unix_ms: i64) -> u64 {

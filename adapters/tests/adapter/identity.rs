@@ -16,7 +16,7 @@ use lgsp_proto::{Reason, v1};
 use crate::support::{Adapter, Authority, Certificates, DAY, Gateway, Line, OTHER_PARTY, PARTY};
 
 /// A bus that can be joined.
-struct Bus {
+pub struct Bus {
     certificates: Certificates,
     authority: Authority,
     gateway: Gateway,
@@ -26,7 +26,7 @@ struct Bus {
 }
 
 impl Bus {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         Self::of(Certificates::new()).await
     }
 
@@ -68,7 +68,7 @@ impl Bus {
     }
 
     /// An adapter that has joined.
-    async fn adapter(&self) -> Adapter {
+    pub async fn adapter(&self) -> Adapter {
         let joined = self.join(&self.token("one-stop")).await.unwrap();
         Adapter::start(self.config(&joined)).await
     }
@@ -226,6 +226,10 @@ async fn a_certificate_of_seconds_is_renewed_under_load_and_no_call_fails() {
     assert_eq!(bus.gateway.attempts().len(), handed_in as usize);
     assert_eq!(bus.gateway.effects().len(), handed_in as usize);
     bus.gateway.hears(v1::AcknowledgeStage::TakenOver, handed_in as usize).await;
+    let metrics = adapter.metrics().await;
+    let renewals =
+        |outcome| metrics.value(&format!("lgsp_adapter_certificate_renewals_total{{outcome=\"{outcome}\"}}"));
+    assert_eq!((renewals("renewed"), renewals("failed")), (3.0, 0.0));
     assert_ne!(bus.key_in_force(), first, "the key is another one as well");
     let sets = std::fs::read_dir(bus.identity().path()).unwrap();
     assert!(sets.count() <= 5, "two sets, the link, the lock and the name of the token");
@@ -292,6 +296,7 @@ async fn a_revoked_adapter_says_so_keeps_what_it_has_and_comes_back_with_a_new_t
     bus.authority.revoke(bus.key_in_force());
     bus.line.shake();
     let status = adapter.until(|status| status["certificate"]["turned_away"] == "revoked").await;
+    assert_eq!(adapter.metrics().await.value("lgsp_adapter_turned_away{reason=\"revoked\"}"), 1.0);
     assert!(status["certificate"]["problem"].as_str().unwrap().contains("adapter join"), "{status}");
     adapter.submit("k2").await;
     assert_eq!(adapter.status().await["outgoing"]["waiting"], 1);
@@ -407,6 +412,9 @@ async fn files_that_cannot_be_loaded_are_told_and_those_loaded_before_stay() {
         status["certificate"]["problem"].as_str().is_some_and(|problem| problem.contains("stay in force"))
     };
     adapter.until(loaded).await;
+    let metrics = adapter.metrics().await;
+    assert_eq!(metrics.value("lgsp_certificates_up_to_date"), 0.0);
+    assert!(metrics.value("lgsp_certificates_reloads_total{outcome=\"failed\"}") >= 1.0);
     adapter.submit("k1").await;
     assert_eq!(adapter.outcome("k1").await["state"], "admitted");
     std::fs::write(&chain, good).unwrap();

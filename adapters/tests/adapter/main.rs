@@ -9,6 +9,7 @@ mod held_up;
 mod identity;
 mod interface;
 mod link;
+mod metrics;
 mod offline;
 mod restored;
 mod support;

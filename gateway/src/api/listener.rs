@@ -37,6 +37,7 @@ use crate::engine::access::Peer;
 use crate::engine::clock::machine_now;
 use crate::engine::connections::Open;
 use crate::engine::shares::{Counted, Tally};
+use crate::telemetry::counts::TooMany;
 use crate::tls::{Generation, Identified};
 
 /// Handshakes under way at once. Each costs a signature and a few kilobytes; a flood of them waits in the kernel's queue
@@ -172,8 +173,14 @@ pub(crate) async fn serve(tcp: TcpListener, doors: Doors, services: Router, stop
                 shaken = tokio::time::timeout(HANDSHAKE_TIME, shake_hands(stream, &doors, open)) => match shaken {
                     Ok(Ok(connection)) => connection,
                     // Scanners and wrong certificates are everyday; who is turned away sees the alert.
-                    Ok(Err(error)) => return tracing::info!(%error, "a handshake failed"),
-                    Err(_) => return tracing::info!("a handshake took too long"),
+                    Ok(Err(error)) => {
+                        doors.engine.counts().handshake_failed(&error);
+                        return tracing::info!(%error, "a handshake failed");
+                    }
+                    Err(_) => {
+                        doors.engine.counts().handshake_late();
+                        return tracing::info!("a handshake took too long");
+                    }
                 }
             };
             drop(handshake);
@@ -226,7 +233,7 @@ async fn shake_hands(stream: TcpStream, doors: &Doors, place: OwnedSemaphorePerm
     }
     let system = caller.system();
     let counted = doors.of_systems.count(&system);
-    let counted = counted.map_err(|_| io::Error::other(format!("{system:?} has too many connections open")))?;
+    let counted = counted.map_err(|_| io::Error::other(TooMany(system)))?;
     let stream = Silent { stream, first_word: Some(Box::pin(tokio::time::sleep(FIRST_WORD))) };
     // The certificate that it was shown ends as well: whoever stays is told to come back and see the next one.
     let not_after = not_after.min(generation.loaded().credentials().not_after());

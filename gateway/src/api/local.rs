@@ -5,16 +5,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, put};
 use axum::serve::ListenerExt as _;
 use axum::{Json, Router};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode, header};
 use lgsp_journal::room::Shortage;
 use lgsp_proto::types::BusinessTime;
+use lgsp_telemetry::{Format, Page};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -25,6 +26,7 @@ use crate::engine::Engine;
 use crate::engine::certificates::{CertificateFigures, NotSigning};
 use crate::engine::clock::machine_now;
 use crate::store::Figures;
+use crate::telemetry::Metrics;
 use crate::tls::standing::{Standing, Told, seconds_until};
 
 /// How far the node has come.
@@ -58,7 +60,7 @@ impl Stage {
         }
     }
 
-    fn engine(&self) -> Option<&Engine> {
+    pub(crate) fn engine(&self) -> Option<&Engine> {
         match self {
             Self::Starting(_) => None,
             Self::Serving(engine) | Self::Stopping(engine) => Some(engine),
@@ -82,6 +84,10 @@ pub(crate) struct Node {
     pub(crate) name: String,
     /// When the process began.
     pub(crate) begun: Instant,
+    /// The same by the machine's clock.
+    pub(crate) started_at: SystemTime,
+    /// What it measures.
+    pub(crate) metrics: Arc<Metrics>,
     /// How far it has come.
     pub(crate) stage: watch::Receiver<Stage>,
     /// How it stands with the certificates.
@@ -104,7 +110,8 @@ fn routes(node: Node) -> Router {
     let routes = Router::new()
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(readyz))
-        .route("/status", get(status));
+        .route("/status", get(status))
+        .route("/metrics", get(metrics));
     // Not there at all unless it is a replay: the law's clock is nobody's to set.
     let routes = if node.replay { routes.route("/business-clock", put(set_business_clock)) } else { routes };
     routes.with_state(Arc::new(node))
@@ -273,6 +280,13 @@ async fn engine_status(engine: &Engine) -> EngineStatus {
     }
 }
 
+/// The figures for Prometheus, in the form it asks for.
+async fn metrics(State(node): State<Arc<Node>>, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let Page { content_type, body } = node.metrics.page(&node, Format::for_accept(accept)).await;
+    ([(header::CONTENT_TYPE, content_type)], body).into_response()
+}
+
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct BusinessClock {
@@ -300,7 +314,6 @@ pub(crate) const HEALTH_LOOK: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::time::SystemTime;
 
     use lgsp_certs::{CertificateAuthority, TlsFiles, Usage, server_name};
     use lgsp_domain::numbering::{LAST_NUMBER, SpoolId};
@@ -401,6 +414,8 @@ mod tests {
         let node = Node {
             name: "lgsp.mau.test".into(),
             begun: Instant::now(),
+            started_at: SystemTime::now(),
+            metrics: Arc::new(Metrics::new()),
             stage,
             certificates: standing(dir.path()),
             replay: false,

@@ -49,6 +49,7 @@ use crate::engine::lanes::Lanes;
 use crate::engine::receipt::ReceiptSigner;
 use crate::engine::shares::{Quota, Shares};
 use crate::store::{CommitError, ReadError, Store};
+use crate::telemetry::counts::Counts;
 
 /// The bus without its sockets. Cheap to clone.
 #[derive(Clone)]
@@ -75,6 +76,7 @@ struct Inner {
     certifying: OnceLock<Certifying>,
     settings: Settings,
     tasks: TaskTracker,
+    counts: Arc<Counts>,
 }
 
 /// What an operator may set about the engine.
@@ -147,6 +149,7 @@ impl Engine {
                 archives: OnceLock::new(),
                 certifying: OnceLock::new(),
                 tasks: TaskTracker::new(),
+                counts: Arc::default(),
                 store,
                 documents,
                 signer,
@@ -199,6 +202,11 @@ impl Engine {
     /// The open connections, and the keys that may have none.
     pub fn connections(&self) -> &Arc<Connections> {
         &self.inner.connections
+    }
+
+    /// What is counted while the gateway works.
+    pub(crate) fn counts(&self) -> &Arc<Counts> {
+        &self.inner.counts
     }
 
     /// The inboxes, for figures.

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use lgsp_certs::reload::Files;
 use lgsp_certs::{Credentials, TrustDomain};
 use lgsp_proto::types::Sha256Digest;
+use lgsp_telemetry::certificates;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -113,6 +114,8 @@ impl Keeper {
                 continue;
             }
             let reloaded = self.reload().await;
+            let reloads = &self.engine.counts().reloads;
+            reloads.count(if reloaded.is_ok() { certificates::IN_FORCE } else { certificates::FAILED });
             match &reloaded {
                 Ok(()) => pending = 0,
                 Err(problem) => {

@@ -18,6 +18,7 @@ mod identity;
 mod issuing;
 mod joining;
 mod lockout;
+mod metrics;
 mod numbers;
 mod operations;
 #[path = "../../../tests/support/output.rs"]

@@ -175,6 +175,19 @@ pub struct Answered {
     pub body: Bytes,
 }
 
+/// A page of figures.
+pub struct Metrics {
+    pub text: String,
+}
+
+impl Metrics {
+    /// The value of a series, as it is written on the page.
+    pub fn value(&self, series: &str) -> f64 {
+        let line = self.text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{series} is not among\n{}", self.text)).parse().unwrap()
+    }
+}
+
 impl Answered {
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("{} {:?}", self.status, self.body))
@@ -268,6 +281,13 @@ impl Adapter {
 
     pub async fn status(&self) -> Value {
         self.get("/status").await.json()
+    }
+
+    /// What it tells Prometheus.
+    pub async fn metrics(&self) -> Metrics {
+        let answered = self.get("/metrics").await;
+        assert_eq!(answered.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+        Metrics { text: String::from_utf8(answered.body.to_vec()).unwrap() }
     }
 
     /// Waits until the status is as wanted.
