@@ -20,6 +20,7 @@ use tokio::process::{Child, ChildStdin, Command};
 use crate::agency::{Agencies, NOW, WEBHOOK_TIMEOUT};
 use crate::client::{Caller, TOKEN};
 use crate::disk::{Disk, run};
+use crate::output;
 use crate::wire::{self, Wire};
 
 const LGSP: &str = env!("CARGO_BIN_EXE_lgsp");
@@ -259,6 +260,7 @@ impl World {
         let system = self.system(adapter);
         let told = self.told(&["certs", "token", "--system", system, "--profile", "operator.toml"]).await?;
         let token = told["token"].as_str().context("a token")?;
+        output::tokens_in("faults", token);
         fs::write(self.token_file(adapter), token)?;
         // A first configuration is written anew, so that this can be died at as well. Nobody reads it: ours is another one.
         let first = self.disk(Who::Adapter(adapter)).at().join("adapter.toml");
@@ -305,12 +307,12 @@ impl World {
         Ok(())
     }
 
-    /// Has the gateway archive what was closed long ago by its clock; how the command ended.
+    /// Has the gateway archive what was closed long ago by its clock, which the first time is most of the demo; how the command ended.
     pub(crate) async fn archive(&self) -> anyhow::Result<ExitStatus> {
         let words = ["archive", "run", "--after-days", "365", "--profile", "operator.toml", "--json"];
         let mut command = clean_command(&self.folder, &[]);
         command.args(words).stdout(Stdio::null()).stderr(Stdio::null());
-        Ok(tokio::time::timeout(PATIENCE, command.status()).await.context("an archive run without end")??)
+        Ok(tokio::time::timeout(5 * PATIENCE, command.status()).await.context("an archive run without end")??)
     }
 
     fn certificate(&self, system: &str) -> anyhow::Result<TlsFiles> {
