@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use lgsp_journal::ReadError;
@@ -14,7 +14,7 @@ use lgsp_proto::types::DossierCode;
 use lgsp_proto::v1;
 use lgsp_proto::{Reason, Refusal};
 use prost::Message;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::lanes::{Job, Lanes};
 use crate::link::{Admitted, CallError, DocumentUpload, Link, Refused, TurnedAway, UploadError, documents_of};
@@ -33,12 +33,22 @@ const COMING_BACK: Duration = Duration::from_secs(600);
 /// gateway that opens none must not hold entries up for ever.
 const WITHOUT_A_STREAM: Duration = Duration::from_secs(120);
 
+/// How many documents are brought at once: half of the sixteen that a gateway takes from one system or party unless it is told
+/// otherwise, so that two machines of one system fit in. More would not be faster on a commune's line.
+const UPLOADS: usize = 8;
+
+/// For how long at most a party is not even tried that was over its rate once.
+const LONGEST_OVER_RATE: Duration = Duration::from_secs(60);
+
 /// Sends the spool's calls over a link.
 pub(crate) struct Forward {
     spool: Arc<Spool>,
     link: Link,
+    uploads: Semaphore,
     /// How often the disk failed, by call.
     failed_reads: Mutex<HashMap<CallId, u32>>,
+    /// The parties that are over their rate, and until when.
+    over_rate: Mutex<HashMap<Arc<str>, Instant>>,
 }
 
 /// Why a call has no outcome yet.
@@ -73,6 +83,9 @@ impl Work for Forward {
         if let Some(reason) = self.must_wait(&id) {
             self.spool.not_sent(&id, reason);
             return Verdict::Again;
+        }
+        if let Some(wait) = self.is_over_its_rate(&id.party) {
+            return Verdict::LaterAlone(wait);
         }
         let call = match self.spool.begin_sending(&id) {
             Ok(Some(call)) => call,
@@ -114,7 +127,19 @@ impl Work for Forward {
 impl Forward {
     /// Sends over `link`.
     pub(crate) fn new(spool: Arc<Spool>, link: Link) -> Self {
-        Self { spool, link, failed_reads: Mutex::default() }
+        let uploads = Semaphore::new(UPLOADS);
+        Self { spool, link, uploads, failed_reads: Mutex::default(), over_rate: Mutex::default() }
+    }
+
+    /// How much longer a party has to wait. Asked before anything is sent: whoever is over its rate would only use up what the
+    /// system may send for all its parties.
+    fn is_over_its_rate(&self, party: &Arc<str>) -> Option<Duration> {
+        let mut over_rate = self.over_rate.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = over_rate.get(party)?.checked_duration_since(Instant::now()).filter(|left| !left.is_zero());
+        if left.is_none() {
+            over_rate.remove(party);
+        }
+        left
     }
 
     /// Why an entry may not be sent yet: what has a receipt of the books before may still have to come back, and a new entry
@@ -234,6 +259,8 @@ impl Forward {
         if !documents.holds(&document.acting_party, &document.sha256) {
             return Ok(false);
         }
+        // Taken before it is asked where to go on, so that the answer is not an old one when its turn comes.
+        let _place = self.uploads.acquire().await;
         let Some(offset) = self.link.missing_from(&document, trace).await? else { return Ok(true) };
         let content = documents.read(&document.acting_party, &document.sha256, offset).map_err(NotYet::Document)?;
         match self.link.upload(&document, offset, content, trace).await {
@@ -250,10 +277,7 @@ impl Forward {
     fn not_yet(&self, id: &CallId, attempt: u32, error: &NotYet) -> Verdict {
         let (verdict, reason) = match error {
             NotYet::Call(CallError::Unknown(_)) => (Verdict::LineDown, "no answer from the gateway".to_owned()),
-            NotYet::Call(CallError::NotNow(refused)) => {
-                let wait = refused.refusal().and_then(Refusal::retry_after);
-                (wait.map_or(Verdict::Again, Verdict::Later), error.to_string())
-            }
+            NotYet::Call(CallError::NotNow(refused)) => (self.later(id, refused.refusal()), error.to_string()),
             error => (Verdict::Again, error.to_string()),
         };
         // The first failures of a line are everyday; what stays is worth a warning.
@@ -263,6 +287,43 @@ impl Forward {
         }
         self.spool.not_sent(id, &reason);
         verdict
+    }
+
+    /// When a refusal lets a call come again, and whom else it concerns.
+    fn later(&self, id: &CallId, refusal: Option<&Refusal>) -> Verdict {
+        let Some(refusal) = refusal else { return Verdict::Again };
+        let Some(wait) = refusal.retry_after() else { return Verdict::Again };
+        match Limit::of(refusal) {
+            // Some of what is under way ends at any moment, and others get in meanwhile.
+            Some(Limit::AtOnce) => Verdict::LaterAlone(wait),
+            Some(Limit::RateOfParty) => {
+                let mut over_rate = self.over_rate.lock().unwrap_or_else(PoisonError::into_inner);
+                over_rate.insert(id.party.clone(), Instant::now() + wait.min(LONGEST_OVER_RATE));
+                Verdict::LaterAlone(wait)
+            }
+            None => Verdict::Later(wait),
+        }
+    }
+}
+
+/// A quota that concerns less than everything we send.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Limit {
+    /// Too much is under way.
+    AtOnce,
+    /// One party sends too fast. One adapter acts for many, and the others have their own.
+    RateOfParty,
+}
+
+impl Limit {
+    fn of(refusal: &Refusal) -> Option<Self> {
+        let details = refusal.details();
+        let names = |key| details.contains_key(key);
+        match refusal.reason() {
+            Reason::QuotaExceeded if names("at_once") => Some(Self::AtOnce),
+            Reason::QuotaExceeded if names("party") => Some(Self::RateOfParty),
+            _ => None,
+        }
     }
 }
 

@@ -118,6 +118,13 @@ impl<T: Clone> Lanes<T> {
     pub(crate) fn retry(&mut self, lane: &Arc<str>, due: Instant) {
         if let Some(entry) = self.lanes.get_mut(lane) {
             entry.failures = entry.failures.saturating_add(1);
+        }
+        self.postpone(lane, due);
+    }
+
+    /// The head of the lane was not tried, or came at the wrong moment; it is given out again at `due`, no failure counted.
+    pub(crate) fn postpone(&mut self, lane: &Arc<str>, due: Instant) {
+        if let Some(entry) = self.lanes.get_mut(lane) {
             entry.taken = false;
             if entry.overtaken > 0
                 && let Some(head) = entry.items.pop_front()

@@ -23,6 +23,8 @@ pub(crate) enum Verdict {
     LineDown,
     /// The other end has said when to come again; it means all of us, and nothing has failed.
     Later(Duration),
+    /// As [`Verdict::Later`], but it means this one only: others get through meanwhile.
+    LaterAlone(Duration),
 }
 
 /// A kind of work in lanes.
@@ -106,6 +108,10 @@ fn settle<W: Work>(work: &W, finished: &Finished, backoff: Backoff, line: &mut L
                 lanes.retry(lane, until);
                 lanes.pause(until);
             });
+        }
+        Verdict::LaterAlone(wait) => {
+            line.answered = Some(now);
+            work.lanes(|lanes| lanes.postpone(lane, now + (*wait).min(backoff.limit)));
         }
         // Somebody was answered since this one began: it is this one that gets no answer, and only its own lane waits.
         Verdict::LineDown if line.answered.is_some_and(|answered| answered >= *began) => {
@@ -241,5 +247,21 @@ mod tests {
         assert_eq!(calls.lanes(|lanes| lanes.take(begun + wait - Duration::from_millis(1))), None);
         let due = [(); 2].map(|()| calls.lanes(|lanes| lanes.take(ended + wait)).map(|job| job.item));
         assert_eq!(due, [Some(2), Some(1)]);
+    }
+
+    #[test]
+    fn when_one_is_told_to_come_later_the_others_go_on_and_nothing_counts_as_failed() {
+        let calls = Calls(Mutex::default());
+        calls.lanes(|lanes| lanes.push(&"a".into(), 1));
+        calls.lanes(|lanes| lanes.push(&"b".into(), 2));
+        let begun = Instant::now();
+        let job = calls.lanes(|lanes| lanes.take(begun)).unwrap();
+        let wait = Duration::from_secs(5);
+        let later = Finished { lane: job.lane, attempt: 1, began: begun, verdict: Verdict::LaterAlone(wait) };
+        settle(&calls, &later, Backoff::default(), &mut Line::default());
+        let ended = Instant::now();
+        assert_eq!(calls.lanes(|lanes| lanes.take(ended)).map(|job| job.item), Some(2));
+        assert_eq!(calls.lanes(|lanes| lanes.take(begun + wait - Duration::from_millis(1))), None);
+        assert_eq!(calls.lanes(|lanes| lanes.take(ended + wait)).map(|job| (job.item, job.attempt)), Some((1, 1)));
     }
 }

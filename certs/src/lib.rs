@@ -41,6 +41,6 @@ pub use keys::PrivateKey;
 pub use request::{BadRequest, SigningRequest};
 pub use sign::{BadSignature, Purpose, SigningKey, VerifyingKey};
 pub use tls::{Credentials, TlsFiles, Usage, server_name};
-pub use trust::{Bundle, NotVouched, SystemPattern, Trust, Vouch};
+pub use trust::{Bundle, NotBacked, NotVouched, SystemPattern, Trust, Vouch};
 pub use verify::{Identity, VerifiedLeaf};
 pub use x509::Malformed;

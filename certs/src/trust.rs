@@ -127,6 +127,17 @@ pub enum NotVouched {
     },
 }
 
+/// Why no leaf of an issuing CA would be let in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum NotBacked {
+    /// No bundle of its trust domain has its root.
+    #[error("no bundle has the root of the issuing CA")]
+    NoRoot,
+    /// Its root has it on a revocation list.
+    #[error("the issuing CA is on a revocation list of its root")]
+    Listed,
+}
+
 /// Whether a key, by the SHA-256 of its `SubjectPublicKeyInfo`, was revoked. Asked in every handshake, so it must be quick.
 pub type RevokedKeys = Arc<dyn Fn(&[u8; 32]) -> bool + Send + Sync>;
 
@@ -277,6 +288,15 @@ impl Anchor {
         let (told, signature) = (certificate.tbs_certificate.as_ref(), &certificate.signature_value.data);
         self.subject == certificate.issuer().as_raw() && lists::is_signed(&self.key, told, signature)
     }
+
+    /// Whether this list is this root's, and has the certificate.
+    fn lists(&self, list: &[u8], certificate: &X509Certificate<'_>) -> bool {
+        let Ok((_, list)) = x509_parser::parse_x509_crl(list) else { return false };
+        let (told, signature) = (list.tbs_cert_list.as_ref(), &list.signature_value.data);
+        self.subject == list.issuer().as_raw()
+            && list.iter_revoked_certificates().any(|one| one.raw_serial() == certificate.raw_serial())
+            && lists::is_signed(&self.key, told, signature)
+    }
 }
 
 impl Trust {
@@ -323,6 +343,26 @@ impl Trust {
         keys.sort_unstable();
         keys.dedup();
         keys
+    }
+
+    /// The names of the bundles that leafs of this issuing CA lead to, among those of `domain`: at least one. Nothing is asked
+    /// of how long it lives, nor for which systems these bundles may vouch; revoked keys are not known here.
+    ///
+    /// # Errors
+    /// Why none of its leafs would be let in.
+    pub fn backing(&self, issuing: &CertificateDer<'_>, domain: &TrustDomain) -> Result<Vec<&str>, NotBacked> {
+        let parsed = x509::parse(issuing).map_err(|_| NotBacked::NoRoot)?;
+        let mut backing = Vec::new();
+        for bundle in self.bundles() {
+            let signers: Vec<_> = bundle.anchors.iter().filter(|anchor| anchor.signed(&parsed)).collect();
+            // As in a handshake: listed by one bundle is listed for all.
+            if signers.iter().any(|root| bundle.crls.iter().any(|list| root.lists(list, &parsed))) {
+                return Err(NotBacked::Listed);
+            }
+            let has_it = !signers.is_empty() || bundle.roots.iter().any(|root| root == issuing);
+            backing.extend((has_it && bundle.trust_domain == *domain).then(|| bundle.name()));
+        }
+        if backing.is_empty() { Err(NotBacked::NoRoot) } else { Ok(backing) }
     }
 
     /// Who vouches at `now` for the leaf of `chain` (the leaf first, then what the peer sent with it). Revoked keys are not
@@ -398,6 +438,11 @@ impl Vouch {
     /// The bundle that vouches.
     pub fn bundle(&self) -> &str {
         &self.bundles[0].name
+    }
+
+    /// Every bundle that vouches, by name.
+    pub fn bundles(&self) -> impl Iterator<Item = &str> {
+        self.bundles.iter().map(|bundle| bundle.name())
     }
 
     /// That bundle's trust domain.

@@ -223,7 +223,12 @@ impl App {
             move || generations.borrow().loaded().credentials().own_root(machine_now()).cloned()
         };
         let (dir, more) = config.ca.as_ref().map(|ca| (ca.dir.clone(), ca.more_roots.clone())).unzip();
-        engine.certify_with(Certifying::new(authority, doors, TrustFiles::new(own_root, dir, more.flatten())));
+        let in_force = {
+            let generations = generations.clone();
+            move || generations.borrow().in_force()
+        };
+        let trust = TrustFiles::new(own_root, dir, more.flatten());
+        engine.certify_with(Certifying::new(authority, doors, trust).under(in_force));
         let _ = told.set(engine.clone());
         let stopping = CancellationToken::new();
         let services = Bus::new(&engine, &config.limits, &stopping).await;

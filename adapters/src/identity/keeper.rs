@@ -49,8 +49,8 @@ pub(crate) struct Keeper {
     /// When to renew next, or to try again.
     renew_at: SystemTime,
     renewals_failed: u32,
-    /// The gateway issues none; that was told.
-    issues_none: bool,
+    /// The gateway does not renew ours; that was told.
+    not_renewed_here: bool,
     trust_at: SystemTime,
     trust_failed: u32,
 }
@@ -102,6 +102,8 @@ enum Failed {
     Call(#[from] CallError),
     #[error("the gateway issues no certificates")]
     IssuesNone,
+    #[error("the certificate is of another CA than the gateway's, and renewed there")]
+    RenewedElsewhere,
     #[error("the gateway's answer holds no certificate for this system and key")]
     NotOurs,
     #[error("the roots that the gateway names cannot be used")]
@@ -127,6 +129,9 @@ impl Failed {
             },
             Self::Call(_) => "không nhận được trả lời từ cổng",
             Self::IssuesNone => "cổng này không cấp chứng thư; chứng thư phải được thay từ bên ngoài trước khi hết hạn",
+            Self::RenewedElsewhere => {
+                "chứng thư thuộc một CA khác, trục không gia hạn; hãy thay chứng thư từ CA đã cấp trước khi hết hạn"
+            }
             Self::NotOurs => "trả lời của cổng không chứa chứng thư cho hệ thống và khoá này",
             Self::Trust(_) => "danh sách CA tin cậy do cổng trả về không dùng được",
             Self::NotProved(_) => "bộ chứng thư mới không kết nối được với cổng; bộ hiện tại được giữ nguyên",
@@ -167,7 +172,7 @@ impl Keeper {
             load_again: None,
             renew_at: leaf.not_after,
             renewals_failed: 0,
-            issues_none: false,
+            not_renewed_here: false,
             trust_at: SystemTime::UNIX_EPOCH,
             trust_failed: 0,
         };
@@ -400,17 +405,16 @@ impl Keeper {
                     self.in_force(&leaf, renew_from);
                 }
             }
-            Err(Failed::IssuesNone) => {
-                if !std::mem::replace(&mut self.issues_none, true) {
-                    tracing::warn!(
-                        "the gateway issues no certificates; ours must be exchanged from outside before it expires"
-                    );
+            Err(error @ (Failed::IssuesNone | Failed::RenewedElsewhere)) => {
+                if !std::mem::replace(&mut self.not_renewed_here, true) {
+                    let why = because(&error);
+                    tracing::warn!(why, "our certificate must be exchanged from outside before it expires");
                 }
                 // Asked again when roots are: an operator may set a CA up. Until then the files are watched.
                 self.renew_at = now + self.trust_every;
                 let mut view = self.known.lock();
                 view.renew_from = None;
-                view.problems.renewal = Some(Failed::IssuesNone.texts());
+                view.problems.renewal = Some(error.texts());
             }
             Err(error) => {
                 let failures = if renewed { &mut self.renewals_failed } else { &mut self.trust_failed };
@@ -446,7 +450,7 @@ impl Keeper {
     fn in_force(&mut self, leaf: &Leaf, renew_from: SystemTime) {
         self.renew_at = some_time_after(renew_from, leaf.not_after);
         self.renewals_failed = 0;
-        self.issues_none = false;
+        self.not_renewed_here = false;
         let mut view = self.known.lock();
         view.system = leaf.system.as_ref().map(ToString::to_string);
         view.not_after = leaf.not_after;
@@ -456,7 +460,14 @@ impl Keeper {
 
 /// Why a renewal failed.
 fn of_renewal(status: tonic::Status) -> Failed {
-    if issues_none(&status) { Failed::IssuesNone } else { CallError::from_status(status).into() }
+    let reason = Refusal::from_status(&status).map(|refusal| refusal.reason());
+    if reason == Some(Reason::RenewedElsewhere) {
+        Failed::RenewedElsewhere
+    } else if issues_none(&status) {
+        Failed::IssuesNone
+    } else {
+        CallError::from_status(status).into()
+    }
 }
 
 /// Whether a gateway has nothing to do with certificates: it says so, or is too old to know the word.

@@ -2,11 +2,11 @@
 
 use data_encoding::HEXLOWER;
 use http::{Method, StatusCode};
-use lgsp_proto::Reason;
+use lgsp_proto::{Reason, Refusal};
 use serde_json::json;
 
 use crate::support::gateway::sha256;
-use crate::support::{Adapter, Answer, PARTY, World, accepted, submission, until};
+use crate::support::{Adapter, Answer, DAY, OTHER_PARTY, PARTY, World, accepted, submission, until};
 
 #[tokio::test]
 async fn a_dossier_is_answered_at_once_and_admitted_later() {
@@ -194,6 +194,55 @@ async fn documents_arrive_before_the_dossier_that_names_them_and_stay_in_case_th
     assert_eq!(world.gateway.document(PARTY, &sha256(&content)).unwrap(), content);
     let left = || std::fs::read_dir(world.spool_folder().join("documents")).unwrap().count();
     assert_eq!(left(), 1, "there is room for it");
+}
+
+#[tokio::test]
+async fn documents_are_brought_eight_at_a_time_and_what_has_none_passes_them() {
+    let world = World::new().await;
+    let adapter = world.adapter().await;
+    world.gateway.hold_uploads(true);
+    for at in 0..20_u8 {
+        upload(&adapter, &[at; 100]).await;
+        adapter.post("/v1/dossiers", &format!("k{at}"), &with_document(&[at; 100])).await;
+    }
+    world.gateway.when(|gateway| (gateway.uploads_under_way() == 8).then_some(())).await;
+    adapter.submit("without").await;
+    assert_eq!(adapter.outcome("without").await["state"], "admitted");
+    world.gateway.hold_uploads(false);
+    for at in 0..20 {
+        assert_eq!(adapter.outcome(&format!("k{at}")).await["state"], "admitted");
+    }
+    assert_eq!((world.gateway.uploads().len(), world.gateway.most_uploads()), (20, 8));
+}
+
+#[tokio::test]
+async fn a_limit_of_one_call_or_one_party_holds_nobody_else_up() {
+    let world = World::new().await;
+    let mut config = world.config("");
+    config.exchange.backoff.limit = DAY;
+    let adapter = Adapter::start(config).await;
+    let over = |detail: &str, value: &str| {
+        let refusal = Refusal::new(Reason::QuotaExceeded).detail(detail, value);
+        // Longer than anybody waits here.
+        Answer::RefuseWith(refusal.detail(lgsp_proto::RETRY_AFTER_MS, 3_600_000))
+    };
+    world.gateway.answer_next([over("at_once", "16")]);
+    adapter.submit("one-of-many").await;
+    world.gateway.sees_attempts(1).await;
+    adapter.submit("another").await;
+    assert_eq!(adapter.outcome("another").await["state"], "admitted");
+
+    world.gateway.answer_next([over("party", PARTY)]);
+    adapter.submit("too-fast").await;
+    until(async || adapter.get("/v1/requests/too-fast").await.json()["last_error"].is_string().then_some(())).await;
+    adapter.submit("not-even-tried").await;
+    assert_eq!(
+        adapter.post_as(OTHER_PARTY, "/v1/dossiers", "theirs", &submission()).await.status,
+        StatusCode::ACCEPTED
+    );
+    world.gateway.when(|gateway| gateway.effects().contains(&"theirs".to_owned()).then_some(())).await;
+    let tried: Vec<_> = world.gateway.attempts().into_iter().map(|attempt| attempt.key).collect();
+    assert!(!tried.contains(&"not-even-tried".to_owned()), "{tried:?}");
 }
 
 #[tokio::test]

@@ -384,6 +384,19 @@ async fn a_gateway_that_issues_none_is_named_and_files_exchanged_by_others_are_t
 }
 
 #[tokio::test]
+async fn a_certificate_that_another_ca_renews_is_named_and_left_to_whoever_exchanges_its_files() {
+    let bus = Bus::new().await;
+    bus.authority.certify_for(Duration::from_secs(60));
+    bus.authority.refuse_next([Reason::RenewedElsewhere; 100]);
+    let adapter = bus.adapter().await;
+    let status = adapter.until(|status| status["certificate"].get("problem").is_some()).await;
+    let certificate = &status["certificate"];
+    assert!(certificate["problem"].as_str().unwrap().contains("of another CA than the gateway's"), "{status}");
+    assert!(certificate.get("renew_from").is_none(), "{status}");
+    adapter.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn files_that_cannot_be_loaded_are_told_and_those_loaded_before_stay() {
     let bus = Bus::new().await;
     let adapter = bus.adapter().await;

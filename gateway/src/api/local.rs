@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
-use crate::engine::certificates::CertificateFigures;
+use crate::engine::certificates::{CertificateFigures, NotSigning};
 use crate::engine::clock::machine_now;
 use crate::store::Figures;
 use crate::tls::standing::{Standing, Told, seconds_until};
@@ -134,6 +134,8 @@ struct Status {
 /// Times are seconds until then, less than nothing afterwards.
 #[derive(Serialize)]
 struct CertificatesStatus {
+    /// SHA-256 of the own certificate, in hexadecimal.
+    own_sha256: String,
     /// Of the own certificate (`own`), the first of its issuing CAs (`issuing`), the CA of `[ca]` (`ca`), and the first root of each bundle to end
     /// (`bundle:` and its name).
     expires_in_seconds: BTreeMap<String, i64>,
@@ -148,6 +150,9 @@ struct CertificatesStatus {
     /// The bundles that have a revocation list past its time.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     stale_revocation_lists: Vec<String>,
+    /// The bundles that have a revocation list that was not signed by the issuing CA it names, and so counts for nobody.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    revocation_lists_set_aside: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -183,6 +188,8 @@ struct StoreStatus {
 /// What came of certifying since the start, and the tokens that are good now.
 #[derive(Serialize)]
 struct CertifyingStatus {
+    /// `signing`, or why nothing is signed now: a word of [`NotSigning`].
+    ca: &'static str,
     issued: u64,
     renewed: u64,
     /// By reason.
@@ -214,23 +221,27 @@ async fn status(State(node): State<Arc<Node>>) -> Json<Status> {
 }
 
 fn certificates_status(standing: &Standing, engine: Option<&Engine>) -> CertificatesStatus {
-    let (Told { loaded_at, problem, ends, stale_lists }, now) = (standing.told(), machine_now());
+    let (told, now) = (standing.told(), machine_now());
+    let Told { loaded_at, problem, ends, stale_lists, own, lists_set_aside } = told;
     let connections = engine.map(Engine::connections);
     let client = connections.and_then(|connections| connections.soonest_end());
     CertificatesStatus {
+        own_sha256: own.to_string(),
         expires_in_seconds: ends.into_iter().map(|end| (end.what.clone(), end.left(now))).collect(),
         client_expires_in_seconds: client.map(|end| seconds_until(end, now)),
         connections: connections.map_or(0, |connections| connections.count()),
         loaded_seconds_ago: seconds_until(now, loaded_at),
         problem,
         stale_revocation_lists: stale_lists,
+        revocation_lists_set_aside: lists_set_aside,
     }
 }
 
 async fn engine_status(engine: &Engine) -> EngineStatus {
+    let ca = engine.signs_certificates().await.map_or_else(NotSigning::as_str, |()| "signing");
     let certifying = engine.certificate_figures().await.ok().map(|figures| {
         let CertificateFigures { issued, renewed, joins_refused, tokens_open } = figures;
-        CertifyingStatus { issued, renewed, joins_refused, tokens_open }
+        CertifyingStatus { ca, issued, renewed, joins_refused, tokens_open }
     });
     let registry = engine.registry().ok();
     let streams = registry.iter().flat_map(|registry| registry.parties()).filter_map(|party| {

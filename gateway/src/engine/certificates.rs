@@ -1,33 +1,36 @@
 //! Certificates: who may join, what is issued and renewed, what is out of force, and whom to trust.
 //!
 //! `authority` signs, `tokens` issues and takes back join tokens, `joining` spends them and renews, `books` lists and revokes,
-//! `trust` says by which roots the gateway is known. What a system may do is not decided here: a certificate names it, the
+//! `lockout` asks first whether somebody would be left to keep the bus in order, `trust` says by which roots the gateway is known. What a system may do is not decided here: a certificate names it, the
 //! registry says what it may. Times are the machine clock's; business time has nothing to do with certificates.
 
 mod authority;
 mod books;
 mod joining;
+mod lockout;
 mod system_entry;
 mod tokens;
 mod trust;
 pub(crate) use trust::revocation_lists;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::{SHA256, digest};
+use lgsp_certs::Trust;
 use lgsp_proto::types::Sha256Digest;
 use lgsp_proto::{Reason, Refusal};
 use tokio::time::Instant;
 
-pub use self::authority::Authority;
+pub use self::authority::{Authority, NotSigning};
 pub use self::books::{CertificatesAsked, CertificatesPage, Revoked, ToRevoke};
 pub use self::joining::{JoinAttempt, Joined};
 pub use self::tokens::{NewToken, TokenWanted};
 pub use self::trust::{TrustFiles, TrustSet};
 use super::Engine;
 use super::access::Peer;
+use super::connections::KeyDigest;
 use super::shares::Rates;
 use crate::store::CertificateIssued;
 
@@ -43,9 +46,22 @@ const ATTEMPTS_PER_SECOND: u32 = 2;
 const RENEWALS: u32 = 10;
 const RENEWAL_EVERY: Duration = Duration::from_secs(600);
 
+/// What the listener of the bus goes by now.
+pub struct InForce {
+    /// The bundles.
+    pub bundles: Arc<Trust>,
+    /// The key of the gateway's own certificate.
+    pub own_key: KeyDigest,
+}
+
+type Shown = Box<dyn Fn() -> InForce + Send + Sync>;
+
 /// What the gateway certifies with, and what a system that joins is told.
 pub struct Certifying {
     authority: Option<Authority>,
+    shown: Option<Shown>,
+    /// Why it does not sign, as the log was told last.
+    told: Mutex<Option<NotSigning>>,
     doors: Doors,
     trust: TrustFiles,
     joins: Rates<()>,
@@ -111,6 +127,8 @@ impl Certifying {
     pub fn new(authority: Option<Authority>, doors: Doors, trust: TrustFiles) -> Self {
         Self {
             authority,
+            shown: None,
+            told: Mutex::default(),
             doors,
             trust,
             joins: Rates::new(JOINS_PER_SECOND),
@@ -120,8 +138,19 @@ impl Certifying {
         }
     }
 
+    /// The same, certifying only what the listener would let in by what is in force when it is asked.
+    #[must_use]
+    pub fn under(self, in_force: impl Fn() -> InForce + Send + Sync + 'static) -> Self {
+        Self { shown: Some(Box::new(in_force)), ..self }
+    }
+
+    /// Nothing where there is no listener, e.g. in a simulation: there every word is good.
+    fn in_force(&self) -> Option<InForce> {
+        self.shown.as_ref().map(|shown| shown())
+    }
+
     fn authority(&self) -> Result<&Authority, Refusal> {
-        self.authority.as_ref().ok_or_else(|| Refusal::new(Reason::CaNotConfigured))
+        self.authority.as_ref().ok_or_else(|| NotSigning::NotConfigured.refusal())
     }
 
     fn count_refused(&self, reason: Reason) {

@@ -69,6 +69,8 @@ struct Inner {
     connections: Arc<Connections>,
     /// Held for reading while a certificate is recorded, alone while keys are put out of force.
     revoking: tokio::sync::RwLock<()>,
+    /// Held while a revocation looks whom it would lock out and cuts whom it knows: no disk is written under it.
+    cutting: tokio::sync::Mutex<()>,
     archives: OnceLock<Archives>,
     certifying: OnceLock<Certifying>,
     settings: Settings,
@@ -141,6 +143,7 @@ impl Engine {
                 certificates: SeenCertificates::default(),
                 connections: Arc::default(),
                 revoking: tokio::sync::RwLock::default(),
+                cutting: tokio::sync::Mutex::default(),
                 archives: OnceLock::new(),
                 certifying: OnceLock::new(),
                 tasks: TaskTracker::new(),

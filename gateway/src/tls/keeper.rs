@@ -88,6 +88,8 @@ impl Keeper {
         // Files that do not load may be half way through being replaced: told when they are so at the next look as well.
         let mut pending = 0_u32;
         loop {
+            // With what was loaded last. It tells the log by itself.
+            let _ = self.engine.signs_certificates().await;
             let asking = tokio::select! {
                 () = stopping.cancelled() => return,
                 _ = look.tick() => None,

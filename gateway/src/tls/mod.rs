@@ -26,7 +26,7 @@ use rustls::{ServerConfig, ServerConnection};
 use crate::config::{Tls, TrustFiles};
 use crate::engine::Engine;
 use crate::engine::access::{Named, Peer};
-use crate::engine::certificates::revocation_lists;
+use crate::engine::certificates::{InForce, revocation_lists};
 use crate::engine::connections::{Connections, KeyDigest};
 use crate::engine::receipt::ReceiptSigner;
 
@@ -47,6 +47,7 @@ pub struct Generation {
     ours: TrustDomain,
     server: Arc<ServerConfig>,
     signer: Arc<ReceiptSigner>,
+    own_key: KeyDigest,
 }
 
 /// What a handshake has told about the other end.
@@ -101,7 +102,7 @@ impl Loaded {
     }
 
     /// The bundles.
-    pub fn trust(&self) -> &Trust {
+    pub fn trust(&self) -> &Arc<Trust> {
         &self.trust
     }
 }
@@ -138,7 +139,10 @@ impl Generation {
         let verifier = Arc::clone(&loaded.trust).client_verifier(Arc::new(move |key| revoked.is_revoked(key)));
         let server = Arc::new(loaded.credentials.server_config_for(verifier));
         let signer = Arc::new(loaded.signer(&ours));
-        Self { loaded, ours, server, signer }
+        let parsed = ParsedCertificate::try_from(loaded.credentials.certificate());
+        let own_key = parsed.map(|parsed| sha256(&parsed.subject_public_key_info()));
+        let own_key = own_key.expect("what was loaded can be read");
+        Self { loaded, ours, server, signer, own_key }
     }
 
     /// What new connections get.
@@ -149,6 +153,11 @@ impl Generation {
     /// What was loaded.
     pub fn loaded(&self) -> &Loaded {
         &self.loaded
+    }
+
+    /// What decides about certificates while this generation is the newest.
+    pub(crate) fn in_force(&self) -> InForce {
+        InForce { bundles: Arc::clone(&self.loaded.trust), own_key: self.own_key }
     }
 
     /// What signs receipts on the connections of this generation.

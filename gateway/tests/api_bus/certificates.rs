@@ -31,12 +31,18 @@ impl World {
         self.connected(self.credentials_of(issued, stem)).await
     }
 
-    async fn connected(&self, credentials: lgsp_certs::Credentials) -> System {
+    pub(super) async fn connected(&self, credentials: lgsp_certs::Credentials) -> System {
         let channel = connect(self.bus(), credentials.client_config()).await.unwrap();
         System { credentials, channel }
     }
 
-    async fn issued(&self, authority: &CertificateAuthority, system: &str, life: Duration, stem: &str) -> System {
+    pub(super) async fn issued(
+        &self,
+        authority: &CertificateAuthority,
+        system: &str,
+        life: Duration,
+        stem: &str,
+    ) -> System {
         let issued = authority.issue_system(&name(system), life, SystemTime::now()).unwrap();
         self.with_certificate(&issued, stem).await
     }
@@ -60,7 +66,7 @@ impl World {
     }
 
     /// What the local listener says about the certificates.
-    async fn certificates(&self) -> serde_json::Value {
+    pub(super) async fn certificates(&self) -> serde_json::Value {
         let (_, body) = self.local("GET", "/status", "").await;
         serde_json::from_str::<serde_json::Value>(&body).unwrap()["certificates"].take()
     }
@@ -86,7 +92,7 @@ impl World {
     }
 }
 
-fn pem(certificates: &[CertificateDer<'_>]) -> String {
+pub(super) fn pem(certificates: &[CertificateDer<'_>]) -> String {
     let block = |der: &CertificateDer<'_>| {
         let text = data_encoding::BASE64.encode(der);
         format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")

@@ -15,7 +15,9 @@ mod documents;
 mod erasing;
 mod formats;
 mod identity;
+mod issuing;
 mod joining;
+mod lockout;
 mod numbers;
 mod operations;
 #[path = "../../../tests/support/output.rs"]

@@ -409,7 +409,7 @@ async fn revoke((key, what): (usize, ToRevoke), running: &Running, seen: &Shared
     let (party, actor) = (OPERATOR.parse().unwrap(), "van-hanh-1".parse().unwrap());
     let system = if let ToRevoke::System(system) = &what { Some(system.clone()) } else { None };
     let ground = "KEY_STOLEN".to_owned();
-    let revoked = running.engine.revoke(&HOUSE.peer("van-hanh"), &party, &actor, what, ground).await;
+    let revoked = running.engine.revoke(&HOUSE.peer("van-hanh"), &party, &actor, what, ground, true).await;
     let said = system.as_ref().map_or_else(|| format!("revoking key {key}"), |system| format!("revoking {system}"));
     let revoked = revoked.map_err(|refusal| (said.clone(), refusal))?;
     let (mut seen, mut watch) = (lock(seen), lock(watch));

@@ -37,6 +37,8 @@ use super::{Authority, Line, when};
 pub enum Answer {
     /// Refused for this reason.
     Refuse(Reason),
+    /// Refused with these very words.
+    RefuseWith(Refusal),
     /// A status that no gateway of ours gave.
     Stranger(tonic::Code),
     /// The line breaks before anything was admitted, and stays down.
@@ -73,6 +75,8 @@ struct Books {
     documents: HashMap<(String, Bytes), Vec<u8>>,
     /// The offsets at which uploads began.
     uploads: Vec<u64>,
+    uploads_under_way: usize,
+    most_uploads: usize,
     /// An upload is cut when it has brought so much.
     cut_upload_at: Option<(usize, Line)>,
     /// What it has of a document is gone when the next upload begins.
@@ -121,6 +125,7 @@ struct Shared {
     /// Told when an adapter has done something.
     news: watch::Sender<()>,
     held: watch::Sender<bool>,
+    uploads_held: watch::Sender<bool>,
     credentials: Credentials,
     /// Renews certificates, and says which are out of force; without one, this gateway knows no such thing.
     authority: Option<Authority>,
@@ -148,6 +153,7 @@ impl Gateway {
             changes: watch::Sender::new(0),
             news: watch::Sender::default(),
             held: watch::Sender::new(true),
+            uploads_held: watch::Sender::new(false),
             credentials,
             authority,
         };
@@ -268,6 +274,20 @@ impl Gateway {
 
     pub fn uploads(&self) -> Vec<u64> {
         self.books().uploads.clone()
+    }
+
+    /// Uploads end only when they are let go on.
+    pub fn hold_uploads(&self, holds: bool) {
+        self.shared.uploads_held.send_replace(holds);
+    }
+
+    pub fn uploads_under_way(&self) -> usize {
+        self.books().uploads_under_way
+    }
+
+    /// How many uploads were under way at one time.
+    pub fn most_uploads(&self) -> usize {
+        self.books().most_uploads
     }
 
     pub fn cut_upload_at(&self, bytes: usize, line: &Line) {
@@ -489,6 +509,7 @@ impl Service {
         self.0.news.send_replace(());
         match &answer {
             Some(Answer::Refuse(reason)) => return Err(Refusal::new(*reason).to_status()),
+            Some(Answer::RefuseWith(refusal)) => return Err(refusal.to_status()),
             Some(Answer::Stranger(code)) => return Err(Status::new(*code, "somebody in between")),
             Some(Answer::CutBefore(line)) => {
                 line.cut();
@@ -564,6 +585,15 @@ impl Service {
             receipt,
         };
         v1::SubmitResponse { receipt: Some(signed), repeated: false, warnings: Vec::new() }
+    }
+}
+
+/// Counts an upload until it ends, however it does.
+struct UnderWay<'a>(&'a Shared);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.books().uploads_under_way -= 1;
     }
 }
 
@@ -718,7 +748,12 @@ impl Documents for Service {
             }
             let content = books.documents.entry(id.clone()).or_default();
             assert_eq!(content.len() as u64, start.offset);
+            books.uploads_under_way += 1;
+            books.most_uploads = books.most_uploads.max(books.uploads_under_way);
         }
+        self.0.news.send_replace(());
+        let _under_way = UnderWay(&self.0);
+        self.0.uploads_held.subscribe().wait_for(|held| !held).await.unwrap();
         while let Some(part) = parts.message().await? {
             let Some(upload_request::Request::Chunk(chunk)) = part.request else { panic!() };
             assert!(chunk.len() <= 256 << 10);
