@@ -21,10 +21,20 @@ use lgsp_journal::seal::{KeyId, KeyRing, NodeKey};
 use lgsp_proto::v1;
 use tempfile::TempDir;
 
+#[path = "../../tests/support/output.rs"]
+mod output;
+
 struct Place(TempDir);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        output::keep("backup", self.0.path());
+    }
+}
 
 impl Place {
     fn new() -> Self {
+        output::trace("backup");
         Self(tempfile::tempdir().unwrap())
     }
 

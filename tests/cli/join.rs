@@ -10,7 +10,7 @@ use lgsp_certs::TlsFiles;
 use lgsp_proto::v1::IssueTokenRequest;
 use serde_json::Value;
 
-use super::support::{Place, Running, eventually};
+use super::support::{Place, Running, eventually, output};
 
 /// A gateway that issues certificates for so many seconds, in `place`.
 fn issuing_gateway(place: &Place, leaf_life_s: u32) -> Running {
@@ -48,7 +48,9 @@ fn token(place: &Place, gateway: &Running, system: &str, acts_for: &[&str]) -> S
             valid_seconds: 600,
         };
         let link = Link::new(&address).unwrap();
-        link.certificates().issue_token(request).await.unwrap().into_inner().token
+        let token = link.certificates().issue_token(request).await.unwrap().into_inner().token;
+        output::tokens_in("cli", &token);
+        token
     })
 }
 

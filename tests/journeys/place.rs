@@ -306,6 +306,7 @@ impl Place {
     pub(crate) async fn run(&self, words: &[&str]) -> Value {
         let ended = within(words[0], self.lgsp(words).arg("--json").output()).await.unwrap();
         let said = String::from_utf8_lossy(&ended.stdout);
+        output::tokens_in("journeys", said.as_bytes());
         assert!(ended.status.success(), "{}: {said}{}", ended.status, String::from_utf8_lossy(&ended.stderr));
         serde_json::from_str(&said).unwrap()
     }

@@ -16,6 +16,7 @@ use tonic::transport::Channel;
 
 use super::wire::send;
 use super::world::*;
+use crate::output;
 
 /// Who runs the bus.
 const OPERATOR: &str = "H99.VH";
@@ -34,7 +35,9 @@ pub(super) fn token_for(system: &str) -> v1::IssueTokenRequest {
 }
 
 pub(super) async fn issue(operator: &System, request: v1::IssueTokenRequest) -> JoinToken {
-    within(certificates(operator).issue_token(request)).await.unwrap().into_inner().token.parse().unwrap()
+    let token = within(certificates(operator).issue_token(request)).await.unwrap().into_inner().token;
+    output::tokens_in("api_bus", &token);
+    token.parse().unwrap()
 }
 
 /// The door for strangers, known by the roots in the token.
