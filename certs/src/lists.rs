@@ -59,6 +59,14 @@ pub(crate) fn is_forged(list: &List, issuers: &[CertificateDer<'_>]) -> bool {
         && !named.any(|issuer| is_signed(&issuer.public_key().subject_public_key.data, told, signature))
 }
 
+/// Whether `issuer` has the list's issuer for its name, and its key made the signature.
+pub(crate) fn is_by(list: &List, issuer: &CertificateDer<'_>) -> bool {
+    let (Ok((_, list)), Ok(issuer)) = (x509_parser::parse_x509_crl(list), x509::parse(issuer)) else { return false };
+    let (told, signature) = (list.tbs_cert_list.as_ref(), &list.signature_value.data);
+    issuer.subject().as_raw() == list.issuer().as_raw()
+        && is_signed(&issuer.public_key().subject_public_key.data, told, signature)
+}
+
 /// Whether the key made the signature, in any way that is accepted in a handshake.
 pub(crate) fn is_signed(key: &[u8], message: &[u8], signature: &[u8]) -> bool {
     let algorithms = provider().signature_verification_algorithms.all;

@@ -225,6 +225,16 @@ impl Bundle {
             .map_err(|_| TlsFileError { file: files.roots.clone(), problem: TlsProblem::BadCertificate })
     }
 
+    /// With more revocation lists, DER.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn and_lists(self, more: Vec<CertificateRevocationListDer<'static>>) -> Result<Self, TrustError> {
+        let Self { name, trust_domain, systems, roots, mut crls, .. } = self;
+        crls.extend(more);
+        Self::new(&name, trust_domain, systems, roots, crls)
+    }
+
     /// What the configuration calls it.
     pub fn name(&self) -> &str {
         &self.name

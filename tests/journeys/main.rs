@@ -27,6 +27,7 @@ mod dossier_life;
 mod exception;
 mod gateway_killed;
 mod line_cut;
+mod listed;
 mod parked;
 mod privacy;
 mod restored;

@@ -2,9 +2,10 @@
 //!
 //! They come in *generations*: certificate, key, bundles and revocation lists are loaded and checked as one set, and replaced as
 //! one. A connection keeps the generation it began with, so that what is signed on it verifies by the certificate that was shown
-//! on it. [`keeper`] looks for the next one, [`standing`] tells how long this one lasts.
+//! on it. [`keeper`] looks for the next one, [`standing`] tells how long this one lasts, [`kept`] outlives them.
 
 pub mod keeper;
+mod kept;
 pub mod standing;
 
 use std::fmt;
@@ -19,10 +20,11 @@ use lgsp_certs::trust::{Bundle, BundleFiles, NotVouched, Trust};
 use lgsp_certs::{Credentials, TlsFiles, TrustDomain, Usage, VerifiedLeaf};
 use lgsp_proto::types::Sha256Digest;
 use lgsp_proto::{Reason, Refusal};
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use rustls::server::ParsedCertificate;
 use rustls::{ServerConfig, ServerConnection};
 
+use self::kept::Kept;
 use crate::config::{Tls, TrustFiles};
 use crate::engine::Engine;
 use crate::engine::access::{Named, Peer};
@@ -39,6 +41,7 @@ pub struct Loaded {
     trust: Arc<Trust>,
     /// The certificate of the CA beside the gateway.
     issuing: Option<CertificateDer<'static>>,
+    kept: Kept,
 }
 
 /// One set of certificate, key, bundles and revocation lists, ready to serve. Never changed.
@@ -65,23 +68,41 @@ impl Loaded {
     /// # Errors
     /// Names the first file that cannot be used. The files are only read.
     pub fn load(tls: &Tls, now: SystemTime) -> Result<Self, TlsFileError> {
-        let Tls { certificate, key, trust, ca } = tls;
+        let kept = tls.kept.as_deref().map(Kept::read).transpose()?;
+        Self::load_with(kept.unwrap_or_default(), tls, now)
+    }
+
+    /// The files as they are now. Lists that counted in this set and are not among them any more count on.
+    pub(crate) fn next(&self, tls: &Tls, now: SystemTime) -> Result<Self, TlsFileError> {
+        Self::load_with(self.kept.clone(), tls, now)
+    }
+
+    fn load_with(mut kept: Kept, tls: &Tls, now: SystemTime) -> Result<Self, TlsFileError> {
+        let Tls { certificate, key, trust, ca, kept: _ } = tls;
         let own = trust.first().expect("a configuration has at least one bundle").bundle.clone();
         let files = TlsFiles { certificate: certificate.clone(), key: key.clone(), bundle: own };
         let credentials = files.load(Usage::Server, now)?;
         let ca = ca.as_deref().map(OwnCa::read).transpose()?;
+        if let Some(OwnCa { folder, certificate, roots, .. }) = &ca {
+            kept.take_in(folder, certificate, roots);
+        }
+        kept.look(now);
         let bundle = |TrustFiles { name, bundle, crls, trust_domain, systems }: &TrustFiles| {
             let mut crls = crls.clone();
             crls.extend(ca.iter().filter(|ca| ca.is_in(bundle)).flat_map(|ca| ca.lists.iter().cloned()));
             let files = BundleFiles { roots: bundle.clone(), crls };
-            Bundle::load(name, trust_domain.clone(), systems.clone(), &files)
+            let loaded = Bundle::load(name, trust_domain.clone(), systems.clone(), &files)?;
+            let lists = kept.lists_under(loaded.roots());
+            // Each was looked at when it was taken in.
+            let unusable = |_| TlsFileError { file: bundle.clone(), problem: TlsProblem::BadList };
+            loaded.and_lists(lists).map_err(unusable)
         };
         let bundles = trust.iter().map(bundle).collect::<Result<_, _>>()?;
         let trust = Trust::new(bundles).expect("a configuration has at least one bundle, and each a name of its own");
         // Our own root may be in any of them, or only with the CA.
         let roots = trust.roots().chain(ca.iter().flat_map(|ca| &ca.roots)).cloned().collect();
         let issuing = ca.map(|ca| ca.certificate);
-        Ok(Self { credentials: credentials.knowing(roots), trust: Arc::new(trust), issuing })
+        Ok(Self { credentials: credentials.knowing(roots), trust: Arc::new(trust), issuing, kept })
     }
 
     /// The certificate and key of the gateway.
@@ -92,6 +113,20 @@ impl Loaded {
     /// The certificate of the CA by which the gateway certifies others, if it does.
     pub fn issuing(&self) -> Option<&CertificateDer<'static>> {
         self.issuing.as_ref()
+    }
+
+    /// The revocation lists of our own CAs, past and present, that were used under one of these roots.
+    pub(crate) fn lists_under(&self, roots: &[CertificateDer<'_>]) -> Vec<CertificateRevocationListDer<'static>> {
+        self.kept.lists_under(roots)
+    }
+
+    /// Writes down, beside the store, what must outlive the files. Whether that went well; the log says if not.
+    pub(crate) fn keep(&self, tls: &Tls) -> bool {
+        let kept = tls.kept.as_deref().map_or(Ok(()), |dir| self.kept.write(dir));
+        if let Err(error) = &kept {
+            tracing::error!(%error, "the revocation lists of the bus's CAs cannot be written down; they count until the next start");
+        }
+        kept.is_ok()
     }
 
     /// Signs by the gateway's key, under the name of the bus.
@@ -108,6 +143,7 @@ impl Loaded {
 
 /// The folder of our own CA, as far as it says whom not to believe.
 struct OwnCa {
+    folder: PathBuf,
     certificate: CertificateDer<'static>,
     roots: Vec<CertificateDer<'static>>,
     lists: Vec<PathBuf>,
@@ -122,7 +158,7 @@ impl OwnCa {
             problem: TlsProblem::Unreadable(io::Error::other(error)),
         })?;
         let certificate = certificates_in(&dir.join("ca.pem"))?.swap_remove(0);
-        Ok(Self { certificate, roots, lists })
+        Ok(Self { folder: dir.to_owned(), certificate, roots, lists })
     }
 
     /// Whether its root is one of that bundle's. A bundle that cannot be read is refused by who loads it.

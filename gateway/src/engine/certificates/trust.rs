@@ -25,8 +25,12 @@ pub struct TrustFiles {
     authority: Option<PathBuf>,
     /// More roots, e.g. the one that comes next.
     more: Option<PathBuf>,
+    /// Lists that count though they are in no file there any more, of CAs under these roots.
+    lists: Box<ListsUnder>,
     last: Arc<Mutex<Option<TrustSet>>>,
 }
+
+type ListsUnder = dyn Fn(&[CertificateDer<'_>]) -> Vec<CertificateRevocationListDer<'static>> + Send + Sync;
 
 /// Roots and revocation lists, DER.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -46,7 +50,17 @@ impl TrustFiles {
         authority: Option<PathBuf>,
         more: Option<PathBuf>,
     ) -> Self {
-        Self { own: Box::new(own), authority, more, last: Arc::default() }
+        Self { own: Box::new(own), authority, more, lists: Box::new(|_| Vec::new()), last: Arc::default() }
+    }
+
+    /// Tells of these revocation lists as well, which are asked for with the roots that are told.
+    #[must_use]
+    pub fn and_lists(
+        mut self,
+        lists: impl Fn(&[CertificateDer<'_>]) -> Vec<CertificateRevocationListDer<'static>> + Send + Sync + 'static,
+    ) -> Self {
+        self.lists = Box::new(lists);
+        self
     }
 
     /// What they hold now.
@@ -58,7 +72,7 @@ impl TrustFiles {
         let read = read.unwrap_or_else(|panicked| Err(panicked.to_string()));
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         match read {
-            Ok(set) => Ok(last.insert(set).clone()),
+            Ok(set) => Ok(last.insert(set.and_lists(&self.lists)).clone()),
             Err(why) => {
                 tracing::error!(why, "the roots to trust cannot be read; the last ones go on");
                 last.clone().ok_or_else(|| Refusal::new(Reason::Internal))
@@ -97,15 +111,29 @@ fn read(
             }
         }
     }
-    let mut lists: Vec<Bytes> = newest_lists(lists).iter().map(|list| Bytes::copy_from_slice(list)).collect();
     if roots.is_empty() {
         return Err("there is no root behind the gateway's certificate".to_owned());
     }
-    for part in [&mut roots, &mut lists] {
-        part.sort_unstable();
-        part.dedup();
+    Ok(TrustSet::of(roots, lists))
+}
+
+impl TrustSet {
+    fn of(mut roots: Vec<Bytes>, lists: Vec<CertificateRevocationListDer<'static>>) -> Self {
+        let mut lists: Vec<Bytes> = newest_lists(lists).iter().map(|list| Bytes::copy_from_slice(list)).collect();
+        for part in [&mut roots, &mut lists] {
+            part.sort_unstable();
+            part.dedup();
+        }
+        Self { sha256: digest(&roots, &lists), roots, revocation_lists: lists }
     }
-    Ok(TrustSet { sha256: digest(&roots, &lists), roots, revocation_lists: lists })
+
+    fn and_lists(self, lists: &ListsUnder) -> Self {
+        let roots: Vec<_> = self.roots.iter().map(|root| CertificateDer::from(&**root)).collect();
+        let mut lists = lists(&roots);
+        drop(roots);
+        lists.extend(self.revocation_lists.iter().map(|list| list.to_vec().into()));
+        Self::of(self.roots, lists)
+    }
 }
 
 /// The `*.crl` files of a folder, by name.
