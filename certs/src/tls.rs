@@ -190,7 +190,7 @@ impl Credentials {
             let lists = lists.map_err(|problem| TlsFileError { file: file.clone(), problem })?;
             self.crls.extend(lists);
         }
-        self.crls = lists::newest(self.crls);
+        self.crls = lists::newest(self.crls, &self.root_certificates);
         Ok(self)
     }
 
@@ -403,12 +403,15 @@ pub fn lists_in(
         let lists = revocation_lists(file, issuers);
         all.extend(lists.map_err(|problem| TlsFileError { file: file.clone(), problem })?);
     }
-    Ok(lists::newest(all))
+    Ok(lists::newest(all, issuers))
 }
 
-/// Of lists of one CA the newest, whatever files they came from.
-pub fn newest_lists(lists: Vec<CertificateRevocationListDer<'static>>) -> Vec<CertificateRevocationListDer<'static>> {
-    lists::newest(lists)
+/// Of the lists that one of `issuers` signed the newest, whatever files they came from. All others as they are, each once.
+pub fn newest_lists(
+    lists: Vec<CertificateRevocationListDer<'static>>,
+    issuers: &[CertificateDer<'_>],
+) -> Vec<CertificateRevocationListDer<'static>> {
+    lists::newest(lists, issuers)
 }
 
 /// The revocation lists in `file` (DER or PEM) that the CA `issuer` signed. Others' are left out.
@@ -440,7 +443,7 @@ pub(crate) fn revocation_lists(
 /// The revocation lists in a file, whoever signed them: one in DER (RFC 2585 §4), or some in PEM.
 ///
 /// What the TLS library cannot read it refuses for all lists at once, so each is tried by itself, beside any roots.
-fn readable_lists(
+pub(crate) fn readable_lists(
     file: &Path,
     roots: &[CertificateDer<'static>],
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsProblem> {

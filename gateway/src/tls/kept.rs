@@ -94,7 +94,7 @@ impl Kept {
             for file in revocation_lists(&ca.folder).unwrap_or_default() {
                 lists.extend(lists_by(&file, &ca.certificate).unwrap_or_default());
             }
-            ca.lists = newest_lists(lists);
+            ca.lists = newest_lists(lists, std::slice::from_ref(&ca.certificate));
         }
     }
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::SHA256;
-use lgsp_certs::tls::{TlsFileError, TlsProblem, certificates_in};
+use lgsp_certs::tls::{TlsFileError, TlsProblem, certificates_in, lists_in};
 use lgsp_certs::trust::{Bundle, BundleFiles, NotVouched, Trust};
 use lgsp_certs::{Credentials, TlsFiles, TrustDomain, Usage, VerifiedLeaf};
 use lgsp_proto::types::Sha256Digest;
@@ -69,15 +69,16 @@ impl Loaded {
     /// Names the first file that cannot be used. The files are only read.
     pub fn load(tls: &Tls, now: SystemTime) -> Result<Self, TlsFileError> {
         let kept = tls.kept.as_deref().map(Kept::read).transpose()?;
-        Self::load_with(kept.unwrap_or_default(), tls, now)
+        Self::load_with(kept.unwrap_or_default(), None, tls, now)
     }
 
-    /// The files as they are now. Lists that counted in this set and are not among them any more count on.
+    /// The files as they are now. Lists of our own CAs that counted in this set and are not among them any more count on; a
+    /// list of another root does while that root's name is on one that it did not sign.
     pub(crate) fn next(&self, tls: &Tls, now: SystemTime) -> Result<Self, TlsFileError> {
-        Self::load_with(self.kept.clone(), tls, now)
+        Self::load_with(self.kept.clone(), Some(&self.trust), tls, now)
     }
 
-    fn load_with(mut kept: Kept, tls: &Tls, now: SystemTime) -> Result<Self, TlsFileError> {
+    fn load_with(mut kept: Kept, before: Option<&Trust>, tls: &Tls, now: SystemTime) -> Result<Self, TlsFileError> {
         let Tls { certificate, key, trust, ca, kept: _ } = tls;
         let own = trust.first().expect("a configuration has at least one bundle").bundle.clone();
         let files = TlsFiles { certificate: certificate.clone(), key: key.clone(), bundle: own };
@@ -88,14 +89,19 @@ impl Loaded {
         }
         kept.look(now);
         let bundle = |TrustFiles { name, bundle, crls, trust_domain, systems }: &TrustFiles| {
-            let mut crls = crls.clone();
-            crls.extend(ca.iter().filter(|ca| ca.is_in(bundle)).flat_map(|ca| ca.lists.iter().cloned()));
-            let files = BundleFiles { roots: bundle.clone(), crls };
+            let files = BundleFiles { roots: bundle.clone(), crls: crls.clone() };
             let loaded = Bundle::load(name, trust_domain.clone(), systems.clone(), &files)?;
-            let lists = kept.lists_under(loaded.roots());
+            let mut lists = kept.lists_under(loaded.roots());
+            let of_ca = ca.as_ref().filter(|ca| ca.is_in(loaded.roots()));
+            lists.extend(of_ca.iter().flat_map(|ca| ca.lists.iter().cloned()));
+            if loaded.sets_a_list_aside() {
+                let before = before.and_then(|trust| trust.bundles().find(|bundle| bundle.name() == name));
+                lists.extend(before.map(|bundle| bundle.lists_by(loaded.roots())).unwrap_or_default());
+            }
             // Each was looked at when it was taken in.
             let unusable = |_| TlsFileError { file: bundle.clone(), problem: TlsProblem::BadList };
-            loaded.and_lists(lists).map_err(unusable)
+            let loaded = loaded.and_lists(lists).map_err(unusable)?;
+            Ok(loaded.noting_set_aside(of_ca.iter().flat_map(|ca| ca.unusable.iter().cloned())))
         };
         let bundles = trust.iter().map(bundle).collect::<Result<_, _>>()?;
         let trust = Trust::new(bundles).expect("a configuration has at least one bundle, and each a name of its own");
@@ -146,24 +152,34 @@ struct OwnCa {
     folder: PathBuf,
     certificate: CertificateDer<'static>,
     roots: Vec<CertificateDer<'static>>,
-    lists: Vec<PathBuf>,
+    lists: Vec<CertificateRevocationListDer<'static>>,
+    /// Files among its lists that cannot be used, and why.
+    unusable: Vec<(String, String)>,
 }
 
 impl OwnCa {
     fn read(dir: &Path) -> Result<Self, TlsFileError> {
         let file = dir.join("root.pem");
         let roots = certificates_in(&file)?;
-        let lists = revocation_lists(dir).map_err(|error| TlsFileError {
+        let files = revocation_lists(dir).map_err(|error| TlsFileError {
             file: dir.to_owned(),
             problem: TlsProblem::Unreadable(io::Error::other(error)),
         })?;
         let certificate = certificates_in(&dir.join("ca.pem"))?.swap_remove(0);
-        Ok(Self { folder: dir.to_owned(), certificate, roots, lists })
+        let (mut lists, mut unusable) = (Vec::new(), Vec::new());
+        for file in files {
+            // What counted before is kept, and one file that is none must not stop a gateway from starting.
+            match lists_in(std::slice::from_ref(&file), &roots) {
+                Ok(found) => lists.extend(found),
+                Err(error) => unusable.push((file.display().to_string(), error.problem.to_string())),
+            }
+        }
+        Ok(Self { folder: dir.to_owned(), certificate, roots, lists, unusable })
     }
 
-    /// Whether its root is one of that bundle's. A bundle that cannot be read is refused by who loads it.
-    fn is_in(&self, bundle: &Path) -> bool {
-        certificates_in(bundle).is_ok_and(|roots| roots.iter().any(|root| self.roots.contains(root)))
+    /// Whether its root is one of these.
+    fn is_in(&self, bundle: &[CertificateDer<'_>]) -> bool {
+        self.roots.iter().any(|root| bundle.contains(root))
     }
 }
 

@@ -89,9 +89,12 @@ impl Standing {
                 tracing::warn!(bundle, "a revocation list is past its time; what it names stays revoked");
             }
         }
-        for bundle in lists_set_aside_by(loaded) {
-            if state.is_news(&format!("aside:{bundle}"), instant) {
-                tracing::error!(bundle, "a revocation list is not signed by the CA it names, and counts for nobody");
+        for bundle in loaded.trust().bundles() {
+            for (list, why) in bundle.lists_set_aside() {
+                let bundle = bundle.name();
+                if state.is_news(&format!("aside:{bundle}:{list}:{why}"), instant) {
+                    tracing::error!(bundle, list, why, "a revocation list cannot be used, and is set aside");
+                }
             }
         }
         for end in state.due(now, instant) {
@@ -169,11 +172,6 @@ fn ends_of(loaded: &Loaded) -> Vec<End> {
 fn stale_lists_of(loaded: &Loaded, now: SystemTime) -> Vec<String> {
     let stale = loaded.trust().bundles().filter(|bundle| bundle.stale_list(now).is_some());
     stale.map(|bundle| bundle.name().to_owned()).collect()
-}
-
-fn lists_set_aside_by(loaded: &Loaded) -> Vec<String> {
-    let bundles = loaded.trust().bundles().filter(|bundle| bundle.sets_a_list_aside());
-    bundles.map(|bundle| bundle.name().to_owned()).collect()
 }
 
 #[cfg(test)]
