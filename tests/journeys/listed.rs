@@ -1,5 +1,5 @@
 //! What an issuing CA put on its list stays out when that CA is exchanged as the README says: at the gateway and at an adapter,
-//! while everything runs, after a restart, and when the folder of that CA is gone.
+//! while everything runs, after a restart, and when the folder of that CA is gone. What its root put on its list is the whole CA.
 
 use std::fs;
 use std::path::PathBuf;
@@ -32,7 +32,7 @@ async fn what_an_issuing_ca_revoked_stays_out_when_it_is_exchanged() {
 
     // A desk's key and a gateway's are stolen.
     let issued = |ca: &str, stem: &str| place.issued_by(&place.authority(ca), stem, OTHER);
-    let (desk, kept) = (issued("ca", "stolen"), issued("ca", "kept"));
+    let [desk, kept, unlisted] = ["stolen", "kept", "unlisted"].map(|stem| issued("ca", stem));
     place.ask_text(&["certs", "issue", "--ca", "ca", "--server", "127.0.0.1", "--out", "impostor"]).await;
     let impostor = files(&place, "impostor/127.0.0.1");
     assert!(is_let_in(&place, &gateway, &desk).await && is_believed(&place, &impostor).await);
@@ -61,12 +61,20 @@ async fn what_an_issuing_ca_revoked_stays_out_when_it_is_exchanged() {
     // In the end its folder goes as well, and the gateway starts anew.
     adapter.stop().await;
     gateway.stop().await;
+    place.issue_the_gateways_certificate_by(&place.authority("ca-b"));
     fs::rename(place.folder().join("ca"), place.folder().join("carried-away")).unwrap();
     let gateway = place.gateway().await;
     for (who, files) in [("stolen", &desk), ("kept", &kept), ("of-b", &of_b)] {
         assert!(!is_let_in(&place, &gateway, files).await, "{who}: the start has let a revoked certificate in again");
     }
-    assert!(is_let_in(&place, &gateway, &issued("ca-b", "new")).await);
+    let new = issued("ca-b", "new");
+    assert!(is_let_in(&place, &gateway, &new).await && is_let_in(&place, &gateway, &unlisted).await);
+
+    // And if its key was stolen: its root says so, and all it signed is out.
+    place.ask_text(&["certs", "revoke", "--ca", "carried-away/root", "carried-away/ca.pem"]).await;
+    fs::copy(place.folder().join("carried-away/root/root.crl"), place.folder().join("ca-b/root.crl")).unwrap();
+    is_out(&place, &gateway, &unlisted).await;
+    assert!(is_let_in(&place, &gateway, &new).await);
     gateway.stop().await;
 }
 
