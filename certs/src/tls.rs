@@ -191,7 +191,7 @@ impl Credentials {
             let lists = lists.map_err(|problem| TlsFileError { file: file.clone(), problem })?;
             self.crls.extend(lists);
         }
-        self.crls = lists::newest(self.crls);
+        self.crls = lists::newest(self.crls, &self.root_certificates);
         Ok(self)
     }
 
@@ -409,38 +409,61 @@ pub fn lists_in(
         let lists = revocation_lists(file, issuers);
         all.extend(lists.map_err(|problem| TlsFileError { file: file.clone(), problem })?);
     }
-    Ok(lists::newest(all))
+    Ok(lists::newest(all, issuers))
 }
 
-/// Of lists of one CA the newest, whatever files they came from.
-pub fn newest_lists(lists: Vec<CertificateRevocationListDer<'static>>) -> Vec<CertificateRevocationListDer<'static>> {
-    lists::newest(lists)
+/// Of the lists that one of `issuers` signed the newest, whatever files they came from. All others as they are, each once.
+pub fn newest_lists(
+    lists: Vec<CertificateRevocationListDer<'static>>,
+    issuers: &[CertificateDer<'_>],
+) -> Vec<CertificateRevocationListDer<'static>> {
+    lists::newest(lists, issuers)
 }
 
-/// The revocation lists in a file: one in DER (RFC 2585 §4), or some in PEM.
+/// The revocation lists in `file` (DER or PEM) that the CA `issuer` signed. Others' are left out.
 ///
-/// What the TLS library cannot read it refuses for all lists at once, so each is tried by itself, beside any roots.
+/// # Errors
+/// When the file cannot be read, or holds what is no list.
+pub fn lists_by(
+    file: &Path,
+    issuer: &CertificateDer<'static>,
+) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsFileError> {
+    let lists = readable_lists(file, std::slice::from_ref(issuer));
+    let mut lists = lists.map_err(|problem| TlsFileError { file: file.to_owned(), problem })?;
+    lists.retain(|list| lists::is_by(list, issuer));
+    Ok(lists)
+}
+
+/// The revocation lists in a file, none of them in the name of one of `issuers` without being signed by it.
 pub(crate) fn revocation_lists(
     file: &Path,
     issuers: &[CertificateDer<'static>],
+) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsProblem> {
+    let lists = readable_lists(file, issuers)?;
+    if lists.iter().any(|list| lists::is_forged(list, issuers)) {
+        return Err(TlsProblem::ForgedList);
+    }
+    Ok(lists)
+}
+
+/// The revocation lists in a file, whoever signed them: one in DER (RFC 2585 §4), or some in PEM.
+///
+/// What the TLS library cannot read it refuses for all lists at once, so each is tried by itself, beside any roots.
+pub(crate) fn readable_lists(
+    file: &Path,
+    roots: &[CertificateDer<'static>],
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsProblem> {
     let bytes = std::fs::read(file).map_err(TlsProblem::Unreadable)?;
     let lists: Vec<_> = CertificateRevocationListDer::pem_slice_iter(&bytes)
         .collect::<Result<_, _>>()
         .map_err(|_| TlsProblem::BrokenPem)?;
     let lists = if lists.is_empty() { vec![CertificateRevocationListDer::from(bytes)] } else { lists };
-    let roots = Arc::new(store(issuers)?);
+    let roots = Arc::new(store(roots)?);
     let is_read = |list: &CertificateRevocationListDer<'static>| {
         let verifier = WebPkiServerVerifier::builder_with_provider(roots.clone(), provider());
         verifier.with_crls([list.clone()]).build().is_ok()
     };
-    if !lists.iter().all(is_read) {
-        return Err(TlsProblem::BadList);
-    }
-    if lists.iter().any(|list| lists::is_forged(list, issuers)) {
-        return Err(TlsProblem::ForgedList);
-    }
-    Ok(lists)
+    if lists.iter().all(is_read) { Ok(lists) } else { Err(TlsProblem::BadList) }
 }
 
 /// A server's chain, asked of all lists.

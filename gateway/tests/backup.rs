@@ -185,6 +185,24 @@ async fn a_second_backup_copies_only_what_is_new_and_lets_go_of_what_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_cas_have_revoked_comes_back_with_a_restore() {
+    let place = Place::new();
+    let store = place.open().unwrap();
+    admit(&store, 1).await;
+    store.close().await;
+    drop(store);
+    fs::create_dir(place.path("data/lists")).unwrap();
+    for (name, text) in [("ca.pem", "whom a CA revoked"), ("ca.tmp", "what was being written")] {
+        fs::write(place.path("data/lists").join(name), text).unwrap();
+    }
+    place.backup();
+    place.lose_everything();
+    place.restore().unwrap();
+    assert_eq!(fs::read(place.path("data/lists/ca.pem")).unwrap(), b"whom a CA revoked");
+    assert!(!place.path("data/lists/ca.tmp").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_was_destroyed_is_destroyed_in_the_next_backup_as_well() {
     let place = Place::new();
     let store = place.open().unwrap();

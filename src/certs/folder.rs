@@ -1,14 +1,16 @@
 //! `lgsp certs init|issue|list|revoke|crl --ca DIR`: a CA in a folder, where its key is, without a gateway.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
+use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use lgsp_certs::ca::{Books, RevokedCertificate};
 use lgsp_certs::{
-    CaError, CertificateAuthority, CertificateDigest, RootAuthority, SystemName, TrustDomain, server_name,
+    CaError, CertificateAuthority, CertificateFacts, RootAuthority, SystemName, TrustDomain, server_name,
 };
 use rustls_pki_types::CertificateDer;
 use serde_json::{Value, json};
@@ -153,6 +155,9 @@ impl Init {
             (None, None) => return Err(Failure::usage("a trust domain or a root is needed")),
         };
         let ca = root.issue_authority(&self.dir, now).map_err(|error| in_the_way(error, &self.dir, lang))?;
+        for key in [self.dir.join("ca.key"), root_dir.join("root.key")] {
+            warn_of_others(&key, lang);
+        }
         let (dir, root_dir, domain) = (self.dir.display(), root_dir.display(), ca.trust_domain());
         let until = second(ca.not_after())?;
         print(lang.pick(
@@ -194,6 +199,7 @@ impl Issue {
             }
         };
         issued.write_to(&dir, &stem).map_err(unusable)?;
+        warn_of_others(&dir.join(format!("{stem}.key")), lang);
         let (file, until) = (dir.join(&stem), second(issued.not_after)?);
         let (file, digest) = (file.display(), issued.digest);
         print(lang.pick(
@@ -202,6 +208,25 @@ impl Issue {
         ))?;
         Ok(())
     }
+}
+
+/// Says so when a key that was made for its owner alone can be read by others all the same.
+fn warn_of_others(key: &Path, lang: Lang) {
+    if is_open_to_others(key) {
+        let key = key.display();
+        eprintln!(
+            "{}",
+            lang.pick(
+                format!("Chú ý: nơi lưu này không giữ được quyền tệp, người khác trên máy đọc được {key}; hãy gắn lại cho riêng chủ tệp (umask=077)"),
+                format!("Warning: this medium keeps no modes, so others on this machine can read {key}; mount it for its owner only (umask=077)"),
+            )
+        );
+    }
+}
+
+/// On FAT and exFAT the mode is what the mount says, whatever was asked for.
+fn is_open_to_others(file: &Path) -> bool {
+    std::fs::metadata(file).is_ok_and(|file| file.permissions().mode() & 0o077 != 0)
 }
 
 impl List {
@@ -294,22 +319,36 @@ impl Revoke {
     pub(super) fn run(self, lang: Lang) -> anyhow::Result<()> {
         let certificate = certificates(&self.file)?.remove(0);
         let file = publish(&self.ca, Some(&certificate), self.validity.days)?;
-        let (of, file) = (Facts::read(&certificate).map(|facts| facts.holder()).unwrap_or_default(), file.display());
-        let again = format!(
-            "lgsp certs revoke --certificate-sha256 {} --ground WORD --profile FILE",
-            CertificateDigest::of(&certificate)
-        );
+        let of = Facts::read(&certificate).map(|facts| facts.holder()).unwrap_or_default();
+        let key = CertificateFacts::read(&certificate).map(|facts| HEXLOWER.encode(&facts.key_sha256));
+        let (key, dir, file) = (key.unwrap_or_default(), self.ca.display(), file.display());
+        let told = if is_root(&self.ca) {
+            lang.pick(
+                "Hãy chép tệp này vào thư mục mà [ca] dir của cổng chỉ tới: cổng dùng ngay, các bộ kết nối nhận từ cổng khi hỏi lại \
+                 hoặc tham gia. Trước đó chứng thư của cổng phải do CA khác cấp.\n"
+                    .to_owned(),
+                "Copy it into the folder that the gateway's [ca] dir leads to: it counts there at once, and adapters are told when \
+                 they next ask or join. The gateway's own certificate must be by another CA before.\n"
+                    .to_owned(),
+            )
+        } else {
+            let again = format!("lgsp certs revoke --key-sha256 {key} --ground WORD --profile FILE");
+            lang.pick(
+                format!(
+                    "Cổng dùng ngay danh sách này và báo cho các bộ kết nối nếu [ca] dir của cổng đang hoặc đã từng chỉ tới {dir}; \
+                     nếu không, hãy nêu tệp ở crl của [[tls.trust]]. Chứng thư khác của cùng khoá vẫn dùng được; để chặn chính \
+                     khoá ấy, báo ngay cho trục đang chạy:\n  {again}\n"
+                ),
+                format!(
+                    "The gateway takes it up at once, and tells adapters, if its [ca] dir leads to {dir} or once did; otherwise name \
+                     the file as crl of [[tls.trust]]. Another certificate for the same key stays good; a bus that runs is told to \
+                     put the key itself out by\n  {again}\n"
+                ),
+            )
+        };
         print(lang.pick(
-            format!(
-                "Đã thu hồi chứng thư của {of}. Danh sách thu hồi: {file}; hãy đưa cho các bên cần kiểm tra.\n\
-                 Trên trục, việc thu hồi chỉ có hiệu lực khi danh sách đến từng cổng: trong [ca] dir hoặc crl của [[tls.trust]]; cổng \
-                 tự đọc lại. Có thể báo ngay cho trục đang chạy:\n  {again}\n"
-            ),
-            format!(
-                "Revoked the certificate of {of}. Revocation list: {file}; hand it to those who check by it.\n\
-                 On the bus it counts once the list is with each gateway, in its [ca] dir or as crl of [[tls.trust]]; it is read \
-                 again by itself. A bus that runs is told at once by\n  {again}\n"
-            ),
+            format!("Đã thu hồi chứng thư của {of}. Danh sách thu hồi: {file}\n{told}"),
+            format!("Revoked the certificate of {of}. Revocation list: {file}\n{told}"),
         ))?;
         Ok(())
     }
@@ -327,15 +366,38 @@ impl Crl {
     }
 }
 
+/// Whether the folder is that of a root, and not of an issuing CA.
+fn is_root(dir: &Path) -> bool {
+    !dir.join("ca.pem").exists() && dir.join("root.key").exists()
+}
+
 /// Writes the list of the CA, or the root, in `dir`.
 fn publish(dir: &Path, certificate: Option<&CertificateDer<'_>>, days: u64) -> anyhow::Result<PathBuf> {
     let now = SystemTime::now();
     let until = now + Duration::from_secs(days * 24 * 60 * 60);
-    let is_root = !dir.join("ca.pem").exists() && dir.join("root.key").exists();
-    let written = if is_root {
+    let written = if is_root(dir) {
         RootAuthority::open(dir).and_then(|root| root.revoke(certificate, now, until))
     } else {
         CertificateAuthority::open(dir).and_then(|ca| ca.revoke(certificate, now, until))
     };
     written.map_err(unusable)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{Permissions, set_permissions, write};
+
+    use super::*;
+
+    #[test]
+    fn a_key_that_others_can_read_is_noticed_and_one_that_only_its_owner_can_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("root.key");
+        write(&key, "a key").unwrap();
+        // As a memory stick is mostly mounted: for everybody, or for a group.
+        for (mode, is_open) in [(0o755, true), (0o640, true), (0o600, false), (0o700, false)] {
+            set_permissions(&key, Permissions::from_mode(mode)).unwrap();
+            assert_eq!(is_open_to_others(&key), is_open, "{mode:o}");
+        }
+    }
 }

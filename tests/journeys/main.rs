@@ -28,6 +28,7 @@ mod dossier_life;
 mod exception;
 mod gateway_killed;
 mod line_cut;
+mod listed;
 mod metrics;
 mod parked;
 mod privacy;

@@ -371,8 +371,8 @@ mod tests {
             trust_domain: "lgsp.mau.test".parse().unwrap(),
             systems: Vec::new(),
         };
-        let tls =
-            Tls { certificate: dir.join("gateway.pem"), key: dir.join("gateway.key"), trust: vec![trust], ca: None };
+        let (certificate, key) = (dir.join("gateway.pem"), dir.join("gateway.key"));
+        let tls = Tls { certificate, key, trust: vec![trust], ca: None, kept: None };
         let now = SystemTime::now();
         Arc::new(Standing::of(&crate::tls::Loaded::load(&tls, now).unwrap(), now))
     }

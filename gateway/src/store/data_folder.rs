@@ -17,6 +17,9 @@ pub(crate) const KEYS: &str = "keys";
 /// Where archives are unless the configuration says otherwise.
 pub(crate) const ARCHIVES: &str = "archives";
 
+/// The part of a data folder with the revocation lists that outlive the folders of their CAs.
+pub(crate) const LISTS: &str = "lists";
+
 /// The snapshots' part of a data folder. All of it may be lost: it is made again in time.
 pub(super) const SNAPSHOTS: &str = "snapshots";
 

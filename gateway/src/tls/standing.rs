@@ -114,9 +114,12 @@ impl Standing {
                 tracing::warn!(bundle, "a revocation list is past its time; what it names stays revoked");
             }
         }
-        for bundle in lists_set_aside_by(loaded.trust()) {
-            if state.is_news(&format!("aside:{bundle}"), instant) {
-                tracing::error!(bundle, "a revocation list is not signed by the CA it names, and counts for nobody");
+        for bundle in loaded.trust().bundles() {
+            for (list, why) in bundle.lists_set_aside() {
+                let bundle = bundle.name();
+                if state.is_news(&format!("aside:{bundle}:{list}:{why}"), instant) {
+                    tracing::error!(bundle, list, why, "a revocation list cannot be used, and is set aside");
+                }
             }
         }
         for end in state.due(now, instant) {

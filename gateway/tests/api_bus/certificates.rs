@@ -380,6 +380,66 @@ async fn problem(world: &World) -> Option<String> {
 }
 
 #[tokio::test]
+async fn a_list_that_came_after_the_start_is_seen_when_it_is_overwritten_and_a_broken_one_undoes_nothing() {
+    let mut world = World::start().await;
+    let list = |stem: &str, number| {
+        let (now, serial) = (SystemTime::now(), serial_of(&world, stem));
+        world.authority().revocation_list(&[RevokedCertificate { serial, at: now }], number, now, now + DAY).unwrap()
+    };
+    let mut out = Vec::new();
+    for (stem, number) in [("first", 1), ("second", 2)] {
+        let system = world.issued(world.authority(), "mot-cua-binh", DAY, stem).await;
+        assert_eq!(speaks_for(&system, BINH).await, Ok(()));
+        // In its place: what changes the second time is the file, and not the folder.
+        std::fs::write(world.folder().join("ca/by-hand.crl"), list(stem, number)).unwrap();
+        world.eventually(async || is_locked_out(&world, system.credentials.client_config()).await).await;
+        out.push(system);
+    }
+    let second = &out[1].credentials;
+    let told = within(joining::certificates(&world.system("mot-cua").await).trust(v1::TrustRequest::default())).await;
+    let told = told.unwrap().into_inner().revocation_lists;
+
+    std::fs::write(world.folder().join("ca/by-hand.crl"), "half of a lis").unwrap();
+    world.reload().await.unwrap();
+    assert!(is_locked_out(&world, second.client_config()).await);
+    world.restart().await;
+    assert!(is_locked_out(&world, second.client_config()).await, "the start has let a listed certificate in again");
+    let again = within(joining::certificates(&world.system("mot-cua").await).trust(v1::TrustRequest::default())).await;
+    assert_eq!((told.len(), again.unwrap().into_inner().revocation_lists), (1, told));
+}
+
+#[tokio::test]
+async fn a_list_that_its_root_did_not_sign_keeps_nothing_from_being_put_in_force() {
+    let mut world = World::start().await;
+    let agency = world.other_authority("agency", DOMAIN);
+    let root = RootAuthority::open(&world.folder().join("agency/root")).unwrap();
+    let now = SystemTime::now();
+    // By the root about its issuing CA, and the same with a damaged signature: as from a key that the root had before.
+    let genuine = std::fs::read(root.revoke(Some(agency.intermediate()), now, now + DAY).unwrap()).unwrap();
+    let mut forged = genuine.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    world.write("agency.pem", agency.root_pem());
+    world.write("agency.crl", &forged);
+    world.trust =
+        "[[tls.trust]]\nname = \"agency\"\nbundle = \"agency.pem\"\ncrl = \"agency.crl\"\nsystems = [\"*\"]".into();
+    world.restart().await;
+    let system = world.issued(&agency, "mot-cua-binh", DAY, "agencys").await;
+    assert_eq!(speaks_for(&system, BINH).await, Ok(()));
+    world.write("agency.crl", &genuine);
+    world.reload().await.unwrap();
+    assert!(is_locked_out(&world, system.credentials.client_config()).await);
+    // The good one goes on while a bad one is in its place, and the gateway's own certificate is renewed all the same.
+    world.write("agency.crl", &forged);
+    world.replace_certificate(world.authority());
+    world.reload().await.unwrap();
+    assert!(is_locked_out(&world, system.credentials.client_config()).await);
+    assert_eq!(problem(&world).await, None);
+    let desk = world.system("mot-cua").await;
+    let receipt = desk.submit(&aid("k-after")).await.unwrap().receipt.unwrap();
+    assert_eq!(receipt.certificate_sha256, world.gateway().digest().as_bytes()[..]);
+}
+
+#[tokio::test]
 async fn connections_that_the_present_bundles_and_lists_do_not_accept_are_cut() {
     let mut world = World::start().await;
     let agency = world.other_authority("agency", DOMAIN);
