@@ -193,8 +193,14 @@ fn warn_of_others(key: &Path, lang: Lang) {
         eprintln!(
             "{}",
             lang.pick(
-                format!("Chú ý: nơi lưu này không giữ được quyền tệp, người khác trên máy đọc được {key}; hãy gắn lại cho riêng chủ tệp (umask=077)"),
-                format!("Warning: this medium keeps no modes, so others on this machine can read {key}; mount it for its owner only (umask=077)"),
+                format!(
+                    "Chú ý: nơi lưu này không giữ được quyền tệp, người khác trên máy đọc được {key}; \
+                     hãy gắn lại cho riêng chủ tệp (umask=077)"
+                ),
+                format!(
+                    "Warning: this medium keeps no modes, so others on this machine can read {key}; \
+                     mount it for its owner only (umask=077)"
+                ),
             )
         );
     }
@@ -294,20 +300,24 @@ impl Revoke {
         let (key, dir) = (key.unwrap_or_default(), self.ca.display());
         let told = if is_root(&self.ca) {
             lang.pick(
-                format!(
-                    "Hãy chép tệp này vào thư mục mà ca.dir của cổng chỉ tới: cổng dùng ngay, các bộ kết nối nhận từ cổng khi hỏi lại hoặc tham gia.                      Trước đó chứng thư của cổng phải do CA khác cấp\n"
-                ),
-                format!(
-                    "Copy it into the folder that the gateway's ca.dir leads to: it counts there at once, and adapters are told when they next ask or join.                      The gateway's own certificate must be by another CA before\n"
-                ),
+                "Hãy chép tệp này vào thư mục mà ca.dir của cổng chỉ tới: cổng dùng ngay, các bộ kết nối nhận từ cổng khi hỏi \
+                 lại hoặc tham gia. Trước đó chứng thư của cổng phải do CA khác cấp\n".to_owned(),
+                "Copy it into the folder that the gateway's ca.dir leads to: it counts there at once, and adapters are told \
+                 when they next ask or join. The gateway's own certificate must be by another CA before\n".to_owned(),
             )
         } else {
             lang.pick(
                 format!(
-                    "Cổng dùng ngay danh sách này, và báo cho các bộ kết nối, nếu {dir} là thư mục mà ca.dir của cổng đang hoặc đã từng chỉ tới;                      nếu không, hãy nêu tệp ở khóa crl của bộ tin cậy. Chứng thư khác của cùng khóa vẫn dùng được; để chặn chính khóa ấy:\n                     lgsp certs revoke --key-sha256 {key} --ground …\n"
+                    "Cổng dùng ngay danh sách này, và báo cho các bộ kết nối, nếu {dir} là thư mục mà ca.dir của cổng đang hoặc \
+                     đã từng chỉ tới; nếu không, hãy nêu tệp ở khóa crl của bộ tin cậy. Chứng thư khác của cùng khóa \
+                     vẫn dùng được; để chặn chính khóa ấy:\n\
+                     lgsp certs revoke --key-sha256 {key} --ground …\n"
                 ),
                 format!(
-                    "The gateway takes it up at once, and tells adapters, if its ca.dir leads to {dir} or once did; otherwise name the file under                      crl of a trust bundle. Another certificate for the same key stays good; to put the key itself out:\n                     lgsp certs revoke --key-sha256 {key} --ground …\n"
+                    "The gateway takes it up at once, and tells adapters, if its ca.dir leads to {dir} or once did; otherwise \
+                     name the file under crl of a trust bundle. Another certificate for the same key stays good; to put the \
+                     key itself out:\n\
+                     lgsp certs revoke --key-sha256 {key} --ground …\n"
                 ),
             )
         };
