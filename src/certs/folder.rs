@@ -217,8 +217,14 @@ fn warn_of_others(key: &Path, lang: Lang) {
         eprintln!(
             "{}",
             lang.pick(
-                format!("Chú ý: nơi lưu này không giữ được quyền tệp, người khác trên máy đọc được {key}; hãy gắn lại cho riêng chủ tệp (umask=077)"),
-                format!("Warning: this medium keeps no modes, so others on this machine can read {key}; mount it for its owner only (umask=077)"),
+                format!(
+                    "Chú ý: nơi lưu này không giữ được quyền tệp, người khác trên máy đọc được {key}; \
+                     hãy gắn lại cho riêng chủ tệp (umask=077)"
+                ),
+                format!(
+                    "Warning: this medium keeps no modes, so others on this machine can read {key}; \
+                     mount it for its owner only (umask=077)"
+                ),
             )
         );
     }
