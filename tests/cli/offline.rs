@@ -122,7 +122,7 @@ fn what_a_ca_issued_is_listed_with_what_will_expire_and_what_was_revoked() {
     let said = place.lgsp(&["certs", "revoke", "--ca", "ca", "ca/ca.pem"]).failed(2);
     assert!(said.contains("not issued by this CA"), "{said}");
     let said = place.lgsp(&["certs", "revoke", "--ca", "ca/root", "ca/ca.pem"]).ok();
-    assert!(said.contains("into the folder that the gateway's ca.dir leads to"), "{said}");
+    assert!(said.contains("into the folder that the gateway's [ca] dir leads to"), "{said}");
     assert!(place.path().join("ca/root/root.crl").exists());
     assert!(place.lgsp(&["certs", "list", "--ca", "pki"]).failed(2).contains("not the folder of a CA"));
     place.lgsp(&["certs", "list", "--ca", "ca", "--expiring", "soon"]).failed(2);
