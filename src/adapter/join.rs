@@ -188,6 +188,19 @@ impl Join {
                 "config_written": is_new,
             })
         };
+        if let Some(address) = &joined.looked_for_at {
+            let (file, gateway) = (file.display(), &joined.gateway);
+            eprintln!("{}", lang.pick(
+                format!(
+                    "Cảnh báo: theo {file}, cổng ở {address}, còn trục cho biết là {gateway}; {file} giữ nguyên. Nếu đó không phải địa\n\
+                     chỉ riêng của cơ quan cho cùng cổng này, hãy sửa gateway trong tệp."
+                ),
+                format!(
+                    "Warning: {file} has the gateway at {address}, and the bus says it is at {gateway}; {file} is as it was. Unless that\n\
+                     is the agency's own address of the same gateway, mend gateway in the file."
+                ),
+            ));
+        }
         self.output.print(facts, || {
             let table = Table::of_pairs([
                 (lang.pick("Hệ thống", "System"), joined.system.clone()),

@@ -161,13 +161,23 @@ async fn an_identity_of_another_bus_is_not_replaced() {
     assert!(matches!(&error, JoinError::OtherBus { here, token } if here != token), "{error}");
     assert!(error.texts()[1].contains("lgsp.trial.test"), "{:?}", error.texts());
     assert_eq!(here.identity().read().unwrap(), before);
-    // Nor is what somebody uses who is configured for another gateway; mended, the same token is still good.
-    let again = here.token("one-stop");
-    let elsewhere = "https://trial.test:7443".parse().unwrap();
-    let error = join(&again, &here.identity(), Some(&elsewhere), Timings::default()).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn another_address_of_the_gateway_keeps_nobody_out_whose_identity_is_of_the_bus() {
+    let bus = Bus::new().await;
+    let elsewhere = "https://gateway.inside.test:7443".parse().unwrap();
+    // Only the address can tell whose spool this is; mended, the same token is still good.
+    let token = bus.token("one-stop");
+    let error = join(&token, &bus.identity(), Some(&elsewhere), Timings::default()).await.unwrap_err();
     assert!(matches!(error, JoinError::OtherBus { .. }), "{error}");
-    assert_eq!(here.identity().read().unwrap(), before);
-    here.join(&again).await.unwrap();
+    assert_eq!(bus.identity().read().unwrap(), None);
+    let joined = bus.join(&token).await.unwrap();
+    assert_eq!(joined.looked_for_at, None);
+
+    let again = bus.token("one-stop");
+    let joined = join(&again, &bus.identity(), Some(&elsewhere), Timings::default()).await.unwrap();
+    assert_eq!((joined.is_first, joined.looked_for_at), (false, Some(elsewhere)));
 }
 
 #[tokio::test]
