@@ -1,5 +1,6 @@
 //! `lgsp certs init|issue|list|revoke|crl --ca DIR`: a CA in a folder, where its key is, without a gateway.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
@@ -153,6 +154,7 @@ impl Init {
             (None, None) => return Err(Failure::usage("a trust domain or a root is needed")),
         };
         let ca = root.issue_authority(&self.dir, now).map_err(|error| in_the_way(error, &self.dir, lang))?;
+        warn_of_open_keys([self.dir.join("ca.key"), root_dir.join("root.key")], lang);
         let (dir, root_dir, domain) = (self.dir.display(), root_dir.display(), ca.trust_domain());
         let until = second(ca.not_after())?;
         print(lang.pick(
@@ -167,6 +169,28 @@ impl Init {
         ))?;
         Ok(())
     }
+}
+
+/// Names the keys that others may read as well.
+fn warn_of_open_keys(keys: impl IntoIterator<Item = PathBuf>, lang: Lang) {
+    for key in keys.into_iter().filter(|key| is_open_to_others(key)) {
+        let key = key.display();
+        eprintln!("{}", lang.pick(
+            format!(
+                "Cảnh báo: {key} được ghi với quyền 0600 nhưng người khác trên máy này cũng đọc được, vì hệ thống tệp (ví dụ FAT) không giữ\n\
+                 quyền. Hãy gắn ổ với umask=077, hoặc dùng hệ thống tệp giữ quyền."
+            ),
+            format!(
+                "Warning: {key} was written with mode 0600, and others on this machine can read it all the same: its file system (FAT,\n\
+                 for one) keeps no modes. Mount it with umask=077, or use a file system that does."
+            ),
+        ));
+    }
+}
+
+/// Whether a file is there and not its owner's alone. On a memory stick that is as its mount says, whatever mode was asked for.
+fn is_open_to_others(file: &Path) -> bool {
+    std::fs::metadata(file).is_ok_and(|file| file.permissions().mode() & 0o077 != 0)
 }
 
 impl Issue {
@@ -194,6 +218,7 @@ impl Issue {
             }
         };
         issued.write_to(&dir, &stem).map_err(unusable)?;
+        warn_of_open_keys([dir.join(format!("{stem}.key"))], lang);
         let (file, until) = (dir.join(&stem), second(issued.not_after)?);
         let (file, digest) = (file.display(), issued.digest);
         print(lang.pick(
@@ -338,4 +363,23 @@ fn publish(dir: &Path, certificate: Option<&CertificateDer<'_>>, days: u64) -> a
         CertificateAuthority::open(dir).and_then(|ca| ca.revoke(certificate, now, until))
     };
     written.map_err(unusable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, Permissions};
+
+    #[test]
+    fn a_key_that_others_may_read_is_told_from_one_of_its_owner() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("root.key");
+        assert!(!is_open_to_others(&key), "one that is on no disk is open to nobody");
+        fs::write(&key, "a key").unwrap();
+        // What FAT shows under a mount's usual masks comes first.
+        for (mode, is_open) in [(0o755, true), (0o640, true), (0o604, true), (0o600, false), (0o400, false)] {
+            fs::set_permissions(&key, Permissions::from_mode(mode)).unwrap();
+            assert_eq!(is_open_to_others(&key), is_open, "{mode:o}");
+        }
+    }
 }
