@@ -137,6 +137,7 @@ impl Receive {
         let open = OpenInbox { parties, credit: self.credit, spool, instance: self.instance.clone() };
         // There is room: nothing was sent before.
         let _ = sender.send(InboxRequest { request: Some(Up::Open(open)) }).await;
+        let mut belief = self.link.belief();
         let request = self.link.stream_request(ReceiverStream::new(requests), None);
         let mut deliveries = self.link.inbox().open(request).await?.into_inner();
 
@@ -216,6 +217,10 @@ impl Receive {
                     Err(_) => return ended(&mut deliveries).await,
                 },
                 Ok(()) = changes.changed() => {}
+                () = belief.changed() => {
+                    tracing::info!("other roots or revocation lists are in force; the gateway has to prove itself by them");
+                    return Ok(());
+                }
             }
         }
     }
