@@ -2,6 +2,8 @@
 
 mod join;
 
+use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -103,18 +105,35 @@ impl Runnable for Config {
         };
         let (ended, told) = tokio::join!(Box::pin(lgsp_adapters::run(self, shutdown, ready)), told);
         ended.map_err(|error| match &error {
-            RunError::Link(_)
-            | RunError::NotJoined { .. }
-            | RunError::Copy { .. }
-            | RunError::Token { .. }
-            | RunError::Listen { .. } => Failure::usage(because(&error)),
+            RunError::Link(_) | RunError::NotJoined { .. } | RunError::Copy { .. } | RunError::Token { .. } => {
+                Failure::usage(because(&error))
+            }
             RunError::Spool(SpoolOpenError::InUse { folder, process }) => {
                 Failure::usage(in_use(folder, *process, lang))
             }
+            RunError::Listen { address, source } if source.kind() == ErrorKind::AddrInUse => {
+                Failure::usage(taken(*address, lang))
+            }
+            RunError::Listen { .. } => Failure::usage(because(&error)),
             RunError::Spool(_) | RunError::SpoolBroken | RunError::PartEnded => error.into(),
         })?;
         Ok(told?)
     }
+}
+
+fn taken(address: SocketAddr, lang: Lang) -> String {
+    lang.pick(
+        format!(
+            "Địa chỉ {address} đang được tiến trình khác dùng, có thể là một bộ kết nối khác trên máy này.\n  Đặt rest.listen riêng \
+             trong tệp cấu hình của bộ kết nối này, ví dụ 127.0.0.1:{}.",
+            address.port().wrapping_add(1)
+        ),
+        format!(
+            "Another process listens on {address} already, perhaps another adapter of this machine.\n  Give this one a rest.listen of \
+             its own in its configuration, such as 127.0.0.1:{}.",
+            address.port().wrapping_add(1)
+        ),
+    )
 }
 
 fn in_use(folder: &Path, process: Option<u32>, lang: Lang) -> String {

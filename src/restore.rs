@@ -182,9 +182,11 @@ fn restored_text(restored: &Restored, lang: Lang) -> String {
     );
     let revoked = lang.pick(
         "Khoá bị thu hồi sau bản sao lưu lại có hiệu lực. Thu hồi lại ngay: lgsp certs revoke --key-sha256 …, theo danh sách đã lưu\n\
-         (lgsp audit list --kind certificate-revoked --all --json).\n",
+         (lgsp audit list --kind certificate-revoked --all --json). Hồ sơ bị xoá sau bản sao lưu lại có nội dung: xoá lại,\n\
+         lgsp dossier erase …, theo danh sách đã lưu (--kind dossier-erased).\n",
         "Keys that were revoked after the backup are good again. Revoke them again at once: lgsp certs revoke --key-sha256 …, from the list\n\
-         that was kept (lgsp audit list --kind certificate-revoked --all --json).\n",
+         that was kept (lgsp audit list --kind certificate-revoked --all --json). Dossiers that were erased after the backup have their\n\
+         content again: erase them again, lgsp dossier erase …, from the list that was kept (--kind dossier-erased).\n",
     );
     let certificates = lang.pick(
         "Nếu sau bản sao lưu cổng đã đổi chứng thư mà lần khôi phục này chưa nêu (--own-certificate): đừng khởi động trục; biên nhận ký bằng\n\

@@ -96,6 +96,13 @@ fn one_token_and_one_command_make_an_adapter_whose_dossiers_cross() {
     let second = place.lgsp(&["adapter", "--config", "moi/adapter.toml"]).failed(2);
     let words = format!("in use by process {}", adapter.id());
     assert!(second.contains(&words) && second.contains("spool.folder of its own"), "{second}");
+    // And who has its address.
+    let own = fs::read_to_string(place.path().join("moi/adapter.toml")).unwrap();
+    let beside = own.replace("127.0.0.1:0", adapter.at("rest")).replace("\"spool\"", "\"spool-2\"");
+    assert!(beside.contains("spool-2") && beside.contains(adapter.at("rest")), "{beside}");
+    place.write("moi/second.toml", &beside);
+    let second = place.lgsp(&["adapter", "--config", "moi/second.toml"]).failed(2);
+    assert!(second.contains("Give this one a rest.listen of its own"), "{second}");
     assert!(adapter.stop().success());
     let log = fs::read_to_string(place.log("adapter")).unwrap() + &fs::read_to_string(place.log("gateway")).unwrap();
     assert!(!log.contains("PRIVATE KEY") && !log.contains(&token[20..]), "neither key nor token is logged");

@@ -366,7 +366,8 @@ async fn roots_that_do_not_hold_the_gateway_do_not_cost_the_renewal() {
     let old = bus.roots_in_force();
     let other = lgsp_certs::CertificateAuthority::open(Certificates::new().folder()).unwrap();
     bus.authority.trust([Bytes::copy_from_slice(other.root())]);
-    adapter.until(|status| status["certificate"]["renewals"] == 2).await;
+    // On a busy machine it may be looked at after the next one.
+    adapter.until(|status| status["certificate"]["renewals"].as_u64() >= Some(2)).await;
     assert_eq!(bus.roots_in_force(), old);
     adapter.stop().await.unwrap();
 }
