@@ -326,11 +326,17 @@ impl Gateway {
         self.shared.changes.send_modify(|number| *number += 1);
     }
 
-    /// What was acknowledged at a stage, as `dossier/sequence`.
+    /// What was acknowledged at a stage, as `dossier/sequence`. What was handed over before it could be told was taken over as well.
     pub fn acknowledged(&self, stage: v1::AcknowledgeStage) -> Vec<String> {
-        let books = self.books();
-        let at_stage = books.acknowledged.iter().filter(|(at, _)| *at == stage);
-        at_stage.map(|(_, name)| format!("{}/{}", name.dossier_code, name.sequence)).collect()
+        let mut names = Vec::new();
+        for (at, name) in &self.books().acknowledged {
+            let name = format!("{}/{}", name.dossier_code, name.sequence);
+            let is_implied = stage == v1::AcknowledgeStage::TakenOver && *at == v1::AcknowledgeStage::HandedOver;
+            if *at == stage || (is_implied && !names.contains(&name)) {
+                names.push(name);
+            }
+        }
+        names
     }
 
     pub async fn hears(&self, stage: v1::AcknowledgeStage, count: usize) -> Vec<String> {
