@@ -505,6 +505,7 @@ async fn whoever_is_revoked_is_cut_though_the_disk_takes_nothing() {
     let mut world = World::start().await;
     // What has to be taken back cannot be written either.
     issue(&world.system("van-hanh").await, token_for("mot-cua-binh")).await;
+    issue(&world.system("van-hanh").await, token_for("so-nganh")).await;
     let room = rustix::fs::statvfs(world.folder()).unwrap();
     world.min_free_bytes = room.f_bavail * room.f_frsize * 8;
     world.restart().await;
@@ -518,6 +519,9 @@ async fn whoever_is_revoked_is_cut_though_the_disk_takes_nothing() {
     assert!(!speaks(&thief).await);
     assert!(!lets_in(&world, &thief.credentials).await);
     assert!(speaks(&world.system("mot-cua").await).await);
+    // Of one that never came, the token is still good: it is not said that there was nothing.
+    let never_came = within(certificates(&operator).revoke(revoke(What::System("so-nganh".into())))).await;
+    assert_eq!(reason(never_came), Reason::ReadOnly);
     // Said again when there is room, it is on record.
     world.min_free_bytes = 0;
     world.restart().await;

@@ -206,12 +206,13 @@ impl Engine {
         // that is being taken away could leave another behind that nobody looked for.
         let _alone = self.inner.revoking.write().await;
         let Keys { keys, certificates } = match self.meant(what, known).await {
-            // One that never came onto the bus has nothing but its tokens.
-            Err(refusal)
-                if refusal.reason() == Reason::CertificateNotFound && withdrawn.as_ref().is_ok_and(|n| *n > 0) =>
-            {
-                Keys::default()
-            }
+            // One that never came onto the bus has nothing but its tokens. One that stayed open is told, and not that there is
+            // nothing.
+            Err(refusal) if refusal.reason() == Reason::CertificateNotFound => match withdrawn {
+                Ok(0) => return Err(refusal),
+                Ok(_) => Keys::default(),
+                Err(still_open) => return Err(still_open),
+            },
             found => found?,
         };
         *cut += self.connections().revoke(keys.iter().map(|key| *key.as_bytes()));
