@@ -24,6 +24,7 @@ use crate::forward::Forward;
 use crate::handover::{Blames, HandOver};
 use crate::identity::{self, Folder, Leaf, Source};
 use crate::link::{ConnectError, Link};
+use crate::office::Office;
 use crate::offline::{Copy, Desk, Keeper};
 use crate::pump;
 use crate::receive::Receive;
@@ -135,13 +136,16 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
     let mut parts = JoinSet::new();
     let acting = Arc::new(Acting::new(config.parties.clone()));
     let keeper = identity::Keeper::new(link.clone(), source, &config.identity, &leaf);
-    let api = Arc::new(Api {
+    let office = Arc::new(Office {
         spool: spool.clone(),
         link: link.clone(),
         desk: desk.clone(),
         acting: acting.clone(),
-        certificate: keeper.known(),
         max_document_bytes: config.spool.max_document_bytes,
+    });
+    let api = Arc::new(Api {
+        office,
+        certificate: keeper.known(),
         token,
         requests: Semaphore::new(config.rest.max_requests.get()),
         stop: stopping.clone(),
@@ -156,7 +160,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
         let at_once = config.webhook.at_once;
         let webhook = Webhook::new(url, config.webhook.timeout, at_once.get());
         let (spool, blames) = (spool.clone(), Blames::new(config.webhook.attempts.get()));
-        let hand_over = Arc::new(HandOver { spool, place, webhook, blames });
+        let hand_over = Arc::new(HandOver { spool, place, carrier: webhook, blames });
         parts.spawn(pump::run(hand_over, at_once, exchange.backoff, stopping.clone()));
     }
     if config.offline.enabled {

@@ -10,7 +10,8 @@
 //! | `forward`, `receive`, `handover` | the three loops: calls out, deliveries in, deliveries and outcomes on to the agency |
 //! | `offline` | the desk without a line: the registry's copy, numbers leased ahead, deciding here |
 //! | [`identity`] | the own certificate: joining, renewing, reloading |
-//! | `rest` | the local interface of the agency's own system |
+//! | `office` | what the agency's own system can have done here, whichever way in it comes by |
+//! | `rest` | one way in: the local HTTP interface |
 //! | [`json`], `problem` | what that system reads and writes; the command line's `--json` writes the same |
 //! | [`config`], [`adapter`] | the configuration, and putting everything together |
 //! | `acting` | the parties acted for, and those that the gateway does not let us act for |
@@ -29,6 +30,7 @@ pub mod identity;
 pub mod json;
 mod lanes;
 pub mod link;
+mod office;
 mod offline;
 mod problem;
 mod pump;

@@ -5,13 +5,14 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, StatusCode, Uri, header};
+use http::{Request, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use crate::trace::{self, TraceParent};
+use crate::handover::{Carrier, Message, NotTaken};
+use crate::trace;
 
 /// The most that is read of an answer, to use the connection again; what it says does not matter.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
@@ -36,54 +37,6 @@ pub(crate) struct Webhook {
     uri: Uri,
     client: Client<HttpConnector, Full<Bytes>>,
     timeout: Duration,
-}
-
-/// Why the agency's system does not have it, as far as we know.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub(crate) enum NotTaken {
-    /// Nobody listens there.
-    #[error("the agency's system cannot be reached")]
-    Unreachable,
-    /// The connection broke, or what came back is not HTTP.
-    #[error("the agency's system broke off")]
-    BrokenOff,
-    /// It does not answer.
-    #[error("the agency's system did not answer in time")]
-    TimedOut,
-    /// It says no.
-    #[error("the agency's system answered {0}")]
-    Status(StatusCode),
-}
-
-/// What a failure is about.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Blame {
-    /// The line, the agency's system as a whole, or how it is set up: nothing is wrong with the message.
-    Line,
-    /// This message, if others were taken meanwhile: it may be what makes the agency's system hang or crash. Else the line.
-    ThisIfOthersPass,
-    /// This message, as far as we know; it may be taken later.
-    This,
-    /// This message, and it will never be taken as it is.
-    ThisForGood,
-}
-
-impl NotTaken {
-    /// What it is about. Answers of proxies, of logins and of an address that leads nowhere say nothing of the message (RFC
-    /// 9110, section 15; RFC 6585; RFC 8470).
-    pub(crate) fn blames(self) -> Blame {
-        let status = match self {
-            NotTaken::Status(status) => status,
-            NotTaken::Unreachable => return Blame::Line,
-            NotTaken::BrokenOff | NotTaken::TimedOut => return Blame::ThisIfOthersPass,
-        };
-        match status.as_u16() {
-            400 | 413 | 415 | 422 => Blame::ThisForGood,
-            401 | 403 | 404 | 405 | 408 | 425 | 429 | 502 | 503 | 504 => Blame::Line,
-            400..=599 => Blame::This,
-            _ => Blame::Line,
-        }
-    }
 }
 
 impl FromStr for WebhookUrl {
@@ -125,24 +78,6 @@ impl Webhook {
         Self { uri, client, timeout }
     }
 
-    /// Posts one message. When this returns `Ok`, the agency's system has answered 2xx.
-    ///
-    /// # Errors
-    /// See [`NotTaken`]; the agency's system may have it all the same, and knows by `id` when it comes again.
-    pub(crate) async fn post(&self, id: &str, trace: Option<&TraceParent>, body: Vec<u8>) -> Result<(), NotTaken> {
-        let mut request = Request::post(self.uri.clone())
-            .header(header::CONTENT_TYPE, "application/json")
-            .header("lgsp-delivery-id", id);
-        if let Some(trace) = trace {
-            request = request.header(trace::HEADER, trace.as_str());
-        }
-        let request = request.body(Full::from(body)).map_err(|_| NotTaken::BrokenOff)?;
-        match tokio::time::timeout(self.timeout, self.exchange(request)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(NotTaken::TimedOut),
-        }
-    }
-
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(), NotTaken> {
         let answer = self
             .client
@@ -160,27 +95,26 @@ impl Webhook {
     }
 }
 
+impl Carrier for Webhook {
+    /// Posts it: taken when the agency's system has answered 2xx.
+    async fn carry(&self, message: &Message) -> Result<(), NotTaken> {
+        let mut request = Request::post(self.uri.clone())
+            .header(header::CONTENT_TYPE, "application/json")
+            .header("lgsp-delivery-id", &message.id);
+        if let Some(trace) = &message.trace {
+            request = request.header(trace::HEADER, trace.as_str());
+        }
+        let request = request.body(Full::from(message.body.clone())).map_err(|_| NotTaken::BrokenOff)?;
+        match tokio::time::timeout(self.timeout, self.exchange(request)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(NotTaken::TimedOut),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_an_answer_about_the_message_is_held_against_it() {
-        let blames = |status| NotTaken::Status(StatusCode::from_u16(status).unwrap()).blames();
-        for status in [400, 413, 415, 422] {
-            assert_eq!(blames(status), Blame::ThisForGood, "{status}");
-        }
-        for status in [301, 401, 403, 404, 405, 408, 425, 429, 502, 503, 504] {
-            assert_eq!(blames(status), Blame::Line, "{status}");
-        }
-        for status in [402, 409, 410, 423, 500, 501, 507] {
-            assert_eq!(blames(status), Blame::This, "{status}");
-        }
-        assert_eq!(NotTaken::Unreachable.blames(), Blame::Line);
-        for error in [NotTaken::BrokenOff, NotTaken::TimedOut] {
-            assert_eq!(error.blames(), Blame::ThisIfOthersPass);
-        }
-    }
 
     #[test]
     fn a_webhook_is_plain_http_to_some_host() {

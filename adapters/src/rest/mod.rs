@@ -26,9 +26,7 @@ mod documents;
 mod dossiers;
 mod exceptions;
 mod inbox;
-mod offline;
 mod requests;
-mod spooled;
 mod status;
 
 use std::sync::Arc;
@@ -47,12 +45,9 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::acting::Acting;
 use crate::identity::Known;
-use crate::link::Link;
-use crate::offline::Desk;
+use crate::office::Office;
 use crate::problem::{LocalReason, Problem};
-use crate::spool::Spool;
 
 /// The longest JSON body. A form of 1 MiB in Base64 fits, and what is larger is a document.
 const MAX_JSON_BYTES: usize = 2 << 20;
@@ -62,16 +57,9 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// What the handlers work with.
 pub(crate) struct Api {
-    pub(crate) spool: Arc<Spool>,
-    pub(crate) link: Link,
-    /// What there is to work with without a line.
-    pub(crate) desk: Arc<Desk>,
-    /// The parties this adapter acts for.
-    pub(crate) acting: Arc<Acting>,
+    pub(crate) office: Arc<Office>,
     /// How the own certificate is.
     pub(crate) certificate: Arc<Known>,
-    /// The largest document.
-    pub(crate) max_document_bytes: u64,
     /// What a caller must show; `None` lets everybody in who reaches the port.
     pub(crate) token: Option<Box<str>>,
     /// Requests under way; one more is turned away.
@@ -180,7 +168,7 @@ fn bad_request(rejection: impl std::fmt::Display) -> Problem {
 /// Waits until `ready` gives something, for as long as the caller wants, or until the adapter stops.
 async fn wait_for<T>(api: &Api, wait_ms: Option<u64>, mut ready: impl FnMut() -> Option<T>) -> Option<T> {
     let until = tokio::time::Instant::now() + Duration::from_millis(wait_ms.unwrap_or(0)).min(MAX_WAIT);
-    let mut changes = api.spool.changes();
+    let mut changes = api.office.spool.changes();
     loop {
         changes.mark_unchanged();
         if let Some(found) = ready() {
