@@ -72,6 +72,8 @@ enum Command {
     Archive(archive::Command),
     Audit(audit::Command),
     Restore(restore::Command),
+    /// Prints the description of the adapter's local interface (OpenAPI 3.1), for generators of clients.
+    Openapi,
     /// The stand-in for an agency's own software in the demo.
     #[command(hide = true)]
     DemoAgency(demo::agency::Args),
@@ -95,9 +97,16 @@ fn main() -> ExitCode {
         Command::Archive(command) => command.run(lang),
         Command::Audit(command) => command.run(lang),
         Command::Restore(command) => command.run(lang),
+        Command::Openapi => openapi(),
         Command::DemoAgency(args) => demo::agency::run(args),
     };
     done.unwrap_or_else(|error| ended_badly(&error, lang))
+}
+
+/// The same as every adapter of this version answers at `GET /v1/openapi.json`.
+fn openapi() -> anyhow::Result<ExitCode> {
+    output::print(String::from_utf8_lossy(&lgsp_adapters::description()))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Says what went wrong, and gives the exit code that means it.

@@ -150,6 +150,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
         requests: Semaphore::new(config.rest.max_requests.get()),
         stop: stopping.clone(),
         started: Instant::now(),
+        description: rest::description(),
     });
     parts.spawn(serve(listener, api, stopping.clone()));
     parts.spawn(keeper.run(stopping.clone()));

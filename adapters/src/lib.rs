@@ -43,4 +43,5 @@ mod webhook;
 pub use adapter::{Ready, RunError, run};
 pub use backoff::Backoff;
 pub use config::Config;
+pub use rest::description;
 pub use spool::{OpenError as SpoolOpenError, RecordError as SpoolRecordError, SpoolKeyError};

@@ -1,6 +1,7 @@
 //! What the agency's own system reads when something is refused: problem details (RFC 9457) with the bus's stable reason,
 //! every field at fault, and what to do, in Vietnamese and English.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use axum::response::{IntoResponse, Response};
@@ -12,6 +13,8 @@ use prost::Message;
 use serde::Serialize;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::link::CallError;
 
@@ -43,33 +46,68 @@ pub(crate) enum LocalReason {
 #[serde(transparent)]
 pub(crate) struct Problem(Box<Content>);
 
-#[derive(Clone, Debug, Serialize)]
+/// Why something was refused (RFC 9457), and what to do.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
 struct Content {
+    /// `urn:lgsp:problem:` and the reason. Names the kind of problem; there is nothing to fetch.
     #[serde(rename = "type")]
     kind: String,
+    /// What happened, in English.
     title: String,
+    /// The HTTP status of the answer.
     status: u16,
+    /// What is particular about this case; never a citizen's data.
     #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
     detail: String,
+    /// The stable word. Programs branch on this one.
     reason: String,
+    /// Every field at fault.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     fields: Vec<Field>,
+    /// Values to act on, such as `limit_bytes` or `retry_after_ms`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(required = false)]
     details: BTreeMap<String, String>,
     remedy: Remedy,
+    /// What happened, in Vietnamese.
     message_vi: String,
 }
 
-#[derive(Clone, Debug, Serialize)]
+/// A field at fault.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = FieldProblem)]
 struct Field {
+    /// Its path, such as `components[0].document.sha256`, or the header or parameter.
     field: String,
+    /// What is wrong with it; reads on from the name. The value is not repeated.
     problem: String,
 }
 
-#[derive(Clone, Debug, Serialize)]
+/// What to do.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Remedy)]
 struct Remedy {
     en: String,
     vi: String,
+}
+
+impl PartialSchema for Problem {
+    fn schema() -> RefOr<Schema> {
+        Content::schema()
+    }
+}
+
+impl ToSchema for Problem {
+    fn name() -> Cow<'static, str> {
+        Content::name()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        Content::schemas(schemas);
+    }
 }
 
 impl LocalReason {
@@ -172,10 +210,25 @@ impl LocalReason {
 }
 
 impl Problem {
+    /// The HTTP status, the stable word, and what happened.
+    pub(crate) fn as_described(&self) -> (u16, &str, &str) {
+        (self.0.status, &self.0.reason, &self.0.title)
+    }
+
     /// Adds what is particular about this case.
     pub(crate) fn with_detail(mut self, detail: impl Into<String>) -> Self {
         self.0.detail = detail.into();
         self
+    }
+
+    /// A request that cannot be read. How it has to look, the description of this interface says, and not the `.proto` files.
+    pub(crate) fn of_malformed(detail: impl Into<String>) -> Self {
+        let mut problem = Self::from(Reason::Malformed).with_detail(detail);
+        problem.0.remedy = Remedy {
+            en: "Compare it with GET /v1/openapi.json, or generate the client from that.".to_owned(),
+            vi: "Đối chiếu với GET /v1/openapi.json, hoặc sinh mã khách từ đó.".to_owned(),
+        };
+        problem
     }
 
     /// Nothing is taken in while the spool's disk is nearly full.

@@ -9,6 +9,7 @@ mod parts;
 mod submission;
 mod time;
 mod views;
+mod whole;
 
 pub(crate) use entry::EntryJson;
 pub(crate) use fields::Fields;
@@ -17,6 +18,7 @@ pub(crate) use submission::SubmissionJson;
 pub(crate) use time::{machine_time, print as print_time};
 pub(crate) use views::{BodyJson, DeliveryJson};
 pub use views::{DossierJson, EventJson, ReceiptJson, RouteJson, WarningJson};
+pub(crate) use whole::whole;
 
 #[cfg(test)]
 mod tests {

@@ -5,18 +5,25 @@ use data_encoding::HEXLOWER;
 use lgsp_proto::types::{FileName, MediaType, Sha256Digest, Text};
 use lgsp_proto::v1;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::fields::Fields;
+use super::whole::{whole, whole_or_null};
 
 /// A document, named by its content. Upload it first with `POST /v1/documents`.
-#[derive(Clone, Default, Deserialize, Serialize)]
+#[derive(Clone, Default, Deserialize, Serialize, ToSchema)]
+#[schema(as = Document)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct DocumentJson {
     /// SHA-256 of the content, 64 hexadecimal digits. Compulsory.
+    #[schema(required, nullable = false)]
     pub(crate) sha256: Option<String>,
     /// The content's length. Compulsory.
+    #[schema(required, nullable = false)]
+    #[serde(deserialize_with = "whole_or_null")]
     pub(crate) size_bytes: Option<u64>,
     /// E.g. `application/pdf`. Compulsory.
+    #[schema(required, nullable = false)]
     pub(crate) media_type: Option<String>,
     /// What people call it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -24,7 +31,8 @@ pub(crate) struct DocumentJson {
 }
 
 /// A paper or data item of the dossier (thành phần hồ sơ).
-#[derive(Clone, Default, Deserialize, Serialize)]
+#[derive(Clone, Default, Deserialize, Serialize, ToSchema)]
+#[schema(as = Component)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ComponentJson {
     /// The component's code in the registry's procedure; left out for a free one.
@@ -37,13 +45,16 @@ pub(crate) struct ComponentJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) document: Option<DocumentJson>,
     /// How many originals.
+    #[serde(deserialize_with = "whole")]
     pub(crate) originals: u32,
     /// How many copies.
+    #[serde(deserialize_with = "whole")]
     pub(crate) copies: u32,
 }
 
 /// One result paper.
-#[derive(Clone, Default, Deserialize, Serialize)]
+#[derive(Clone, Default, Deserialize, Serialize, ToSchema)]
+#[schema(as = ResultPaper)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ResultJson {
     /// The result's code (MaGiayToKetQua), where it has one.
@@ -58,7 +69,8 @@ pub(crate) struct ResultJson {
 }
 
 /// One fee or charge.
-#[derive(Clone, Default, Deserialize, Serialize)]
+#[derive(Clone, Default, Deserialize, Serialize, ToSchema)]
+#[schema(as = Fee)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct FeeJson {
     /// Its code, where it has one.
@@ -68,6 +80,7 @@ pub(crate) struct FeeJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) name: Option<String>,
     /// Whole đồng.
+    #[serde(deserialize_with = "whole")]
     pub(crate) amount_vnd: u64,
 }
 
@@ -179,7 +192,7 @@ pub(super) fn long(fields: &mut Fields, field: &str, text: Option<String>) -> St
 
 /// As [`long`], but the law wants it.
 pub(super) fn compulsory(fields: &mut Fields, field: &str, text: Option<String>) -> String {
-    if text.is_none() {
+    if text.as_deref().is_none_or(str::is_empty) {
         fields.problem(field, "is missing");
     }
     long(fields, field, text)

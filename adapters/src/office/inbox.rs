@@ -7,16 +7,20 @@ use lgsp_proto::types::PartyId;
 use lgsp_proto::{Reason, Refusal, v1};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
+use utoipa::ToSchema;
 
 use super::Office;
+use crate::json::whole;
 use crate::problem::Problem;
 use crate::spool::{DeliveryId, Stage};
 
 /// By what a delivery is named.
-#[derive(Clone, Deserialize, Serialize)]
+#[derive(Clone, Deserialize, Serialize, ToSchema)]
+#[schema(as = DeliveryName)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DeliveryNameJson {
     dossier_code: String,
+    #[serde(deserialize_with = "whole")]
     sequence: u32,
     /// As it came with the delivery. After a restore of the gateway another event may stand under the same code and sequence;
     /// with this, what is said about the one is never taken for the other.

@@ -10,6 +10,7 @@ use lgsp_proto::{Reason, v1};
 use prost::Message;
 use prost_types::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Caller, Office, not_queued, unreadable};
 use crate::json::{ComponentJson, SubmissionJson, WarningJson, print_time};
@@ -23,7 +24,8 @@ const PROVISIONAL: Bilingual = Bilingual {
 };
 
 /// What the citizen can be told at once, though the gateway has not answered.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = OfflineIntake)]
 pub(crate) struct OfflineJson {
     /// Always true.
     offline: bool,
@@ -51,7 +53,8 @@ pub(crate) struct OfflineJson {
 
 /// What the receipt says beside the above (form 01, Giấy tiếp nhận hồ sơ và hẹn trả kết quả, TT 03/2025/TT-VPCP); the applicant
 /// the caller knows.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Slip)]
 struct SlipJson {
     form: &'static str,
     desk: String,

@@ -4,6 +4,7 @@ use lgsp_proto::types::RequestKey;
 use lgsp_proto::v1;
 use prost::Message;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Caller, Office, not_queued, unreadable};
 use crate::json::{ReceiptJson, WarningJson, machine_time};
@@ -11,7 +12,8 @@ use crate::problem::{LocalReason, Problem};
 use crate::spool::{CallId, CallKind, CallView, NewCall, Outcome, Standing, call_id};
 
 /// How a request stands.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Request)]
 pub(crate) struct RequestJson {
     request_key: String,
     /// `queued`, `sending`, `admitted` or `refused`.

@@ -16,8 +16,10 @@ use lgsp_proto::v1::{DocumentHead, DownloadRequest, DownloadResponse};
 use lgsp_proto::{Reason, Refusal};
 use serde::{Deserialize, Serialize};
 use tokio_stream::StreamExt as _;
+use utoipa::{IntoParams, ToSchema};
 
 use super::body::drain;
+use super::describe::{CallerHeaders, FromGateway, PartyHeader, Uploading};
 use super::{Api, bad_request, json};
 use crate::json::Fields;
 use crate::office::Caller;
@@ -25,7 +27,8 @@ use crate::problem::{LocalReason, Problem};
 use crate::spool::PutError;
 
 /// A document that is now in the spool. Name it so in a submission or an entry.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = StoredDocument)]
 struct DocumentJson {
     sha256: String,
     size_bytes: u64,
@@ -34,7 +37,8 @@ struct DocumentJson {
     file_name: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct UploadQuery {
     /// What people call it; comes back in the answer, for the submission.
@@ -42,6 +46,17 @@ pub(super) struct UploadQuery {
 }
 
 /// `POST /v1/documents`: the content as the body, what it is as `Content-Type`.
+#[utoipa::path(
+    post, path = "/v1/documents", tag = "documents", operation_id = "upload_document",
+    summary = "Keeps a document for a submission or an entry",
+    description = "The content is the body, of any media type; `Content-Type` says what it is. A document that nothing names \
+        is thrown away after a while.",
+    params(PartyHeader, UploadQuery),
+    request_body(content(
+        (Vec<u8> = "application/pdf"), (Vec<u8> = "image/jpeg"), (Vec<u8> = "image/png"), (Vec<u8> = "application/octet-stream"),
+    ), description = "The content"),
+    responses((status = 201, description = "It is kept: name it so", body = DocumentJson), Uploading),
+)]
 pub(super) async fn upload(
     State(api): State<Arc<Api>>,
     query: Result<Query<UploadQuery>, QueryRejection>,
@@ -68,7 +83,7 @@ pub(super) async fn upload(
     let mut body = body;
     while let Some(frame) = body.frame().await {
         // Dropping the upload leaves nothing behind.
-        let frame = frame.map_err(|_| Problem::from(Reason::Malformed).with_detail("the body broke off"))?;
+        let frame = frame.map_err(|_| Problem::of_malformed("the body broke off"))?;
         if let Ok(bytes) = frame.into_data()
             && upload.chunk(bytes).await.is_err()
         {
@@ -95,6 +110,22 @@ pub(super) async fn upload(
 }
 
 /// `GET /v1/dossiers/{code}/documents/{sha256}`: the content, as the gateway streams it.
+#[utoipa::path(
+    get, path = "/v1/dossiers/{code}/documents/{sha256}", tag = "documents", operation_id = "download_document",
+    summary = "A document of a dossier",
+    description = "As the gateway streams it; of the media type it was uploaded with.",
+    params(
+        CallerHeaders,
+        ("code" = String, Path, description = "The dossier's code, or another it goes by"),
+        ("sha256" = String, Path, description = "SHA-256 of the content"),
+    ),
+    responses(
+        (status = 200, description = "The content", body = Vec<u8>, content_type = "*/*", headers(
+            ("ETag" = String, description = "The content's digest, in quotes"),
+        )),
+        FromGateway,
+    ),
+)]
 pub(super) async fn download(
     State(api): State<Arc<Api>>,
     path: Result<Path<(String, String)>, PathRejection>,

@@ -10,7 +10,9 @@ use lgsp_proto::types::{PartyId, ProcedureCode, Status};
 use lgsp_proto::v1::{ExplainRouteRequest, Filter, GetRequest, ListRequest};
 use prost_types::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
+use super::describe::{CallerHeaders, FromGateway};
 use super::{Api, bad_request, json};
 use crate::json::{BodyJson, DossierJson, EventJson, Fields, RouteJson, print_time};
 use crate::office::{Caller, unreadable};
@@ -18,21 +20,25 @@ use crate::problem::Problem;
 use crate::spool::OfflineFound;
 
 /// One dossier with its events.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = DossierWithEvents)]
 struct DossierWithEventsJson {
     dossier: Option<DossierJson>,
     events: Vec<RecordedEventJson>,
 }
 
 /// A dossier that was taken in without a line and waits to be forwarded.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = QueuedDossier)]
 struct QueuedDossierJson {
     dossier: QueuedJson,
     /// None yet: the gateway has not admitted it.
+    #[schema(value_type = Vec<Object>, max_items = 0)]
     events: [(); 0],
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Queued)]
 struct QueuedJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<String>,
@@ -75,18 +81,30 @@ impl QueuedDossierJson {
 }
 
 /// An event, with what was said when that was asked for.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = RecordedEvent)]
 struct RecordedEventJson {
     #[serde(flatten)]
     event: Option<EventJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
     body: Option<BodyJson>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     erased: bool,
 }
 
+/// What is known of a dossier, by the gateway or only here.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ShownDossier)]
+#[serde(untagged)]
+enum ShownJson {
+    Admitted(DossierWithEventsJson),
+    Queued(QueuedDossierJson),
+}
+
 /// One page of dossiers.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = DossierPage)]
 struct PageJson {
     dossiers: Vec<DossierJson>,
     /// Absent on the last page.
@@ -94,7 +112,8 @@ struct PageJson {
     next_page_token: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ShowQuery {
     /// Whether what was said comes along. It names the citizen, so only a party to the dossier gets it.
@@ -106,17 +125,20 @@ pub(super) struct ShowQuery {
 }
 
 /// All that is set must hold.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
     /// One or more, with commas between them.
     status: Option<String>,
     procedure: Option<String>,
+    /// The competent authority.
     authority: Option<String>,
     intake_desk: Option<String>,
     received_from: Option<String>,
     /// Exclusive.
     received_to: Option<String>,
+    /// Only those handed in outside the authority's territory.
     #[serde(default)]
     non_territorial: bool,
     /// Past their due date and not resolved.
@@ -128,12 +150,17 @@ pub(super) struct ListQuery {
     page_token: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RouteQuery {
+    /// Which procedure. Compulsory.
+    #[param(required, nullable = false)]
     procedure: Option<String>,
+    /// Its case, where it has several.
     #[serde(default)]
     case: String,
+    /// The commune or province the matter belongs to.
     #[serde(default)]
     locality: String,
     /// Left out, now.
@@ -141,6 +168,14 @@ pub(super) struct RouteQuery {
 }
 
 /// `GET /v1/dossiers/{code}`: how one dossier stands, with its events.
+#[utoipa::path(
+    get, path = "/v1/dossiers/{code}", tag = "dossiers", operation_id = "show_dossier",
+    summary = "How one dossier stands, with its events",
+    description = "From the gateway; one that was taken in without a line and is not with the gateway yet, from here: it is \
+        `queued` and has no events.",
+    params(CallerHeaders, ("code" = String, Path, description = "The dossier's code, or another it goes by"), ShowQuery),
+    responses((status = 200, description = "The dossier", body = ShownJson), FromGateway),
+)]
 pub(super) async fn show(
     State(api): State<Arc<Api>>,
     code: Result<Path<String>, PathRejection>,
@@ -153,7 +188,7 @@ pub(super) async fn show(
     // What was taken in here without a line and is not with the gateway yet, only this machine knows.
     let queued = api.office.spool.offline_by_name(&caller.party, &code).map_err(|error| unreadable(&error))?;
     if let Some(found) = queued {
-        return Ok(json(StatusCode::OK, &QueuedDossierJson::new(found)));
+        return Ok(json(StatusCode::OK, &ShownJson::Queued(QueuedDossierJson::new(found))));
     }
     let request = GetRequest {
         acting_party: caller.party.as_str().to_owned(),
@@ -172,11 +207,21 @@ pub(super) async fn show(
             erased: recorded.erased,
         }
     });
-    let answer = DossierWithEventsJson { dossier: found.dossier.map(DossierJson::new), events: events.collect() };
+    let answer = ShownJson::Admitted(DossierWithEventsJson {
+        dossier: found.dossier.map(DossierJson::new),
+        events: events.collect(),
+    });
     Ok(json(StatusCode::OK, &answer))
 }
 
 /// `GET /v1/dossiers`: the dossiers the party has to do with, the latest change first.
+#[utoipa::path(
+    get, path = "/v1/dossiers", tag = "dossiers", operation_id = "list_dossiers",
+    summary = "The dossiers the party has to do with",
+    description = "The latest change first. All that is set must hold.",
+    params(CallerHeaders, ListQuery),
+    responses((status = 200, description = "One page", body = PageJson), FromGateway),
+)]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     query: Result<Query<ListQuery>, QueryRejection>,
@@ -218,6 +263,13 @@ pub(super) async fn list(
 }
 
 /// `GET /v1/route`: which authority would be competent, and which rule says so.
+#[utoipa::path(
+    get, path = "/v1/route", tag = "dossiers", operation_id = "explain_route",
+    summary = "Which authority would be competent, and which rule says so",
+    description = "Where nobody is, `no_route` says why.",
+    params(CallerHeaders, RouteQuery),
+    responses((status = 200, description = "The route, and the rules looked at", body = RouteJson), FromGateway),
+)]
 pub(super) async fn route(
     State(api): State<Arc<Api>>,
     query: Result<Query<RouteQuery>, QueryRejection>,

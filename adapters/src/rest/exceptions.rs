@@ -12,7 +12,9 @@ use lgsp_proto::types::{ActorId, RequestKey, Text};
 use lgsp_proto::{Reason, Refusal};
 use prost_types::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
+use super::describe::{CallerHeaders, PartyHeader, Waiting};
 use super::{Api, bad_request, json, read_json};
 use crate::json::{Fields, machine_time, print_time};
 use crate::office::{Caller, unreadable};
@@ -23,7 +25,8 @@ use crate::spool::{Exception, HandleError, Handling, call_id};
 const MAX_PAGE: usize = 200;
 const PAGE: usize = 50;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
     /// Whether those worked off come along, as long as they are kept.
@@ -35,7 +38,8 @@ pub(super) struct ListQuery {
 }
 
 /// One page, the earliest refusal first.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ExceptionPage)]
 struct PageJson {
     exceptions: Vec<ExceptionJson>,
     /// Absent on the last page.
@@ -43,7 +47,8 @@ struct PageJson {
     next_page_token: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Exception)]
 struct ExceptionJson {
     request_key: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,7 +69,8 @@ struct ExceptionJson {
     handled: Option<HandledJson>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Handled)]
 struct HandledJson {
     actor: String,
     note: String,
@@ -74,18 +80,27 @@ struct HandledJson {
 }
 
 /// What a clerk did about an exception.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
+#[schema(as = Handle)]
 #[serde(deny_unknown_fields, default)]
 struct HandleJson {
     /// The clerk's account; left out, that of the header.
     actor: Option<String>,
     /// What was done: 1 to 1,000 characters. Compulsory.
+    #[schema(required, nullable = false)]
     note: Option<String>,
     /// The request that took its place, if one did.
     replaced_by_request_key: Option<String>,
 }
 
 /// `GET /v1/exceptions`: what a clerk has to work off.
+#[utoipa::path(
+    get, path = "/v1/exceptions", tag = "exceptions", operation_id = "list_exceptions",
+    summary = "What a clerk has to work off",
+    description = "Dossiers that were given a number without a line, and that the gateway refused later. The earliest refusal first.",
+    params(PartyHeader, ListQuery),
+    responses((status = 200, description = "One page", body = PageJson), Waiting),
+)]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     query: Result<Query<ListQuery>, QueryRejection>,
@@ -108,6 +123,14 @@ pub(super) async fn list(
 }
 
 /// `POST /v1/exceptions/{key}/handled`: a clerk has worked one off. Durable when answered.
+#[utoipa::path(
+    post, path = "/v1/exceptions/{key}/handled", tag = "exceptions", operation_id = "handle_exception",
+    summary = "A clerk has worked one off",
+    description = "Durable when answered; the same again does no harm.",
+    params(CallerHeaders, ("key" = String, Path, description = "The request's key")),
+    request_body = HandleJson,
+    responses((status = 200, description = "It is noted", body = ExceptionJson), Waiting),
+)]
 pub(super) async fn handle(
     State(api): State<Arc<Api>>,
     key: Result<Path<String>, PathRejection>,

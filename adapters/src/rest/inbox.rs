@@ -11,7 +11,9 @@ use http::{HeaderMap, StatusCode};
 use lgsp_proto::types::PartyId;
 use lgsp_proto::{Reason, v1};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
+use super::describe::{Locally, PartyHeader, TakingIn};
 use super::{Api, bad_request, json, read_json, wait_for};
 use crate::json::{DeliveryJson, Fields};
 use crate::office::{Caller, DeliveryNameJson};
@@ -21,7 +23,8 @@ use crate::spool::DeliveryId;
 /// The most deliveries in one answer.
 const MAX_DELIVERIES: usize = 200;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FetchQuery {
     /// Left out, the party of the header.
@@ -33,20 +36,23 @@ pub(super) struct FetchQuery {
 }
 
 /// What waits, the oldest first; of one dossier, in the order of its events.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Inbox)]
 struct InboxJson {
     deliveries: Vec<DeliveryJson>,
 }
 
 /// Which deliveries the agency's system has.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = Acknowledge)]
 #[serde(deny_unknown_fields)]
 struct AckJson {
     deliveries: Vec<DeliveryNameJson>,
 }
 
 /// Which deliveries the agency's system will not take, and why.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = Refuse)]
 #[serde(deny_unknown_fields)]
 struct RefuseJson {
     deliveries: Vec<DeliveryNameJson>,
@@ -55,18 +61,31 @@ struct RefuseJson {
 }
 
 /// The same again: they go back, durably.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Refused)]
 struct RefusedJson {
     refused: Vec<DeliveryNameJson>,
 }
 
 /// The same again: they are marked, durably.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Acknowledged)]
 struct AcknowledgedJson {
     acknowledged: Vec<DeliveryNameJson>,
 }
 
 /// `GET /v1/inbox`: what waits for a party.
+#[utoipa::path(
+    get, path = "/v1/inbox", tag = "inbox", operation_id = "fetch_inbox",
+    summary = "What waits for a party",
+    description = "The oldest first; of one dossier, in the order of its events. What was read comes again until it is \
+        acknowledged.",
+    params(
+        ("LGSP-Party" = Option<String>, Header, description = "The party, unless `party` names it"),
+        FetchQuery,
+    ),
+    responses((status = 200, description = "What waits; nothing, if nothing came in that time", body = InboxJson), Locally),
+)]
 pub(super) async fn fetch(
     State(api): State<Arc<Api>>,
     query: Result<Query<FetchQuery>, QueryRejection>,
@@ -99,6 +118,14 @@ pub(super) async fn fetch(
 }
 
 /// `POST /v1/inbox/ack`: the agency's system has these. Durable when answered; once more does no harm.
+#[utoipa::path(
+    post, path = "/v1/inbox/ack", tag = "inbox", operation_id = "acknowledge_deliveries",
+    summary = "The agency's system has these",
+    description = "Durable when answered; once more does no harm. If one is not there, nothing is done about any.",
+    params(PartyHeader),
+    request_body = AckJson,
+    responses((status = 200, description = "They are marked", body = AcknowledgedJson), TakingIn),
+)]
 pub(super) async fn acknowledge(
     State(api): State<Arc<Api>>,
     headers: HeaderMap,
@@ -112,6 +139,15 @@ pub(super) async fn acknowledge(
 
 /// `POST /v1/inbox/refuse`: the agency's system will not take these as they are. They go back to the gateway, with all later
 /// ones of their dossiers, and wait there for a person. Durable when answered.
+#[utoipa::path(
+    post, path = "/v1/inbox/refuse", tag = "inbox", operation_id = "refuse_deliveries",
+    summary = "The agency's system will not take these as they are",
+    description = "They go back to the gateway, with all later ones of their dossiers, and wait there for a person. Durable when \
+        answered.",
+    params(PartyHeader),
+    request_body = RefuseJson,
+    responses((status = 200, description = "They go back", body = RefusedJson), TakingIn),
+)]
 pub(super) async fn refuse(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
     let party = Caller::party(&api, &headers)?;
     let RefuseJson { deliveries, reason } = read_json(body).await?;

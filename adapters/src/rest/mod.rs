@@ -15,13 +15,15 @@
 //! | `GET /v1/inbox?party=&limit=&wait_ms=`, `POST /v1/inbox/ack` | what waits for a party, and that it has it |
 //! | `GET /v1/exceptions`, `POST /v1/exceptions/{key}/handled` | codes given out without a line in vain, and what was done |
 //! | `GET /healthz`, `GET /status` | for operators |
+//! | `GET /v1/openapi.json` | all this, for programs |
 //!
 //! While the line is down, `POST /v1/dossiers` is decided and numbered here (header `LGSP-Offline: never` has it wait instead).
 //!
-//! Every call but the last two names the party (`LGSP-Party`) and the clerk's account (`LGSP-Actor`).
+//! Every call but the last three names the party (`LGSP-Party`) and the clerk's account (`LGSP-Actor`).
 
 mod body;
 mod caller;
+mod describe;
 mod documents;
 mod dossiers;
 mod exceptions;
@@ -37,13 +39,15 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use lgsp_proto::Reason;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::identity::Known;
 use crate::office::Office;
@@ -67,29 +71,53 @@ pub(crate) struct Api {
     /// Whoever waits is sent home when the adapter stops.
     pub(crate) stop: CancellationToken,
     pub(crate) started: Instant,
+    /// What `GET /v1/openapi.json` answers with: see [`description`].
+    pub(crate) description: Bytes,
 }
 
 /// The whole interface.
 pub(crate) fn router(api: Arc<Api>) -> Router {
-    let guarded = Router::new()
-        .route("/v1/documents", post(documents::upload))
-        .route("/v1/dossiers", post(requests::submit).get(dossiers::list))
-        .route("/v1/dossiers/{code}", get(dossiers::show))
-        .route("/v1/dossiers/{code}/events", post(requests::record))
-        .route("/v1/dossiers/{code}/documents/{sha256}", get(documents::download))
-        .route("/v1/requests/{key}", get(requests::show))
-        .route("/v1/exceptions", get(exceptions::list))
-        .route("/v1/exceptions/{key}/handled", post(exceptions::handle))
-        .route("/v1/route", get(dossiers::route))
-        .route("/v1/inbox", get(inbox::fetch))
-        .route("/v1/inbox/ack", post(inbox::acknowledge))
-        .route("/v1/inbox/refuse", post(inbox::refuse))
-        .route("/status", get(status::status))
+    let Routes { open, guarded } = routes();
+    let guarded = Router::from(guarded)
         .fallback(async || Problem::from(LocalReason::ResourceNotFound))
         .method_not_allowed_fallback(async || Problem::from(LocalReason::MethodNotAllowed))
         .layer(middleware::from_fn_with_state(api.clone(), guard));
-    // Probes have nothing to show and must not be turned away because others are many.
-    Router::new().route("/healthz", get(status::health)).merge(guarded).with_state(api)
+    Router::from(open).merge(guarded).with_state(api)
+}
+
+/// The description of the whole interface: OpenAPI 3.1 in JSON, the same on every machine.
+pub fn description() -> Bytes {
+    let Routes { open, guarded } = routes();
+    let mut document = describe::begin();
+    document.merge(guarded.into_openapi());
+    document.merge(open.into_openapi());
+    describe::printed(&document)
+}
+
+/// Every route, with its handler and its description.
+struct Routes {
+    /// Probes have nothing to show and must not be turned away because others are many; neither must who asks what there is.
+    open: OpenApiRouter<Arc<Api>>,
+    guarded: OpenApiRouter<Arc<Api>>,
+}
+
+fn routes() -> Routes {
+    let open = OpenApiRouter::default().routes(routes!(status::health)).routes(routes!(describe::describe));
+    let guarded = OpenApiRouter::default()
+        .routes(routes!(requests::submit, dossiers::list))
+        .routes(routes!(dossiers::show))
+        .routes(routes!(requests::record))
+        .routes(routes!(requests::show))
+        .routes(routes!(documents::upload))
+        .routes(routes!(documents::download))
+        .routes(routes!(dossiers::route))
+        .routes(routes!(inbox::fetch))
+        .routes(routes!(inbox::acknowledge))
+        .routes(routes!(inbox::refuse))
+        .routes(routes!(exceptions::list))
+        .routes(routes!(exceptions::handle))
+        .routes(routes!(status::status));
+    Routes { open, guarded }
 }
 
 /// Lets in who has the token, and no more at a time than there is room for.
@@ -149,7 +177,7 @@ fn not_readable(error: &serde_json::Error) -> Problem {
     } else {
         "a field is of another type, or the type of event is unknown".to_owned()
     };
-    Problem::from(Reason::Malformed).with_detail(detail)
+    Problem::of_malformed(detail)
 }
 
 /// A path or query that axum could not read. What it says of it may repeat what was sent.
@@ -162,7 +190,7 @@ fn bad_request(rejection: impl std::fmt::Display) -> Problem {
         Some(name) => format!("the parameter {name} is not what it should be"),
         None => "the path or the query cannot be read".to_owned(),
     };
-    Problem::from(Reason::Malformed).with_detail(detail)
+    Problem::of_malformed(detail)
 }
 
 /// Waits until `ready` gives something, for as long as the caller wants, or until the adapter stops.
@@ -179,5 +207,20 @@ async fn wait_for<T>(api: &Api, wait_ms: Option<u64>, mut ready: impl FnMut() ->
             () = tokio::time::sleep_until(until) => return None,
             () = api.stop.cancelled() => return None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_is_one_that_is_described() {
+        // `routes!` takes path and method from the description; a route put in beside it would have none.
+        let router = include_str!("mod.rs").split("mod tests").next().unwrap();
+        assert!(!router.contains(".route(") && !router.contains(".nest("), "put it into routes() with routes!");
+        let described: serde_json::Value = serde_json::from_slice(&description()).unwrap();
+        let methods = |path: &str| described["paths"][path].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        assert_eq!(methods("/v1/dossiers"), ["get", "post"]);
     }
 }

@@ -11,16 +11,19 @@ use lgsp_proto::Reason;
 use lgsp_proto::types::RequestKey;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
+use super::describe::{PartyHeader, RequestHeaders, TakingIn, Waiting};
 use super::{Api, MAX_JSON_BYTES, bad_request, body, json, not_readable, read_json, wait_for};
 use crate::json::{EntryJson, Fields, SubmissionJson};
-use crate::office::{Caller, OfflineJson, TakenIn, unreadable};
+use crate::office::{Caller, OfflineJson, RequestJson, TakenIn, unreadable};
 use crate::problem::Problem;
 use crate::spool::{CallView, Outcome, Standing, call_id};
 use crate::trace::{self, TraceParent};
 
 /// The answer 202: the request is in the spool, and will be sent.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Accepted)]
 struct AcceptedJson<'a> {
     request_key: &'a str,
     state: &'static str,
@@ -36,7 +39,8 @@ struct AcceptedJson<'a> {
 /// The header by which a caller says whether the adapter may decide by itself.
 const OFFLINE: &str = "LGSP-Offline";
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WaitQuery {
     /// How long to wait for the outcome, at most a minute.
@@ -44,6 +48,24 @@ pub(super) struct WaitQuery {
 }
 
 /// `POST /v1/dossiers`: hands a new dossier in.
+#[utoipa::path(
+    post, path = "/v1/dossiers", tag = "dossiers", operation_id = "submit_dossier",
+    summary = "Hands a new dossier in",
+    description = "Answered once it is on the adapter's disk; the dossier's code comes with the outcome. While the line is \
+        down, it is decided and numbered here. Upload the documents it names first.",
+    params(
+        RequestHeaders,
+        ("LGSP-Offline" = Option<String>, Header, description = "Left out, `allowed`: without a line it may be decided here. `never`: it waits instead."),
+    ),
+    request_body = SubmissionJson,
+    responses(
+        (status = 202, description = "It is kept, and will be sent", body = AcceptedJson, headers(
+            ("Location" = String, description = "Where to ask what became of it"),
+            ("traceparent" = String, description = "The trace it belongs to"),
+        )),
+        TakingIn,
+    ),
+)]
 pub(super) async fn submit(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
     let (caller, key) = Caller::read_with_key(&api, &headers)?;
     let submission: SubmissionJson = read_json(body).await?;
@@ -55,6 +77,21 @@ pub(super) async fn submit(State(api): State<Arc<Api>>, headers: HeaderMap, body
 }
 
 /// `POST /v1/dossiers/{code}/events`: says something about a dossier.
+#[utoipa::path(
+    post, path = "/v1/dossiers/{code}/events", tag = "dossiers", operation_id = "record_event",
+    summary = "Says something about a dossier",
+    description = "Answered once it is on the adapter's disk. Whether the law allows it now is the gateway's to say, and comes \
+        with the outcome. What is said about one dossier is sent in the order it came in.",
+    params(RequestHeaders, ("code" = String, Path, description = "The dossier's code, or another it goes by")),
+    request_body = EntryJson,
+    responses(
+        (status = 202, description = "It is kept, and will be sent", body = AcceptedJson, headers(
+            ("Location" = String, description = "Where to ask what became of it"),
+            ("traceparent" = String, description = "The trace it belongs to"),
+        )),
+        TakingIn,
+    ),
+)]
 pub(super) async fn record(
     State(api): State<Arc<Api>>,
     code: Result<Path<String>, PathRejection>,
@@ -70,6 +107,12 @@ pub(super) async fn record(
 }
 
 /// `GET /v1/requests/{key}`: how a request stands; with `wait_ms`, as soon as it has an outcome.
+#[utoipa::path(
+    get, path = "/v1/requests/{key}", tag = "dossiers", operation_id = "show_request",
+    summary = "How a request stands, and its outcome",
+    params(PartyHeader, ("key" = String, Path, description = "The request's key"), WaitQuery),
+    responses((status = 200, description = "How it stands", body = RequestJson), Waiting),
+)]
 pub(super) async fn show(
     State(api): State<Arc<Api>>,
     key: Result<Path<String>, PathRejection>,

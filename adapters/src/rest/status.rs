@@ -9,14 +9,17 @@ use http::StatusCode;
 use jiff::{Timestamp, ToSpan as _};
 use lgsp_journal::room::Shortage;
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use super::describe::Always;
 use super::{Api, json};
 use crate::link::TurnedAway;
 use crate::offline::wall_clock;
 use crate::spool::{Told, now_ms};
 
 /// Whether the adapter can keep its promises.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Health)]
 struct HealthJson {
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -26,7 +29,8 @@ struct HealthJson {
 }
 
 /// There is too little room on the spool's disk.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Disk)]
 struct DiskJson {
     free_bytes: u64,
     needed_bytes: u64,
@@ -40,7 +44,8 @@ impl DiskJson {
 }
 
 /// What waits where, and since when.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Status)]
 struct StatusJson {
     gateway: String,
     connected: bool,
@@ -71,7 +76,8 @@ struct StatusJson {
 }
 
 /// The adapter's own certificate.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Certificate)]
 struct CertificateJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     system: Option<String>,
@@ -121,7 +127,8 @@ impl CertificateJson {
 }
 
 /// Calls on their way to the gateway, and those answered whose outcome is still kept.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Outgoing)]
 struct OutgoingJson {
     waiting: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -131,7 +138,8 @@ struct OutgoingJson {
 }
 
 /// Deliveries on their way to the agency's own system.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Incoming)]
 struct IncomingJson {
     not_handed_over: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -143,7 +151,8 @@ struct IncomingJson {
 }
 
 /// Whether the desk could work without a line, and what it did so far.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = OfflineStatus)]
 struct OfflineJson {
     enabled: bool,
     /// Whether nobody answers at the other end just now.
@@ -158,7 +167,8 @@ struct OfflineJson {
 }
 
 /// The registry's copy.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = RegistryCopy)]
 struct RegistryJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<u64>,
@@ -171,7 +181,8 @@ struct RegistryJson {
 }
 
 /// The numbers left to give out, for a day.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Numbers)]
 struct NumbersJson {
     desk: String,
     authority: String,
@@ -180,7 +191,8 @@ struct NumbersJson {
 }
 
 /// This machine's clock against the gateway's.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Clock)]
 struct ClockJson {
     /// By how much the gateway's is ahead; absent until they were compared.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -230,6 +242,15 @@ impl OfflineJson {
 }
 
 /// `GET /healthz`: 200 while the adapter can keep its promises. A line that is down is no reason to restart it.
+#[utoipa::path(
+    get, path = "/healthz", tag = "operators", operation_id = "health",
+    summary = "Whether the adapter can keep its promises", description = "A line that is down is no reason to restart it.",
+    security(()),
+    responses(
+        (status = 200, description = "It can", body = HealthJson),
+        (status = 503, description = "It cannot; `status` says why", body = HealthJson),
+    ),
+)]
 pub(super) async fn health(State(api): State<Arc<Api>>) -> Response {
     if api.office.spool.broken().is_cancelled() {
         let status = "the spool cannot write any more; restart the adapter once the disk is well";
@@ -245,6 +266,11 @@ pub(super) async fn health(State(api): State<Arc<Api>>) -> Response {
 }
 
 /// `GET /status`: what waits where.
+#[utoipa::path(
+    get, path = "/status", tag = "operators", operation_id = "status",
+    summary = "What waits where, and since when",
+    responses((status = 200, description = "How it is", body = StatusJson), Always),
+)]
 pub(super) async fn status(State(api): State<Arc<Api>>) -> Response {
     let counts = api.office.spool.counts();
     let connectivity = *api.office.link.connectivity().borrow();

@@ -229,3 +229,36 @@ async fn the_status_says_what_waits_where() {
     let status = adapter.until(|status| status["outgoing"]["waiting"] == 0).await;
     assert_eq!((&status["outgoing"]["admitted"], &status["connected"]), (&1.into(), &true.into()));
 }
+
+#[tokio::test]
+async fn the_description_is_served_to_anybody_and_every_path_in_it_is_there() {
+    let world = World::new().await;
+    let file = world.folder.path().join("token");
+    std::fs::write(&file, "a-secret\n").unwrap();
+    let mut adapter = Adapter::start(world.config(&format!("rest.token_file = {file:?}"))).await;
+    let served = adapter.get("/v1/openapi.json").await;
+    assert_eq!(
+        (served.status, &served.headers["content-type"]),
+        (StatusCode::OK, &"application/json".parse().unwrap())
+    );
+    assert_eq!(served.body, lgsp_adapters::description());
+    let described = served.json();
+    assert_eq!(described["openapi"], "3.1.0");
+
+    adapter.token = Some("a-secret".into());
+    for (path, operations) in described["paths"].as_object().unwrap() {
+        let path = path.replace("{code}", "A-1").replace("{key}", "k").replace("{sha256}", &"ab".repeat(32));
+        for method in ["get", "post", "put", "patch", "delete"] {
+            let method_of = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+            let answer = adapter.call(method_of, &path, &[], "").await;
+            let is_described = operations.get(method).is_some();
+            assert_eq!(answer.status != StatusCode::METHOD_NOT_ALLOWED, is_described, "{method} {path}");
+            // What is not allowed without its headers says so as described.
+            if is_described && !answer.status.is_success() {
+                let statuses = &operations[method]["responses"];
+                assert!(statuses.get(answer.status.as_str()).is_some(), "{method} {path}: {}", answer.status);
+                assert_ne!(answer.json()["reason"], "RESOURCE_NOT_FOUND", "{method} {path}");
+            }
+        }
+    }
+}

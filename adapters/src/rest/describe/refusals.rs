@@ -1,0 +1,117 @@
+//! Which refusals a kind of call can meet, as the description lists them: by HTTP status, each with its reasons.
+
+use std::collections::BTreeMap;
+
+use lgsp_proto::Reason;
+use utoipa::openapi::{Content, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::{IntoResponses, ToSchema as _};
+
+use crate::problem::{LocalReason, Problem};
+
+/// Any call.
+pub(crate) struct Always;
+/// A question about what is on this machine.
+pub(crate) struct Locally;
+/// A question about a request or an exception that may not be here.
+pub(crate) struct Waiting;
+/// Something to be sent, or to be kept.
+pub(crate) struct TakingIn;
+/// A document on its way in.
+pub(crate) struct Uploading;
+/// What the gateway is asked at once.
+pub(crate) struct FromGateway;
+
+/// Before anything is looked at.
+const ALWAYS: [Refused; 2] = [Refused::Here(LocalReason::TokenInvalid), Refused::Bus(Reason::Overloaded)];
+/// By what was asked.
+const ASKED: [Refused; 3] =
+    [Refused::Bus(Reason::Malformed), Refused::Bus(Reason::FieldInvalid), Refused::Bus(Reason::ActsForMissing)];
+const KEPT: [Refused; 3] =
+    [Refused::Here(LocalReason::SpoolDiskFull), Refused::Bus(Reason::ReadOnly), Refused::Bus(Reason::Internal)];
+
+#[derive(Clone, Copy)]
+enum Refused {
+    Bus(Reason),
+    Here(LocalReason),
+}
+
+impl IntoResponses for Always {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        described(&[&ALWAYS])
+    }
+}
+
+impl IntoResponses for Locally {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        described(&[&ALWAYS, &ASKED])
+    }
+}
+
+impl IntoResponses for Waiting {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let unknown = [
+            Refused::Here(LocalReason::RequestNotFound),
+            Refused::Here(LocalReason::ExceptionNotFound),
+            Refused::Here(LocalReason::ExceptionHandled),
+            Refused::Bus(Reason::MessageTooLarge),
+        ];
+        described(&[&ALWAYS, &ASKED, &unknown, &KEPT[1..]])
+    }
+}
+
+impl IntoResponses for TakingIn {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let more = [
+            Refused::Bus(Reason::KeyReused),
+            Refused::Bus(Reason::MessageTooLarge),
+            Refused::Bus(Reason::DeliveryUnknown),
+            Refused::Bus(Reason::EarlierEventsMissing),
+        ];
+        described(&[&ALWAYS, &ASKED, &more, &KEPT])
+    }
+}
+
+impl IntoResponses for Uploading {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        described(&[&ALWAYS, &ASKED, &[Refused::Bus(Reason::DocumentTooLarge)], &KEPT])
+    }
+}
+
+impl IntoResponses for FromGateway {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let gateway = [
+            Refused::Here(LocalReason::GatewayUnreachable),
+            Refused::Bus(Reason::DossierNotFound),
+            Refused::Bus(Reason::DocumentNotFound),
+            Refused::Bus(Reason::PageTokenInvalid),
+            Refused::Bus(Reason::ProcedureUnknown),
+            Refused::Bus(Reason::CaseUnknown),
+            Refused::Bus(Reason::UnitUnknown),
+            Refused::Bus(Reason::UnitCeased),
+            Refused::Bus(Reason::GrantMissing),
+            Refused::Bus(Reason::RoleMissing),
+            Refused::Bus(Reason::SystemUnknown),
+            Refused::Bus(Reason::QuotaExceeded),
+            Refused::Bus(Reason::ShuttingDown),
+            Refused::Bus(Reason::Internal),
+        ];
+        described(&[&ALWAYS, &ASKED, &gateway])
+    }
+}
+
+fn described(groups: &[&[Refused]]) -> BTreeMap<String, RefOr<Response>> {
+    let mut by_status: BTreeMap<u16, Vec<String>> = BTreeMap::new();
+    for refused in groups.iter().flat_map(|group| group.iter()) {
+        let problem = match *refused {
+            Refused::Bus(reason) => Problem::from(reason),
+            Refused::Here(reason) => Problem::from(reason),
+        };
+        let (status, reason, title) = problem.as_described();
+        by_status.entry(status).or_default().push(format!("`{reason}`: {title}"));
+    }
+    let response = |reasons: Vec<String>| {
+        let content = Content::new(Some(Ref::from_schema_name(Problem::name())));
+        ResponseBuilder::new().description(reasons.join("\n\n")).content("application/problem+json", content).build()
+    };
+    by_status.into_iter().map(|(status, reasons)| (status.to_string(), response(reasons).into())).collect()
+}
