@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::serve::ListenerExt as _;
@@ -150,6 +150,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
         requests: Semaphore::new(config.rest.max_requests.get()),
         stop: stopping.clone(),
         started: Instant::now(),
+        unreadable: Mutex::default(),
         description: rest::description(),
     });
     parts.spawn(serve(listener, api, stopping.clone()));

@@ -29,15 +29,27 @@ pub(crate) struct DeliveryNameJson {
 }
 
 impl Office {
-    /// What waits for a party and can be read, the oldest first. What cannot be keeps back what follows of its own dossier, and of no
-    /// other; each is `told` to the operator once.
-    pub(crate) fn readable(&self, party: &PartyId, limit: usize, told: &mut HashSet<Position>) -> Vec<v1::Delivery> {
+    /// What waits for a party after a place in its inbox and can be read, the oldest first, each with its own place. What cannot be
+    /// keeps back what follows of its own dossier, and of no other; each is `told` to the operator once, and with the same `told`
+    /// keeps back what follows on later pages too.
+    pub(crate) fn readable(
+        &self,
+        party: &PartyId,
+        after: Position,
+        limit: usize,
+        told: &mut HashSet<Position>,
+    ) -> Vec<(Position, v1::Delivery)> {
         let mut deliveries = Vec::new();
+        let passed: HashSet<_> = told
+            .iter()
+            .filter(|position| **position <= after)
+            .filter_map(|position| Some(self.spool.pending_at(*position)?.dossier))
+            .collect();
         // Only when something is left out, what follows has to make up for it.
         for most in [limit, usize::MAX] {
-            let mut kept_back = HashSet::new();
+            let mut kept_back = passed.clone();
             deliveries.clear();
-            for position in self.spool.pending(party.as_str(), most) {
+            for position in self.spool.pending_after(party.as_str(), after, most) {
                 if deliveries.len() == limit {
                     break;
                 }
@@ -47,7 +59,7 @@ impl Office {
                     continue;
                 }
                 match self.spool.delivery(position) {
-                    Ok(delivery) => deliveries.push(delivery),
+                    Ok(delivery) => deliveries.push((position, delivery)),
                     Err(error) => {
                         if told.insert(position) {
                             tracing::error!(

@@ -15,7 +15,7 @@ use lgsp_proto::{Reason, Refusal};
 
 pub(crate) use inbox::DeliveryNameJson;
 pub(crate) use intake::{OfflineJson, TakenIn};
-pub(crate) use requests::RequestJson;
+pub(crate) use requests::{RequestJson, RequestOverviewJson, RequestPlace, RequestState};
 pub(crate) use spooled::{not_queued, unreadable};
 
 use crate::acting::Acting;

@@ -1,6 +1,6 @@
 //! What was asked to be sent: taken in, and how it stands.
 
-use lgsp_proto::types::RequestKey;
+use lgsp_proto::types::{PartyId, RequestKey};
 use lgsp_proto::v1;
 use prost::Message;
 use serde::Serialize;
@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::{Caller, Office, not_queued, unreadable};
 use crate::json::{ReceiptJson, WarningJson, machine_time};
 use crate::problem::{LocalReason, Problem};
-use crate::spool::{CallId, CallKind, CallView, NewCall, Outcome, Standing, call_id};
+use crate::spool::{CallId, CallKind, CallOverview, CallView, NewCall, Outcome, Standing, call_id};
 
 /// How a request stands.
 #[derive(Serialize, ToSchema)]
@@ -39,7 +39,88 @@ pub(crate) struct RequestJson {
     last_error: Option<String>,
 }
 
+/// One of a party's requests; what was answered is under its own path.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RequestOverview)]
+pub(crate) struct RequestOverviewJson {
+    request_key: String,
+    /// `submission` or `entry`.
+    kind: &'static str,
+    state: &'static str,
+    /// The dossier it is about or became, or the code that was given out for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dossier_code: Option<String>,
+    queued_at: Option<String>,
+    attempts: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_error: Option<String>,
+}
+
+/// What becomes of a request, as a caller asks for it.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(crate) enum RequestState {
+    Queued,
+    Sending,
+    Admitted,
+    Refused,
+}
+
+impl RequestState {
+    pub(crate) const ALL: [Self; 4] = [Self::Queued, Self::Sending, Self::Admitted, Self::Refused];
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Sending => "sending",
+            Self::Admitted => "admitted",
+            Self::Refused => "refused",
+        }
+    }
+
+    fn of(call: &CallOverview) -> Self {
+        match (call.admitted, call.view.standing) {
+            (Some(true), _) => Self::Admitted,
+            (Some(false), _) => Self::Refused,
+            (None, Standing::Sending) => Self::Sending,
+            (None, _) => Self::Queued,
+        }
+    }
+}
+
+/// Where a list of requests stopped: when the last one was taken in, and its key.
+pub(crate) type RequestPlace = (i64, String);
+
 impl Office {
+    /// A party's requests in one of these states (in any, if there is none), the latest first, after `place`; and the place of
+    /// the last one, if there are more.
+    pub(crate) fn requests(
+        &self,
+        party: &PartyId,
+        states: &[RequestState],
+        place: Option<&RequestPlace>,
+        limit: usize,
+    ) -> (Vec<RequestOverviewJson>, Option<RequestPlace>) {
+        let is_wanted = |call: &CallOverview| states.is_empty() || states.contains(&RequestState::of(call));
+        let after = place.map(|(at_ms, key)| (*at_ms, key.as_str()));
+        let mut found = self.spool.calls(party.as_str(), after, limit + 1, is_wanted);
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let next = found.last().filter(|_| more).map(|last| (last.view.queued_at_ms, last.id.key.to_string()));
+        let overview = |call: CallOverview| RequestOverviewJson {
+            request_key: call.id.key.to_string(),
+            kind: match call.kind {
+                CallKind::Submit => "submission",
+                CallKind::Record => "entry",
+            },
+            state: RequestState::of(&call).as_str(),
+            dossier_code: call.dossier.map(Into::into),
+            queued_at: machine_time(call.view.queued_at_ms),
+            attempts: call.view.attempts,
+            last_error: call.view.last_error.map(Into::into),
+        };
+        (found.into_iter().map(overview).collect(), next)
+    }
+
     /// Takes in what is said about a dossier.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::describe::{CallerHeaders, FromGateway};
+use super::pages;
 use super::{Api, bad_request, json};
 use crate::json::{BodyJson, DossierJson, EventJson, Fields, RouteJson, print_time};
 use crate::office::{Caller, unreadable};
@@ -144,10 +145,8 @@ pub(super) struct ListQuery {
     /// Past their due date and not resolved.
     #[serde(default)]
     late: bool,
-    #[serde(default)]
-    page_size: u32,
-    #[serde(default)]
-    page_token: String,
+    page_size: Option<u32>,
+    page_token: Option<String>,
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -230,7 +229,8 @@ pub(super) async fn list(
     let Query(query) = query.map_err(bad_request)?;
     let caller = Caller::read(&api, &headers)?;
     let mut fields = Fields::default();
-    let statuses = query.status.as_deref().unwrap_or_default().split(',').filter(|word| !word.is_empty());
+    let words = query.status.as_deref().filter(|words| !words.is_empty());
+    let statuses = words.into_iter().flat_map(|words| words.split(','));
     let statuses = statuses.filter_map(|word| fields.required::<Status>("status", Some(word)));
     let statuses = statuses.map(|status| i32::from(status.number())).collect();
     let procedure = fields.optional::<ProcedureCode>("procedure", query.procedure.as_deref());
@@ -250,8 +250,8 @@ pub(super) async fn list(
         acting_party: caller.party.as_str().to_owned(),
         actor: caller.actor.as_str().to_owned(),
         filter: Some(fields.finish(filter)?),
-        page_size: query.page_size,
-        page_token: query.page_token,
+        page_size: u32::try_from(pages::size(query.page_size)?).unwrap_or(pages::MOST),
+        page_token: query.page_token.unwrap_or_default(),
     };
     let request = api.office.link.request(request, Some(&caller.trace));
     let page = api.office.link.dossiers().list(request).await.map_err(Problem::of_status)?.into_inner();

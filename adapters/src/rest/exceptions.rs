@@ -14,16 +14,13 @@ use prost_types::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::describe::{CallerHeaders, PartyHeader, Waiting};
+use super::describe::{CallerHeaders, Listed, PartyHeader, Waiting};
+use super::pages::{self, List};
 use super::{Api, bad_request, json, read_json};
 use crate::json::{Fields, machine_time, print_time};
 use crate::office::{Caller, unreadable};
 use crate::problem::{LocalReason, Problem};
 use crate::spool::{Exception, HandleError, Handling, call_id};
-
-/// Exceptions on one page, at most and unless asked otherwise.
-const MAX_PAGE: usize = 200;
-const PAGE: usize = 50;
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -32,9 +29,8 @@ pub(super) struct ListQuery {
     /// Whether those worked off come along, as long as they are kept.
     #[serde(default)]
     handled: bool,
-    page_size: Option<usize>,
-    /// From the page before.
-    page_token: Option<u64>,
+    page_size: Option<u32>,
+    page_token: Option<String>,
 }
 
 /// One page, the earliest refusal first.
@@ -99,7 +95,7 @@ struct HandleJson {
     summary = "What a clerk has to work off",
     description = "Dossiers that were given a number without a line, and that the gateway refused later. The earliest refusal first.",
     params(PartyHeader, ListQuery),
-    responses((status = 200, description = "One page", body = PageJson), Waiting),
+    responses((status = 200, description = "One page", body = PageJson), Listed),
 )]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
@@ -108,16 +104,13 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     let Query(ListQuery { handled, page_size, page_token }) = query.map_err(bad_request)?;
     let party = Caller::party(&api, &headers)?;
-    let size = page_size.unwrap_or(PAGE);
-    if !(1..=MAX_PAGE).contains(&size) {
-        let refusal = Refusal::new(Reason::FieldInvalid);
-        return Err(refusal.field("page_size", format!("is not between 1 and {MAX_PAGE}")).into());
-    }
-    let found = api.office.spool.exceptions(&party, page_token.unwrap_or(0), handled, size + 1);
+    let size = pages::size(page_size)?;
+    let after = pages::number(List::Exceptions, page_token.as_deref())?.unwrap_or(0);
+    let found = api.office.spool.exceptions(&party, after, handled, size + 1);
     let mut found = found.map_err(|error| unreadable(&error))?;
     let more = found.len() > size;
     found.truncate(size);
-    let next = found.last().filter(|_| more).map(|last| last.place.to_string());
+    let next = found.last().filter(|_| more).map(|last| pages::token(List::Exceptions, &last.place.to_be_bytes()));
     let page = PageJson { exceptions: found.into_iter().map(ExceptionJson::new).collect(), next_page_token: next };
     Ok(json(StatusCode::OK, &page))
 }

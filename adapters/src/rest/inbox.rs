@@ -1,27 +1,25 @@
 //! What waits for a party whose system cannot be called: fetched, and acknowledged when it has it.
 
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
+use lgsp_journal::Position;
 use lgsp_proto::types::PartyId;
 use lgsp_proto::{Reason, v1};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::describe::{Locally, PartyHeader, TakingIn};
+use super::describe::{Listed, PartyHeader, TakingIn};
+use super::pages::{self, List};
 use super::{Api, bad_request, json, read_json, wait_for};
 use crate::json::{DeliveryJson, Fields};
 use crate::office::{Caller, DeliveryNameJson};
 use crate::problem::Problem;
 use crate::spool::DeliveryId;
-
-/// The most deliveries in one answer.
-const MAX_DELIVERIES: usize = 200;
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -29,8 +27,9 @@ const MAX_DELIVERIES: usize = 200;
 pub(super) struct FetchQuery {
     /// Left out, the party of the header.
     party: Option<String>,
-    /// 1–200; left out, 50.
-    limit: Option<usize>,
+    page_size: Option<u32>,
+    /// From the page before. What was read and is not acknowledged yet is passed over; without a token it comes again.
+    page_token: Option<String>,
     /// How long to wait if nothing is there, at most a minute.
     wait_ms: Option<u64>,
 }
@@ -40,6 +39,9 @@ pub(super) struct FetchQuery {
 #[schema(as = Inbox)]
 struct InboxJson {
     deliveries: Vec<DeliveryJson>,
+    /// Absent if nothing is here. On the last page too: with it, one may wait for what comes next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_page_token: Option<String>,
 }
 
 /// Which deliveries the agency's system has.
@@ -84,14 +86,14 @@ struct AcknowledgedJson {
         ("LGSP-Party" = Option<String>, Header, description = "The party, unless `party` names it"),
         FetchQuery,
     ),
-    responses((status = 200, description = "What waits; nothing, if nothing came in that time", body = InboxJson), Locally),
+    responses((status = 200, description = "What waits; nothing, if nothing came in that time", body = InboxJson), Listed),
 )]
 pub(super) async fn fetch(
     State(api): State<Arc<Api>>,
     query: Result<Query<FetchQuery>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let Query(FetchQuery { party, limit, wait_ms }) = query.map_err(bad_request)?;
+    let Query(FetchQuery { party, page_size, page_token, wait_ms }) = query.map_err(bad_request)?;
     let party = match party {
         Some(text) => {
             let mut fields = Fields::default();
@@ -102,19 +104,29 @@ pub(super) async fn fetch(
         }
         None => Caller::party(&api, &headers)?,
     };
-    let limit = limit.unwrap_or(50).clamp(1, MAX_DELIVERIES);
-    let mut told = HashSet::new();
+    let size = pages::size(page_size)?;
+    let after = Position(pages::number(List::Inbox, page_token.as_deref())?.unwrap_or(0));
     let found = wait_for(&api, wait_ms, || {
-        let found = api.office.readable(&party, limit, &mut told);
+        let found = readable(&api, &party, after, size);
         (!found.is_empty()).then_some(found)
     });
-    let named = |delivery: v1::Delivery| {
-        let id = DeliveryId::from(&delivery.r#ref.clone().unwrap_or_default());
-        let name = api.office.spool.delivery_name(&id);
-        DeliveryJson::new(delivery, name, None)
-    };
-    let deliveries = found.await.unwrap_or_default().into_iter().map(named).collect();
-    Ok(json(StatusCode::OK, &InboxJson { deliveries }))
+    let found = found.await.unwrap_or_default();
+    let last = found.last().map(|(position, _)| *position).or((after > Position::ORIGIN).then_some(after));
+    let next_page_token = last.map(|Position(place)| pages::token(List::Inbox, &place.to_be_bytes()));
+    let deliveries = found.into_iter().map(|(_, delivery)| named(&api, delivery)).collect();
+    Ok(json(StatusCode::OK, &InboxJson { deliveries, next_page_token }))
+}
+
+/// What waits after a place. What cannot be read is remembered, so that a later page knows what it keeps back.
+fn readable(api: &Api, party: &PartyId, after: Position, size: usize) -> Vec<(Position, v1::Delivery)> {
+    let mut told = api.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+    api.office.readable(party, after, size, &mut told)
+}
+
+fn named(api: &Api, delivery: v1::Delivery) -> DeliveryJson {
+    let id = DeliveryId::from(&delivery.r#ref.clone().unwrap_or_default());
+    let name = api.office.spool.delivery_name(&id);
+    DeliveryJson::new(delivery, name, None)
 }
 
 /// `POST /v1/inbox/ack`: the agency's system has these. Durable when answered; once more does no harm.

@@ -9,10 +9,11 @@
 //! | `POST /v1/dossiers` | 202, the request's key and location |
 //! | `POST /v1/dossiers/{code}/events` | 202, likewise |
 //! | `GET /v1/requests/{key}?wait_ms=` | how the request stands, and its outcome |
+//! | `GET /v1/requests?state=` | the party's requests |
 //! | `GET /v1/dossiers`, `GET /v1/dossiers/{code}` | from the gateway |
 //! | `GET /v1/dossiers/{code}/documents/{sha256}` | from the gateway, streamed |
 //! | `GET /v1/route?procedure=&locality=` | from the gateway |
-//! | `GET /v1/inbox?party=&limit=&wait_ms=`, `POST /v1/inbox/ack` | what waits for a party, and that it has it |
+//! | `GET /v1/inbox?party=&page_size=&page_token=&wait_ms=`, `POST /v1/inbox/ack` | what waits for a party, and that it has it |
 //! | `GET /v1/exceptions`, `POST /v1/exceptions/{key}/handled` | codes given out without a line in vain, and what was done |
 //! | `GET /healthz`, `GET /status` | for operators |
 //! | `GET /v1/openapi.json` | all this, for programs |
@@ -28,10 +29,12 @@ mod documents;
 mod dossiers;
 mod exceptions;
 mod inbox;
+mod pages;
 mod requests;
 mod status;
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -41,7 +44,8 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
-use lgsp_proto::Reason;
+use lgsp_journal::Position;
+use lgsp_proto::{Reason, Refusal};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
@@ -71,6 +75,8 @@ pub(crate) struct Api {
     /// Whoever waits is sent home when the adapter stops.
     pub(crate) stop: CancellationToken,
     pub(crate) started: Instant,
+    /// Where deliveries stand that cannot be read from the spool, as far as somebody asked for them.
+    pub(crate) unreadable: Mutex<HashSet<Position>>,
     /// What `GET /v1/openapi.json` answers with: see [`description`].
     pub(crate) description: Bytes,
 }
@@ -107,6 +113,7 @@ fn routes() -> Routes {
         .routes(routes!(requests::submit, dossiers::list))
         .routes(routes!(dossiers::show))
         .routes(routes!(requests::record))
+        .routes(routes!(requests::list))
         .routes(routes!(requests::show))
         .routes(routes!(documents::upload))
         .routes(routes!(documents::download))
@@ -186,11 +193,13 @@ fn bad_request(rejection: impl std::fmt::Display) -> Problem {
     // A parameter of ours is named first, as in "limit: invalid digit found in string".
     let named = message.rsplit_once(": ").and_then(|(before, _)| before.rsplit(": ").next());
     let is_word = |name: &&str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-    let detail = match named.filter(is_word) {
-        Some(name) => format!("the parameter {name} is not what it should be"),
-        None => "the path or the query cannot be read".to_owned(),
-    };
-    Problem::of_malformed(detail)
+    match named.filter(is_word) {
+        Some(name) if message.contains("unknown field `") => {
+            Problem::of_malformed(format!("there is no parameter {name}"))
+        }
+        Some(name) => Refusal::new(Reason::FieldInvalid).field(name, "is not what it should be").into(),
+        None => Problem::of_malformed("the path or the query cannot be read"),
+    }
 }
 
 /// Waits until `ready` gives something, for as long as the caller wants, or until the adapter stops.

@@ -13,10 +13,13 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::describe::{PartyHeader, RequestHeaders, TakingIn, Waiting};
+use super::describe::{Listed, PartyHeader, RequestHeaders, TakingIn, Waiting};
+use super::pages::{self, List};
 use super::{Api, MAX_JSON_BYTES, bad_request, body, json, not_readable, read_json, wait_for};
 use crate::json::{EntryJson, Fields, SubmissionJson};
-use crate::office::{Caller, OfflineJson, RequestJson, TakenIn, unreadable};
+use crate::office::{
+    Caller, OfflineJson, RequestJson, RequestOverviewJson, RequestPlace, RequestState, TakenIn, unreadable,
+};
 use crate::problem::Problem;
 use crate::spool::{CallView, Outcome, Standing, call_id};
 use crate::trace::{self, TraceParent};
@@ -45,6 +48,28 @@ const OFFLINE: &str = "LGSP-Offline";
 pub(super) struct WaitQuery {
     /// How long to wait for the outcome, at most a minute.
     wait_ms: Option<u64>,
+}
+
+/// All that is set must hold.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    /// One or more of `queued`, `sending`, `admitted`, `refused`, with commas between them.
+    state: Option<String>,
+    page_size: Option<u32>,
+    page_token: Option<String>,
+}
+
+/// One page of requests.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RequestPage)]
+struct PageJson {
+    /// The requests of this page.
+    requests: Vec<RequestOverviewJson>,
+    /// Absent on the last page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_page_token: Option<String>,
 }
 
 /// `POST /v1/dossiers`: hands a new dossier in.
@@ -130,6 +155,48 @@ pub(super) async fn show(
     })
     .await;
     Ok(json(StatusCode::OK, &api.office.request(&id)?))
+}
+
+/// `GET /v1/requests`: a party's requests.
+#[utoipa::path(
+    get, path = "/v1/requests", tag = "dossiers", operation_id = "list_requests",
+    summary = "The party's requests",
+    description = "The latest first, as long as they are kept. What was answered is under `GET /v1/requests/{key}`.",
+    params(PartyHeader, ListQuery),
+    responses((status = 200, description = "One page", body = PageJson), Listed),
+)]
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    query: Result<Query<ListQuery>, QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let Query(ListQuery { state, page_size, page_token }) = query.map_err(bad_request)?;
+    let party = Caller::party(&api, &headers)?;
+    let mut fields = Fields::default();
+    let words = state.as_deref().filter(|words| !words.is_empty()).into_iter().flat_map(|words| words.split(','));
+    let states: Vec<_> = words
+        .filter_map(|word| {
+            let state = RequestState::ALL.into_iter().find(|state| state.as_str() == word);
+            if state.is_none() {
+                fields.problem("state", "is not one of queued, sending, admitted, refused");
+            }
+            state
+        })
+        .collect();
+    let states = fields.finish(states)?;
+    let place = pages::place(List::Requests, page_token.as_deref())?.map(|place| read_place(&place)).transpose()?;
+    let (requests, next) = api.office.requests(&party, &states, place.as_ref(), pages::size(page_size)?);
+    let next_page_token =
+        next.map(|(at_ms, key)| pages::token(List::Requests, &[&at_ms.to_be_bytes(), key.as_bytes()].concat()));
+    Ok(json(StatusCode::OK, &PageJson { requests, next_page_token }))
+}
+
+fn read_place(place: &[u8]) -> Result<RequestPlace, Problem> {
+    let read = place.split_first_chunk().and_then(|(at_ms, key)| {
+        let key: RequestKey = std::str::from_utf8(key).ok()?.parse().ok()?;
+        Some((i64::from_be_bytes(*at_ms), key.as_str().to_owned()))
+    });
+    read.ok_or_else(|| Reason::PageTokenInvalid.into())
 }
 
 /// The answer 202.

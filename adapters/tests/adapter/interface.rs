@@ -62,6 +62,12 @@ async fn every_way_to_ask_wrongly_has_its_own_answer() {
         (Method::GET, "/v1/requests/k?wait=1", with(&[]), b"", 400, "MALFORMED"),
         (Method::GET, "/v1/dossiers?status=done", with(&[]), b"", 422, "FIELD_INVALID"),
         (Method::GET, "/v1/route", with(&[]), b"", 422, "FIELD_INVALID"),
+        (Method::GET, "/v1/requests?state=done", with(&[]), b"", 422, "FIELD_INVALID"),
+        (Method::GET, "/v1/requests?state=queued,", with(&[]), b"", 422, "FIELD_INVALID"),
+        (Method::GET, "/v1/requests?page_token=AQ", with(&[]), b"", 422, "PAGE_TOKEN_INVALID"),
+        (Method::GET, "/v1/requests?colour=1", with(&[]), b"", 400, "MALFORMED"),
+        (Method::GET, "/v1/exceptions?page_token=17", with(&[]), b"", 422, "PAGE_TOKEN_INVALID"),
+        (Method::GET, "/v1/inbox?page_token=!", with(&[]), b"", 422, "PAGE_TOKEN_INVALID"),
         (Method::GET, "/v1/inbox?party=H99", with(&[]), b"", 403, "ACTS_FOR_MISSING"),
         (Method::GET, "/v2/dossiers", with(&[]), b"", 404, "RESOURCE_NOT_FOUND"),
         (Method::PUT, "/v1/dossiers", with(&[]), b"", 405, "METHOD_NOT_ALLOWED"),
@@ -261,4 +267,63 @@ async fn the_description_is_served_to_anybody_and_every_path_in_it_is_there() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_page_has_one_size_everywhere_and_a_bad_one_is_named() {
+    let world = World::new().await;
+    let adapter = world.adapter().await;
+    for list in ["dossiers", "requests", "inbox", "exceptions"] {
+        for size in ["0", "201", "-1", "many", "4294967296"] {
+            let refused = adapter.get(&format!("/v1/{list}?page_size={size}")).await;
+            assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{list} {size}");
+            assert_eq!(fields(&refused.json()), ["page_size"], "{list} {size}");
+        }
+        for size in ["1", "200"] {
+            assert_eq!(
+                adapter.get(&format!("/v1/{list}?page_size={size}")).await.status,
+                StatusCode::OK,
+                "{list} {size}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_partys_requests_are_listed_by_state_and_page_by_page() {
+    let world = World::new().await;
+    let adapter = world.adapter().await;
+    for key in ["k1", "k2"] {
+        adapter.submit(key).await;
+        adapter.outcome(key).await;
+    }
+    world.line.cut();
+    for key in ["k3", "k4", "k5"] {
+        adapter.submit(key).await;
+    }
+    let listed = async |query: String| {
+        let page = adapter.get(&format!("/v1/requests?{query}")).await.json();
+        let keys =
+            page["requests"].as_array().unwrap().iter().map(|one| one["request_key"].as_str().unwrap().to_owned());
+        (keys.collect::<Vec<_>>(), page["next_page_token"].as_str().map(str::to_owned))
+    };
+    assert_eq!(listed(String::new()).await, (["k5", "k4", "k3", "k2", "k1"].map(String::from).to_vec(), None));
+    assert_eq!(listed("state=admitted".into()).await.0, ["k2", "k1"]);
+    assert_eq!(listed("state=queued,sending".into()).await.0, ["k5", "k4", "k3"]);
+    assert_eq!(listed("state=refused".into()).await.0, [""; 0]);
+    let (mut all, mut token) = (Vec::new(), String::new());
+    loop {
+        let (keys, next) = listed(format!("page_size=2&page_token={token}")).await;
+        assert!(keys.len() <= 2);
+        all.extend(keys);
+        let Some(next) = next else { break };
+        token = next;
+    }
+    assert_eq!(all, ["k5", "k4", "k3", "k2", "k1"]);
+    // Another party's are its own.
+    let other = [("lgsp-party", crate::support::OTHER_PARTY)];
+    assert_eq!(adapter.call(Method::GET, "/v1/requests", &other, "").await.json()["requests"], json!([]));
+    let first = adapter.get("/v1/requests?state=admitted&page_size=1").await.json()["requests"][0].clone();
+    assert_eq!((&first["kind"], &first["state"]), (&"submission".into(), &"admitted".into()));
+    assert!(first["dossier_code"].is_string() && first["queued_at"].is_string(), "{first}");
 }

@@ -6,6 +6,7 @@
 use lgsp_proto::types::Status;
 use serde_json::{Value, json};
 
+use super::super::pages;
 use super::{fields, parameters};
 
 /// How a text has to look.
@@ -22,8 +23,10 @@ enum Look {
     /// The same, and an empty text is none.
     Strict(&'static str, u64),
     Words(&'static [&'static str]),
-    /// One or more statuses, with commas between them.
+    /// One or more of the ten statuses, with commas between them.
     Statuses,
+    /// One or more of these words.
+    Lists(&'static [&'static str]),
     Any,
 }
 
@@ -84,11 +87,16 @@ const FORMS: &[Form] = &[
     words(&["LGSP-Offline"], &["allowed", "never"]),
     Form { names: &["query.status"], look: Look::Statuses, example: "processing,resolved" },
     any(&["traceparent"], "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+    Form {
+        names: &["query.state"],
+        look: Look::Lists(&["queued", "sending", "admitted", "refused"]),
+        example: "queued,sending",
+    },
     any(&["query.page_token"], ""),
     any(&["query.case"], "truong-hop-1"),
     any(&["query.locality"], "19753"),
     any(&["DeliveryName.dossier_code"], "H57.12-250714-0001"),
-    any(&["delivery_id"], "1:H57.101:H57.12-250714-0001:3"),
+    any(&["delivery_id"], "H57.101/H57.12-250714-0001/3"),
 ];
 
 const fn form(names: &'static [&'static str], pattern: &'static str, most: u64, example: &'static str) -> Form {
@@ -125,6 +133,9 @@ pub(super) fn apply(document: &mut Value) {
         let [place, name] = ["in", "name"].map(|key| parameter[key].as_str().unwrap_or_default().to_owned());
         let is_required = parameter["required"] == true;
         let schema = &mut parameter["schema"];
+        if name == "page_size" {
+            (schema["minimum"], schema["maximum"]) = (1.into(), pages::MOST.into());
+        }
         count(schema);
         // A parameter is there or is not; there is no null in a query.
         if let Some(kinds) = schema["type"].as_array() {
@@ -167,11 +178,11 @@ fn write(schema: &mut Value, place: &str, name: &str, is_required: bool) {
             }
             schema["enum"] = words.into();
         }
+        Look::Lists(words) => schema["pattern"] = listed(&words.join("|")),
         Look::Statuses => {
             let words: Vec<_> =
                 Status::ALL.into_iter().map(|status| format!("{}|{}", status.as_str(), status.number())).collect();
-            let words = words.join("|");
-            schema["pattern"] = format!("^(?:(?:{words})(?:,(?:{words}))*|)$").into();
+            schema["pattern"] = listed(&words.join("|"));
         }
         Look::Any => {}
     }
@@ -180,10 +191,18 @@ fn write(schema: &mut Value, place: &str, name: &str, is_required: bool) {
     }
 }
 
+/// One or more of the words, or nothing.
+fn listed(words: &str) -> Value {
+    format!("^(?:(?:{words})(?:,(?:{words}))*|)$").into()
+}
+
 /// Whole numbers without a sign have the bounds of their type; that of 32 bits has no name among the formats.
 fn count(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
+            if fields.get("format").is_some_and(|format| format == "int32") && fields.contains_key("maximum") {
+                fields.remove("format");
+            }
             if fields.get("minimum").is_some_and(|least| *least == 0) && !fields.contains_key("maximum") {
                 let most = match fields.remove("format").as_ref().and_then(Value::as_str) {
                     Some("int32") => u64::from(u32::MAX),

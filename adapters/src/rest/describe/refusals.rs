@@ -10,8 +10,8 @@ use crate::problem::{LocalReason, Problem};
 
 /// Any call.
 pub(crate) struct Always;
-/// A question about what is on this machine.
-pub(crate) struct Locally;
+/// A list of what is on this machine.
+pub(crate) struct Listed;
 /// A question about a request or an exception that may not be here.
 pub(crate) struct Waiting;
 /// Something to be sent, or to be kept.
@@ -41,9 +41,9 @@ impl IntoResponses for Always {
     }
 }
 
-impl IntoResponses for Locally {
+impl IntoResponses for Listed {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        described(&[&ALWAYS, &ASKED])
+        described(&[&ALWAYS, &ASKED, &[Refused::Bus(Reason::PageTokenInvalid), Refused::Bus(Reason::Internal)]])
     }
 }
 
