@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use lgsp_proto::types::{ActorId, Alias, DossierCode, PartyId, RequestKey, ReturnChannel};
 use lgsp_proto::v1::entry::What;
-use lgsp_proto::{Refusal, v1};
+use lgsp_proto::{Reason, Refusal, v1};
 use serde::{Deserialize, Serialize};
 use utoipa::openapi::schema::{Discriminator, OneOfBuilder};
 use utoipa::openapi::{ObjectBuilder, Ref, RefOr, Schema, Type};
@@ -205,6 +205,19 @@ impl EntryJson {
         let common = ["occurred_at", "expected_sequence"].into_iter().filter_map(|name| object.remove_entry(name));
         let common: serde_json::Map<String, serde_json::Value> = common.collect();
         Ok(Self { common: serde_json::from_value(common.into())?, what: serde_json::from_value(object.into())? })
+    }
+
+    /// Notes the last event the sender has seen, as a header told it.
+    ///
+    /// # Errors
+    /// The body says another.
+    pub(crate) fn expect(&mut self, sequence: u32) -> Result<(), Refusal> {
+        let said = self.common.expected_sequence.filter(|said| *said > 0);
+        if said.is_some_and(|said| said != sequence) {
+            return Err(Refusal::new(Reason::FieldInvalid).field("expected_sequence", "is not what If-Match says"));
+        }
+        self.common.expected_sequence = Some(sequence);
+        Ok(())
     }
 
     /// The entry to be signed.

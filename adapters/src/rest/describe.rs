@@ -13,15 +13,15 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use http::header;
+use http::{HeaderMap, header};
 use serde_json::{Value, json};
 use utoipa::openapi::path::{Parameter, ParameterIn};
 use utoipa::openapi::{ObjectBuilder, OpenApi, Required, Type};
 use utoipa::{IntoParams, OpenApi as _};
 
-pub(super) use refusals::{Always, FromGateway, Listed, TakingIn, Uploading, Waiting};
+pub(super) use refusals::{Always, FromGateway, Listed, TakingIn, Unchanged, Uploading, Waiting};
 
-use super::Api;
+use super::{Api, conditional};
 
 /// What the whole interface is, for whoever meets it first.
 const ABOUT: &str = "\
@@ -113,10 +113,19 @@ pub(super) fn printed(document: &OpenApi) -> Bytes {
     get, path = "/v1/openapi.json", tag = "operators", operation_id = "describe",
     summary = "This description", description = "No token is asked for: it holds no secrets, and tools fetch it.",
     security(()),
-    responses((status = 200, description = "OpenAPI 3.1", body = Object)),
+    params(IfNoneMatch),
+    responses(
+        (status = 200, description = "OpenAPI 3.1", body = Object, headers(("ETag" = String, description = "For `If-None-Match`"))),
+        Unchanged,
+    ),
 )]
-pub(super) async fn describe(State(api): State<Arc<Api>>) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], api.description.clone()).into_response()
+pub(super) async fn describe(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response {
+    let tag = conditional::tag(&api.description);
+    if conditional::has(&headers, &tag) {
+        return conditional::unchanged(&tag);
+    }
+    let answer = ([(header::CONTENT_TYPE, "application/json")], api.description.clone()).into_response();
+    conditional::tagged(answer, &tag)
 }
 
 /// The fields of an object, if there is one.
@@ -136,6 +145,12 @@ pub(super) struct PartyHeader;
 
 /// The headers of a call in a party's name.
 pub(super) struct CallerHeaders;
+
+/// The header by which a caller says what it has.
+pub(super) struct IfNoneMatch;
+
+/// The header by which a caller says what it has seen of a dossier.
+pub(super) struct IfMatch;
 
 /// The headers of a request that is to be sent, once.
 pub(super) struct RequestHeaders;
@@ -172,6 +187,20 @@ impl IntoParams for RequestHeaders {
         let what = "Names the request, unique for the party. The same again is the same request; anything else under it is refused.";
         headers.push(header("Idempotency-Key", true, what));
         headers
+    }
+}
+
+impl IntoParams for IfNoneMatch {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![header("If-None-Match", false, "The `ETag` of an earlier answer: 304 if it is still that.")]
+    }
+}
+
+impl IntoParams for IfMatch {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let what = "The dossier's `ETag`, or the number of its last event in quotes: if anything has been said since, this is \
+                    refused with `STALE_VERSION` (in the outcome). The same as `expected_sequence`.";
+        vec![header("If-Match", false, what)]
     }
 }
 

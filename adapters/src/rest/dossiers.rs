@@ -12,7 +12,8 @@ use prost_types::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::describe::{CallerHeaders, FromGateway};
+use super::conditional;
+use super::describe::{CallerHeaders, FromGateway, IfNoneMatch, Unchanged};
 use super::pages;
 use super::{Api, bad_request, json};
 use crate::json::{BodyJson, DossierJson, EventJson, Fields, RouteJson, print_time};
@@ -172,8 +173,14 @@ pub(super) struct RouteQuery {
     summary = "How one dossier stands, with its events",
     description = "From the gateway; one that was taken in without a line and is not with the gateway yet, from here: it is \
         `queued` and has no events.",
-    params(CallerHeaders, ("code" = String, Path, description = "The dossier's code, or another it goes by"), ShowQuery),
-    responses((status = 200, description = "The dossier", body = ShownJson), FromGateway),
+    params(CallerHeaders, IfNoneMatch, ("code" = String, Path, description = "The dossier's code, or another it goes by"), ShowQuery),
+    responses(
+        (status = 200, description = "The dossier", body = ShownJson, headers(
+            ("ETag" = Option<String>, description = "Begins with the number of the last event; absent while it is `queued`. For `If-Match`, when something is said about the dossier"),
+        )),
+        Unchanged,
+        FromGateway,
+    ),
 )]
 pub(super) async fn show(
     State(api): State<Arc<Api>>,
@@ -206,11 +213,12 @@ pub(super) async fn show(
             erased: recorded.erased,
         }
     });
+    let sequence = found.dossier.as_ref().map(|dossier| dossier.sequence);
     let answer = ShownJson::Admitted(DossierWithEventsJson {
         dossier: found.dossier.map(DossierJson::new),
         events: events.collect(),
     });
-    Ok(json(StatusCode::OK, &answer))
+    Ok(conditional::answer(&headers, &answer, sequence))
 }
 
 /// `GET /v1/dossiers`: the dossiers the party has to do with, the latest change first.
@@ -267,8 +275,14 @@ pub(super) async fn list(
     get, path = "/v1/route", tag = "dossiers", operation_id = "explain_route",
     summary = "Which authority would be competent, and which rule says so",
     description = "Where nobody is, `no_route` says why.",
-    params(CallerHeaders, RouteQuery),
-    responses((status = 200, description = "The route, and the rules looked at", body = RouteJson), FromGateway),
+    params(CallerHeaders, IfNoneMatch, RouteQuery),
+    responses(
+        (status = 200, description = "The route, and the rules looked at", body = RouteJson, headers(
+            ("ETag" = String, description = "For `If-None-Match`"),
+        )),
+        Unchanged,
+        FromGateway,
+    ),
 )]
 pub(super) async fn route(
     State(api): State<Arc<Api>>,
@@ -290,5 +304,5 @@ pub(super) async fn route(
     };
     let request = api.office.link.request(request, Some(&caller.trace));
     let route = api.office.link.dossiers().explain_route(request).await.map_err(Problem::of_status)?.into_inner();
-    Ok(json(StatusCode::OK, &RouteJson::new(route)))
+    Ok(conditional::answer(&headers, &RouteJson::new(route), None))
 }

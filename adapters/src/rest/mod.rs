@@ -24,6 +24,7 @@
 
 mod body;
 mod caller;
+mod conditional;
 mod describe;
 mod documents;
 mod dossiers;

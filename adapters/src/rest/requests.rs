@@ -13,7 +13,8 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::describe::{Listed, PartyHeader, RequestHeaders, TakingIn, Waiting};
+use super::conditional;
+use super::describe::{IfMatch, Listed, PartyHeader, RequestHeaders, TakingIn, Waiting};
 use super::pages::{self, List};
 use super::{Api, MAX_JSON_BYTES, bad_request, body, json, not_readable, read_json, wait_for};
 use crate::json::{EntryJson, Fields, SubmissionJson};
@@ -107,7 +108,7 @@ pub(super) async fn submit(State(api): State<Arc<Api>>, headers: HeaderMap, body
     summary = "Says something about a dossier",
     description = "Answered once it is on the adapter's disk. Whether the law allows it now is the gateway's to say, and comes \
         with the outcome. What is said about one dossier is sent in the order it came in.",
-    params(RequestHeaders, ("code" = String, Path, description = "The dossier's code, or another it goes by")),
+    params(RequestHeaders, IfMatch, ("code" = String, Path, description = "The dossier's code, or another it goes by")),
     request_body = EntryJson,
     responses(
         (status = 202, description = "It is kept, and will be sent", body = AcceptedJson, headers(
@@ -125,7 +126,10 @@ pub(super) async fn record(
 ) -> Result<Response, Problem> {
     let Path(code) = code.map_err(bad_request)?;
     let (caller, key) = Caller::read_with_key(&api, &headers)?;
-    let entry = EntryJson::read(&body::whole(body, MAX_JSON_BYTES).await?).map_err(|error| not_readable(&error))?;
+    let mut entry = EntryJson::read(&body::whole(body, MAX_JSON_BYTES).await?).map_err(|error| not_readable(&error))?;
+    if let Some(sequence) = conditional::expected_sequence(&headers)? {
+        entry.expect(sequence)?;
+    }
     let entry = entry.into_proto(&code, &key, &caller.party, &caller.actor)?;
     let view = api.office.record(&caller, &key, code, &entry).await?;
     accepted(&api, &key, &caller.trace, &view, None, false)

@@ -1,7 +1,8 @@
 //! What the agency's own system sees of the adapter: answers, refusals, limits.
 
 use http::{Method, StatusCode};
-use lgsp_proto::Reason;
+use lgsp_proto::{Reason, v1};
+use prost::Message as _;
 use serde_json::{Value, json};
 
 use crate::support::gateway::sha256;
@@ -326,4 +327,51 @@ async fn the_partys_requests_are_listed_by_state_and_page_by_page() {
     let first = adapter.get("/v1/requests?state=admitted&page_size=1").await.json()["requests"][0].clone();
     assert_eq!((&first["kind"], &first["state"]), (&"submission".into(), &"admitted".into()));
     assert!(first["dossier_code"].is_string() && first["queued_at"].is_string(), "{first}");
+}
+
+#[tokio::test]
+async fn who_has_seen_the_answer_is_told_that_it_is_the_same() {
+    let world = World::new().await;
+    let adapter = world.adapter().await;
+    for path in [
+        "/v1/dossiers/H57.12-250714-0001",
+        "/v1/dossiers/H57.12-250714-0001?after=1",
+        "/v1/route?procedure=1.001193&locality=19753",
+        "/v1/openapi.json",
+    ] {
+        let first = adapter.get(path).await;
+        let tag = first.headers["etag"].to_str().unwrap();
+        let again = adapter.call(Method::GET, path, &[&CALLER[..], &[("if-none-match", tag)]].concat(), "").await;
+        assert_eq!(
+            (again.status, &again.body[..], &again.headers["etag"]),
+            (StatusCode::NOT_MODIFIED, &b""[..], &first.headers["etag"])
+        );
+        let other = [&CALLER[..], &[("if-none-match", "\"another\"")]].concat();
+        assert_eq!(adapter.call(Method::GET, path, &other, "").await.body, first.body, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_caller_has_seen_goes_along_with_what_it_says() {
+    let world = World::new().await;
+    let adapter = world.adapter().await;
+    let found = adapter.get("/v1/dossiers/H57.12-250714-0001").await;
+    let (tag, sequence) = (found.headers["etag"].to_str().unwrap(), found.json()["dossier"]["sequence"].clone());
+    let say = async |key: &'static str, tag: &str, body: Value| {
+        let headers = [&CALLER[..], &[("idempotency-key", key), ("if-match", tag)]].concat();
+        adapter.call(Method::POST, "/v1/dossiers/H57.12-250714-0001/events", &headers, body.to_string()).await
+    };
+    assert_eq!(say("k1", tag, accepted()).await.status, StatusCode::ACCEPTED);
+    adapter.outcome("k1").await;
+    let sent = v1::Entry::decode(world.gateway.attempts()[0].body.clone()).unwrap();
+    assert_eq!((json!(sent.expected_sequence), sequence), (json!(3), json!(3)));
+    let mut other = accepted();
+    other["expected_sequence"] = 77.into();
+    let refused = say("k2", tag, other).await;
+    assert_eq!(
+        (refused.status, fields(&refused.json())),
+        (StatusCode::UNPROCESSABLE_ENTITY, vec!["expected_sequence"])
+    );
+    let refused = say("k2", "W/\"3\"", accepted()).await;
+    assert_eq!((refused.status, fields(&refused.json())), (StatusCode::UNPROCESSABLE_ENTITY, vec!["If-Match"]));
 }

@@ -8,6 +8,8 @@ use utoipa::{IntoResponses, ToSchema as _};
 
 use crate::problem::{LocalReason, Problem};
 
+/// No refusal: it is what the caller has.
+pub(crate) struct Unchanged;
 /// Any call.
 pub(crate) struct Always;
 /// A list of what is on this machine.
@@ -33,6 +35,13 @@ const KEPT: [Refused; 3] =
 enum Refused {
     Bus(Reason),
     Here(LocalReason),
+}
+
+impl IntoResponses for Unchanged {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let response = ResponseBuilder::new().description("It is what the caller has");
+        BTreeMap::from([("304".to_owned(), response.build().into())])
+    }
 }
 
 impl IntoResponses for Always {

@@ -661,7 +661,8 @@ impl Dossiers for Service {
         }
         let event = v1::Event { sequence: 1, kind: v1::EventKind::Submitted as i32, ..v1::Event::default() };
         let recorded = v1::RecordedEvent { event: Some(event), ..v1::RecordedEvent::default() };
-        let dossier = v1::Dossier { code, status: v1::Status::Processing as i32, ..v1::Dossier::default() };
+        let dossier =
+            v1::Dossier { code, status: v1::Status::Processing as i32, sequence: 3, ..v1::Dossier::default() };
         Ok(Response::new(v1::GetResponse { dossier: Some(dossier), events: vec![recorded] }))
     }
 
