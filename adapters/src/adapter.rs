@@ -148,6 +148,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
         certificate: keeper.known(),
         token,
         requests: Semaphore::new(config.rest.max_requests.get()),
+        streams: Arc::new(Semaphore::new(rest::MOST_STREAMS)),
         stop: stopping.clone(),
         started: Instant::now(),
         unreadable: Mutex::default(),

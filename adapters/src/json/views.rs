@@ -308,6 +308,11 @@ impl WarningJson {
 }
 
 impl DeliveryJson {
+    /// By what it goes, and its type.
+    pub(crate) fn name(&self) -> (&str, &str) {
+        (&self.delivery_id, self.kind)
+    }
+
     pub(crate) fn new(delivery: v1::Delivery, delivery_id: String, attempt: Option<u32>) -> Self {
         let reference = delivery.r#ref.unwrap_or_default();
         let recorded = delivery.event.unwrap_or_default();

@@ -94,16 +94,7 @@ pub(super) async fn fetch(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let Query(FetchQuery { party, page_size, page_token, wait_ms }) = query.map_err(bad_request)?;
-    let party = match party {
-        Some(text) => {
-            let mut fields = Fields::default();
-            let party = fields.required::<PartyId>("party", Some(&text));
-            let party = fields.finish(party)?.ok_or(Reason::Internal)?;
-            api.office.acts_for(&party)?;
-            party
-        }
-        None => Caller::party(&api, &headers)?,
-    };
+    let party = party_of(&api, party.as_deref(), &headers)?;
     let size = pages::size(page_size)?;
     let after = Position(pages::number(List::Inbox, page_token.as_deref())?.unwrap_or(0));
     let found = wait_for(&api, wait_ms, || {
@@ -117,13 +108,26 @@ pub(super) async fn fetch(
     Ok(json(StatusCode::OK, &InboxJson { deliveries, next_page_token }))
 }
 
+/// The party that the parameter names, or else the header.
+///
+/// # Errors
+/// None does, or the adapter does not act for it.
+pub(super) fn party_of(api: &Api, named: Option<&str>, headers: &HeaderMap) -> Result<PartyId, Problem> {
+    let Some(text) = named else { return Caller::party(api, headers) };
+    let mut fields = Fields::default();
+    let party = fields.required::<PartyId>("party", Some(text));
+    let party = fields.finish(party)?.ok_or(Reason::Internal)?;
+    api.office.acts_for(&party)?;
+    Ok(party)
+}
+
 /// What waits after a place. What cannot be read is remembered, so that a later page knows what it keeps back.
-fn readable(api: &Api, party: &PartyId, after: Position, size: usize) -> Vec<(Position, v1::Delivery)> {
+pub(super) fn readable(api: &Api, party: &PartyId, after: Position, size: usize) -> Vec<(Position, v1::Delivery)> {
     let mut told = api.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
     api.office.readable(party, after, size, &mut told)
 }
 
-fn named(api: &Api, delivery: v1::Delivery) -> DeliveryJson {
+pub(super) fn named(api: &Api, delivery: v1::Delivery) -> DeliveryJson {
     let id = DeliveryId::from(&delivery.r#ref.clone().unwrap_or_default());
     let name = api.office.spool.delivery_name(&id);
     DeliveryJson::new(delivery, name, None)

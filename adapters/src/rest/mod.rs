@@ -14,6 +14,7 @@
 //! | `GET /v1/dossiers/{code}/documents/{sha256}` | from the gateway, streamed |
 //! | `GET /v1/route?procedure=&locality=` | from the gateway |
 //! | `GET /v1/inbox?party=&page_size=&page_token=&wait_ms=`, `POST /v1/inbox/ack` | what waits for a party, and that it has it |
+//! | `GET /v1/inbox/stream` | the same as it comes, as server-sent events |
 //! | `GET /v1/exceptions`, `POST /v1/exceptions/{key}/handled` | codes given out without a line in vain, and what was done |
 //! | `GET /healthz`, `GET /status` | for operators |
 //! | `GET /v1/openapi.json` | all this, for programs |
@@ -33,6 +34,7 @@ mod inbox;
 mod pages;
 mod requests;
 mod status;
+mod stream;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -54,6 +56,8 @@ use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub(crate) use stream::MOST as MOST_STREAMS;
+
 use crate::identity::Known;
 use crate::office::Office;
 use crate::problem::{LocalReason, Problem};
@@ -73,6 +77,8 @@ pub(crate) struct Api {
     pub(crate) token: Option<Box<str>>,
     /// Requests under way; one more is turned away.
     pub(crate) requests: Semaphore,
+    /// Streams of the inbox under way; one more is turned away.
+    pub(crate) streams: Arc<Semaphore>,
     /// Whoever waits is sent home when the adapter stops.
     pub(crate) stop: CancellationToken,
     pub(crate) started: Instant,
@@ -120,6 +126,7 @@ fn routes() -> Routes {
         .routes(routes!(documents::download))
         .routes(routes!(dossiers::route))
         .routes(routes!(inbox::fetch))
+        .routes(routes!(stream::stream))
         .routes(routes!(inbox::acknowledge))
         .routes(routes!(inbox::refuse))
         .routes(routes!(exceptions::list))

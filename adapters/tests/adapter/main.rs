@@ -11,4 +11,5 @@ mod interface;
 mod link;
 mod offline;
 mod restored;
+mod stream;
 mod support;

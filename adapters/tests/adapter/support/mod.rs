@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use axum::body::Body;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
@@ -232,6 +233,14 @@ impl Adapter {
             output::said("adapter", &body);
         }
         Answered { status: head.status, headers: head.headers, body }
+    }
+
+    /// Opens an answer that goes on, and gives what it begins with.
+    pub async fn open(&self, path: &str) -> (StatusCode, Body) {
+        let request = Request::builder().uri(format!("http://{}{path}", self.address)).header("lgsp-party", PARTY);
+        let request = request.body(Full::new(Bytes::new())).unwrap();
+        let answer = tokio::time::timeout(PATIENCE, self.client.request(request)).await.unwrap().unwrap();
+        (answer.status(), Body::new(answer.into_body()))
     }
 
     pub async fn get(&self, path: &str) -> Answered {
