@@ -33,6 +33,8 @@ pub(crate) enum LocalReason {
     ExceptionNotFound,
     /// The exception was worked off before, in other words.
     ExceptionHandled,
+    /// Nothing of the document lies in the range that was asked for.
+    RangeNotSatisfiable,
     /// The gateway does not answer, and the question cannot wait in the spool.
     GatewayUnreachable,
     /// The spool's disk is nearly full.
@@ -119,6 +121,7 @@ impl LocalReason {
             Self::RequestNotFound => "REQUEST_NOT_FOUND",
             Self::ExceptionNotFound => "EXCEPTION_NOT_FOUND",
             Self::ExceptionHandled => "EXCEPTION_HANDLED",
+            Self::RangeNotSatisfiable => "RANGE_NOT_SATISFIABLE",
             Self::GatewayUnreachable => "GATEWAY_UNREACHABLE",
             Self::SpoolDiskFull => "SPOOL_DISK_FULL",
             Self::SpoolRecordDamaged => "SPOOL_RECORD_DAMAGED",
@@ -131,6 +134,7 @@ impl LocalReason {
             Self::ResourceNotFound | Self::RequestNotFound | Self::ExceptionNotFound => StatusCode::NOT_FOUND,
             Self::ExceptionHandled => StatusCode::CONFLICT,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::RangeNotSatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::GatewayUnreachable => StatusCode::SERVICE_UNAVAILABLE,
             Self::SpoolDiskFull => StatusCode::INSUFFICIENT_STORAGE,
             Self::SpoolRecordDamaged => http_status(Code::DataLoss),
@@ -175,6 +179,12 @@ impl LocalReason {
                 "Trường hợp này đã được xử lý trước đó với nội dung khác.",
                 "See GET /v1/exceptions?handled=true for what was noted; nothing was changed.",
                 "Xem GET /v1/exceptions?handled=true để biết nội dung đã ghi; không có gì thay đổi.",
+            ],
+            Self::RangeNotSatisfiable => [
+                "Nothing of the document lies in this range.",
+                "Không có phần nào của tài liệu nằm trong khoảng này.",
+                "Ask for a range within the length that the Content-Range header names, or for the whole.",
+                "Yêu cầu một khoảng nằm trong độ dài nêu ở tiêu đề Content-Range, hoặc cả tài liệu.",
             ],
             Self::GatewayUnreachable => [
                 "The gateway does not answer just now.",

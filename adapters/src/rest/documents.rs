@@ -16,15 +16,19 @@ use lgsp_proto::v1::{DocumentHead, DownloadRequest, DownloadResponse};
 use lgsp_proto::{Reason, Refusal};
 use serde::{Deserialize, Serialize};
 use tokio_stream::StreamExt as _;
+use tonic::Streaming;
 use utoipa::{IntoParams, ToSchema};
 
 use super::body::drain;
-use super::describe::{CallerHeaders, FromGateway, PartyHeader, Uploading};
+use super::conditional;
+use super::describe::{CallerHeaders, PartyHeader, Ranged, Unchanged, Uploading};
+use super::ranges::Range;
 use super::{Api, bad_request, json};
 use crate::json::Fields;
 use crate::office::Caller;
 use crate::problem::{LocalReason, Problem};
 use crate::spool::PutError;
+use crate::trace::TraceParent;
 
 /// A document that is now in the spool. Name it so in a submission or an entry.
 #[derive(Serialize, ToSchema)]
@@ -113,17 +117,26 @@ pub(super) async fn upload(
 #[utoipa::path(
     get, path = "/v1/dossiers/{code}/documents/{sha256}", tag = "documents", operation_id = "download_document",
     summary = "A document of a dossier",
-    description = "As the gateway streams it; of the media type it was uploaded with.",
+    description = "As the gateway streams it; of the media type it was uploaded with. What broke off is gone on with by `Range`.",
     params(
         CallerHeaders,
+        ("Range" = Option<String>, Header, description = "One range of bytes: `bytes=65536-` goes on where a download broke off. Several at once count as none"),
+        ("If-Range" = Option<String>, Header, description = "The `ETag` of what is there already; if it is another, the whole comes"),
+        ("If-None-Match" = Option<String>, Header, description = "The `ETag` of an earlier answer: 304 if it is still that"),
         ("code" = String, Path, description = "The dossier's code, or another it goes by"),
         ("sha256" = String, Path, description = "SHA-256 of the content"),
     ),
     responses(
         (status = 200, description = "The content", body = Vec<u8>, content_type = "*/*", headers(
             ("ETag" = String, description = "The content's digest, in quotes"),
+            ("Accept-Ranges" = String, description = "`bytes`"),
         )),
-        FromGateway,
+        (status = 206, description = "The part that was asked for", body = Vec<u8>, content_type = "*/*", headers(
+            ("ETag" = String, description = "The content's digest, in quotes"),
+            ("Content-Range" = String, description = "Which bytes, of how many"),
+        )),
+        Unchanged,
+        Ranged,
     ),
 )]
 pub(super) async fn download(
@@ -136,35 +149,77 @@ pub(super) async fn download(
     let mut fields = Fields::default();
     let digest = fields.required::<Sha256Digest>("sha256", Some(&sha256));
     let digest = fields.finish(digest)?.ok_or(Reason::Internal)?;
-    let request = DownloadRequest {
-        acting_party: caller.party.as_str().to_owned(),
-        actor: caller.actor.as_str().to_owned(),
-        dossier_code: code,
-        sha256: Bytes::copy_from_slice(digest.as_bytes()),
-        offset: 0,
+    let tag = format!("\"{digest}\"");
+    let wanted = Range::asked(&headers, &tag);
+    let ask = |offset| {
+        let request = DownloadRequest {
+            acting_party: caller.party.as_str().to_owned(),
+            actor: caller.actor.as_str().to_owned(),
+            dossier_code: code.clone(),
+            sha256: Bytes::copy_from_slice(digest.as_bytes()),
+            offset,
+        };
+        begin(&api, request, &caller.trace)
     };
-    let request = api.office.link.stream_request(request, Some(&caller.trace));
-    let mut parts = api.office.link.documents().download(request).await.map_err(Problem::of_status)?.into_inner();
-    let head = match parts.message().await.map_err(Problem::of_status)? {
-        Some(DownloadResponse { response: Some(Part::Head(head)) }) => head,
-        // Not what the service describes: whoever answered is not our gateway.
-        Some(_) | None => return Err(LocalReason::GatewayUnreachable.into()),
+    let begin = wanted.map_or(0, Range::begin);
+    let (DocumentHead { size_bytes, media_type, .. }, mut parts) = ask(begin).await?;
+    if conditional::has(&headers, &tag) {
+        return Ok(conditional::unchanged(&tag));
+    }
+    let (status, first, length) = match wanted.map(|range| range.of(size_bytes)) {
+        None => (StatusCode::OK, 0, size_bytes),
+        Some(Some((first, length))) => (StatusCode::PARTIAL_CONTENT, first, length),
+        Some(None) => {
+            let refused = Problem::from(LocalReason::RangeNotSatisfiable).into_response();
+            return Ok(([(header::CONTENT_RANGE, format!("bytes */{size_bytes}"))], refused).into_response());
+        }
     };
-    let DocumentHead { size_bytes, media_type, .. } = head;
-    let content = parts.map(|part| match part {
-        Ok(DownloadResponse { response: Some(Part::Chunk(chunk)) }) => Ok(chunk),
-        Ok(_) => Ok(Bytes::new()),
-        Err(_) => Err(std::io::Error::other("the gateway broke off")),
+    if first != begin {
+        // Counted from its end, which only the first answer told.
+        (_, parts) = ask(first).await?;
+    }
+    let mut left = length;
+    let content = parts.map_while(move |part| {
+        let mut chunk = match part {
+            Ok(DownloadResponse { response: Some(Part::Chunk(chunk)) }) => chunk,
+            Ok(_) => Bytes::new(),
+            Err(_) => return Some(Err(std::io::Error::other("the gateway broke off"))),
+        };
+        chunk.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+        let is_over = left == 0 && length > 0;
+        left -= chunk.len() as u64;
+        (!is_over).then_some(Ok(chunk))
     });
     let headers = [
         (header::CONTENT_TYPE, media_type),
-        (header::CONTENT_LENGTH, size_bytes.to_string()),
-        (header::ETAG, format!("\"{}\"", HEXLOWER.encode(digest.as_bytes()))),
+        (header::CONTENT_LENGTH, length.to_string()),
+        (header::ETAG, tag),
+        (header::ACCEPT_RANGES, "bytes".to_owned()),
         // It is somebody's paper, not a page: a browser must not guess, and nobody in between keep it.
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
         (header::CACHE_CONTROL, "private, no-store".to_owned()),
     ];
-    Ok((headers, Body::from_stream(content)).into_response())
+    let mut response = (status, headers, Body::from_stream(content)).into_response();
+    if status == StatusCode::PARTIAL_CONTENT {
+        let range = format!("bytes {first}-{}/{size_bytes}", first + length - 1);
+        response.headers_mut().insert(header::CONTENT_RANGE, range.parse().map_err(|_| Reason::Internal)?);
+    }
+    Ok(response)
+}
+
+/// What the gateway says of a document, and its content as it comes.
+async fn begin(
+    api: &Api,
+    request: DownloadRequest,
+    trace: &TraceParent,
+) -> Result<(DocumentHead, Streaming<DownloadResponse>), Problem> {
+    let request = api.office.link.stream_request(request, Some(trace));
+    let mut parts = api.office.link.documents().download(request).await.map_err(Problem::of_status)?.into_inner();
+    match parts.message().await.map_err(Problem::of_status)? {
+        Some(DownloadResponse { response: Some(Part::Head(head)) }) => Ok((head, parts)),
+        // Not what the service describes: whoever answered is not our gateway.
+        Some(_) | None => Err(LocalReason::GatewayUnreachable.into()),
+    }
 }
 
 fn too_large(limit: u64) -> Problem {

@@ -32,6 +32,7 @@ mod dossiers;
 mod exceptions;
 mod inbox;
 mod pages;
+mod ranges;
 mod requests;
 mod status;
 mod stream;

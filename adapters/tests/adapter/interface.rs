@@ -375,3 +375,43 @@ async fn what_a_caller_has_seen_goes_along_with_what_it_says() {
     let refused = say("k2", "W/\"3\"", accepted()).await;
     assert_eq!((refused.status, fields(&refused.json())), (StatusCode::UNPROCESSABLE_ENTITY, vec!["If-Match"]));
 }
+
+#[tokio::test]
+async fn a_download_goes_on_where_it_broke_off() {
+    let world = World::new().await;
+    let adapter = world.adapter().await;
+    let content: Vec<u8> = (0..200_000).map(|at| (at % 251) as u8).collect();
+    world.gateway.keep_document(PARTY, &sha256(&content), &content);
+    let digest = data_encoding::HEXLOWER.encode(&sha256(&content));
+    let path = format!("/v1/dossiers/H57.12-250714-0001/documents/{digest}");
+    let ask = async |more: &[(&str, &str)]| adapter.call(Method::GET, &path, &[&CALLER[..], more].concat(), "").await;
+    let tag = format!("\"{digest}\"");
+    let whole = ask(&[]).await;
+    assert_eq!(
+        (whole.status, &whole.headers["accept-ranges"], &whole.headers["etag"]),
+        (StatusCode::OK, &"bytes".parse().unwrap(), &tag.parse().unwrap())
+    );
+
+    for (range, part, named) in [
+        ("bytes=150000-", &content[150_000..], "bytes 150000-199999/200000"),
+        ("bytes=49999-100001", &content[49_999..=100_001], "bytes 49999-100001/200000"),
+        ("bytes=-70000", &content[130_000..], "bytes 130000-199999/200000"),
+        ("bytes=0-0", &content[..1], "bytes 0-0/200000"),
+    ] {
+        let answer = ask(&[("range", range), ("if-range", &tag)]).await;
+        assert_eq!(
+            (answer.status, &answer.headers["content-range"]),
+            (StatusCode::PARTIAL_CONTENT, &named.parse().unwrap())
+        );
+        assert!(answer.body == part, "{range}");
+    }
+    // Of something else, the whole.
+    assert_eq!(ask(&[("range", "bytes=150000-"), ("if-range", "\"other\"")]).await.body, content);
+    let beyond = ask(&[("range", "bytes=200000-")]).await;
+    assert_eq!(
+        (beyond.status, &beyond.headers["content-range"]),
+        (StatusCode::RANGE_NOT_SATISFIABLE, &"bytes */200000".parse().unwrap())
+    );
+    assert_eq!(beyond.json()["reason"], "RANGE_NOT_SATISFIABLE");
+    assert_eq!(ask(&[("if-none-match", &tag)]).await.status, StatusCode::NOT_MODIFIED);
+}

@@ -87,6 +87,8 @@ const FORMS: &[Form] = &[
     words(&["LGSP-Offline"], &["allowed", "never"]),
     Form { names: &["query.status"], look: Look::Statuses, example: "processing,resolved" },
     form(&["If-Match"], r#"\*|"[1-9][0-9]{0,8}(?:-[0-9a-f]{16})?""#, 28, "\"3\""),
+    any(&["Range"], "bytes=0-9"),
+    any(&["If-Range"], ""),
     any(&["If-None-Match"], "\"3-00ab00ab00ab00ab\""),
     any(&["traceparent"], "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
     Form {

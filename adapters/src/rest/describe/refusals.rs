@@ -20,6 +20,8 @@ pub(crate) struct Waiting;
 pub(crate) struct TakingIn;
 /// A document on its way in.
 pub(crate) struct Uploading;
+/// A document, or part of it, that the gateway is asked for.
+pub(crate) struct Ranged;
 /// What the gateway is asked at once.
 pub(crate) struct FromGateway;
 
@@ -105,6 +107,14 @@ impl IntoResponses for FromGateway {
             Refused::Bus(Reason::Internal),
         ];
         described(&[&ALWAYS, &ASKED, &gateway])
+    }
+}
+
+impl IntoResponses for Ranged {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let mut responses = FromGateway::responses();
+        responses.extend(described(&[&[Refused::Here(LocalReason::RangeNotSatisfiable)]]));
+        responses
     }
 }
 

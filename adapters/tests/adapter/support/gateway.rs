@@ -802,7 +802,9 @@ impl Documents for Service {
             size_bytes: content.len() as u64,
             media_type: "application/pdf".into(),
         };
-        let chunks: Vec<_> = content.chunks(50_000).map(|chunk| Part::Chunk(Bytes::copy_from_slice(chunk))).collect();
+        let begin = usize::try_from(request.offset).unwrap().min(content.len());
+        let chunks: Vec<_> =
+            content[begin..].chunks(50_000).map(|chunk| Part::Chunk(Bytes::copy_from_slice(chunk))).collect();
         let parts = std::iter::once(Part::Head(head)).chain(chunks);
         let parts = parts.map(|part| Ok(v1::DownloadResponse { response: Some(part) }));
         Ok(Response::new(Box::pin(tokio_stream::iter(parts.collect::<Vec<_>>()))))
