@@ -1,6 +1,8 @@
 //! What the agency's own system reads when something is refused: problem details (RFC 9457) with the bus's stable reason,
 //! every field at fault, and what to do, in Vietnamese and English.
 
+pub(crate) mod explain;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use lgsp_journal::room::Shortage;
-use lgsp_proto::{ERROR_DOMAIN, Reason, Refusal};
+use lgsp_proto::{ERROR_DOMAIN, RETRY_AFTER_MS, Reason, Refusal};
 use prost::Message;
 use serde::Serialize;
 use tonic::{Code, Status};
@@ -17,6 +19,9 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::link::CallError;
+
+/// Where something will pass and nobody says when.
+const SHORT_WAIT_SECONDS: u64 = 5;
 
 /// Refusals that only the adapter itself gives; the others are [`Reason`]s of the bus.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -76,6 +81,9 @@ struct Content {
     remedy: Remedy,
     /// What happened, in Vietnamese.
     message_vi: String,
+    /// The command that explains it, where there is one; what stands in capitals is to be filled in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explain: Option<String>,
 }
 
 /// A field at fault.
@@ -113,6 +121,19 @@ impl ToSchema for Problem {
 }
 
 impl LocalReason {
+    pub(crate) const ALL: [Self; 10] = [
+        Self::TokenInvalid,
+        Self::ResourceNotFound,
+        Self::MethodNotAllowed,
+        Self::RequestNotFound,
+        Self::ExceptionNotFound,
+        Self::ExceptionHandled,
+        Self::RangeNotSatisfiable,
+        Self::GatewayUnreachable,
+        Self::SpoolDiskFull,
+        Self::SpoolRecordDamaged,
+    ];
+
     const fn word(self) -> &'static str {
         match self {
             Self::TokenInvalid => "TOKEN_INVALID",
@@ -241,6 +262,13 @@ impl Problem {
         problem
     }
 
+    /// How long to wait before asking again: what the refusal says itself, in whole seconds, or a while where it will pass.
+    fn retry_after_seconds(&self) -> Option<u64> {
+        let said = self.0.details.get(RETRY_AFTER_MS).and_then(|wait| wait.parse::<u64>().ok());
+        let passes = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::INSUFFICIENT_STORAGE].map(|status| status.as_u16());
+        said.map(|wait| wait.div_ceil(1000)).or_else(|| passes.contains(&self.0.status).then_some(SHORT_WAIT_SECONDS))
+    }
+
     /// Nothing is taken in while the spool's disk is nearly full.
     pub(crate) fn of_shortage(shortage: &Shortage) -> Self {
         let mut problem = Self::from(LocalReason::SpoolDiskFull);
@@ -286,6 +314,7 @@ impl Problem {
             status: http_status(status.code()).as_u16(),
             detail: String::new(),
             fields: Vec::new(),
+            explain: explain::command(&info.reason, &BTreeMap::new()),
             details: info.metadata.into_iter().collect(),
             remedy,
             message_vi: status.get_details_localized_message().map_or_else(String::new, |message| message.message),
@@ -317,6 +346,7 @@ impl From<&Refusal> for Problem {
             details: refusal.details().clone(),
             remedy: Remedy { en: texts.remedy.en.to_owned(), vi: texts.remedy.vi.to_owned() },
             message_vi: texts.what.vi.to_owned(),
+            explain: explain::command(reason.as_str(), refusal.details()),
         }))
     }
 }
@@ -346,19 +376,21 @@ impl From<LocalReason> for Problem {
             details: BTreeMap::new(),
             remedy: Remedy { en, vi },
             message_vi,
+            explain: explain::command(reason.word(), &BTreeMap::new()),
         }))
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        let wait = self.retry_after_seconds();
         let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::INSUFFICIENT_STORAGE) {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        if let Some(seconds) = wait {
+            headers.insert(header::RETRY_AFTER, seconds.into());
         }
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -459,5 +491,25 @@ mod tests {
             let [title, message_vi, en, vi] = reason.texts();
             assert!(title.is_ascii() && en.is_ascii() && !message_vi.is_ascii() && !vi.is_ascii());
         }
+    }
+
+    #[test]
+    fn who_is_to_wait_is_told_for_how_long_by_the_refusal_itself() {
+        let wait = |problem: Problem| {
+            let headers = problem.into_response().headers().clone();
+            headers.get(header::RETRY_AFTER).map(|value| value.to_str().unwrap().to_owned())
+        };
+        let after = |ms: u64| Problem::from(Refusal::new(Reason::QuotaExceeded).detail(RETRY_AFTER_MS, ms));
+        assert_eq!(wait(after(1)).as_deref(), Some("1"));
+        assert_eq!(wait(after(61_001)).as_deref(), Some("62"));
+        assert_eq!(wait(Reason::ReadOnly.into()).as_deref(), Some("5"));
+        assert_eq!(wait(Reason::FieldInvalid.into()), None);
+    }
+
+    #[test]
+    fn a_refusal_names_the_command_that_explains_it() {
+        let refusal = Refusal::new(Reason::ActsForMissing).detail("party", "H57.99");
+        assert_eq!(json(&refusal.into())["explain"], "lgsp can-i --party H57.99");
+        assert_eq!(json(&Reason::Overloaded.into()).get("explain"), None);
     }
 }

@@ -73,6 +73,27 @@ fn the_command_prints_what_the_adapter_serves() {
     assert_eq!(printed.stdout, lgsp_adapters::description());
 }
 
+#[test]
+fn every_command_that_a_refusal_names_is_there() {
+    let description: Value = serde_json::from_slice(&lgsp_adapters::description()).unwrap();
+    let commands =
+        description["components"]["schemas"]["Problem"]["properties"]["explain"]["examples"].as_array().unwrap();
+    assert!(commands.len() > 4, "{commands:?}");
+    for command in commands.iter().map(|command| command.as_str().unwrap()) {
+        let words: Vec<_> = command.split(' ').skip(1).collect();
+        // What is to be filled in comes after the command's own words.
+        let is_own =
+            |word: &&&str| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-') && !word.starts_with('-');
+        let own = words.iter().take_while(is_own);
+        let told = Command::new(env!("CARGO_BIN_EXE_lgsp")).args(own).arg("--help").output().unwrap();
+        assert!(told.status.success(), "{command}");
+        let help = String::from_utf8_lossy(&told.stdout).into_owned();
+        for option in words.iter().filter(|word| word.starts_with("--")) {
+            assert!(help.contains(option), "{command}");
+        }
+    }
+}
+
 /// An adapter of commune Binh's system in front of the bus.
 async fn adapter(bus: &Bus) -> (SocketAddr, CancellationToken) {
     let address = bus.address("mot-cua-binh");

@@ -149,13 +149,13 @@ impl Office {
     /// # Errors
     /// `REQUEST_NOT_FOUND`; or its outcome cannot be read back.
     pub(crate) fn request(&self, id: &CallId) -> Result<RequestJson, Problem> {
-        let call = self.spool.call(&id).ok_or(LocalReason::RequestNotFound)?;
-        let intake = match self.spool.submission(&id) {
+        let call = self.spool.call(id).ok_or(LocalReason::RequestNotFound)?;
+        let intake = match self.spool.submission(id) {
             Ok(kept) => kept.and_then(|(_, intake)| intake),
             // How it stands is known all the same.
             Err(error) => {
                 tracing::error!(%error, "a request cannot be read from the spool");
-                self.spool.known_intake(&id)
+                self.spool.known_intake(id)
             }
         };
         let (code, provisional) = match intake {

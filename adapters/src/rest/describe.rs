@@ -22,6 +22,7 @@ use utoipa::{IntoParams, OpenApi as _};
 pub(super) use refusals::{Always, FromGateway, Listed, Ranged, TakingIn, Unchanged, Uploading, Waiting};
 
 use super::{Api, conditional};
+use crate::problem::explain;
 
 /// What the whole interface is, for whoever meets it first.
 const ABOUT: &str = "\
@@ -73,6 +74,7 @@ pub(super) fn finish(document: &OpenApi) -> Value {
     document["security"] = json!([{ "token": [] }]);
     bytes_are_bytes(&mut document);
     flattened_may_be_absent(&mut document);
+    document["components"]["schemas"]["Problem"]["properties"]["explain"]["examples"] = explain::all().into();
     words::apply(&mut document);
     forms::apply(&mut document);
     document

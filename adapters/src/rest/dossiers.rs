@@ -100,8 +100,8 @@ struct RecordedEventJson {
 #[schema(as = ShownDossier)]
 #[serde(untagged)]
 enum ShownJson {
-    Admitted(DossierWithEventsJson),
-    Queued(QueuedDossierJson),
+    Admitted(Box<DossierWithEventsJson>),
+    Queued(Box<QueuedDossierJson>),
 }
 
 /// One page of dossiers.
@@ -194,7 +194,7 @@ pub(super) async fn show(
     // What was taken in here without a line and is not with the gateway yet, only this machine knows.
     let queued = api.office.spool.offline_by_name(&caller.party, &code).map_err(|error| unreadable(&error))?;
     if let Some(found) = queued {
-        return Ok(json(StatusCode::OK, &ShownJson::Queued(QueuedDossierJson::new(found))));
+        return Ok(json(StatusCode::OK, &ShownJson::Queued(Box::new(QueuedDossierJson::new(found)))));
     }
     let request = GetRequest {
         acting_party: caller.party.as_str().to_owned(),
@@ -214,10 +214,10 @@ pub(super) async fn show(
         }
     });
     let sequence = found.dossier.as_ref().map(|dossier| dossier.sequence);
-    let answer = ShownJson::Admitted(DossierWithEventsJson {
+    let answer = ShownJson::Admitted(Box::new(DossierWithEventsJson {
         dossier: found.dossier.map(DossierJson::new),
         events: events.collect(),
-    });
+    }));
     Ok(conditional::answer(&headers, &answer, sequence))
 }
 

@@ -316,7 +316,9 @@ mod tests {
         text.parse::<T>().is_ok()
     }
 
-    const TYPES: [(&str, u64, fn(&str) -> bool); 15] = [
+    type Known = (&'static str, u64, fn(&str) -> bool);
+
+    const TYPES: [Known; 15] = [
         (PARTY, 35, reads::<PartyId>),
         (KEY, 64, reads::<RequestKey>),
         (ACTOR, 64, reads::<ActorId>),
