@@ -24,7 +24,7 @@ use crate::forward::Forward;
 use crate::handover::{Blames, HandOver};
 use crate::identity::{self, Folder, Leaf, Source};
 use crate::link::{ConnectError, Link};
-use crate::office::Office;
+use crate::office::{Busy, Office};
 use crate::offline::{Copy, Desk, Keeper};
 use crate::pump;
 use crate::receive::Receive;
@@ -151,6 +151,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
         streams: Arc::new(Semaphore::new(rest::MOST_STREAMS)),
         stop: stopping.clone(),
         started: Instant::now(),
+        busy: Busy::default(),
         unreadable: Mutex::default(),
         description: rest::description(),
     });

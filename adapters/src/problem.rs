@@ -38,6 +38,10 @@ pub(crate) enum LocalReason {
     ExceptionNotFound,
     /// The exception was worked off before, in other words.
     ExceptionHandled,
+    /// No upload of this party has this name, or its time is over.
+    UploadNotFound,
+    /// The upload is elsewhere than the caller thinks.
+    UploadOffsetWrong,
     /// Nothing of the document lies in the range that was asked for.
     RangeNotSatisfiable,
     /// The gateway does not answer, and the question cannot wait in the spool.
@@ -121,13 +125,15 @@ impl ToSchema for Problem {
 }
 
 impl LocalReason {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::TokenInvalid,
         Self::ResourceNotFound,
         Self::MethodNotAllowed,
         Self::RequestNotFound,
         Self::ExceptionNotFound,
         Self::ExceptionHandled,
+        Self::UploadNotFound,
+        Self::UploadOffsetWrong,
         Self::RangeNotSatisfiable,
         Self::GatewayUnreachable,
         Self::SpoolDiskFull,
@@ -142,6 +148,8 @@ impl LocalReason {
             Self::RequestNotFound => "REQUEST_NOT_FOUND",
             Self::ExceptionNotFound => "EXCEPTION_NOT_FOUND",
             Self::ExceptionHandled => "EXCEPTION_HANDLED",
+            Self::UploadNotFound => "UPLOAD_NOT_FOUND",
+            Self::UploadOffsetWrong => "UPLOAD_OFFSET_WRONG",
             Self::RangeNotSatisfiable => "RANGE_NOT_SATISFIABLE",
             Self::GatewayUnreachable => "GATEWAY_UNREACHABLE",
             Self::SpoolDiskFull => "SPOOL_DISK_FULL",
@@ -155,6 +163,8 @@ impl LocalReason {
             Self::ResourceNotFound | Self::RequestNotFound | Self::ExceptionNotFound => StatusCode::NOT_FOUND,
             Self::ExceptionHandled => StatusCode::CONFLICT,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::UploadNotFound => StatusCode::NOT_FOUND,
+            Self::UploadOffsetWrong => StatusCode::CONFLICT,
             Self::RangeNotSatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::GatewayUnreachable => StatusCode::SERVICE_UNAVAILABLE,
             Self::SpoolDiskFull => StatusCode::INSUFFICIENT_STORAGE,
@@ -200,6 +210,18 @@ impl LocalReason {
                 "Trường hợp này đã được xử lý trước đó với nội dung khác.",
                 "See GET /v1/exceptions?handled=true for what was noted; nothing was changed.",
                 "Xem GET /v1/exceptions?handled=true để biết nội dung đã ghi; không có gì thay đổi.",
+            ],
+            Self::UploadNotFound => [
+                "No upload of this party has this name, or its time is over.",
+                "Không có lượt tải lên nào của cơ quan mang tên này, hoặc đã hết thời gian lưu.",
+                "Begin another with POST /v1/document-uploads.",
+                "Bắt đầu lượt khác bằng POST /v1/document-uploads.",
+            ],
+            Self::UploadOffsetWrong => [
+                "The upload does not go on there; nothing of this was kept beyond Upload-Offset.",
+                "Lượt tải lên không tiếp tục từ vị trí này; không giữ gì ngoài Upload-Offset.",
+                "Ask with HEAD how far it is, and go on from there.",
+                "Hỏi bằng HEAD xem đã đến đâu, rồi tiếp tục từ đó.",
             ],
             Self::RangeNotSatisfiable => [
                 "Nothing of the document lies in this range.",

@@ -54,6 +54,8 @@ async fn a_thousand_generated_calls_find_no_deviation_from_the_description_and_n
     let report = bus.folder().join("report");
     let mut generator = tokio::process::Command::new(python.with_file_name("schemathesis"));
     generator.args(["--config-file", CONFIG, "run"]).arg(format!("http://{rest}/v1/openapi.json"));
+    // Where its configuration finds hooks.py.
+    generator.env("PYTHONPATH", Path::new(CONFIG).parent().unwrap()).env("PYTHONDONTWRITEBYTECODE", "1");
     generator.arg("--header").arg(format!("Authorization: Bearer {TOKEN}"));
     generator.args(["--report", "ndjson", "--no-color", "--report-dir"]).arg(&report);
     generator.current_dir(bus.folder()).stdin(Stdio::null()).kill_on_drop(true);

@@ -7,6 +7,7 @@ mod inbox;
 mod intake;
 mod requests;
 mod spooled;
+mod uploads;
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ pub(crate) use inbox::DeliveryNameJson;
 pub(crate) use intake::{OfflineJson, TakenIn};
 pub(crate) use requests::{RequestJson, RequestOverviewJson, RequestPlace, RequestState};
 pub(crate) use spooled::{not_queued, unreadable};
+pub(crate) use uploads::{Begun, Busy, PIECE_BYTES, Progress};
 
 use crate::acting::Acting;
 use crate::link::Link;

@@ -19,7 +19,7 @@ use utoipa::openapi::path::{Parameter, ParameterIn};
 use utoipa::openapi::{ObjectBuilder, OpenApi, Required, Type};
 use utoipa::{IntoParams, OpenApi as _};
 
-pub(super) use refusals::{Always, FromGateway, Listed, Ranged, TakingIn, Unchanged, Uploading, Waiting};
+pub(super) use refusals::{Always, FromGateway, Listed, Ranged, TakingIn, Unchanged, UploadedTo, Uploading, Waiting};
 
 use super::{Api, conditional};
 use crate::problem::explain;

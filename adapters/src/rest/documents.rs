@@ -10,10 +10,10 @@ use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt as _;
+use lgsp_proto::Reason;
 use lgsp_proto::types::{FileName, MediaType, Sha256Digest};
 use lgsp_proto::v1::download_response::Response as Part;
 use lgsp_proto::v1::{DocumentHead, DownloadRequest, DownloadResponse};
-use lgsp_proto::{Reason, Refusal};
 use serde::{Deserialize, Serialize};
 use tokio_stream::StreamExt as _;
 use tonic::Streaming;
@@ -27,13 +27,13 @@ use super::{Api, bad_request, json};
 use crate::json::Fields;
 use crate::office::Caller;
 use crate::problem::{LocalReason, Problem};
-use crate::spool::PutError;
+use crate::spool::{PutError, Stored};
 use crate::trace::TraceParent;
 
 /// A document that is now in the spool. Name it so in a submission or an entry.
 #[derive(Serialize, ToSchema)]
 #[schema(as = StoredDocument)]
-struct DocumentJson {
+pub(super) struct DocumentJson {
     sha256: String,
     size_bytes: u64,
     media_type: String,
@@ -46,7 +46,7 @@ struct DocumentJson {
 #[serde(deny_unknown_fields)]
 pub(super) struct UploadQuery {
     /// What people call it; comes back in the answer, for the submission.
-    file_name: Option<String>,
+    pub(super) file_name: Option<String>,
 }
 
 /// `POST /v1/documents`: the content as the body, what it is as `Content-Type`.
@@ -70,10 +70,7 @@ pub(super) async fn upload(
     let Query(UploadQuery { file_name }) = query.map_err(bad_request)?;
     let party = Caller::party(&api, &headers)?;
     let mut fields = Fields::default();
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    // A document's type is kept without parameters such as charset.
-    let content_type = content_type.map(|value| value.split(';').next().unwrap_or_default().trim());
-    let media_type = fields.required::<MediaType>("Content-Type", content_type);
+    let media_type = fields.required::<MediaType>("Content-Type", media_type_of(&headers));
     fields.optional::<FileName>("file_name", file_name.as_deref());
     let media_type = fields.finish(media_type)?.ok_or(Reason::Internal)?;
 
@@ -81,7 +78,7 @@ pub(super) async fn upload(
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit) {
         drain(body).await;
-        return Err(too_large(limit));
+        return Err(api.office.not_kept(PutError::TooLarge));
     }
     let mut upload = api.office.spool.documents().put(party.as_str(), limit);
     let mut body = body;
@@ -95,21 +92,8 @@ pub(super) async fn upload(
             break;
         }
     }
-    let stored = upload.finish().await.map_err(|error| match error {
-        PutError::TooLarge => too_large(limit),
-        PutError::Full => Problem::from(Reason::Overloaded).with_detail(error.to_string()),
-        PutError::Disk(shortage) => Problem::of_shortage(&shortage),
-        PutError::BrokenOff | PutError::Io(_) => {
-            tracing::error!(%error, "a document cannot be kept");
-            Problem::from(Reason::ReadOnly).with_detail("the adapter cannot write the document")
-        }
-    })?;
-    let document = DocumentJson {
-        sha256: HEXLOWER.encode(&stored.sha256),
-        size_bytes: stored.size_bytes,
-        media_type: media_type.as_str().to_owned(),
-        file_name,
-    };
+    let stored = upload.finish().await.map_err(|error| api.office.not_kept(error))?;
+    let document = DocumentJson::new(&stored, media_type.as_str().to_owned(), file_name);
     Ok(json(StatusCode::CREATED, &document))
 }
 
@@ -222,6 +206,14 @@ async fn begin(
     }
 }
 
-fn too_large(limit: u64) -> Problem {
-    Refusal::new(Reason::DocumentTooLarge).detail("limit_bytes", limit).into()
+/// What a document is. Its type is kept without parameters such as charset.
+pub(super) fn media_type_of(headers: &HeaderMap) -> Option<&str> {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    content_type.map(|value| value.split(';').next().unwrap_or_default().trim())
+}
+
+impl DocumentJson {
+    pub(super) fn new(stored: &Stored, media_type: String, file_name: Option<String>) -> Self {
+        Self { sha256: HEXLOWER.encode(&stored.sha256), size_bytes: stored.size_bytes, media_type, file_name }
+    }
 }

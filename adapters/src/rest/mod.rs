@@ -6,6 +6,7 @@
 //! | request | answer |
 //! |---|---|
 //! | `POST /v1/documents` | 201, the document's digest |
+//! | `POST /v1/document-uploads`, `HEAD`, `PATCH`, `DELETE` of its location | a document in pieces |
 //! | `POST /v1/dossiers` | 202, the request's key and location |
 //! | `POST /v1/dossiers/{code}/events` | 202, likewise |
 //! | `GET /v1/requests/{key}?wait_ms=` | how the request stands, and its outcome |
@@ -36,6 +37,7 @@ mod ranges;
 mod requests;
 mod status;
 mod stream;
+mod uploads;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -60,7 +62,7 @@ use utoipa_axum::routes;
 pub(crate) use stream::MOST as MOST_STREAMS;
 
 use crate::identity::Known;
-use crate::office::Office;
+use crate::office::{Busy, Office};
 use crate::problem::{LocalReason, Problem};
 
 /// The longest JSON body. A form of 1 MiB in Base64 fits, and what is larger is a document.
@@ -83,6 +85,8 @@ pub(crate) struct Api {
     /// Whoever waits is sent home when the adapter stops.
     pub(crate) stop: CancellationToken,
     pub(crate) started: Instant,
+    /// Uploads that somebody adds to.
+    pub(crate) busy: Busy,
     /// Where deliveries stand that cannot be read from the spool, as far as somebody asked for them.
     pub(crate) unreadable: Mutex<HashSet<Position>>,
     /// What `GET /v1/openapi.json` answers with: see [`description`].
@@ -124,6 +128,8 @@ fn routes() -> Routes {
         .routes(routes!(requests::list))
         .routes(routes!(requests::show))
         .routes(routes!(documents::upload))
+        .routes(routes!(uploads::begin))
+        .routes(routes!(uploads::show, uploads::add, uploads::discard))
         .routes(routes!(documents::download))
         .routes(routes!(dossiers::route))
         .routes(routes!(inbox::fetch))

@@ -13,3 +13,4 @@ mod offline;
 mod restored;
 mod stream;
 mod support;
+mod uploads;

@@ -63,7 +63,12 @@ const FORMS: &[Form] = &[
         35,
         "2025-07-14T09:00:00+07:00",
     ),
-    form(&["media_type"], "[a-z0-9][a-z0-9!#$&^_.+-]*/[a-z0-9][a-z0-9!#$&^_.+-]*", 100, "application/pdf"),
+    form(
+        &["Content-Type", "media_type"],
+        "[a-z0-9][a-z0-9!#$&^_.+-]*/[a-z0-9][a-z0-9!#$&^_.+-]*",
+        100,
+        "application/pdf",
+    ),
     form(&["file_name"], FILE_NAME, 255, "to-khai.pdf"),
     form(&["full_name"], TEXT, 200, "Nguyễn Thử Nghiệm"),
     form(&["personal_number"], "(?:[0-9]{9}|[0-9]{12})", 12, "046085000001"),
@@ -89,6 +94,7 @@ const FORMS: &[Form] = &[
     form(&["If-Match"], r#"\*|"[1-9][0-9]{0,8}(?:-[0-9a-f]{16})?""#, 28, "\"3\""),
     any(&["Range"], "bytes=0-9"),
     any(&["If-Range"], ""),
+    form(&["path.upload"], "[0-9a-f]{32}", 32, "4bf92f3577b34da6a3ce929d0e0e4736"),
     any(&["If-None-Match"], "\"3-00ab00ab00ab00ab\""),
     any(&["traceparent"], "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
     Form {

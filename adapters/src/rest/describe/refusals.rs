@@ -18,6 +18,8 @@ pub(crate) struct Listed;
 pub(crate) struct Waiting;
 /// Something to be sent, or to be kept.
 pub(crate) struct TakingIn;
+/// An upload in pieces that is under way.
+pub(crate) struct UploadedTo;
 /// A document on its way in.
 pub(crate) struct Uploading;
 /// A document, or part of it, that the gateway is asked for.
@@ -85,6 +87,13 @@ impl IntoResponses for TakingIn {
 impl IntoResponses for Uploading {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         described(&[&ALWAYS, &ASKED, &[Refused::Bus(Reason::DocumentTooLarge)], &KEPT])
+    }
+}
+
+impl IntoResponses for UploadedTo {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let upload = [Refused::Here(LocalReason::UploadNotFound), Refused::Here(LocalReason::UploadOffsetWrong)];
+        described(&[&ALWAYS, &ASKED, &upload, &KEPT])
     }
 }
 

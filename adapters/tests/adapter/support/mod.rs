@@ -235,6 +235,10 @@ impl Adapter {
         Answered { status: head.status, headers: head.headers, body }
     }
 
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Opens an answer that goes on, and gives what it begins with.
     pub async fn open(&self, path: &str) -> (StatusCode, Body) {
         let request = Request::builder().uri(format!("http://{}{path}", self.address)).header("lgsp-party", PARTY);
