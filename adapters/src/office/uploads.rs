@@ -3,15 +3,17 @@
 //! A piece is synced before it counts. What was said at the beginning, each piece and the end are sealed files beside the documents, so
 //! a restart knows them all, and they share the documents' bounds.
 
-use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use lgsp_proto::Reason;
 use lgsp_proto::types::PartyId;
 use serde::{Deserialize, Serialize};
+use tokio::sync::{Mutex as Lock, OwnedMutexGuard};
 use tokio_stream::StreamExt as _;
+use tokio_util::sync::CancellationToken;
 
 use super::Office;
 use crate::digest::random;
@@ -43,23 +45,31 @@ pub(crate) struct Progress {
     pub(crate) complete: Option<Stored>,
 }
 
-/// Uploads that somebody adds to just now; nobody else may.
+/// Uploads that somebody adds to, one at a time. Who comes later is served: the earlier line may be dead and not know it.
 #[derive(Default)]
-pub(crate) struct Busy(Mutex<HashSet<String>>);
+pub(crate) struct Busy(Mutex<HashMap<String, Line>>);
 
-/// The right to add to one.
-pub(crate) struct Turn<'a>(&'a Busy, String);
+/// The latest who wants an upload, and what whoever has it holds.
+type Line = (CancellationToken, Arc<Lock<()>>);
 
-impl Busy {
-    fn turn(&self, name: String) -> Option<Turn<'_>> {
-        let mut busy = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        busy.insert(name.clone()).then_some(Turn(self, name))
-    }
+/// The right to add to an upload.
+pub(crate) struct Turn {
+    /// Somebody else wants it: what came so far is to be kept, and the turn given up.
+    pub(crate) over: CancellationToken,
+    _held: OwnedMutexGuard<()>,
 }
 
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
+impl Busy {
+    async fn turn(&self, name: String) -> Turn {
+        let (over, lock) = {
+            let mut busy = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            busy.retain(|_, (_, lock)| Arc::strong_count(lock) > 1);
+            let entry = busy.entry(name).or_default();
+            entry.0.cancel();
+            entry.0 = CancellationToken::new();
+            entry.clone()
+        };
+        Turn { over, _held: lock.lock_owned().await }
     }
 }
 
@@ -107,14 +117,9 @@ impl Office {
         Ok(Progress { begun, offset, complete })
     }
 
-    /// The right to add to an upload.
-    ///
-    /// # Errors
-    /// `UPLOAD_OFFSET_WRONG`: somebody else does just now.
-    pub(crate) fn turn_to_upload<'a>(&self, busy: &'a Busy, party: &PartyId, id: &str) -> Result<Turn<'a>, Problem> {
-        busy.turn(name(party, id)).ok_or_else(|| {
-            Problem::from(LocalReason::UploadOffsetWrong).with_detail("another request is adding to this upload")
-        })
+    /// The right to add to an upload, as soon as whoever had it has kept what came.
+    pub(crate) async fn turn_to_upload(&self, busy: &Busy, party: &PartyId, id: &str) -> Turn {
+        busy.turn(name(party, id)).await
     }
 
     /// Adds a piece at an offset: durable when this returns.

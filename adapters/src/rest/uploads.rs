@@ -134,7 +134,7 @@ async fn add_to_the_end(
     at: u64,
     mut body: Body,
 ) -> Result<Response, Problem> {
-    let _turn = api.office.turn_to_upload(&api.busy, party, upload)?;
+    let turn = api.office.turn_to_upload(&api.busy, party, upload).await;
     let Progress { begun, mut offset, complete } = api.office.upload(party, upload).await?;
     if at != offset {
         drain(body).await;
@@ -143,10 +143,21 @@ async fn add_to_the_end(
     }
     let mut piece = Vec::new();
     let mut is_whole = true;
-    while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else {
-            is_whole = false;
-            break;
+    loop {
+        let frame = tokio::select! {
+            frame = body.frame() => frame.transpose(),
+            () = turn.over.cancelled() => {
+                is_whole = false;
+                break;
+            }
+        };
+        let frame = match frame {
+            Ok(Some(frame)) => frame,
+            Ok(None) => break,
+            Err(_) => {
+                is_whole = false;
+                break;
+            }
         };
         let Ok(bytes) = frame.into_data() else { continue };
         if offset + (piece.len() + bytes.len()) as u64 > begun.size_bytes {
@@ -194,7 +205,7 @@ pub(super) async fn discard(
 ) -> Result<Response, Problem> {
     let Path(upload) = upload.map_err(bad_request)?;
     let party = Caller::party(&api, &headers)?;
-    let _turn = api.office.turn_to_upload(&api.busy, &party, &upload)?;
+    let _turn = api.office.turn_to_upload(&api.busy, &party, &upload).await;
     api.office.upload(&party, &upload).await?;
     api.office.drop_upload(&party, &upload);
     Ok(StatusCode::NO_CONTENT.into_response())

@@ -515,7 +515,6 @@ mod tests {
             let mut piece = documents.put(&Documents::piece_owner("H57.101-ab", at), LIMIT);
             piece.chunk(vec![at as u8; size].into()).await.unwrap();
             piece.finish().await.unwrap();
-            drop(documents.put(&Documents::piece_owner("H57.101-abc", at), LIMIT));
         }
         let mut pieces = open(folder.path()).pieces("H57.101-ab");
         pieces.sort_unstable_by_key(|piece| piece.at);

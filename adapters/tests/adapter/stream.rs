@@ -99,9 +99,13 @@ async fn a_stream_too_many_is_turned_away_and_all_end_with_the_adapter() {
     // Other calls go on.
     assert_eq!(adapter.get("/v1/inbox").await.status, StatusCode::OK);
     adapter.begin_to_stop();
-    for events in &mut streams {
-        while events.more().await {}
-    }
+    let ended = async {
+        for events in &mut streams {
+            while events.more().await {}
+        }
+    };
+    // Long before they would say once more that they are alive.
+    tokio::time::timeout(PATIENCE / 3, ended).await.expect("they end");
     adapter.stop().await.unwrap();
 }
 

@@ -93,7 +93,6 @@ async fn what_came_before_the_line_broke_off_counts() {
     line.write_all(head_of.as_bytes()).await.unwrap();
     line.write_all(&content[..200_000]).await.unwrap();
     line.shutdown().await.unwrap();
-    drop(line);
     until(async || (head(&adapter, PARTY, &upload).await.headers["upload-offset"] == "200000").then_some(())).await;
     is_the_document(&add(&adapter, &upload, 200_000, &content[200_000..]).await, &content);
 }
@@ -139,4 +138,29 @@ async fn an_upload_is_one_partys_and_goes_on_at_one_place_only() {
         began(&adapter, 10).await;
     }
     assert_eq!(begin(&adapter, "10").await.json()["reason"], "OVERLOADED");
+}
+
+#[tokio::test]
+async fn a_line_that_is_dead_and_does_not_know_it_keeps_nobody_from_going_on() {
+    let world = World::new().await;
+    let adapter = world.adapter().await;
+    let content = content();
+    let upload = began(&adapter, content.len()).await;
+    let mut dead = tokio::net::TcpStream::connect(adapter.address()).await.unwrap();
+    let head_of = format!(
+        "PATCH {upload} HTTP/1.1\r\nhost: a\r\nlgsp-party: {PARTY}\r\nupload-offset: 0\r\ncontent-length: {}\r\n\r\n",
+        content.len()
+    );
+    dead.write_all(head_of.as_bytes()).await.unwrap();
+    dead.write_all(&content[..100_000]).await.unwrap();
+    // It says nothing more, and is not closed. Whoever comes now learns how far it came, once that is kept.
+    let mut at = 0;
+    loop {
+        let answer = add(&adapter, &upload, at, &content[at..]).await;
+        if answer.status == StatusCode::CREATED {
+            is_the_document(&answer, &content);
+            break;
+        }
+        at = answer.headers["upload-offset"].to_str().unwrap().parse().unwrap();
+    }
 }
