@@ -106,6 +106,8 @@ impl Runnable for Config {
             | RunError::NotJoined { .. }
             | RunError::Copy { .. }
             | RunError::Token { .. }
+            | RunError::WebhookSecrets { .. }
+            | RunError::WebhookBundle(_)
             | RunError::Listen { .. } => Failure::usage(because(&error)),
             RunError::Spool(_) | RunError::SpoolBroken | RunError::PartEnded => error.into(),
         })?;

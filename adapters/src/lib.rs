@@ -11,6 +11,7 @@
 //! | `offline` | the desk without a line: the registry's copy, numbers leased ahead, deciding here |
 //! | [`identity`] | the own certificate: joining, renewing, reloading |
 //! | `office` | what the agency's own system can have done here, whichever way in it comes by |
+//! | [`webhook`] | one way out: signed CloudEvents over HTTP, and what became of the last ones |
 //! | `rest` | one way in: the local HTTP interface |
 //! | [`json`], `problem` | what that system reads and writes; the command line's `--json` writes the same |
 //! | [`config`], [`adapter`] | the configuration, and putting everything together |
@@ -38,7 +39,7 @@ mod receive;
 mod rest;
 mod spool;
 pub mod trace;
-mod webhook;
+pub mod webhook;
 
 pub use adapter::{Ready, RunError, run};
 pub use backoff::Backoff;

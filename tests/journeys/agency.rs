@@ -170,7 +170,7 @@ async fn take(State(books): State<Arc<Books>>, body: Bytes) -> StatusCode {
     if books.refuses.load(Ordering::SeqCst) {
         return StatusCode::UNPROCESSABLE_ENTITY;
     }
-    let hook = serde_json::from_slice(&body).unwrap();
-    books.told.send_modify(|told| told.push(hook));
+    let mut event: Value = serde_json::from_slice(&body).unwrap();
+    books.told.send_modify(|told| told.push(event["data"].take()));
     StatusCode::NO_CONTENT
 }

@@ -14,11 +14,13 @@
 //! | `GET /v1/route?procedure=&locality=` | from the gateway |
 //! | `GET /v1/inbox?party=&limit=&wait_ms=`, `POST /v1/inbox/ack` | what waits for a party, and that it has it |
 //! | `GET /v1/exceptions`, `POST /v1/exceptions/{key}/handled` | codes given out without a line in vain, and what was done |
+//! | `GET /v1/webhooks`, `GET /v1/webhooks/attempts?party=&dossier_code=` | how webhooks do, and the last posts |
+//! | `POST /v1/webhooks/test` | posts something to try with, and says what became of it |
 //! | `GET /healthz`, `GET /status` | for operators |
 //!
 //! While the line is down, `POST /v1/dossiers` is decided and numbered here (header `LGSP-Offline: never` has it wait instead).
 //!
-//! Every call but the last two names the party (`LGSP-Party`) and the clerk's account (`LGSP-Actor`).
+//! Every call but those about webhooks and for operators names the party (`LGSP-Party`) and the clerk's account (`LGSP-Actor`).
 
 mod body;
 mod caller;
@@ -28,6 +30,7 @@ mod exceptions;
 mod inbox;
 mod requests;
 mod status;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -48,6 +51,7 @@ use tokio_util::sync::CancellationToken;
 use crate::identity::Known;
 use crate::office::Office;
 use crate::problem::{LocalReason, Problem};
+use crate::webhook::Webhooks;
 
 /// The longest JSON body. A form of 1 MiB in Base64 fits, and what is larger is a document.
 const MAX_JSON_BYTES: usize = 2 << 20;
@@ -60,6 +64,7 @@ pub(crate) struct Api {
     pub(crate) office: Arc<Office>,
     /// How the own certificate is.
     pub(crate) certificate: Arc<Known>,
+    pub(crate) webhooks: Arc<Webhooks>,
     /// What a caller must show; `None` lets everybody in who reaches the port.
     pub(crate) token: Option<Box<str>>,
     /// Requests under way; one more is turned away.
@@ -84,6 +89,9 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/v1/inbox", get(inbox::fetch))
         .route("/v1/inbox/ack", post(inbox::acknowledge))
         .route("/v1/inbox/refuse", post(inbox::refuse))
+        .route("/v1/webhooks", get(webhooks::list))
+        .route("/v1/webhooks/attempts", get(webhooks::attempts))
+        .route("/v1/webhooks/test", post(webhooks::test))
         .route("/status", get(status::status))
         .fallback(async || Problem::from(LocalReason::ResourceNotFound))
         .method_not_allowed_fallback(async || Problem::from(LocalReason::MethodNotAllowed))
@@ -115,7 +123,7 @@ fn shows(headers: &HeaderMap, token: &str) -> bool {
 /// Reads the small bodies of the interface; what comes of it does not matter.
 #[cfg(feature = "fuzz")]
 pub(crate) fn fuzz(body: &[u8]) {
-    let failed = [inbox::fuzz(body), exceptions::fuzz(body)];
+    let failed = [inbox::fuzz(body), exceptions::fuzz(body), webhooks::fuzz(body)];
     for error in failed.into_iter().flatten() {
         drop(not_readable(&error).into_response());
     }

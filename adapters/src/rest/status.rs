@@ -61,6 +61,7 @@ struct StatusJson {
     parties_refused: Vec<String>,
     outgoing: OutgoingJson,
     incoming: IncomingJson,
+    webhooks: WebhooksJson,
     offline: OfflineJson,
     /// Whether the spool can be written.
     writable: bool,
@@ -140,6 +141,30 @@ struct IncomingJson {
     unconfirmed: usize,
     /// Dossiers of which something goes back to the gateway, and it does not know it yet.
     returned: usize,
+}
+
+/// How webhooks do, all together; `GET /v1/webhooks` says it of each.
+#[derive(Serialize)]
+struct WebhooksJson {
+    configured: usize,
+    failing: usize,
+    waiting: usize,
+    /// Why the file of secrets is not used as it is now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret_problem: Option<String>,
+}
+
+impl WebhooksJson {
+    fn new(api: &Api) -> Self {
+        let webhooks = &api.webhooks;
+        let places = 0..webhooks.all.len();
+        Self {
+            configured: places.len(),
+            failing: places.clone().filter(|at| webhooks.attempts.health(*at).failing_since_ms.is_some()).count(),
+            waiting: places.map(|at| api.office.spool.parcels(at, |lanes| lanes.len())).sum(),
+            secret_problem: webhooks.secrets.as_ref().and_then(|secrets| secrets.problem()),
+        }
+    }
 }
 
 /// Whether the desk could work without a line, and what it did so far.
@@ -273,6 +298,7 @@ pub(super) async fn status(State(api): State<Arc<Api>>) -> Response {
             unconfirmed: counts.unconfirmed,
             returned: counts.returned,
         },
+        webhooks: WebhooksJson::new(&api),
         offline: OfflineJson::new(&api, counts.offline_waiting, counts.exceptions),
         writable: !api.office.spool.broken().is_cancelled(),
         disk: DiskJson::of(&api),

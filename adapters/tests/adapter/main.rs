@@ -12,3 +12,4 @@ mod link;
 mod offline;
 mod restored;
 mod support;
+mod webhooks;
