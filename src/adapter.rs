@@ -40,7 +40,8 @@ The agency's own system then hands in a dossier and asks what became of it (a su
   curl http://127.0.0.1:8480/v1/dossiers -H 'LGSP-Party: H57.101' -H 'LGSP-Actor: cb01' \\
       -H 'Idempotency-Key: ho-so-1' -d @submission.json
   curl 'http://127.0.0.1:8480/v1/requests/ho-so-1?wait_ms=5000' -H 'LGSP-Party: H57.101'
-Whatever else happens is posted to the webhook until it answers 2xx; without a webhook it waits at GET /v1/inbox.
+Whatever else happens is posted to the webhook, signed, until it answers 2xx (try it: lgsp webhook test); without a webhook it waits at
+GET /v1/inbox.
 
 Any key can be overridden: LGSP_ADAPTER__REST__LISTEN=127.0.0.1:8481
 

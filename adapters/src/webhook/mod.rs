@@ -14,7 +14,7 @@ mod attempts;
 mod cloud_event;
 mod connector;
 mod outcome;
-pub(crate) mod secrets;
+mod secrets;
 mod url;
 
 use std::collections::HashMap;
@@ -46,6 +46,7 @@ pub use cloud_event::event_types;
 use connector::Connector;
 pub(crate) use outcome::Outcome;
 use secrets::Secrets;
+pub use secrets::{ChangeError, begin_change, finish_change};
 pub use url::{BadWebhookUrl, WebhookUrl};
 
 /// The most that is read of an answer, to use the connection again; what it says does not matter.

@@ -30,7 +30,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What is wrong with a file of secrets. Nothing of it is repeated.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub(crate) enum BadSecrets {
+enum BadSecrets {
     /// Too long, or not text.
     #[error("it is not a text of one or two secrets")]
     Form,
@@ -40,6 +40,20 @@ pub(crate) enum BadSecrets {
     /// A line that is no secret.
     #[error("line {0} is not whsec_ and 24 to 64 bytes in Base64")]
     Line(usize),
+}
+
+/// Why a secret was not changed. The file is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// The file cannot be read or written, or does not hold secrets.
+    #[error(transparent)]
+    File(#[from] io::Error),
+    /// There are two secrets already.
+    #[error("a change is under way; finish it first")]
+    UnderWay,
+    /// There is one secret only.
+    #[error("no change is under way; begin one first")]
+    NotUnderWay,
 }
 
 /// See the module.
@@ -105,14 +119,40 @@ impl Secrets {
     }
 }
 
+/// Puts a new secret above the one in the file, which is made if it is not there: from now on posts carry both signatures.
+///
+/// # Errors
+/// See [`ChangeError`].
+pub fn begin_change(file: &Path) -> Result<(), ChangeError> {
+    let text = match text_of(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => generate(),
+        text => text?,
+    };
+    match lines(&text).map_err(invalid)?[..] {
+        [old] => Ok(write(file, &[generate(), Zeroizing::new(old.to_owned())])?),
+        _ => Err(ChangeError::UnderWay),
+    }
+}
+
+/// Removes the older one of two secrets.
+///
+/// # Errors
+/// See [`ChangeError`].
+pub fn finish_change(file: &Path) -> Result<(), ChangeError> {
+    match lines(&text_of(file)?).map_err(invalid)?[..] {
+        [new, _] => Ok(write(file, &[Zeroizing::new(new.to_owned())])?),
+        _ => Err(ChangeError::NotUnderWay),
+    }
+}
+
 /// A new secret, as text.
-pub(crate) fn generate() -> Zeroizing<String> {
+fn generate() -> Zeroizing<String> {
     let bytes = Zeroizing::new(random::<32>());
     Zeroizing::new(format!("{PREFIX}{}", BASE64.encode(&*bytes)))
 }
 
 /// The secrets of a text, in their order, as text.
-pub(crate) fn lines(text: &str) -> Result<Vec<&str>, BadSecrets> {
+fn lines(text: &str) -> Result<Vec<&str>, BadSecrets> {
     let is_secret = |line: &&str| {
         let decoded = line.strip_prefix(PREFIX).and_then(|encoded| BASE64.decode(encoded.as_bytes()).ok());
         decoded.map(Zeroizing::new).is_some_and(|bytes| LENGTHS.contains(&bytes.len()))
@@ -131,7 +171,7 @@ pub(crate) fn lines(text: &str) -> Result<Vec<&str>, BadSecrets> {
 }
 
 /// The text of a file of secrets.
-pub(crate) fn text_of(file: &Path) -> io::Result<Zeroizing<String>> {
+fn text_of(file: &Path) -> io::Result<Zeroizing<String>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_FILE_BYTES as usize));
     File::open(file)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
@@ -141,7 +181,7 @@ pub(crate) fn text_of(file: &Path) -> io::Result<Zeroizing<String>> {
 }
 
 /// Puts a file of secrets in the place of the one that is there, if any: durably, whole or not at all, for its owner alone.
-pub(crate) fn write(file: &Path, secrets: &[Zeroizing<String>]) -> io::Result<()> {
+fn write(file: &Path, secrets: &[Zeroizing<String>]) -> io::Result<()> {
     let mut text = Zeroizing::new(String::with_capacity(MAX_FILE_BYTES as usize));
     for secret in secrets {
         text.push_str(secret);
@@ -162,7 +202,7 @@ pub(crate) fn write(file: &Path, secrets: &[Zeroizing<String>]) -> io::Result<()
     File::open(folder)?.sync_all()
 }
 
-pub(crate) fn invalid(problem: BadSecrets) -> io::Error {
+fn invalid(problem: BadSecrets) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, problem)
 }
 
@@ -238,6 +278,22 @@ mod tests {
         assert_eq!(sign(&secrets), SIGNED);
         let problem = secrets.problem().unwrap();
         assert!(problem.contains("line 2") && !problem.contains("dG9v"), "{problem}");
+    }
+
+    #[test]
+    fn a_change_of_the_secret_begins_above_the_old_one_and_ends_without_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("webhook.secret");
+        fs::write(&file, SECRET).unwrap();
+        assert!(matches!(finish_change(&file), Err(ChangeError::NotUnderWay)));
+        begin_change(&file).unwrap();
+        let text = fs::read_to_string(&file).unwrap();
+        let [new, old] = lines(&text).unwrap()[..] else { panic!() };
+        assert!(old == SECRET && new != SECRET);
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(matches!(begin_change(&file), Err(ChangeError::UnderWay)));
+        finish_change(&file).unwrap();
+        assert_eq!(lines(&fs::read_to_string(&file).unwrap()).unwrap(), [new]);
     }
 
     #[test]
