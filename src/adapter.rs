@@ -87,7 +87,8 @@ impl Runnable for Config {
 
     fn check(&self, _: Lang) -> anyhow::Result<()> {
         let loaded = self.address.tls.load(Usage::Client, SystemTime::now());
-        loaded.map(drop).map_err(|error| Failure::usage(because(&error)))
+        loaded.map(drop).map_err(|error| Failure::usage(because(&error)))?;
+        lgsp_adapters::webhook::check(&self.webhook).map_err(|error| Failure::usage(because(&error)))
     }
 
     /// One thread: an adapter waits for others most of the time, and an agency's machine has other things to do.

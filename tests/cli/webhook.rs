@@ -89,6 +89,12 @@ fn a_developer_tries_a_webhook_is_told_what_to_mend_and_changes_the_secret() {
     assert!(place.lgsp(&finish).failed(2).contains("begin one first"));
     eventually("the old one is out of use", || run(&["test"]).code == 0);
 
+    // What cannot be used is said before the adapter starts.
+    fs::write(&secrets, "whsec_dG9vIHNob3J0").unwrap();
+    let said = place.lgsp(&["adapter", "--config", "adapter.toml", "--check"]).failed(2);
+    assert!(said.contains("24 to 64 bytes") && !said.contains("dG9v"), "{said}");
+    fs::write(&secrets, stranger).unwrap();
+
     let environment = format!("LGSP_ADAPTER={} LGSP_ADAPTER_TOKEN_FILE=token", adapter.at("rest"));
     for line in examples(&place.lgsp(&["webhook", "--help"]).ok()) {
         let said = place.shell(&format!("{environment} {line}")).ok();

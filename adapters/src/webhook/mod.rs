@@ -75,7 +75,7 @@ pub(crate) struct Webhook {
 
 /// Why the webhooks of a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum OpenError {
+pub enum OpenError {
     /// The file of secrets.
     #[error("the webhook secrets")]
     Secrets(#[source] io::Error),
@@ -235,6 +235,16 @@ impl Carrier for Arc<Webhook> {
         self.attempts.note(attempt, true);
         outcome.taken()
     }
+}
+
+/// Whether the files of a configuration can be used. A file of secrets that is not there will be made.
+///
+/// # Errors
+/// See [`OpenError`].
+pub fn check(config: &config::Webhook) -> Result<(), OpenError> {
+    secrets::check(&config.secret_file).map_err(OpenError::Secrets)?;
+    config.bundle.as_deref().map(tls).transpose()?;
+    Ok(())
 }
 
 /// How `webhook-id` writes the id of an event. The signature's parts are separated by full stops, and a request's key, which is

@@ -119,6 +119,14 @@ impl Secrets {
     }
 }
 
+/// Whether a file of secrets can be used, if it is there.
+pub(super) fn check(file: &Path) -> io::Result<()> {
+    match read(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Puts a new secret above the one in the file, which is made if it is not there: from now on posts carry both signatures.
 ///
 /// # Errors
