@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use http::{HeaderMap, Method};
 use lgsp_adapters::config::Config;
 use lgsp_adapters::webhook::{begin_change, finish_change};
-use lgsp_proto::types::PartyId;
+use lgsp_proto::types::{DossierCode, PartyId};
 use serde_json::{Value, json};
 
 use crate::failure::{Failure, REFUSED, because};
@@ -30,6 +30,7 @@ Examples:
   lgsp webhook test
   lgsp webhook test --party H57.101 --json
   lgsp webhook list
+  lgsp webhook attempts --party H57.101
   lgsp webhook secret --config adapter.toml --begin
   lgsp webhook secret --config adapter.toml --finish";
 
@@ -47,6 +48,8 @@ enum Action {
     Test(Test),
     /// How each webhook does: what waits, and since when it fails.
     List(List),
+    /// The last posts, the latest first.
+    Attempts(Attempts),
     /// Where the secret is, and changing it.
     Secret(Secret),
 }
@@ -74,6 +77,23 @@ struct List {
 }
 
 #[derive(Args, Debug)]
+struct Attempts {
+    /// Those to one party only.
+    #[arg(long, value_name = "PARTY")]
+    party: Option<PartyId>,
+    /// Those about one dossier only.
+    #[arg(long, value_name = "CODE")]
+    dossier: Option<DossierCode>,
+    /// At most so many, up to 200.
+    #[arg(long, value_name = "COUNT", default_value_t = 50)]
+    most: u8,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    local: Local,
+}
+
+#[derive(Args, Debug)]
 struct Secret {
     /// The adapter's configuration.
     #[arg(long, value_name = "FILE")]
@@ -91,6 +111,7 @@ impl Command {
         match self.action {
             Action::Test(test) => crate::block_on(test.run(lang)),
             Action::List(list) => crate::block_on(list.run(lang)),
+            Action::Attempts(attempts) => crate::block_on(attempts.run(lang)),
             Action::Secret(secret) => secret.run(lang),
         }
     }
@@ -115,6 +136,25 @@ impl List {
         match self.local.ask(Method::GET, "/v1/webhooks", HeaderMap::new(), Value::Null).await? {
             Ok(answer) => {
                 self.output.print(|| answer.clone(), || table(&answer, lang))?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Err(problem) => refused(&problem, lang),
+        }
+    }
+}
+
+impl Attempts {
+    async fn run(self, lang: Lang) -> anyhow::Result<ExitCode> {
+        let mut path = format!("/v1/webhooks/attempts?page_size={}", self.most);
+        if let Some(party) = &self.party {
+            path += &format!("&party={party}");
+        }
+        if let Some(dossier) = &self.dossier {
+            path += &format!("&dossier_code={dossier}");
+        }
+        match self.local.ask(Method::GET, &path, HeaderMap::new(), Value::Null).await? {
+            Ok(answer) => {
+                self.output.print(|| answer.clone(), || posts(&answer, lang))?;
                 Ok(ExitCode::SUCCESS)
             }
             Err(problem) => refused(&problem, lang),
@@ -199,6 +239,32 @@ fn table(answer: &Value, lang: Lang) -> String {
     let problem = text(&answer["secret_problem"]);
     let problem = if problem.is_empty() { problem } else { format!("webhook.secret_file: {problem}\n") };
     format!("{table}{problem}")
+}
+
+fn posts(answer: &Value, lang: Lang) -> String {
+    let attempts = answer["attempts"].as_array().cloned().unwrap_or_default();
+    if attempts.is_empty() {
+        return lang.pick("Chưa gửi lần nào từ khi khởi động.\n", "Nothing was posted since the start.\n").to_owned();
+    }
+    let mut table = Table::new([
+        lang.pick("Lúc", "At"),
+        "ID",
+        lang.pick("Loại", "Type"),
+        lang.pick("Lần", "Attempt"),
+        lang.pick("Kết quả", "Outcome"),
+        "ms",
+    ]);
+    for attempt in &attempts {
+        table.row([
+            text(&attempt["at"]),
+            text(&attempt["id"]),
+            text(&attempt["type"]),
+            attempt["attempt"].to_string(),
+            outcome(attempt),
+            attempt["duration_ms"].to_string(),
+        ]);
+    }
+    table.to_string()
 }
 
 fn outcome(result: &Value) -> String {

@@ -83,6 +83,9 @@ fn a_developer_tries_a_webhook_is_told_what_to_mend_and_changes_the_secret() {
     eventually("both accept", || run(&["test"]).code == 0);
     let listed = run(&["list"]).ok();
     assert!(listed.contains("H57.102") && listed.contains(&format!("http://127.0.0.1:{one}/")), "{listed}");
+    let posts = run(&["attempts", "--party", "H57.102"]).ok();
+    let shows = |word: &str| posts.lines().any(|line| line.contains("webhook.test.v1") && line.contains(word));
+    assert!(shows("HTTP 401") && shows("taken") && shows("connection_refused"), "{posts}");
     let finish = ["webhook", "secret", "--config", "adapter.toml", "--finish"];
     place.lgsp(&finish).ok();
     assert_eq!(fs::read_to_string(&secrets).unwrap().trim(), stranger);

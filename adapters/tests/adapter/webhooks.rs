@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use data_encoding::BASE64;
 use http::{Method, StatusCode};
+use lgsp_adapters::RunError;
 use lgsp_proto::v1::AcknowledgeStage::HandedOver;
 use serde_json::{Value, json};
 
@@ -213,6 +214,24 @@ async fn a_webhook_can_be_tried_and_is_told_what_to_mend() {
         assert_eq!((answer.status, &answer.json()["reason"]), (StatusCode::NOT_FOUND, &"WEBHOOK_NOT_FOUND".into()));
     }
     assert_eq!(world.agency.posted().len(), 3);
+}
+
+#[tokio::test]
+async fn an_adapter_that_could_not_sign_or_check_as_told_does_not_start() {
+    let world = World::new().await;
+    let fails = async |more: &str| {
+        let config = world.config(&format!("webhook.url = \"https://127.0.0.1:9/\"\n{more}"));
+        let (ready, _) = tokio::sync::oneshot::channel();
+        let stop = tokio_util::sync::CancellationToken::new();
+        lgsp_adapters::run(config, stop, ready).await.unwrap_err()
+    };
+    let root = world.certificates.files("any").bundle;
+    let secrets = world.folder.path().join("bad.secret");
+    fs::write(&secrets, "whsec_dG9vIHNob3J0").unwrap();
+    let error = fails(&format!("webhook.bundle = {root:?}\nwebhook.secret_file = {secrets:?}")).await;
+    assert!(matches!(&error, RunError::WebhookSecrets { file, .. } if *file == secrets), "{error:?}");
+    let error = fails("webhook.bundle = \"/nowhere/agency-ca.pem\"").await;
+    assert!(matches!(error, RunError::WebhookBundle(_)), "{error:?}");
 }
 
 /// The receiver that the README shows, running.
