@@ -30,6 +30,8 @@ pub(crate) enum LocalReason {
     ExceptionNotFound,
     /// The exception was worked off before, in other words.
     ExceptionHandled,
+    /// No webhook is set up for this party or URL.
+    WebhookNotFound,
     /// The gateway does not answer, and the question cannot wait in the spool.
     GatewayUnreachable,
     /// The spool's disk is nearly full.
@@ -81,6 +83,7 @@ impl LocalReason {
             Self::RequestNotFound => "REQUEST_NOT_FOUND",
             Self::ExceptionNotFound => "EXCEPTION_NOT_FOUND",
             Self::ExceptionHandled => "EXCEPTION_HANDLED",
+            Self::WebhookNotFound => "WEBHOOK_NOT_FOUND",
             Self::GatewayUnreachable => "GATEWAY_UNREACHABLE",
             Self::SpoolDiskFull => "SPOOL_DISK_FULL",
             Self::SpoolRecordDamaged => "SPOOL_RECORD_DAMAGED",
@@ -90,7 +93,9 @@ impl LocalReason {
     fn status(self) -> StatusCode {
         match self {
             Self::TokenInvalid => StatusCode::UNAUTHORIZED,
-            Self::ResourceNotFound | Self::RequestNotFound | Self::ExceptionNotFound => StatusCode::NOT_FOUND,
+            Self::ResourceNotFound | Self::RequestNotFound | Self::ExceptionNotFound | Self::WebhookNotFound => {
+                StatusCode::NOT_FOUND
+            }
             Self::ExceptionHandled => StatusCode::CONFLICT,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::GatewayUnreachable => StatusCode::SERVICE_UNAVAILABLE,
@@ -137,6 +142,12 @@ impl LocalReason {
                 "Trường hợp này đã được xử lý trước đó với nội dung khác.",
                 "See GET /v1/exceptions?handled=true for what was noted; nothing was changed.",
                 "Xem GET /v1/exceptions?handled=true để biết nội dung đã ghi; không có gì thay đổi.",
+            ],
+            Self::WebhookNotFound => [
+                "No webhook is set up here for this party or URL.",
+                "Chưa cấu hình webhook cho cơ quan hoặc địa chỉ này.",
+                "See GET /v1/webhooks; set webhook.url, or the party's own in [webhook.parties], and start the adapter again.",
+                "Xem GET /v1/webhooks; đặt webhook.url hoặc địa chỉ riêng trong [webhook.parties] rồi khởi động lại bộ kết nối.",
             ],
             Self::GatewayUnreachable => [
                 "The gateway does not answer just now.",
@@ -402,6 +413,7 @@ mod tests {
             RequestNotFound,
             ExceptionNotFound,
             ExceptionHandled,
+            WebhookNotFound,
             GatewayUnreachable,
             SpoolDiskFull,
             SpoolRecordDamaged,

@@ -110,6 +110,10 @@ pub struct Webhook {
     pub url: Option<WebhookUrl>,
     /// For single parties, `[webhook.parties]`.
     pub parties: BTreeMap<PartyId, WebhookUrl>,
+    /// The secrets that every post is signed with; the file is made if it is not there.
+    pub secret_file: PathBuf,
+    /// The CA certificates that `https` webhooks must chain to, PEM; no others are trusted.
+    pub bundle: Option<PathBuf>,
     /// For one post.
     pub timeout: Duration,
     /// Posts to one URL at one time.
@@ -224,7 +228,7 @@ impl Config {
         let timings = timings(&mut raw);
         let spool = spool(&mut raw, base);
         let rest = rest(&mut raw, base);
-        let webhook = webhook(&mut raw, parties.as_deref());
+        let webhook = webhook(&mut raw, base, spool.as_ref(), parties.as_deref());
         let exchange = exchange(&mut raw);
         let offline = offline(&mut raw);
         let problems = raw.problems();
@@ -348,8 +352,12 @@ fn rest(raw: &mut Raw, base: &Path) -> Option<Rest> {
     Some(Rest { listen: listen?, token_file: token_file?, max_requests: max_requests? })
 }
 
-fn webhook(raw: &mut Raw, acted_for: Option<&[PartyId]>) -> Option<Webhook> {
+fn webhook(raw: &mut Raw, base: &Path, spool: Option<&Spool>, acted_for: Option<&[PartyId]>) -> Option<Webhook> {
     let mut section = raw.section("webhook");
+    // In a folder of its own anyway, so that two adapters with one base don't share it by accident.
+    let in_spool = spool.map_or(base, |spool| &spool.folder).join("webhook.secret");
+    let secret_file = section.or("secret_file", in_spool, |text: String| Ok::<_, String>(base.join(text)));
+    let bundle = section.optional("bundle", |text: String| Ok::<_, String>(base.join(text)));
     let url = section.optional("url", |text: String| text.parse::<WebhookUrl>());
     let timeout = section.or("timeout_ms", Duration::from_secs(10), millis);
     let at_once = section.or("at_once", count_of(16), count);
@@ -357,7 +365,7 @@ fn webhook(raw: &mut Raw, acted_for: Option<&[PartyId]>) -> Option<Webhook> {
     let mut parties = BTreeMap::new();
     for (party, url) in single.flatten().unwrap_or_default() {
         let key = format!("parties.{party}");
-        let remedy = "write \"H57.101\" = \"http://host:port/path\" with one of the parties above";
+        let remedy = "write \"H57.101\" = \"https://host:port/path\" with one of the parties above";
         match (party.parse::<PartyId>(), url.parse::<WebhookUrl>()) {
             (Ok(party), _) if acted_for.is_some_and(|acted_for| !acted_for.contains(&party)) => {
                 section.problem(&key, "is not one of the parties", remedy);
@@ -373,8 +381,23 @@ fn webhook(raw: &mut Raw, acted_for: Option<&[PartyId]>) -> Option<Webhook> {
         let attempts = u32::try_from(number).ok().and_then(NonZeroU32::new);
         attempts.filter(|attempts| attempts.get() <= 10_000).ok_or("is not between 1 and 10000")
     });
+    let mut urls = url.iter().flatten().chain(parties.values());
+    if let Some(None) = bundle
+        && urls.any(WebhookUrl::is_https)
+    {
+        let remedy = "set it to a PEM file with the CA certificates of the agency's system; what this machine trusts is not used";
+        section.problem("bundle", "is missing, and a webhook is https", remedy);
+    }
     raw.finish(section);
-    Some(Webhook { url: url?, parties, timeout: timeout?, at_once: at_once?, attempts: attempts? })
+    Some(Webhook {
+        url: url?,
+        parties,
+        secret_file: secret_file?,
+        bundle: bundle?,
+        timeout: timeout?,
+        at_once: at_once?,
+        attempts: attempts?,
+    })
 }
 
 fn exchange(raw: &mut Raw) -> Option<Exchange> {
@@ -522,15 +545,16 @@ mod tests {
         let is_key = |line: &str| line.strip_prefix("# ").is_some_and(|key| key.split_once(" = ").is_some());
         let (mut spelled_out, mut keys) = (String::new(), 0);
         for line in EXAMPLE.lines() {
-            let needs_more =
-                ["server_name", "identity", "token_file", "url", "\"H57.12\""].iter().any(|key| line.contains(key));
+            let needs_more = ["server_name", "identity", "token_file", "url", "bundle", "\"H57.12\""]
+                .iter()
+                .any(|key| line.contains(key));
             let uncommented = is_key(line) && !needs_more;
             keys += usize::from(uncommented);
             spelled_out += if uncommented { &line[2..] } else { line };
             spelled_out.push('\n');
         }
         assert_eq!(format!("{:?}", parse(&spelled_out, &[]).unwrap()), format!("{shown:?}"));
-        assert_eq!(keys, 32);
+        assert_eq!(keys, 33);
     }
 
     #[test]
@@ -560,7 +584,7 @@ mod tests {
             [rest]
             listen = "0.0.0.0:8480"
             [webhook]
-            url = "https://agency"
+            url = "ftp://agency"
             [webhook.parties]
             "h57" = "http://agency/"
             [exchange]
@@ -592,6 +616,17 @@ mod tests {
         let with = |party: &str| format!("{SMALLEST}\n[webhook.parties]\n\"{party}\" = \"http://127.0.0.1:9000/\"");
         assert_eq!(parse(&with("H57.12"), &[]).unwrap().webhook.parties.len(), 1);
         assert_eq!(keys(parse(&with("H57.13"), &[]).unwrap_err()), ["webhook.parties.H57.13"]);
+    }
+
+    #[test]
+    fn a_webhook_over_https_needs_to_be_told_whom_to_trust() {
+        let with = |more: &str| format!("{SMALLEST}\n[webhook]\nurl = \"https://agency.test/lgsp\"\n{more}");
+        let problems = parse(&with(""), &[]).unwrap_err();
+        assert!(problems.to_string().contains("CA certificates of the agency's system"), "{problems}");
+        assert_eq!(keys(problems), ["webhook.bundle"]);
+        let config = parse(&with("bundle = \"agency-ca.pem\""), &[]).unwrap();
+        assert_eq!(config.webhook.bundle.as_deref(), Some(Path::new("/srv/adapter/agency-ca.pem")));
+        assert_eq!(config.webhook.secret_file, Path::new("/srv/adapter/spool/webhook.secret"));
     }
 
     #[test]

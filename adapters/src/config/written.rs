@@ -33,7 +33,8 @@ impl Config {
             min_free_bytes,
         } = spool;
         let Rest { listen, token_file, max_requests } = rest;
-        let Webhook { url, parties: single, timeout, at_once: posts_at_once, attempts } = webhook;
+        let Webhook { url, parties: single, secret_file, bundle: agency_ca, timeout, at_once: posts_at_once, attempts } =
+            webhook;
         let Exchange { instance, at_once, credit, backoff: Backoff { first, limit } } = exchange;
         let Offline { enabled, block, days_ahead, authorities, refresh, skew_tolerance, ahead, back } = offline;
         let optional = |key, value: Option<Value>| value.map(|value| (key, value));
@@ -49,6 +50,8 @@ impl Config {
         listening.push(("max_requests", count(max_requests.get())));
 
         let mut posting: Vec<_> = optional("url", url.as_ref().map(|url| url.to_string().into())).into_iter().collect();
+        posting.push(("secret_file", path(secret_file)));
+        posting.extend(optional("bundle", agency_ca.as_deref().map(path)));
         posting.extend([
             ("timeout_ms", millis(*timeout)),
             ("at_once", count(posts_at_once.get())),
@@ -168,6 +171,8 @@ mod tests {
         max_requests = 257
         [webhook]
         url = "http://127.0.0.1:9000/lgsp"
+        secret_file = "/etc/webhook.secret"
+        bundle = "/etc/agency-ca.pem"
         timeout_ms = 10004
         at_once = 17
         attempts = 21
@@ -218,7 +223,7 @@ mod tests {
         let to = EVERYTHING.find("poll_ms = ").unwrap();
         let config = parse(&format!("{}identity = \"/srv/identity\"\n{}", &EVERYTHING[..from], &EVERYTHING[to..]));
         let printed = config.to_toml();
-        assert!(printed.contains("identity = \"/srv/identity\"") && !printed.contains("bundle"), "{printed}");
+        assert!(printed.contains("identity = \"/srv/identity\"") && !printed.contains("ca.pem\"\ncrl"), "{printed}");
         assert_eq!(format!("{:#?}", parse(&printed)), format!("{config:#?}"));
     }
 

@@ -18,9 +18,9 @@ use serde::{Deserialize, Serialize};
 use tokio_stream::StreamExt as _;
 
 use super::body::drain;
-use super::caller::Caller;
 use super::{Api, bad_request, json};
 use crate::json::Fields;
+use crate::office::Caller;
 use crate::problem::{LocalReason, Problem};
 use crate::spool::PutError;
 
@@ -58,13 +58,13 @@ pub(super) async fn upload(
     fields.optional::<FileName>("file_name", file_name.as_deref());
     let media_type = fields.finish(media_type)?.ok_or(Reason::Internal)?;
 
-    let limit = api.max_document_bytes;
+    let limit = api.office.max_document_bytes;
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit) {
         drain(body).await;
         return Err(too_large(limit));
     }
-    let mut upload = api.spool.documents().put(party.as_str(), limit);
+    let mut upload = api.office.spool.documents().put(party.as_str(), limit);
     let mut body = body;
     while let Some(frame) = body.frame().await {
         // Dropping the upload leaves nothing behind.
@@ -112,8 +112,8 @@ pub(super) async fn download(
         sha256: Bytes::copy_from_slice(digest.as_bytes()),
         offset: 0,
     };
-    let request = api.link.stream_request(request, Some(&caller.trace));
-    let mut parts = api.link.documents().download(request).await.map_err(Problem::of_status)?.into_inner();
+    let request = api.office.link.stream_request(request, Some(&caller.trace));
+    let mut parts = api.office.link.documents().download(request).await.map_err(Problem::of_status)?.into_inner();
     let head = match parts.message().await.map_err(Problem::of_status)? {
         Some(DownloadResponse { response: Some(Part::Head(head)) }) => head,
         // Not what the service describes: whoever answered is not our gateway.

@@ -11,10 +11,9 @@ use lgsp_proto::v1::{ExplainRouteRequest, Filter, GetRequest, ListRequest};
 use prost_types::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::caller::Caller;
-use super::spooled::unreadable;
 use super::{Api, bad_request, json};
 use crate::json::{BodyJson, DossierJson, EventJson, Fields, RouteJson, print_time};
+use crate::office::{Caller, unreadable};
 use crate::problem::Problem;
 use crate::spool::OfflineFound;
 
@@ -152,7 +151,7 @@ pub(super) async fn show(
     let Query(ShowQuery { bodies, after }) = query.map_err(bad_request)?;
     let caller = Caller::read(&api, &headers)?;
     // What was taken in here without a line and is not with the gateway yet, only this machine knows.
-    let queued = api.spool.offline_by_name(&caller.party, &code).map_err(|error| unreadable(&error))?;
+    let queued = api.office.spool.offline_by_name(&caller.party, &code).map_err(|error| unreadable(&error))?;
     if let Some(found) = queued {
         return Ok(json(StatusCode::OK, &QueuedDossierJson::new(found)));
     }
@@ -163,8 +162,8 @@ pub(super) async fn show(
         with_bodies: bodies,
         after_sequence: after,
     };
-    let request = api.link.request(request, Some(&caller.trace));
-    let found = api.link.dossiers().get(request).await.map_err(Problem::of_status)?.into_inner();
+    let request = api.office.link.request(request, Some(&caller.trace));
+    let found = api.office.link.dossiers().get(request).await.map_err(Problem::of_status)?.into_inner();
     let events = found.events.into_iter().map(|recorded| {
         let kind = recorded.event.as_ref().map_or(0, |event| event.kind);
         RecordedEventJson {
@@ -209,8 +208,8 @@ pub(super) async fn list(
         page_size: query.page_size,
         page_token: query.page_token,
     };
-    let request = api.link.request(request, Some(&caller.trace));
-    let page = api.link.dossiers().list(request).await.map_err(Problem::of_status)?.into_inner();
+    let request = api.office.link.request(request, Some(&caller.trace));
+    let page = api.office.link.dossiers().list(request).await.map_err(Problem::of_status)?.into_inner();
     let answer = PageJson {
         dossiers: page.dossiers.into_iter().map(DossierJson::new).collect(),
         next_page_token: Some(page.next_page_token).filter(|token| !token.is_empty()),
@@ -237,7 +236,7 @@ pub(super) async fn route(
         locality: query.locality,
         at,
     };
-    let request = api.link.request(request, Some(&caller.trace));
-    let route = api.link.dossiers().explain_route(request).await.map_err(Problem::of_status)?.into_inner();
+    let request = api.office.link.request(request, Some(&caller.trace));
+    let route = api.office.link.dossiers().explain_route(request).await.map_err(Problem::of_status)?.into_inner();
     Ok(json(StatusCode::OK, &RouteJson::new(route)))
 }

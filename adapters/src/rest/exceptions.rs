@@ -13,10 +13,9 @@ use lgsp_proto::{Reason, Refusal};
 use prost_types::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::caller::Caller;
-use super::spooled::unreadable;
 use super::{Api, bad_request, json, read_json};
 use crate::json::{Fields, machine_time, print_time};
+use crate::office::{Caller, unreadable};
 use crate::problem::{LocalReason, Problem};
 use crate::spool::{Exception, HandleError, Handling, call_id};
 
@@ -99,7 +98,7 @@ pub(super) async fn list(
         let refusal = Refusal::new(Reason::FieldInvalid);
         return Err(refusal.field("page_size", format!("is not between 1 and {MAX_PAGE}")).into());
     }
-    let found = api.spool.exceptions(&party, page_token.unwrap_or(0), handled, size + 1);
+    let found = api.office.spool.exceptions(&party, page_token.unwrap_or(0), handled, size + 1);
     let mut found = found.map_err(|error| unreadable(&error))?;
     let more = found.len() > size;
     found.truncate(size);
@@ -127,7 +126,7 @@ pub(super) async fn handle(
     let note = given.note.unwrap_or_default();
     let handling = Handling { actor: actor.unwrap_or(caller.actor), note, replaced_by };
     let id = call_id(caller.party.as_str(), &key);
-    api.spool.handle_exception(&id, &handling).await.map_err(|error| match error {
+    api.office.spool.handle_exception(&id, &handling).await.map_err(|error| match error {
         HandleError::Unknown => LocalReason::ExceptionNotFound.into(),
         HandleError::Already => LocalReason::ExceptionHandled.into(),
         HandleError::NoSuchReplacement => {
@@ -136,7 +135,7 @@ pub(super) async fn handle(
         }
         HandleError::Broken(broken) => Problem::from(Reason::ReadOnly).with_detail(broken.to_string()),
     })?;
-    let exception = api.spool.exception(&id).map_err(|error| unreadable(&error))?;
+    let exception = api.office.spool.exception(&id).map_err(|error| unreadable(&error))?;
     let exception = exception.ok_or(LocalReason::ExceptionNotFound)?;
     Ok(json(StatusCode::OK, &ExceptionJson::new(exception)))
 }

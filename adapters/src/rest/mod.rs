@@ -14,12 +14,14 @@
 //! | `GET /v1/route?procedure=&locality=` | from the gateway |
 //! | `GET /v1/inbox?party=&limit=&wait_ms=`, `POST /v1/inbox/ack` | what waits for a party, and that it has it |
 //! | `GET /v1/exceptions`, `POST /v1/exceptions/{key}/handled` | codes given out without a line in vain, and what was done |
+//! | `GET /v1/webhooks`, `GET /v1/webhooks/attempts?party=&dossier_code=` | how webhooks do, and the last posts |
+//! | `POST /v1/webhooks/test` | posts something to try with, and says what became of it |
 //! | `GET /healthz`, `GET /status` | for operators |
 //! | `GET /metrics` | for Prometheus |
 //!
 //! While the line is down, `POST /v1/dossiers` is decided and numbered here (header `LGSP-Offline: never` has it wait instead).
 //!
-//! Every call but the last three names the party (`LGSP-Party`) and the clerk's account (`LGSP-Actor`).
+//! Every call but those about webhooks and for operators names the party (`LGSP-Party`) and the clerk's account (`LGSP-Actor`).
 
 mod body;
 mod caller;
@@ -27,10 +29,9 @@ mod documents;
 mod dossiers;
 mod exceptions;
 mod inbox;
-mod offline;
 mod requests;
-mod spooled;
 mod status;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -49,12 +50,10 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::acting::Acting;
 use crate::identity::Known;
-use crate::link::Link;
-use crate::offline::Desk;
+use crate::office::Office;
 use crate::problem::{LocalReason, Problem};
-use crate::spool::Spool;
+use crate::webhook::Webhooks;
 
 /// The longest JSON body. A form of 1 MiB in Base64 fits, and what is larger is a document.
 const MAX_JSON_BYTES: usize = 2 << 20;
@@ -64,18 +63,12 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// What the handlers work with.
 pub(crate) struct Api {
-    pub(crate) spool: Arc<Spool>,
-    pub(crate) link: Link,
-    /// What there is to work with without a line.
-    pub(crate) desk: Arc<Desk>,
-    /// The parties this adapter acts for.
-    pub(crate) acting: Arc<Acting>,
+    pub(crate) office: Arc<Office>,
     /// How the own certificate is.
     pub(crate) certificate: Arc<Known>,
     /// What is measured.
     pub(crate) telemetry: Telemetry,
-    /// The largest document.
-    pub(crate) max_document_bytes: u64,
+    pub(crate) webhooks: Arc<Webhooks>,
     /// What a caller must show; `None` lets everybody in who reaches the port.
     pub(crate) token: Option<Box<str>>,
     /// Requests under way; one more is turned away.
@@ -100,6 +93,9 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/v1/inbox", get(inbox::fetch))
         .route("/v1/inbox/ack", post(inbox::acknowledge))
         .route("/v1/inbox/refuse", post(inbox::refuse))
+        .route("/v1/webhooks", get(webhooks::list))
+        .route("/v1/webhooks/attempts", get(webhooks::attempts))
+        .route("/v1/webhooks/test", post(webhooks::test))
         .route("/status", get(status::status))
         .route("/metrics", get(status::metrics))
         .fallback(async || Problem::from(LocalReason::ResourceNotFound))
@@ -132,7 +128,7 @@ fn shows(headers: &HeaderMap, token: &str) -> bool {
 /// Reads the small bodies of the interface; what comes of it does not matter.
 #[cfg(feature = "fuzz")]
 pub(crate) fn fuzz(body: &[u8]) {
-    let failed = [inbox::fuzz(body), exceptions::fuzz(body)];
+    let failed = [inbox::fuzz(body), exceptions::fuzz(body), webhooks::fuzz(body)];
     for error in failed.into_iter().flatten() {
         drop(not_readable(&error).into_response());
     }
@@ -185,7 +181,7 @@ fn bad_request(rejection: impl std::fmt::Display) -> Problem {
 /// Waits until `ready` gives something, for as long as the caller wants, or until the adapter stops.
 async fn wait_for<T>(api: &Api, wait_ms: Option<u64>, mut ready: impl FnMut() -> Option<T>) -> Option<T> {
     let until = tokio::time::Instant::now() + Duration::from_millis(wait_ms.unwrap_or(0)).min(MAX_WAIT);
-    let mut changes = api.spool.changes();
+    let mut changes = api.office.spool.changes();
     loop {
         changes.mark_unchanged();
         if let Some(found) = ready() {

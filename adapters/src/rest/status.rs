@@ -36,7 +36,7 @@ struct DiskJson {
 
 impl DiskJson {
     fn of(api: &Api) -> Option<Self> {
-        let shortage = api.spool.shortage();
+        let shortage = api.office.spool.shortage();
         shortage.map(|Shortage { free_bytes, needed_bytes }| Self { free_bytes, needed_bytes })
     }
 }
@@ -63,6 +63,7 @@ struct StatusJson {
     parties_refused: Vec<String>,
     outgoing: OutgoingJson,
     incoming: IncomingJson,
+    webhooks: WebhooksJson,
     offline: OfflineJson,
     /// Whether the spool can be written.
     writable: bool,
@@ -101,7 +102,7 @@ impl CertificateJson {
         let view = api.certificate.view();
         let left = view.not_after.duration_since(SystemTime::now()).ok();
         // One that has expired is turned away as such sooner or later; it is known here before that.
-        let turned_away = api.link.connectivity().borrow().turned_away;
+        let turned_away = api.office.link.connectivity().borrow().turned_away;
         let turned_away = if left.is_none() { Some(TurnedAway::Expired) } else { turned_away };
         let [vi, en] = match turned_away {
             Some(why) => why.texts().map(|text| Some(text.to_owned())),
@@ -110,7 +111,7 @@ impl CertificateJson {
         let moment = |time| Timestamp::try_from(time).map(|time| time.to_string()).unwrap_or_default();
         Self {
             system: view.system,
-            sha256: api.link.certificate().to_string(),
+            sha256: api.office.link.certificate().to_string(),
             not_after: moment(view.not_after),
             seconds_left: left.map_or(0, |left| left.as_secs()),
             renew_from: view.renew_from.map(moment),
@@ -142,6 +143,30 @@ struct IncomingJson {
     unconfirmed: usize,
     /// Dossiers of which something goes back to the gateway, and it does not know it yet.
     returned: usize,
+}
+
+/// How webhooks do, all together; `GET /v1/webhooks` says it of each.
+#[derive(Serialize)]
+struct WebhooksJson {
+    configured: usize,
+    failing: usize,
+    waiting: usize,
+    /// Why the file of secrets is not used as it is now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret_problem: Option<String>,
+}
+
+impl WebhooksJson {
+    fn new(api: &Api) -> Self {
+        let webhooks = &api.webhooks;
+        let places = 0..webhooks.all.len();
+        Self {
+            configured: places.len(),
+            failing: places.clone().filter(|at| webhooks.attempts.health(*at).failing_since_ms.is_some()).count(),
+            waiting: places.map(|at| api.office.spool.parcels(at, |lanes| lanes.len())).sum(),
+            secret_problem: webhooks.secrets.as_ref().and_then(|secrets| secrets.problem()),
+        }
+    }
 }
 
 /// Whether the desk could work without a line, and what it did so far.
@@ -193,15 +218,15 @@ struct ClockJson {
 
 impl OfflineJson {
     fn new(api: &Api, waiting: usize, exceptions: usize) -> Self {
-        let config = &api.desk.config;
-        let copy = api.desk.copy.view();
+        let config = &api.office.desk.config;
+        let copy = api.office.desk.copy.view();
         let today = wall_clock().date();
         let last = today.checked_add(i64::from(config.days_ahead).days()).unwrap_or(today);
-        let numbers = api.spool.numbers_overview(today, last);
+        let numbers = api.office.spool.numbers_overview(today, last);
         let skew_seconds = |skew_ms: i64| std::time::Duration::from_millis(skew_ms.unsigned_abs()).as_secs_f64();
         Self {
             enabled: config.enabled,
-            line_down: api.link.is_down(),
+            line_down: api.office.link.is_down(),
             registry: RegistryJson {
                 version: copy.version,
                 age_seconds: copy.synced_at_ms.map(seconds_since),
@@ -218,11 +243,12 @@ impl OfflineJson {
                 .collect(),
             clock: ClockJson {
                 skew_seconds: api
+                    .office
                     .desk
                     .skew_ms()
                     .map(|skew| skew_seconds(skew).copysign(if skew < 0 { -1.0 } else { 1.0 })),
                 tolerance_seconds: config.skew_tolerance.as_secs(),
-                exceeded: api.desk.is_skewed(),
+                exceeded: api.office.desk.is_skewed(),
             },
             waiting,
             exceptions,
@@ -232,7 +258,7 @@ impl OfflineJson {
 
 /// `GET /healthz`: 200 while the adapter can keep its promises. A line that is down is no reason to restart it.
 pub(super) async fn health(State(api): State<Arc<Api>>) -> Response {
-    if api.spool.broken().is_cancelled() {
+    if api.office.spool.broken().is_cancelled() {
         let status = "the spool cannot write any more; restart the adapter once the disk is well";
         let status_vi = Some("hàng đợi không ghi được nữa; hãy khởi động lại bộ kết nối khi đĩa đã ổn");
         return json(StatusCode::SERVICE_UNAVAILABLE, &HealthJson { status, status_vi, disk: None });
@@ -247,21 +273,21 @@ pub(super) async fn health(State(api): State<Arc<Api>>) -> Response {
 
 /// `GET /status`: what waits where.
 pub(super) async fn status(State(api): State<Arc<Api>>) -> Response {
-    let counts = api.spool.counts();
-    let connectivity = *api.link.connectivity().borrow();
+    let counts = api.office.spool.counts();
+    let connectivity = *api.office.link.connectivity().borrow();
     let status = StatusJson {
-        gateway: api.link.gateway().to_string(),
+        gateway: api.office.link.gateway().to_string(),
         connected: connectivity.connected_since.is_some(),
         connected_seconds: connectivity.connected_since.map(|since| seconds_since(unix_ms(since))),
         connections: connectivity.connections,
         certificate: CertificateJson::new(&api),
-        epoch: api.spool.is_epoch_certain().then(|| api.spool.epoch()).filter(|epoch| *epoch > 0),
-        epoch_behind: match api.spool.epoch_told() {
+        epoch: api.office.spool.is_epoch_certain().then(|| api.office.spool.epoch()).filter(|epoch| *epoch > 0),
+        epoch_behind: match api.office.spool.epoch_told() {
             Told::Behind { epoch } => Some(epoch),
             Told::Nothing { .. } | Told::Known => None,
         },
-        parties: api.acting.all().iter().map(ToString::to_string).collect(),
-        parties_refused: api.acting.shut_out().iter().map(ToString::to_string).collect(),
+        parties: api.office.acting.all().iter().map(ToString::to_string).collect(),
+        parties_refused: api.office.acting.shut_out().iter().map(ToString::to_string).collect(),
         outgoing: OutgoingJson {
             waiting: counts.waiting,
             oldest_seconds: counts.oldest_waiting_ms.map(seconds_since),
@@ -274,8 +300,9 @@ pub(super) async fn status(State(api): State<Arc<Api>>) -> Response {
             unconfirmed: counts.unconfirmed,
             returned: counts.returned,
         },
+        webhooks: WebhooksJson::new(&api),
         offline: OfflineJson::new(&api, counts.offline_waiting, counts.exceptions),
-        writable: !api.spool.broken().is_cancelled(),
+        writable: !api.office.spool.broken().is_cancelled(),
         disk: DiskJson::of(&api),
         uptime_seconds: api.started.elapsed().as_secs(),
     };

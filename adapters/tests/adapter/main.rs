@@ -13,3 +13,4 @@ mod metrics;
 mod offline;
 mod restored;
 mod support;
+mod webhooks;

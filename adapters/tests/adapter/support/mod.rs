@@ -23,6 +23,7 @@ use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use lgsp_adapters::{Config, RunError};
 use lgsp_certs::{CertificateAuthority, Credentials, TlsFiles, Usage, server_name};
+use rustls_pki_types::ServerName;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
@@ -82,10 +83,15 @@ impl Certificates {
 
     /// Credentials of a gateway, under `<stem>.*`.
     pub fn server(&self, stem: &str) -> Credentials {
-        let names = [server_name("127.0.0.1").unwrap()];
-        let issued = self.ca.issue_server(&names, DAY, SystemTime::now()).unwrap();
+        let files = self.server_for(&server_name("127.0.0.1").unwrap(), stem);
+        files.load(Usage::Server, SystemTime::now()).unwrap()
+    }
+
+    /// Certificate and key of a server of this name, under `<stem>.*`.
+    pub fn server_for(&self, name: &ServerName<'static>, stem: &str) -> TlsFiles {
+        let issued = self.ca.issue_server(std::slice::from_ref(name), DAY, SystemTime::now()).unwrap();
         issued.write_to(self.folder.path(), stem).unwrap();
-        self.files(stem).load(Usage::Server, SystemTime::now()).unwrap()
+        self.files(stem)
     }
 }
 
