@@ -12,6 +12,7 @@
 //! | [`identity`] | the own certificate: joining, renewing, reloading |
 //! | `office` | what the agency's own system can have done here, whichever way in it comes by |
 //! | `rest` | one way in: the local HTTP interface |
+//! | `folder` | another way in and out: a watched folder of JSON files with their documents |
 //! | [`json`], `problem` | what that system reads and writes; the command line's `--json` writes the same |
 //! | [`config`], [`adapter`] | the configuration, and putting everything together |
 //! | `acting` | the parties acted for, and those that the gateway does not let us act for |
@@ -22,6 +23,7 @@ pub mod adapter;
 mod backoff;
 pub mod config;
 mod digest;
+mod folder;
 mod forward;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;

@@ -12,7 +12,7 @@ mod views;
 
 pub(crate) use entry::EntryJson;
 pub(crate) use fields::Fields;
-pub(crate) use parts::ComponentJson;
+pub(crate) use parts::{ComponentJson, DocumentJson};
 pub(crate) use submission::SubmissionJson;
 pub(crate) use time::{machine_time, print as print_time};
 pub(crate) use views::{BodyJson, DeliveryJson};

@@ -11,6 +11,7 @@ use lgsp_journal::room::Shortage;
 use serde::Serialize;
 
 use super::{Api, json};
+use crate::folder::FolderJson;
 use crate::link::TurnedAway;
 use crate::offline::wall_clock;
 use crate::spool::{Told, now_ms};
@@ -62,6 +63,9 @@ struct StatusJson {
     outgoing: OutgoingJson,
     incoming: IncomingJson,
     offline: OfflineJson,
+    /// The watched folder; absent if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    folder: Option<FolderJson>,
     /// Whether the spool can be written.
     writable: bool,
     /// Absent unless the disk is nearly full: then nothing new is taken in.
@@ -274,6 +278,7 @@ pub(super) async fn status(State(api): State<Arc<Api>>) -> Response {
             returned: counts.returned,
         },
         offline: OfflineJson::new(&api, counts.offline_waiting, counts.exceptions),
+        folder: api.folder.as_ref().map(|folder| folder.to_json()),
         writable: !api.office.spool.broken().is_cancelled(),
         disk: DiskJson::of(&api),
         uptime_seconds: api.started.elapsed().as_secs(),
