@@ -72,6 +72,17 @@ impl Dir {
         self.sub(OsStr::new(name))
     }
 
+    /// As [`Dir::make`], for a folder that is the adapter's own: a file or link in its place is removed.
+    pub(super) fn own(&self, name: &str) -> io::Result<Self> {
+        match self.make(name) {
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                self.remove(OsStr::new(name))?;
+                self.make(name)
+            }
+            made => made,
+        }
+    }
+
     /// What is in it, up to so much.
     pub(super) fn entries(&self, most: usize) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
@@ -261,13 +272,15 @@ mod tests {
         assert_eq!(dir.file(name("file")).unwrap_err().kind(), io::ErrorKind::InvalidInput);
         assert_eq!(dir.sub(name("folder")).err().unwrap().kind(), io::ErrorKind::NotADirectory);
         assert!(dir.make("folder").is_err());
+        dir.own("folder").unwrap().write("result.json", b"ours").unwrap();
         dir.write("result.json", b"ours").unwrap();
         dir.write("file", b"ours").unwrap();
         assert_eq!(fs::read_dir(&theirs).unwrap().count(), 1);
         assert_eq!(fs::read(theirs.join("secret")).unwrap(), b"secret");
         assert_eq!(fs::read(ours.join("file")).unwrap(), b"ours");
+        symlink(&theirs, ours.join("folder/theirs")).unwrap();
         dir.remove_all(name("folder")).unwrap();
-        assert!(theirs.join("secret").exists());
+        assert!(theirs.join("secret").exists() && !ours.join("folder").exists());
     }
 
     #[test]

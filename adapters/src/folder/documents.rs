@@ -83,7 +83,7 @@ pub(super) fn put_beside(
         return Ok(());
     }
     let caller = Caller { party, actor, trace: trace.cloned().unwrap_or_else(TraceParent::begin) };
-    let files = dossier.make(name).map_err(|error| Trouble::of(&error))?;
+    let files = dossier.own(name).map_err(|error| Trouble::of(&error))?;
     for NameJson { sha256, media_type } in documents {
         let Ok(digest) = sha256.parse::<Sha256Digest>() else { continue };
         let file = ending_of(&media_type).map_or_else(|| sha256.clone(), |ending| format!("{sha256}.{ending}"));

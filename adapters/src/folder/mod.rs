@@ -185,3 +185,14 @@ impl Folder {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Reads a `request.json`, and the name of a request's folder; what comes of it does not matter.
+#[cfg(feature = "fuzz")]
+pub(crate) fn fuzz(text: &[u8], party: &lgsp_proto::types::PartyId) {
+    if let Ok(name) = names::usable(OsStr::from_bytes(text)) {
+        assert!(!name.contains(['/', '\\', '\0']) && name != "." && name != "..", "a name stays in its folder");
+    }
+    if let Err(problem) = request::Request::parse(text, std::slice::from_ref(party)) {
+        assert!(!problem.may_pass(), "what cannot be read now cannot be read later");
+    }
+}

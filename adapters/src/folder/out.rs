@@ -74,7 +74,7 @@ impl Folder {
         }
         let name = names::of_delivery(id, delivery);
         let open = self.open().map_err(|error| told(&error))?;
-        let dossier = || open.inbox.make(&names::of_dossier(id));
+        let dossier = || open.inbox.own(&names::of_dossier(id));
         if self.config.documents {
             let dossier = dossier().map_err(|error| told(&error))?;
             let files = format!("{name}.files");
@@ -112,7 +112,7 @@ impl Folder {
             None => vec![self.name_of(open, requests, id)?],
         };
         for name in &names {
-            let answers = open.answers.make(name)?;
+            let answers = open.answers.own(name)?;
             answers.write(RESULT, &text)?;
             answers.remove(OsStr::new(ERROR))?;
             fault::reached(fault::FOLDER_MOVE)?;

@@ -262,7 +262,7 @@ impl Folder {
         }
         // It was queued a moment ago; if it cannot be read back, its outcome will say so.
         if let Ok(request) = self.office.request(id) {
-            let answers = open.answers.make(name)?;
+            let answers = open.answers.own(name)?;
             let result = ResultJson { party: &id.party, request: request.at_rest(), code_pending, offline };
             answers.write(RESULT, &answers::to_json(&result))?;
             answers.remove(OsStr::new(ERROR))?;
@@ -300,7 +300,7 @@ impl Folder {
             state: "rejected",
             problem: problem.clone(),
         };
-        open.answers.make(name)?.write(ERROR, &answers::to_json(&error))?;
+        open.answers.own(name)?.write(ERROR, &answers::to_json(&error))?;
         tracing::info!(reason = problem.reason(), "a request in the watched folder is rejected");
         self.view.rejected();
         fault::reached(fault::FOLDER_MOVE)?;

@@ -86,6 +86,7 @@ struct Known {
     /// What is the matter with the way in, with what is held back, and with the way out.
     troubles: [Option<(Trouble, Instant)>; 2],
     held_back: Option<String>,
+    looks: u64,
     not_taken_in: usize,
     under_way: usize,
     stuck: usize,
@@ -104,6 +105,8 @@ pub(super) enum Way {
 /// The part of `/status` that is about the folder.
 #[derive(Serialize)]
 pub(crate) struct FolderJson {
+    /// How often the outbox was looked at since the start.
+    looks: u64,
     /// Requests in the outbox that were not taken in yet.
     not_taken_in: usize,
     /// Why the next of them is not: a stable reason; absent when nothing is in the way.
@@ -160,6 +163,7 @@ impl View {
     /// Notes what a look at the outbox has found.
     pub(super) fn looked(&self, not_taken_in: usize, under_way: usize, stuck: usize, held_back: Option<String>) {
         let mut known = self.known();
+        known.looks += 1;
         (known.not_taken_in, known.under_way, known.stuck) = (not_taken_in, under_way, stuck);
         known.held_back = held_back;
     }
@@ -196,6 +200,7 @@ impl View {
             Some(TroubleJson { way, trouble: trouble.word(), for_seconds, problem: en, problem_vi: vi })
         };
         FolderJson {
+            looks: known.looks,
             not_taken_in: known.not_taken_in,
             held_back: known.held_back.clone(),
             under_way: known.under_way,

@@ -119,6 +119,9 @@ async fn a_dossier_with_its_document_goes_by_folder_and_comes_back_with_its_rece
     let world = World::new().await;
     let agency = Agency::of(&world);
     let adapter = agency.adapter(&world).await;
+    // What somebody has left where the answer belongs is in nobody's way.
+    agency.sees("answers").await;
+    fs::write(agency.path("answers/ho-so-1"), "mine").unwrap();
     agency.put("ho-so-1", &with_document("k1", json!({ "file": "tờ khai.PDF" })), &[("tờ khai.PDF", PDF)]);
     let outcome = agency.outcome("ho-so-1").await;
     assert_eq!((&outcome["state"], &outcome["request_key"]), (&"admitted".into(), &"k1".into()), "{outcome}");
@@ -186,8 +189,10 @@ async fn what_is_being_written_is_left_alone() {
         fs::create_dir(agency.path("outbox").join(name)).unwrap();
     }
     fs::write(agency.path("outbox/in-place/request.json"), "{").unwrap();
+    let looks = |status: &Value| status["folder"]["looks"].as_u64().unwrap();
     let status = adapter.until(|status| status["folder"]["not_taken_in"] == 1).await;
-    assert_eq!(status["folder"]["rejected"], 0);
+    let status = adapter.until(|later| looks(later) >= looks(&status) + 3).await;
+    assert_eq!((&status["folder"]["rejected"], &status["folder"]["not_taken_in"]), (&0.into(), &1.into()));
     adapter.stop().await.unwrap();
 
     let adapter = agency.adapter(&world).await;
@@ -336,6 +341,49 @@ async fn without_a_line_the_answer_has_the_code_and_the_slip_and_later_the_recei
         assert!(code.is_none_or(|code| outcome["dossier_code"] == code), "{outcome}");
     }
     assert_eq!(world.gateway.effects(), ["k1", "k2", "k3"]);
+}
+
+#[tokio::test]
+async fn what_is_done_goes_after_its_time_and_what_waits_or_was_rejected_stays() {
+    let world = World::new().await;
+    let agency = Agency::of(&world);
+    let adapter = agency.adapter(&world).await;
+    agency.put("done", &handed_in("k1"), &[]);
+    agency.outcome("done").await;
+    agency.put_text("wrong", b"{", &[]);
+    agency.error("wrong").await;
+    world.line.cut();
+    agency.put("waits", &handed_in("k2"), &[]);
+    agency.answer("waits", |_| true).await;
+    agency.sees("done/done").await;
+    adapter.stop().await.unwrap();
+    // Its time is over at once; clocks of file systems count seconds here.
+    let mut config = world.config(&agency.configuration(""));
+    config.folder.as_mut().unwrap().keep = std::time::Duration::ZERO;
+    until(async || {
+        let adapter = Adapter::start(config.clone()).await;
+        adapter.until(|status| status["folder"]["looks"] != 0).await;
+        adapter.stop().await.unwrap();
+        agency.names("done").is_empty().then_some(())
+    })
+    .await;
+    assert_eq!(agency.names("answers"), ["waits", "wrong"]);
+    assert_eq!((agency.names("rejected"), agency.names("outbox")), (vec!["wrong".into()], vec!["waits".into()]));
+}
+
+#[tokio::test]
+async fn the_request_that_the_readmes_show_is_taken_in_as_it_stands() {
+    let world = World::new().await;
+    let agency = Agency::of(&world);
+    let _adapter = agency.adapter(&world).await;
+    let shown = ["README.md", "README.vi.md"].map(|name| {
+        let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name)).unwrap();
+        let blocks = page.split("```json\n").skip(1).map(|block| block.split("```").next().unwrap().to_owned());
+        blocks.into_iter().find(|block| block.contains("\"submission\"")).unwrap()
+    });
+    assert_eq!(shown[0], shown[1]);
+    agency.put_text("ho-so-1", shown[0].as_bytes(), &[("to-khai.pdf", PDF)]);
+    assert_eq!(agency.outcome("ho-so-1").await["state"], "admitted");
 }
 
 #[tokio::test]
