@@ -39,6 +39,19 @@ pub(super) struct Seen {
     removed: Option<Instant>,
 }
 
+impl Seen {
+    /// Whether something has not changed for so long; it is `now` that it looks like this.
+    fn is_settled(&mut self, name: &OsStr, snapshot: &Snapshot, settle: Duration, now: Instant) -> bool {
+        match self.looks.get(name) {
+            Some((before, since)) if before == snapshot => now.duration_since(*since) >= settle,
+            _ => {
+                self.looks.insert(name.to_owned(), (snapshot.clone(), now));
+                false
+            }
+        }
+    }
+}
+
 /// All files of a request, or what else lies under its name.
 type Snapshot = BTreeMap<OsString, Looks>;
 
@@ -89,7 +102,7 @@ impl Folder {
         entries.retain(|entry| !names::is_unfinished(&entry.name));
         entries.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         let is_first = !*self.looked.borrow();
-        let (mut done, mut left, mut held_back, mut goes_on) = (0, 0, None, false);
+        let (mut done, mut left, mut held_back, mut failed, mut goes_on) = (0, 0, None, None, false);
         let mut still_seen = HashMap::new();
         for entry in &entries {
             if self.is_over_and_done_with(entry) {
@@ -103,15 +116,20 @@ impl Folder {
                 still_seen.extend(seen.looks.remove_entry(&entry.name));
                 continue;
             }
-            let became = self.entry(handle, &open, entry, seen, is_first, held_back.is_some())?;
-            match became {
-                Became::TakenIn | Became::Rejected => done += 1,
-                Became::Nothing => {}
-                Became::Unsettled => {
+            match self.entry(handle, &open, entry, seen, is_first, held_back.is_some()) {
+                // A disk that cannot read the one may read the others; what concerns all of them ends the round.
+                Err(error) if Trouble::of(&error) == Trouble::Failing => {
+                    left += 1;
+                    failed.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+                Ok(Became::TakenIn | Became::Rejected) => done += 1,
+                Ok(Became::Nothing) => {}
+                Ok(Became::Unsettled) => {
                     left += 1;
                     still_seen.extend(seen.looks.remove_entry(&entry.name));
                 }
-                Became::HeldBack(problem) => {
+                Ok(Became::HeldBack(problem)) => {
                     left += 1;
                     held_back.get_or_insert_with(|| problem.reason().to_owned());
                     still_seen.extend(seen.looks.remove_entry(&entry.name));
@@ -135,7 +153,7 @@ impl Folder {
         if is_due(&mut seen.removed, REMOVE_EVERY) {
             self.remove_what_is_old(&open)?;
         }
-        Ok(Round { goes_on, held_back })
+        failed.map_or(Ok(Round { goes_on, held_back }), Err)
     }
 
     /// Whether nothing is left to be done about an entry but to wait.
@@ -166,7 +184,7 @@ impl Folder {
                 Ok(looks) => Snapshot::from([(entry.name.clone(), looks)]),
                 Err(error) => return gone_or(error),
             };
-            if !self.is_settled(seen, &entry.name, &snapshot) {
+            if !seen.is_settled(&entry.name, &snapshot, self.config.settle, Instant::now()) {
                 return Ok(Became::Unsettled);
             }
             let name = name.map_or_else(|_| names::instead_of(&entry.name), str::to_owned);
@@ -180,11 +198,15 @@ impl Folder {
             }
             Err(error) => return gone_or(error),
         };
-        let snapshot = match snapshot(&folder)? {
-            Some(snapshot) => snapshot,
-            None => return self.reject(open, &entry.name, name, &nameless("has more than 201 files")),
+        let snapshot = match snapshot(&folder) {
+            Ok(Some(snapshot)) => snapshot,
+            Ok(None) => return self.reject(open, &entry.name, name, &nameless("has more than 201 files")),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return self.reject(open, &entry.name, name, &nameless("may not be read by the adapter"));
+            }
+            Err(error) => return Err(error),
         };
-        let is_settled = self.is_settled(seen, &entry.name, &snapshot);
+        let is_settled = seen.is_settled(&entry.name, &snapshot, self.config.settle, Instant::now());
         if !is_settled && !is_first {
             return Ok(Became::Unsettled);
         }
@@ -319,17 +341,6 @@ impl Folder {
         }
     }
 
-    /// Whether something has not changed for long enough.
-    fn is_settled(&self, seen: &mut Seen, name: &OsStr, snapshot: &Snapshot) -> bool {
-        match seen.looks.get(name) {
-            Some((before, since)) if before == snapshot => since.elapsed() >= self.config.settle,
-            _ => {
-                seen.looks.insert(name.to_owned(), (snapshot.clone(), Instant::now()));
-                false
-            }
-        }
-    }
-
     /// Removes what was done long ago, and its answers; what was rejected stays until a person has seen to it.
     fn remove_what_is_old(&self, open: &Open) -> io::Result<()> {
         let keep = i64::try_from(self.config.keep.as_secs()).unwrap_or(i64::MAX);
@@ -393,4 +404,32 @@ fn is_due(last: &mut Option<Instant>, every: Duration) -> bool {
         *last = Some(Instant::now());
     }
     due
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn what_changes_is_settled_only_when_it_has_stopped_for_long_enough() {
+        let place = tempfile::tempdir().unwrap();
+        let (file, name) = (place.path().join("to-khai.pdf"), OsStr::new("ho-so-1"));
+        let look = || snapshot(&Dir::open(place.path()).unwrap()).unwrap().unwrap();
+        let (begun, settle) = (Instant::now(), Duration::from_secs(2));
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let mut seen = Seen::default();
+        fs::write(&file, "half").unwrap();
+        assert!(!seen.is_settled(name, &look(), settle, at(0)));
+        assert!(!seen.is_settled(name, &look(), settle, at(1)));
+        fs::write(&file, "half and half").unwrap();
+        assert!(!seen.is_settled(name, &look(), settle, at(2)), "it was written to");
+        assert!(!seen.is_settled(name, &look(), settle, at(3)));
+        // Another of the same length, put in its place.
+        fs::write(place.path().join("new"), "half and HALF").unwrap();
+        fs::rename(place.path().join("new"), &file).unwrap();
+        assert!(!seen.is_settled(name, &look(), settle, at(4)), "it is another");
+        assert!(!seen.is_settled(OsStr::new("ho-so-2"), &look(), settle, at(6)), "nobody has looked at this one yet");
+        assert!(seen.is_settled(name, &look(), settle, at(6)));
+    }
 }
