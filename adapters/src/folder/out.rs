@@ -139,8 +139,12 @@ impl Folder {
             Some(answered) => answered,
             none => none.insert(read_answers(&open.answers)?),
         };
-        let name = answered.entry(id.clone()).or_insert_with(|| names::of_request(id));
-        Ok(name.clone())
+        // The name may have been used again since, and then it is another's.
+        let is_still = |name: &String| {
+            let folder = open.answers.sub(OsStr::new(name)).ok();
+            folder.and_then(|folder| answers::answered(&folder)).as_ref() == Some(id)
+        };
+        Ok(answered.get(id).cloned().filter(is_still).unwrap_or_else(|| names::of_request(id)))
     }
 }
 

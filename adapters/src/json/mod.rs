@@ -96,6 +96,15 @@ mod tests {
     }
 
     #[test]
+    fn a_file_beside_a_request_is_a_watched_folders_and_nobody_elses() {
+        let mut json = submission();
+        json["components"][0]["document"]["file"] = "to-khai.pdf".into();
+        let refusal = parse(&json).unwrap_err();
+        let fields: Vec<_> = refusal.violations().iter().map(|violation| violation.field.as_str()).collect();
+        assert_eq!(fields, ["components[0].document.file"]);
+    }
+
+    #[test]
     fn a_form_keeps_its_bytes_whatever_it_is() {
         let (key, party, actor) = names();
         let form = r#"{ "so": 12345678901234567890.123456789, "so": 2 }"#;
