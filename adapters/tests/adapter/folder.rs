@@ -431,6 +431,34 @@ async fn a_request_that_came_by_rest_is_answered_in_the_folder_of_its_party_as_w
 }
 
 #[tokio::test]
+async fn what_a_restored_gateway_refuses_is_told_under_the_old_name_unless_that_is_another_requests_by_now() {
+    let world = World::new().await;
+    let agency = Agency::of(&world);
+    let adapter = agency.adapter(&world).await;
+    adapter.until(|status| status["epoch"] == 1).await;
+    // By REST, so that who is answered where is looked up before a name is used again.
+    adapter.submit("k0").await;
+    let of_rest = until(async || agency.names("answers").pop()).await;
+    for (name, key) in [("1", "k1"), ("1", "k2"), ("3", "k3")] {
+        agency.put(name, &handed_in(key), &[]);
+        agency.answer(name, |answer| answer["request_key"] == key && answer["state"] == "admitted").await;
+        until(async || agency.names("outbox").is_empty().then_some(())).await;
+    }
+    world.gateway.answer_next([(); 4].map(|()| Answer::Refuse(Reason::GrantMissing)));
+    world.gateway.begin_epoch(2);
+    world.line.shake();
+    for (name, key) in [(&*of_rest, "k0"), ("1", "k2"), ("3", "k3")] {
+        let refused = agency.answer(name, |answer| answer["state"] == "refused").await;
+        assert_eq!((&refused["request_key"], &refused["problem"]["reason"]), (&key.into(), &"GRANT_MISSING".into()));
+    }
+    let is_k1s = |name: &String| name.starts_with("key-") && *name != of_rest;
+    let name = until(async || agency.names("answers").into_iter().find(is_k1s)).await;
+    let refused = agency.answer(&name, |answer| answer["state"] == "refused").await;
+    assert_eq!(refused["request_key"], "k1");
+    assert_eq!(agency.names("answers").len(), 4);
+}
+
+#[tokio::test]
 async fn deliveries_are_files_in_the_order_of_their_dossier_and_handed_over_when_they_are_durable() {
     let world = World::new().await;
     let agency = Agency::of(&world);
