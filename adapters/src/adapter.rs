@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::acting::Acting;
 use crate::config::{Config, WebhookUrl};
+use crate::folder::{self, ToFolder};
 use crate::forward::Forward;
 use crate::handover::{Blames, HandOver};
 use crate::identity::{self, Folder, Leaf, Source};
@@ -164,8 +165,13 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
         acting: acting.clone(),
         max_document_bytes: config.spool.max_document_bytes,
     });
+    let watched = config
+        .folder
+        .as_ref()
+        .map(|watched| folder::Folder::new(watched, &config.spool, config.exchange.backoff, office.clone()));
     let api = Arc::new(Api {
         office,
+        folder: watched.clone(),
         certificate: keeper.known(),
         telemetry: telemetry::instruments(),
         webhooks: webhooks.clone(),
@@ -183,6 +189,12 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
         let (spool, blames) = (spool.clone(), Blames::new(config.webhook.attempts.get()));
         let hand_over = Arc::new(HandOver { spool, place, carrier, blames });
         parts.spawn(pump::run(hand_over, config.webhook.at_once, exchange.backoff, stopping.clone()));
+    }
+    if let Some(folder) = watched {
+        let (carrier, blames) = (ToFolder(folder.clone()), Blames::new(config.webhook.attempts.get()));
+        let hand_over = Arc::new(HandOver { spool: spool.clone(), place: webhooks.all.len(), carrier, blames });
+        parts.spawn(pump::run(hand_over, folder::AT_ONCE, exchange.backoff, stopping.clone()));
+        parts.spawn(folder.run(stopping.clone()));
     }
     if config.offline.enabled {
         let keeper = Keeper {
@@ -256,16 +268,21 @@ fn event_source(leaf: &Leaf, instance: &str) -> String {
     }
 }
 
-/// Gives every URL a number, and every party the number of its URL.
+/// Gives every URL a number, and every party the number of its URL. Behind them comes the folder, with its parties.
 fn places(config: &Config) -> (HashMap<lgsp_proto::types::PartyId, usize>, Vec<WebhookUrl>) {
-    let url_of = |party| config.webhook.parties.get(party).or(config.webhook.url.as_ref());
+    let in_folder = config.folder.as_ref().map_or(&[][..], |folder| &folder.parties[..]);
+    let url_of = |party| {
+        let default = config.webhook.url.as_ref().filter(|_| !in_folder.contains(party));
+        config.webhook.parties.get(party).or(default)
+    };
     let mut urls = BTreeMap::new();
     for url in config.parties.iter().filter_map(url_of) {
         let next = urls.len();
         urls.entry(url.clone()).or_insert(next);
     }
     let place = |party| Some((Clone::clone(party), *urls.get(url_of(party)?)?));
-    let places = config.parties.iter().filter_map(place).collect();
+    let mut places: HashMap<_, _> = config.parties.iter().filter_map(place).collect();
+    places.extend(in_folder.iter().map(|party| (party.clone(), urls.len())));
     let mut numbered: Vec<_> = urls.into_iter().collect();
     numbered.sort_unstable_by_key(|(_, number)| *number);
     (places, numbered.into_iter().map(|(url, _)| url).collect())

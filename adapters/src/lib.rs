@@ -13,6 +13,7 @@
 //! | `office` | what the agency's own system can have done here, whichever way in it comes by |
 //! | [`webhook`] | one way out: signed CloudEvents over HTTP, and what became of the last ones |
 //! | `rest` | one way in: the local HTTP interface |
+//! | `folder` | another way in and out: a watched folder of JSON files with their documents |
 //! | [`json`], `problem` | what that system reads and writes; the command line's `--json` writes the same |
 //! | [`config`], [`adapter`] | the configuration, and putting everything together |
 //! | [`telemetry`] | what is measured, for Prometheus |
@@ -24,6 +25,7 @@ pub mod adapter;
 mod backoff;
 pub mod config;
 mod digest;
+mod folder;
 mod forward;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;

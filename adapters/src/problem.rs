@@ -38,6 +38,10 @@ pub(crate) enum LocalReason {
     SpoolDiskFull,
     /// A request that was taken in cannot be read from the spool any more.
     SpoolRecordDamaged,
+    /// What lies in the outbox of a watched folder is no request.
+    FolderEntryInvalid,
+    /// A file of a request in a watched folder.
+    FolderFileUnusable,
 }
 
 /// A refusal, ready to be sent. Boxed, because it travels as the rare side of every result here.
@@ -87,6 +91,8 @@ impl LocalReason {
             Self::GatewayUnreachable => "GATEWAY_UNREACHABLE",
             Self::SpoolDiskFull => "SPOOL_DISK_FULL",
             Self::SpoolRecordDamaged => "SPOOL_RECORD_DAMAGED",
+            Self::FolderEntryInvalid => "FOLDER_ENTRY_INVALID",
+            Self::FolderFileUnusable => "FOLDER_FILE_UNUSABLE",
         }
     }
 
@@ -101,6 +107,8 @@ impl LocalReason {
             Self::GatewayUnreachable => StatusCode::SERVICE_UNAVAILABLE,
             Self::SpoolDiskFull => StatusCode::INSUFFICIENT_STORAGE,
             Self::SpoolRecordDamaged => http_status(Code::DataLoss),
+            // Nobody hears it over HTTP; it stands in the answer, as every other does.
+            Self::FolderEntryInvalid | Self::FolderFileUnusable => http_status(Code::InvalidArgument),
         }
     }
 
@@ -167,6 +175,18 @@ impl LocalReason {
                 "Look whether the dossier is with the gateway; if not, hand it in again with another key. Check the adapter's disk.",
                 "Kiểm tra hồ sơ đã có trên trục chưa; nếu chưa, gửi lại với khoá khác. Kiểm tra đĩa của bộ kết nối.",
             ],
+            Self::FolderEntryInvalid => [
+                "What lies in the outbox is no folder of a request that can be read; nothing was taken in.",
+                "Mục trong outbox không phải thư mục yêu cầu đọc được; chưa tiếp nhận gì.",
+                "Put request.json and its documents into a sub-folder with a plain name of at most 120 bytes, and rename it into the outbox when it is whole.",
+                "Đặt request.json và các tài liệu vào một thư mục con có tên đơn giản, tối đa 120 byte, rồi đổi tên vào outbox khi đã ghi xong.",
+            ],
+            Self::FolderFileUnusable => [
+                "A file that belongs to the request is missing or cannot be used; nothing was taken in.",
+                "Tệp của yêu cầu bị thiếu hoặc không dùng được; chưa tiếp nhận gì.",
+                "Mend each file named here, and put the request into the outbox again under the same key.",
+                "Sửa từng tệp được nêu rồi đặt lại yêu cầu vào outbox với cùng khoá.",
+            ],
         }
     }
 }
@@ -201,6 +221,47 @@ impl Problem {
                 .to_owned(),
         };
         problem
+    }
+
+    /// Adds what is wrong with a field.
+    pub(crate) fn with_field(mut self, field: impl Into<String>, problem: impl ToString) -> Self {
+        self.0.fields.push(Field { field: field.into(), problem: problem.to_string() });
+        self
+    }
+
+    /// The same in a document where the fields at fault stand below `path`, all but `outside`.
+    pub(crate) fn below(mut self, path: &str, outside: &[&str]) -> Self {
+        for field in self.0.fields.iter_mut().filter(|field| !outside.contains(&&*field.field)) {
+            field.field = format!("{path}.{}", field.field);
+        }
+        self
+    }
+
+    /// The stable reason.
+    pub(crate) fn reason(&self) -> &str {
+        &self.0.reason
+    }
+
+    /// Whether the same may be taken later as it is: the fault is not the request's.
+    pub(crate) fn may_pass(&self) -> bool {
+        self.0.status >= 500
+    }
+
+    /// JSON that is not what it should be. Says where; the content itself is not repeated.
+    pub(crate) fn of_json(error: &serde_json::Error) -> Self {
+        let message = error.to_string();
+        // Of serde's messages these name fields and types; the others may quote a value, and so does a field that is none of a
+        // program's: somebody's name, say, where a comma is missing.
+        let named = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
+        let is_word = |name: &str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        let detail = if message.starts_with("missing field") || named.is_some_and(is_word) {
+            message
+        } else if error.line() > 0 {
+            format!("line {} column {} is not what belongs there", error.line(), error.column())
+        } else {
+            "a field is of another type, or the type of event is unknown".to_owned()
+        };
+        Self::malformed(detail)
     }
 
     /// Nothing is taken in while the spool's disk is nearly full.

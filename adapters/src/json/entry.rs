@@ -6,7 +6,7 @@ use lgsp_proto::{Refusal, v1};
 use serde::{Deserialize, Serialize};
 
 use super::fields::Fields;
-use super::parts::{ComponentJson, FeeJson, ResultJson, compulsory, each, long, short, text};
+use super::parts::{self, ComponentJson, DocumentJson, FeeJson, ResultJson, compulsory, each, long, short, text};
 use super::submission::return_number;
 use super::time;
 
@@ -156,6 +156,22 @@ impl EntryJson {
         let occurred_at = object.remove("occurred_at").map(serde_json::from_value).transpose()?.flatten();
         let expected_sequence = object.remove("expected_sequence").map(serde_json::from_value).transpose()?.flatten();
         Ok(Self { what: serde_json::from_value(object.into())?, occurred_at, expected_sequence })
+    }
+
+    /// The documents it names, each with its path.
+    pub(crate) fn documents_mut(&mut self) -> Vec<(String, &mut DocumentJson)> {
+        match &mut self.what {
+            WhatJson::SupplementProvided(provided) => parts::documents_of(&mut provided.components),
+            WhatJson::Resolved(resolved) => {
+                let numbered = resolved.results.iter_mut().enumerate();
+                numbered
+                    .filter_map(|(number, result)| {
+                        Some((format!("results[{number}].document"), result.document.as_mut()?))
+                    })
+                    .collect()
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// The entry to be signed.

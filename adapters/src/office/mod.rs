@@ -3,6 +3,7 @@
 //! Owns what a request does and what is told about it. How it is written down and carried is each way in's; what is kept is the
 //! spool's. Whatever a function here has returned `Ok` for is durable, and the same again under the same key is the same.
 
+mod documents;
 mod inbox;
 mod intake;
 mod requests;
@@ -15,6 +16,7 @@ use lgsp_proto::{Reason, Refusal};
 
 pub(crate) use inbox::DeliveryNameJson;
 pub(crate) use intake::{OfflineJson, TakenIn};
+pub(crate) use requests::RequestJson;
 pub(crate) use spooled::{not_queued, unreadable};
 
 use crate::acting::Acting;

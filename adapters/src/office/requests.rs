@@ -37,6 +37,18 @@ pub(crate) struct RequestJson {
     last_error: Option<String>,
 }
 
+impl RequestJson {
+    /// The same as it is at rest, for who is told once and not asked again: what has no outcome is queued, however often it is
+    /// being sent just now.
+    pub(crate) fn at_rest(mut self) -> Self {
+        if self.state == "sending" {
+            self.state = "queued";
+        }
+        (self.attempts, self.last_error) = (0, None);
+        self
+    }
+}
+
 impl Office {
     /// Takes in what is said about a dossier.
     ///
@@ -66,13 +78,13 @@ impl Office {
     /// # Errors
     /// `REQUEST_NOT_FOUND`; or its outcome cannot be read back.
     pub(crate) fn request(&self, id: &CallId) -> Result<RequestJson, Problem> {
-        let call = self.spool.call(&id).ok_or(LocalReason::RequestNotFound)?;
-        let intake = match self.spool.submission(&id) {
+        let call = self.spool.call(id).ok_or(LocalReason::RequestNotFound)?;
+        let intake = match self.spool.submission(id) {
             Ok(kept) => kept.and_then(|(_, intake)| intake),
             // How it stands is known all the same.
             Err(error) => {
                 tracing::error!(%error, "a request cannot be read from the spool");
-                self.spool.known_intake(&id)
+                self.spool.known_intake(id)
             }
         };
         let (code, provisional) = match intake {

@@ -50,6 +50,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::folder::Folder;
 use crate::identity::Known;
 use crate::office::Office;
 use crate::problem::{LocalReason, Problem};
@@ -64,6 +65,8 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 /// What the handlers work with.
 pub(crate) struct Api {
     pub(crate) office: Arc<Office>,
+    /// The folder watched beside this, for its status.
+    pub(crate) folder: Option<Arc<Folder>>,
     /// How the own certificate is.
     pub(crate) certificate: Arc<Known>,
     /// What is measured.
@@ -150,19 +153,7 @@ async fn read_json<T: DeserializeOwned>(body: Body) -> Result<T, Problem> {
 }
 
 fn not_readable(error: &serde_json::Error) -> Problem {
-    let message = error.to_string();
-    // Of serde's messages these name fields and types; the others may quote a value, and so does a field that is none of a
-    // program's: somebody's name, say, where a comma is missing.
-    let named = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
-    let is_word = |name: &str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-    let detail = if message.starts_with("missing field") || named.is_some_and(is_word) {
-        message
-    } else if error.line() > 0 {
-        format!("line {} column {} is not what belongs there", error.line(), error.column())
-    } else {
-        "a field is of another type, or the type of event is unknown".to_owned()
-    };
-    Problem::malformed(detail)
+    Problem::of_json(error)
 }
 
 /// A path or query that axum could not read. What it says of it may repeat what was sent.

@@ -12,6 +12,7 @@ use lgsp_telemetry::{Format, Page};
 use serde::Serialize;
 
 use super::{Api, json};
+use crate::folder::FolderJson;
 use crate::link::TurnedAway;
 use crate::offline::wall_clock;
 use crate::spool::{Told, now_ms};
@@ -65,6 +66,9 @@ struct StatusJson {
     incoming: IncomingJson,
     webhooks: WebhooksJson,
     offline: OfflineJson,
+    /// The watched folder; absent if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    folder: Option<FolderJson>,
     /// Whether the spool can be written.
     writable: bool,
     /// Absent unless the disk is nearly full: then nothing new is taken in.
@@ -302,6 +306,7 @@ pub(super) async fn status(State(api): State<Arc<Api>>) -> Response {
         },
         webhooks: WebhooksJson::new(&api),
         offline: OfflineJson::new(&api, counts.offline_waiting, counts.exceptions),
+        folder: api.folder.as_ref().map(|folder| folder.to_json()),
         writable: !api.office.spool.broken().is_cancelled(),
         disk: DiskJson::of(&api),
         uptime_seconds: api.started.elapsed().as_secs(),

@@ -5,6 +5,7 @@
 mod calls;
 mod deliveries;
 mod disk;
+mod folder;
 mod held_up;
 mod identity;
 mod interface;
