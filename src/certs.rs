@@ -58,7 +58,8 @@ enum Action {
     /// Make a CA: a root, and an issuing CA of it in DIR (ca.pem, ca.key, root.pem).
     ///
     /// Everybody's bundle is root.pem. The root's key is needed for a further issuing CA only, and can stay offline until then.
-    /// Both keys lie in their folders unprotected but for their mode, 0600.
+    /// Both keys lie in their folders unprotected but for their mode, 0600; where a file system keeps no modes, as on a
+    /// memory stick, that is said.
     Init(folder::Init),
     /// Issue a certificate with a fresh key: NAME.pem and NAME.key.
     Issue(folder::Issue),

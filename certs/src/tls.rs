@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ::aws_lc_rs::digest::{Context, SHA256};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor};
 use rustls::crypto::aws_lc_rs::kx_group;
@@ -205,6 +206,18 @@ impl Credentials {
     /// The earliest `nextUpdate` among its revocation lists, when that is over. To be told to an operator.
     pub fn stale_list(&self, now: SystemTime) -> Option<SystemTime> {
         x509::stale(&self.crls, now)
+    }
+
+    /// What tells whom is believed here from whom others believe: SHA-256 over the roots of the bundle and the revocation lists.
+    pub fn believed(&self) -> [u8; 32] {
+        let mut context = Context::new(&SHA256);
+        let lists = self.crls.iter().map(AsRef::<[u8]>::as_ref);
+        for (tag, der) in self.root_certificates.iter().map(|root| (0, &root[..])).chain(lists.map(|list| (1, list))) {
+            context.update(&[tag]);
+            context.update(&der.len().to_be_bytes());
+            context.update(der);
+        }
+        context.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
     }
 
     /// When the roots of its bundle end, and its revocation lists are to be replaced.

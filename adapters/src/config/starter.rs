@@ -102,6 +102,7 @@ mod tests {
             is_first: true,
             not_after: SystemTime::UNIX_EPOCH,
             gateway: "https://gw.lgsp.hue.test:7443".parse().unwrap(),
+            looked_for_at: None,
             server_name: Some("bus.lgsp.hue.test".into()),
             parties: parties.iter().map(|party| party.parse().unwrap()).collect(),
             families: families.iter().map(ToString::to_string).collect(),

@@ -41,6 +41,8 @@ pub struct Joined {
     pub not_after: SystemTime,
     /// Where the bus is.
     pub gateway: GatewayUrl,
+    /// Where the configuration looks for it, when that is another address: inside an agency it may have one of its own.
+    pub looked_for_at: Option<GatewayUrl>,
     /// The name in the gateway's certificate, when that is not the host.
     pub server_name: Option<String>,
     /// For which parties the system may act; those whose identifiers are known in full.
@@ -216,7 +218,7 @@ impl JoinError {
 }
 
 /// Spends `token` on a certificate, and puts it in force in `folder`, unless that holds another bus' or system's identity, or
-/// whoever uses it is `configured` for another gateway than the token's bus has. The set is loaded before, as an adapter does.
+/// holds none while whoever uses it is `configured` for another gateway than the token's bus has. The set is loaded before, as an adapter does.
 ///
 /// Safe to say again after any failure, with the same token, until [`Folder::joined`] was told that nothing more is to be done.
 ///
@@ -270,7 +272,9 @@ pub async fn join(
     {
         return Err(JoinError::OtherBus { here: here.to_string(), token: other.to_string() });
     }
-    if let Some(here) = configured.filter(|here| **here != bus) {
+    let elsewhere = configured.filter(|here| **here != bus);
+    // An identity of the bus proves which one it is; where there is none only the address can tell.
+    if let (Some(here), None) = (elsewhere, here) {
         return Err(JoinError::OtherBus { here: here.to_string(), token: bus.to_string() });
     }
     let draft = folder.write(&set, SystemTime::now())?;
@@ -282,6 +286,7 @@ pub async fn join(
         is_first: present.is_none(),
         not_after: leaf.not_after,
         gateway: bus,
+        looked_for_at: elsewhere.cloned(),
         server_name: Some(answer.server_name).filter(|name| !name.is_empty()),
         parties,
         families,

@@ -1,7 +1,8 @@
 //! One set of credentials at work: the connection made with it, and the key that signs for it.
 //!
 //! The gateway checks a signature against the certificate of the connection on which it comes. So the two are exchanged
-//! together, and a call takes both from the same generation. Calls under way and open streams end on the one they began on.
+//! together, and a call takes both from the same generation. Calls under way end on the one they began on, and so does an open
+//! stream, unless others are believed meanwhile than were when it began.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -23,6 +24,8 @@ pub(super) struct Generation {
     pub(super) not_after: SystemTime,
     /// When the rest of the set ends.
     pub(super) ends: SetEnds,
+    /// Which roots and revocation lists it goes by.
+    pub(super) believed: [u8; 32],
 }
 
 /// When what came with a certificate ends.
@@ -80,6 +83,7 @@ impl Generation {
             certificate: credentials.digest(),
             not_after: credentials.not_after(),
             ends: SetEnds::of(credentials),
+            believed: credentials.believed(),
         }
     }
 }

@@ -43,7 +43,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use calls::{CallView, NewCall, Outcome, QueueError, QueuedCall, Standing};
 pub(crate) use deliveries::TakeOverError;
 pub(crate) use documents::{Documents, PutError};
-pub(crate) use epoch::Told;
+pub(crate) use epoch::{StreamEnd, Told};
 pub(crate) use offline::{Exception, HandleError, Handling, OfflineFound};
 pub use opening::OpenError;
 pub(crate) use opening::Options;

@@ -41,10 +41,13 @@ const JOINS_PER_SECOND: u32 = 20;
 /// shall be cheap for us.
 const ATTEMPTS_PER_SECOND: u32 = 2;
 
-/// Renewals that one system may make at once, and how soon it has one more. Each is a record for ever, and a key to look for when
-/// the system is revoked.
+/// Renewals that one system may make at once, and how soon at the latest it has one more. Each is a record for ever, and a key to
+/// look for when the system is revoked.
 const RENEWALS: u32 = 10;
 const RENEWAL_EVERY: Duration = Duration::from_secs(600);
+
+/// How many it may make in the life of one certificate: two installations renew each theirs at two thirds of it.
+const RENEWALS_IN_A_LIFE: u32 = 4;
 
 /// What the listener of the bus goes by now.
 pub struct InForce {
@@ -81,21 +84,37 @@ pub struct Doors {
     pub server_name: Option<String>,
 }
 
-/// When each system will have used up what it renewed, had it come evenly spread. Only systems of the registry are here.
-#[derive(Default)]
-struct Renewals(Mutex<HashMap<String, Instant>>);
+/// How often systems renew. Only systems of the registry are here.
+struct Renewals {
+    /// How soon one more is had.
+    every: Duration,
+    /// When each will have used up what it renewed, had it come evenly spread.
+    used: Mutex<HashMap<String, Instant>>,
+}
 
 impl Renewals {
+    fn of_certificates_that_live_for(life: Duration) -> Self {
+        Self { every: RENEWAL_EVERY.min(life / RENEWALS_IN_A_LIFE), used: Mutex::default() }
+    }
+
     fn take(&self, system: &str, now: Instant) -> Result<(), Refusal> {
-        let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let until = used.get(system).map_or(now, |until| (*until).max(now)) + RENEWAL_EVERY;
-        let ahead = (until - now).saturating_sub(RENEWAL_EVERY * RENEWALS);
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = used.get(system).map_or(now, |until| (*until).max(now)) + self.every;
+        let ahead = (until - now).saturating_sub(self.every * RENEWALS);
         if !ahead.is_zero() {
             let refusal = Refusal::new(Reason::QuotaExceeded).detail("system", system);
             return Err(refusal.detail(lgsp_proto::RETRY_AFTER_MS, ahead.as_millis().max(1)));
         }
         used.insert(system.to_owned(), until);
         Ok(())
+    }
+
+    /// What was taken came to nothing.
+    fn give_back(&self, system: &str) {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(until) = used.get_mut(system) {
+            *until -= self.every;
+        }
     }
 }
 
@@ -125,6 +144,7 @@ const TOKENS_SHOWN: usize = 1_000;
 impl Certifying {
     /// Certifies with `authority`, if there is one.
     pub fn new(authority: Option<Authority>, doors: Doors, trust: TrustFiles) -> Self {
+        let life = authority.as_ref().map_or(Duration::MAX, Authority::leaf_life);
         Self {
             authority,
             shown: None,
@@ -133,7 +153,7 @@ impl Certifying {
             trust,
             joins: Rates::new(JOINS_PER_SECOND),
             attempts: Rates::new(ATTEMPTS_PER_SECOND),
-            renewals: Renewals::default(),
+            renewals: Renewals::of_certificates_that_live_for(life),
             counted: Mutex::default(),
         }
     }
@@ -231,7 +251,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_system_renews_a_few_times_an_hour_and_the_others_as_well() {
-        let renewals = Renewals::default();
+        let renewals = Renewals::of_certificates_that_live_for(Duration::from_secs(30 * 24 * 3600));
         for _ in 0..RENEWALS {
             renewals.take("mot-cua", Instant::now()).unwrap();
         }
@@ -241,5 +261,21 @@ mod tests {
         tokio::time::advance(RENEWAL_EVERY).await;
         renewals.take("mot-cua", Instant::now()).unwrap();
         assert!(renewals.take("mot-cua", Instant::now()).is_err());
+        renewals.give_back("mot-cua");
+        renewals.take("mot-cua", Instant::now()).unwrap();
+        assert!(renewals.take("mot-cua", Instant::now()).is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn certificates_that_live_for_minutes_are_renewed_as_often_as_they_must_be() {
+        for life in [300, 60, 3600].map(Duration::from_secs) {
+            let renewals = Renewals::of_certificates_that_live_for(life);
+            for _ in 0..200 {
+                for _installation in 0..2 {
+                    renewals.take("mot-cua", Instant::now()).unwrap_or_else(|refused| panic!("{life:?}: {refused}"));
+                }
+                tokio::time::advance(life * 2 / 3).await;
+            }
+        }
     }
 }

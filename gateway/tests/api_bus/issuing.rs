@@ -11,11 +11,16 @@ use rcgen::{
 };
 
 use super::certificates::pem;
+use super::disk::free;
 use super::joining::{certificates, issue, join, token_for};
 use super::world::*;
 
 async fn renew(system: &System) -> Result<v1::IssuedCertificate, tonic::Status> {
-    let signing_request = PrivateKey::generate().unwrap().signing_request().unwrap().into();
+    renew_with(system, PrivateKey::generate().unwrap().signing_request().unwrap()).await
+}
+
+async fn renew_with(system: &System, signing_request: Vec<u8>) -> Result<v1::IssuedCertificate, tonic::Status> {
+    let signing_request = signing_request.into();
     let renewed = within(certificates(system).renew(v1::RenewRequest { signing_request })).await?;
     Ok(renewed.into_inner().certificate.unwrap())
 }
@@ -46,6 +51,26 @@ fn rename(world: &World, from: &str, to: &str) {
 
 fn key_of(certificate: &[u8]) -> [u8; 32] {
     CertificateFacts::read(certificate).unwrap().key_sha256
+}
+
+#[tokio::test]
+async fn only_renewals_that_come_to_something_are_counted() {
+    let mut world = World::start().await;
+    world.min_free_bytes = free(world.folder()) * 8;
+    world.restart().await;
+    let desk = world.system("mot-cua").await;
+    for _ in 0..12 {
+        assert_eq!(refusal(renew(&desk).await).reason(), Reason::ReadOnly, "there is no room even for that");
+        assert_eq!(refusal(renew_with(&desk, b"none".to_vec()).await).reason(), Reason::SigningRequestInvalid);
+    }
+    world.min_free_bytes = 0;
+    world.restart().await;
+    let desk = world.system("mot-cua").await;
+    for _ in 0..10 {
+        assert_eq!(refusal(renew_with(&desk, b"none".to_vec()).await).reason(), Reason::SigningRequestInvalid);
+        renew(&desk).await.unwrap();
+    }
+    assert_eq!(refusal(renew(&desk).await).reason(), Reason::QuotaExceeded);
 }
 
 #[tokio::test]

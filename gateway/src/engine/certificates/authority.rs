@@ -104,6 +104,11 @@ impl Authority {
         self.held.trust_domain.clone()
     }
 
+    /// How long what it signs is good.
+    pub(super) fn leaf_life(&self) -> Duration {
+        self.leaf_life
+    }
+
     pub(super) fn token_valid(&self) -> Duration {
         self.token_valid
     }

@@ -128,14 +128,19 @@ impl Engine {
             return Err(Refusal::new(Reason::RenewedElsewhere).detail("system", system));
         }
         issuer.renews(peer)?;
-        certifying.renewals.take(&system, Instant::now())?;
         let request = SigningRequest::parse(signing_request).map_err(|error| bad_request(&error))?;
         self.refuse_revoked(&request.key_sha256())?;
+        certifying.renewals.take(&system, Instant::now())?;
         let (engine, peer) = (self.clone(), peer.clone());
         let renewed = self.to_the_end(async move {
-            let chain = engine.certify(request, &system, Over::Certificate(&peer)).await?;
-            engine.certifying()?.count(|counted| counted.renewed += 1);
-            Ok(chain)
+            let chain = engine.certify(request, &system, Over::Certificate(&peer)).await;
+            let certifying = engine.certifying()?;
+            match &chain {
+                Ok(_) => certifying.count(|counted| counted.renewed += 1),
+                // What was not issued must not count: the next try is the one that keeps the system on the bus.
+                Err(_) => certifying.renewals.give_back(&system),
+            }
+            chain
         });
         renewed.await
     }
