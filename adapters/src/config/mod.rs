@@ -619,7 +619,7 @@ mod tests {
             spelled_out.push('\n');
         }
         assert_eq!(format!("{:?}", parse(&spelled_out, &[]).unwrap()), format!("{shown:?}"));
-        assert_eq!(keys, 39);
+        assert_eq!(keys, 38);
     }
 
     #[test]
