@@ -162,7 +162,7 @@ impl Link {
 
     /// Uses these credentials from now on: calls that begin after this sign and connect with them. What is under way ends on
     /// the connection it began on, and an open stream stays until somebody ends it: who reads one for long looks at
-    /// [`Link::belief`]. The gateway's certificates met so far go on counting for receipts.
+    /// `Link::belief`. The gateway's certificates met so far go on counting for receipts.
     ///
     /// Must be called inside the runtime that drives the connection.
     pub fn adopt(&self, credentials: &Credentials) {

@@ -2,7 +2,7 @@
 //!
 //! They come in *generations*: certificate, key, bundles and revocation lists are loaded and checked as one set, and replaced as
 //! one. A connection keeps the generation it began with, so that what is signed on it verifies by the certificate that was shown
-//! on it. [`keeper`] looks for the next one, [`standing`] tells how long this one lasts, [`kept`] outlives them.
+//! on it. [`keeper`] looks for the next one, [`standing`] tells how long this one lasts, `kept` outlives them.
 
 pub mod keeper;
 mod kept;
