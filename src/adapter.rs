@@ -2,11 +2,12 @@
 
 mod join;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::{Args, Subcommand};
-use lgsp_adapters::{Config, Ready, RunError};
+use lgsp_adapters::{Config, Ready, RunError, SpoolOpenError};
 use lgsp_certs::Usage;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
@@ -40,7 +41,8 @@ The agency's own system then hands in a dossier and asks what became of it (a su
   curl http://127.0.0.1:8480/v1/dossiers -H 'LGSP-Party: H57.101' -H 'LGSP-Actor: cb01' \\
       -H 'Idempotency-Key: ho-so-1' -d @submission.json
   curl 'http://127.0.0.1:8480/v1/requests/ho-so-1?wait_ms=5000' -H 'LGSP-Party: H57.101'
-Whatever else happens is posted to the webhook until it answers 2xx; without a webhook it waits at GET /v1/inbox.
+Whatever else happens is posted to the webhook, signed, until it answers 2xx (try it: lgsp webhook test); without a webhook it waits at
+GET /v1/inbox.
 
 Any key can be overridden: LGSP_ADAPTER__REST__LISTEN=127.0.0.1:8481
 
@@ -86,7 +88,8 @@ impl Runnable for Config {
 
     fn check(&self, _: Lang) -> anyhow::Result<()> {
         let loaded = self.address.tls.load(Usage::Client, SystemTime::now());
-        loaded.map(drop).map_err(|error| Failure::usage(because(&error)))
+        loaded.map(drop).map_err(|error| Failure::of_tls_file(&error))?;
+        lgsp_adapters::webhook::check(&self.webhook).map_err(|error| Failure::usage(because(&error)))
     }
 
     /// One thread: an adapter waits for others most of the time, and an agency's machine has other things to do.
@@ -94,7 +97,7 @@ impl Runnable for Config {
         Builder::new_current_thread()
     }
 
-    async fn serve(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+    async fn serve(self, shutdown: CancellationToken, lang: Lang) -> anyhow::Result<()> {
         let (ready, served) = oneshot::channel::<Ready>();
         let told = async {
             // A sender that is gone means that the adapter did not start; its own error says why.
@@ -106,9 +109,32 @@ impl Runnable for Config {
             | RunError::NotJoined { .. }
             | RunError::Copy { .. }
             | RunError::Token { .. }
+            | RunError::WebhookSecrets { .. }
+            | RunError::WebhookBundle(_)
             | RunError::Listen { .. } => Failure::usage(because(&error)),
+            RunError::Spool(SpoolOpenError::InUse { folder, process }) => {
+                Failure::usage(in_use(folder, *process, lang))
+            }
             RunError::Spool(_) | RunError::SpoolBroken | RunError::PartEnded => error.into(),
         })?;
         Ok(told?)
     }
+}
+
+fn in_use(folder: &Path, process: Option<u32>, lang: Lang) -> String {
+    let folder = folder.display();
+    let (vi, en) = match process {
+        Some(id) => (format!("tiến trình {id}"), format!("process {id}")),
+        None => ("một tiến trình khác".to_owned(), "another process".to_owned()),
+    };
+    lang.pick(
+        format!(
+            "Hàng đợi {folder} đang được {vi} dùng; mỗi hàng đợi chỉ một bộ kết nối.\n  Nếu là bộ kết nối cũ, dừng nó trước; nếu \
+             cần chạy thêm một bộ, đặt spool.folder riêng."
+        ),
+        format!(
+            "The spool {folder} is in use by {en}; a spool has one adapter.\n  If that is the adapter from before, stop it first; \
+             one that shall run beside it needs a spool.folder of its own."
+        ),
+    )
 }

@@ -3,6 +3,7 @@
 
 mod folder;
 mod list;
+mod renew;
 mod revoke;
 mod token;
 mod withdraw;
@@ -40,7 +41,8 @@ Examples:
 Over the bus, as an operator:
   lgsp certs token --system mot-cua-xa-moi --acts-for H57.130 --profile operator.toml
   lgsp certs list --expiring 30d --profile operator.toml
-  lgsp certs withdraw 5f0c… --profile operator.toml
+  lgsp certs withdraw 5f0c93d1 --profile operator.toml
+  lgsp certs renew --profile operator.toml
   lgsp certs revoke --system mot-cua-xa-moi --ground KEY_STOLEN --profile operator.toml";
 
 /// A CA and its certificates.
@@ -56,12 +58,14 @@ enum Action {
     /// Make a CA: a root, and an issuing CA of it in DIR (ca.pem, ca.key, root.pem).
     ///
     /// Everybody's bundle is root.pem. The root's key is needed for a further issuing CA only, and can stay offline until then.
-    /// Both keys lie in their folders unprotected but for their mode, 0600.
+    /// Both keys lie in their folders unprotected but for their mode, 0600; where a file system keeps no modes, as on a
+    /// memory stick, that is said.
     Init(folder::Init),
     /// Issue a certificate with a fresh key: NAME.pem and NAME.key.
     Issue(folder::Issue),
     /// Issue a join token: with it an agency gets its certificate by one command, once.
     Token(token::Token),
+    Renew(renew::Renew),
     /// Take back a join token that was not spent.
     Withdraw(withdraw::Withdraw),
     /// Certificates by when they expire, and open tokens: as the bus knows them, or what a CA's folder issued (--ca).
@@ -86,6 +90,7 @@ impl Command {
             Action::Init(init) => init.run(lang)?,
             Action::Issue(issue) => issue.run(lang)?,
             Action::Token(token) => return crate::block_on(token.run(lang)),
+            Action::Renew(renew) => return crate::block_on(renew.run(lang)),
             Action::Withdraw(withdraw) => return crate::block_on(withdraw.run(lang)),
             Action::List(list) => return list.run(lang),
             Action::Show { file, output } => show(&file, output, lang)?,

@@ -5,6 +5,9 @@
 use std::fmt;
 
 use lgsp_adapters::link::{CallError, GatewayUrl, Refused};
+use lgsp_certs::Usage;
+use lgsp_certs::sign::KeyError;
+use lgsp_certs::tls::{TlsFileError, TlsProblem};
 use lgsp_proto::Reason;
 
 use crate::lang::Lang;
@@ -25,6 +28,8 @@ pub(crate) const NO_ANSWER: u8 = 4;
 pub(crate) enum Failure {
     /// What was given cannot be used; nothing was sent. The text says all that is wrong with it.
     Usage(String),
+    /// The same, where whoever finds the fault does not know the language: in Vietnamese and English.
+    UsageIn([String; 2]),
     /// The bus refused.
     Refused(Box<Refused>),
     /// There was no answer from this gateway that one could rely on.
@@ -51,6 +56,36 @@ impl Failure {
         anyhow::Error::new(Self::Usage(text.into()))
     }
 
+    /// A usage failure as an error, in both languages.
+    pub(crate) fn usage_in(vi: impl Into<String>, en: impl Into<String>) -> anyhow::Error {
+        anyhow::Error::new(Self::UsageIn([vi.into(), en.into()]))
+    }
+
+    /// A certificate, key or list that cannot be used.
+    pub(crate) fn of_tls_file(error: &TlsFileError) -> anyhow::Error {
+        let why = match &error.problem {
+            TlsProblem::Unreadable(error) => format!("không đọc được tệp: {error}"),
+            TlsProblem::NoCertificate => "tệp không chứa chứng thư PEM".to_owned(),
+            TlsProblem::BrokenPem => "nội dung PEM bị hỏng".to_owned(),
+            TlsProblem::BadCertificate => "tệp chứa chứng thư không đọc được".to_owned(),
+            TlsProblem::BadList => "tệp không chứa danh sách thu hồi đọc được".to_owned(),
+            TlsProblem::ForgedList => "danh sách thu hồi không do khoá hiện tại của CA nêu trong đó ký".to_owned(),
+            TlsProblem::Expired(at) => format!("chứng thư đã hết hạn lúc {at}"),
+            TlsProblem::NotYetValid(from) => {
+                format!("chứng thư chỉ có hiệu lực từ {from}, hoặc đồng hồ máy này sai")
+            }
+            TlsProblem::WrongUsage(Usage::Client) => "chứng thư không dùng được cho bên gọi".to_owned(),
+            TlsProblem::WrongUsage(Usage::Server) => "chứng thư không dùng được cho máy chủ".to_owned(),
+            TlsProblem::Key(KeyError::NoKey) => "tệp không chứa khoá riêng PEM không mã hoá".to_owned(),
+            TlsProblem::Key(KeyError::NotP256) => "khoá không phải ECDSA P-256 nguyên vẹn".to_owned(),
+            TlsProblem::Key(KeyError::Certificate(_)) => "chứng thư chứa khoá không đọc được".to_owned(),
+            TlsProblem::KeyMismatch(certificate) => {
+                format!("khoá không thuộc chứng thư {}", certificate.display())
+            }
+        };
+        Self::usage_in(format!("không dùng được {}: {why}", error.file.display()), because(error))
+    }
+
     /// What a call's error means for the caller.
     pub(crate) fn of_call(error: CallError, gateway: &GatewayUrl, again: Option<String>) -> anyhow::Error {
         let refused_for_certain = |refused: &Refused| {
@@ -75,7 +110,7 @@ impl Failure {
     /// The exit code.
     pub(crate) fn code(&self) -> u8 {
         match self {
-            Self::Usage(_) => USAGE,
+            Self::Usage(_) | Self::UsageIn(_) => USAGE,
             Self::Refused(_) => REFUSED,
             Self::NoAnswer { .. } | Self::NoAdapter { .. } => NO_ANSWER,
         }
@@ -85,6 +120,7 @@ impl Failure {
     pub(crate) fn explain(&self, lang: Lang) -> String {
         match self {
             Self::Usage(text) => text.clone(),
+            Self::UsageIn([vi, en]) => lang.pick(vi, en).clone(),
             Self::Refused(refused) => explain_refused(refused, lang),
             Self::NoAdapter { adapter, cause } => lang.pick(
                 format!("Không nhận được trả lời từ bộ kết nối {adapter}: {cause}\n  Kiểm tra bộ kết nối có đang chạy không, hoặc nêu địa chỉ bằng --adapter."),

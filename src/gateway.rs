@@ -86,7 +86,7 @@ impl Runnable for Config {
         Builder::new_multi_thread()
     }
 
-    async fn serve(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+    async fn serve(self, shutdown: CancellationToken, _: Lang) -> anyhow::Result<()> {
         let app = App::build(self).await.map_err(|error| Failure::usage(because(&error)))?;
         let mut listeners = vec![("bus", app.bus_address()?), ("local", app.local_address()?)];
         listeners.extend(app.enrolment_address()?.map(|enrol| ("enrol", enrol)));

@@ -16,6 +16,7 @@ mod fsck;
 mod gateway;
 mod inbox;
 mod lang;
+mod local;
 mod moment;
 mod node;
 mod output;
@@ -24,6 +25,7 @@ mod profile;
 mod registry;
 mod restore;
 mod table;
+mod webhook;
 
 use std::process::ExitCode;
 
@@ -67,6 +69,7 @@ enum Command {
     Dossier(dossier::Command),
     Inbox(inbox::Command),
     Desk(desk::Command),
+    Webhook(webhook::Command),
     Fsck(fsck::Command),
     Backup(backup::Command),
     Archive(archive::Command),
@@ -92,6 +95,7 @@ fn main() -> ExitCode {
         Command::Dossier(command) => command.run(lang),
         Command::Inbox(command) => command.run(lang),
         Command::Desk(command) => command.run(lang),
+        Command::Webhook(command) => command.run(lang),
         Command::Fsck(command) => command.run(lang),
         Command::Backup(command) => command.run(lang),
         Command::Archive(command) => command.run(lang),

@@ -30,7 +30,7 @@ pub(crate) trait Runnable: Sized {
     fn runtime() -> runtime::Builder;
 
     /// Runs until `shutdown`, and announces when it serves.
-    async fn serve(self, shutdown: CancellationToken) -> anyhow::Result<()>;
+    async fn serve(self, shutdown: CancellationToken, lang: Lang) -> anyhow::Result<()>;
 }
 
 /// How a node is run.
@@ -70,7 +70,7 @@ impl Node {
             config.check(lang)?;
             print(lang.pick("Cấu hình hợp lệ\n", "The configuration is good\n"))?;
         } else {
-            C::runtime().enable_all().build()?.block_on(async { config.serve(self.begin()?).await })?;
+            C::runtime().enable_all().build()?.block_on(async { config.serve(self.begin()?, lang).await })?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use jiff::Timestamp;
-use lgsp_adapters::link::{Address, Link, Profile, Timings};
-use lgsp_certs::{CertificateFacts, TlsFiles, Usage};
+use lgsp_adapters::link::{Address, BadGatewayUrl, Link, Profile, Timings};
+use lgsp_certs::{CertificateFacts, Credentials, TlsFiles, Usage};
+use lgsp_proto::types::Malformed;
 use serde::Deserialize;
 
 use crate::failure::{Failure, because};
@@ -67,30 +68,36 @@ struct File {
 impl Connection {
     /// Reads the profile and prepares the link. Nothing is sent before the first call. Must run inside a Tokio runtime.
     pub(crate) fn open(&self) -> anyhow::Result<(Profile, Link)> {
-        let (profile, lists) = self.profile()?;
-        let now = SystemTime::now();
-        let loaded = profile.address.tls.load(Usage::Client, now);
-        let loaded = loaded.and_then(|credentials| credentials.with_revocation_lists(&lists));
-        let credentials = loaded.map_err(|error| Failure::usage(because(&error)))?;
-        let link = Link::with(&profile.address, &credentials).map_err(|error| Failure::usage(because(&error)))?;
+        let (profile, link, credentials) = self.open_to_renew()?;
         if let Ok(facts) = CertificateFacts::read(credentials.certificate())
-            && let Some(warning) = warning(&facts, now)
+            && let Some(warning) = warning(&facts, SystemTime::now(), self.profile.as_deref())
         {
             eprintln!("{}: {warning}", profile.address.tls.certificate.display());
         }
         Ok((profile, link))
     }
 
+    /// As [`Connection::open`], with what was loaded, and without a word on when the certificate ends.
+    pub(crate) fn open_to_renew(&self) -> anyhow::Result<(Profile, Link, Credentials)> {
+        let (profile, lists) = self.profile()?;
+        let now = SystemTime::now();
+        let loaded = profile.address.tls.load(Usage::Client, now);
+        let loaded = loaded.and_then(|credentials| credentials.with_revocation_lists(&lists));
+        let credentials = loaded.map_err(|error| Failure::of_tls_file(&error))?;
+        let link = Link::with(&profile.address, &credentials).map_err(|error| Failure::usage(because(&error)))?;
+        Ok((profile, link, credentials))
+    }
+
     /// The profile, checked, and the files of revocation lists.
     fn profile(&self) -> anyhow::Result<(Profile, Vec<PathBuf>)> {
         let file = self.profile.as_deref().map(File::read).transpose()?.unwrap_or_default();
         let mut problems = Problems(Vec::new());
-        let gateway = problems.parse("gateway", self.gateway.clone().or(file.gateway));
+        let gateway = problems.parse("gateway", self.gateway.clone().or(file.gateway), bad_url);
         let certificate = problems.need("certificate", self.certificate.clone().or(file.certificate));
         let key = problems.need("key", self.key.clone().or(file.key));
         let bundle = problems.need("bundle", self.bundle.clone().or(file.bundle));
-        let acting_party = problems.parse("party", self.party.clone().or(file.party));
-        let actor = problems.parse("actor", self.actor.clone().or(file.actor));
+        let acting_party = problems.parse("party", self.party.clone().or(file.party), Malformed::vietnamese);
+        let actor = problems.parse("actor", self.actor.clone().or(file.actor), Malformed::vietnamese);
         let server_name = self.server_name.clone().or(file.server_name);
         match (gateway, certificate, key, bundle, acting_party, actor) {
             (Some(gateway), Some(certificate), Some(key), Some(bundle), Some(acting_party), Some(actor)) => {
@@ -99,16 +106,23 @@ impl Connection {
                 let lists = if self.crl.is_empty() { file.crl } else { self.crl.clone() };
                 Ok((Profile { address, acting_party, actor }, lists))
             }
-            _ => Err(Failure::usage(problems.0.join("\n"))),
+            _ => {
+                let [vi, en] = [0, 1].map(|lang| problems.0.iter().map(|texts| &*texts[lang]).collect::<Vec<_>>());
+                Err(Failure::usage_in(vi.join("\n"), en.join("\n")))
+            }
         }
     }
 }
 
 impl File {
     fn read(path: &Path) -> anyhow::Result<Self> {
-        let unusable = |problem: String| Failure::usage(format!("profile {}: {problem}", path.display()));
-        let text = std::fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
-        let mut file: Self = toml::from_str(&text).map_err(|error| unusable(error.to_string()))?;
+        let unusable = |vi: &str, problem: &dyn std::fmt::Display| {
+            let path = path.display();
+            Failure::usage_in(format!("hồ sơ kết nối {path} {vi}: {problem}"), format!("profile {path}: {problem}"))
+        };
+        let text = std::fs::read_to_string(path).map_err(|error| unusable("không đọc được", &error))?;
+        let file = toml::from_str(&text).map_err(|error| unusable("không phải TOML hợp lệ hoặc có khoá lạ", &error));
+        let mut file: Self = file?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let File { certificate, key, bundle, crl, .. } = &mut file;
         for file in [certificate, key, bundle].into_iter().flatten().chain(crl) {
@@ -118,36 +132,59 @@ impl File {
     }
 }
 
-/// What to say about a certificate that ends soon: within 30 days, and with two thirds of its life behind it. Nothing renews
-/// the certificate of a profile, and somebody whose own has ended cannot make himself another.
-fn warning(facts: &CertificateFacts, now: SystemTime) -> Option<String> {
+/// What to say about a certificate that ends soon: within 30 days, and with two thirds of its life behind it. Somebody whose own
+/// has ended cannot make himself another.
+fn warning(facts: &CertificateFacts, now: SystemTime, profile: Option<&Path>) -> Option<String> {
     let left = facts.not_after.duration_since(now).unwrap_or_default();
     let life = facts.not_after.duration_since(facts.not_before).unwrap_or_default();
     let until = Timestamp::try_from(facts.not_after).ok()?;
+    let profile = profile.map(|file| format!(" --profile {}", file.display())).unwrap_or_default();
     (left < ENDS_SOON && left < life / 3).then(|| {
         format!(
-            "chứng thư hết hạn lúc {until} và không tự gia hạn; hãy thay trước lúc đó / the certificate ends at {until} and is \
-             not renewed by itself; exchange it before that"
+            "chứng thư hết hạn lúc {until}; hãy gia hạn trước lúc đó / the certificate ends at {until}; renew it before that: \
+             lgsp certs renew{profile}"
         )
     })
 }
 
-/// What is wrong or missing, each with where to give it.
-struct Problems(Vec<String>);
+/// What is wrong or missing, each with where to give it, in Vietnamese and English.
+struct Problems(Vec<[String; 2]>);
 
 impl Problems {
     fn need<T>(&mut self, name: &str, given: Option<T>) -> Option<T> {
         if given.is_none() {
             let (flag, variable) = (if name == "party" { "as" } else { name }, name.to_uppercase());
-            self.0.push(format!("{name} is missing: give --{flag}, LGSP_{variable}, or {name} = \"…\" in the profile"));
+            self.0.push([
+                format!(
+                    "{name} còn thiếu: nêu bằng --{flag}, LGSP_{variable}, hoặc {name} = \"…\" trong hồ sơ kết nối"
+                ),
+                format!("{name} is missing: give --{flag}, LGSP_{variable}, or {name} = \"…\" in the profile"),
+            ]);
         }
         given
     }
 
-    fn parse<T: FromStr<Err: std::fmt::Display>>(&mut self, name: &str, given: Option<String>) -> Option<T> {
+    fn parse<T: FromStr<Err: std::fmt::Display>>(
+        &mut self,
+        name: &str,
+        given: Option<String>,
+        vietnamese: impl FnOnce(&T::Err) -> String,
+    ) -> Option<T> {
         let text = self.need(name, given)?;
-        text.parse().map_err(|problem| self.0.push(format!("{name} {text:?} {problem}"))).ok()
+        let parsed = text.parse().map_err(|problem| {
+            self.0.push([format!("{name} {text:?} {}", vietnamese(&problem)), format!("{name} {text:?} {problem}")]);
+        });
+        parsed.ok()
     }
+}
+
+fn bad_url(problem: &BadGatewayUrl) -> String {
+    let text = match problem {
+        BadGatewayUrl::Form => "không phải địa chỉ dạng https://máy:cổng",
+        BadGatewayUrl::Scheme => "không bắt đầu bằng https://",
+        BadGatewayUrl::TooMuch => "có nhiều hơn máy và cổng; cần dạng https://máy:cổng",
+    };
+    text.to_owned()
 }
 
 #[cfg(test)]
@@ -216,10 +253,16 @@ mod tests {
                 not_after: begin + life * DAY,
                 hosts: Vec::new(),
             };
-            warning(&facts, begin + after * DAY).is_some()
+            warning(&facts, begin + after * DAY, Some(Path::new("operator.toml")))
         };
-        assert!(!warns(365, 300) && !warns(365, 335) && warns(365, 336) && warns(365, 364));
-        assert!(!warns(30, 0) && !warns(30, 20) && warns(30, 21));
+        for (life, after, told) in
+            [(365, 300, false), (365, 335, false), (365, 336, true), (365, 364, true), (30, 20, false), (30, 21, true)]
+        {
+            let warning = warns(life, after);
+            assert_eq!(warning.is_some(), told, "{after} of {life}");
+            let names_it = |text: String| text.ends_with("lgsp certs renew --profile operator.toml");
+            assert!(warning.is_none_or(names_it), "{after} of {life}");
+        }
     }
 
     #[test]

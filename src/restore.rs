@@ -31,6 +31,9 @@ it goes further. To try a restore, use a copy of the folder. Take a new backup a
 Of restores from other folders a backup knows nothing: if there was one after it was taken, say --numbers-from, beyond what that
 restore printed.
 
+A receipt counts by the certificate of the gateway that signed it. One that came into force after the backup and is gone is not in
+the books: give it with --own-certificate (the CA that issued it has it in issued/), or what it signed is refused for good.
+
 Ends with 0 when the gateway may be started, 3 when the restored books have problems, 4 when nothing was restored.";
 
 /// Restore a gateway from a backup.
@@ -52,16 +55,19 @@ pub(crate) struct Command {
     /// The number of the new epoch, when the clock of this machine cannot be relied upon: greater than any that adapters have seen.
     #[arg(long, value_name = "N")]
     epoch: Option<u32>,
+    /// A certificate of the gateway's own that came into force after the backup, PEM or DER; as often as there are such.
+    #[arg(long, value_name = "FILE")]
+    own_certificate: Vec<PathBuf>,
     #[command(flatten)]
     output: Output,
 }
 
 impl Command {
     pub(crate) fn run(self, lang: Lang) -> anyhow::Result<ExitCode> {
-        let Self { from, config, actor, numbers_from, epoch, output } = self;
+        let Self { from, config, actor, numbers_from, epoch, own_certificate: own_certificates, output } = self;
         let config = Config::load(&config, environment()).map_err(|problems| Failure::usage(problems.to_string()))?;
         let (watch, began) = (Watch::new(lang), SystemTime::now());
-        let ordered = Ordered { from, actor, numbers_from, epoch, now: began };
+        let ordered = Ordered { from, actor, numbers_from, epoch, own_certificates, now: began };
         let restored = restore(&ordered, &config, &|progress| watch.tell(progress));
         watch.end();
         match restored {
@@ -77,6 +83,7 @@ impl Command {
                 | RestoreError::OtherDocuments { .. }
                 | RestoreError::NoNodeKey { .. }
                 | RestoreError::NoNote { .. }
+                | RestoreError::OwnCertificate { .. }
                 | RestoreError::Epoch(BeginError::NoEpoch { .. } | BeginError::NoNumbers { .. })),
             ) => Err(Failure::usage(because(&error) + what_to_do(&error, lang))),
             Err(error) => {
@@ -118,6 +125,10 @@ fn what_to_do(error: &RestoreError, lang: Lang) -> &'static str {
              --numbers-from lớn hơn mọi số đã cấp, kể cả sau các lần khôi phục trước.",
             "\n  It notes the restores of this backup, so that no number is given out again. Let the folder be written, or give a\n  \
              --numbers-from above every number given out, after earlier restores too.",
+        ),
+        RestoreError::OwnCertificate { .. } => lang.pick(
+            "\n  Chỉ nêu chứng thư của chính cổng (--own-certificate), có trong issued/ của CA đã cấp.",
+            "\n  Give certificates of the gateway itself only (--own-certificate); the CA that issued them has them in issued/.",
         ),
         RestoreError::Epoch(BeginError::NoEpoch { .. }) => {
             lang.pick("\n  Nêu --epoch lớn hơn, hoặc bỏ tham số này.", "\n  Give a greater --epoch, or none.")
@@ -175,11 +186,17 @@ fn restored_text(restored: &Restored, lang: Lang) -> String {
         "Keys that were revoked after the backup are good again. Revoke them again at once: lgsp certs revoke --key-sha256 …, from the list\n\
          that was kept (lgsp audit list --kind certificate-revoked --all --json).\n",
     );
+    let certificates = lang.pick(
+        "Nếu sau bản sao lưu cổng đã đổi chứng thư mà lần khôi phục này chưa nêu (--own-certificate): đừng khởi động trục; biên nhận ký bằng\n\
+         chứng thư ấy sẽ bị từ chối hẳn. Hãy chuyển các thư mục đi và khôi phục lại, có nêu chứng thư đó.\n",
+        "If the gateway's certificate was exchanged after the backup, and this restore was not given it (--own-certificate), do not start it:\n\
+         receipts signed by that one would be refused for good. Move the folders away and restore again, with that certificate.\n",
+    );
     let backup = lang.pick(
         "Khi trục đã chạy, hãy sao lưu ngay: bản sao lưu cũ không biết gì về kỷ nguyên này ngoài ghi chú RESTORED trong thư mục của nó.\n",
         "Once the gateway runs, take a backup: the old one knows nothing of this epoch but the note RESTORED in its folder.\n",
     );
-    format!("{table}{begun}{next}{list}{last}{revoked}{backup}")
+    format!("{table}{begun}{certificates}{next}{list}{last}{revoked}{backup}")
 }
 
 /// Whom the restore leaves without numbers of the gateway's, and what to do.

@@ -29,8 +29,8 @@ const READS: u32 = 10;
 /// connected, and one that is not by then may be away for days.
 const COMING_BACK: Duration = Duration::from_secs(600);
 
-/// How long a new entry waits for an inbox stream while there is a connection: longer than a stream takes to come back, and a
-/// gateway that opens none must not hold entries up for ever.
+/// How long a new entry waits for an inbox stream while there is a connection, and since one was last turned away: longer than a
+/// stream takes to come back, and a gateway that opens none must not hold entries up for ever.
 const WITHOUT_A_STREAM: Duration = Duration::from_secs(120);
 
 /// How many documents are brought at once: half of the sixteen that a gateway takes from one system or party unless it is told
@@ -395,6 +395,7 @@ fn status_bytes(refused: &Refused) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spool::StreamEnd;
     use std::time::Instant;
 
     #[test]
@@ -407,6 +408,16 @@ mod tests {
         assert!(waits_for_the_epoch(long_ago, None), "nobody was there to tell it");
         assert!(!waits_for_the_epoch(Told::Known, None));
         assert!(waits_for_the_epoch(Told::Behind { epoch: 1 }, long), "an old copy stays one");
+    }
+
+    #[test]
+    fn a_system_that_was_unknown_for_long_waits_for_the_epoch_when_it_is_let_in_on_the_same_connection() {
+        let (now, long) = (Instant::now(), WITHOUT_A_STREAM + Duration::from_secs(80));
+        let told = Told::Nothing { since: now.checked_sub(long).unwrap() };
+        let goes_out = |end| !waits_for_the_epoch(told.after(end, now), Some(long));
+        assert!(!goes_out(StreamEnd::TurnedAway), "the first stream that is let in may tell of a restore");
+        assert!(goes_out(StreamEnd::MayComeBack), "a gateway that opens none holds nothing up for ever");
+        assert!(goes_out(StreamEnd::LetInForNobody));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use lgsp_proto::v1;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::json::{DeliveryJson, ReceiptJson, WarningJson};
+use crate::json::{DeliveryJson, ReceiptJson, WarningJson, print_time};
 use crate::lanes::{Job, Lanes};
 use crate::problem::Problem;
 use crate::pump::{Verdict, Work};
@@ -110,10 +110,29 @@ pub(crate) struct Message {
     pub(crate) id: String,
     /// What it is about.
     pub(crate) about: About,
+    /// What it tells.
+    pub(crate) what: What,
+    /// The dossier, as far as it is known.
+    pub(crate) dossier_code: Option<String>,
+    /// When the gateway admitted it, RFC 3339; it does not say when it refuses.
+    pub(crate) time: Option<String>,
+    /// 1 at the first try since the start.
+    pub(crate) attempt: u32,
     /// The trace it belongs to.
     pub(crate) trace: Option<TraceParent>,
     /// The JSON document.
     pub(crate) body: Vec<u8>,
+}
+
+/// What a message tells.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum What {
+    /// An event: the number of its kind, as the gateway gave it.
+    Event(i32),
+    /// A request was admitted.
+    Admitted,
+    /// A request was refused.
+    Refused,
 }
 
 /// What a message is about.
@@ -204,6 +223,10 @@ impl<C: Carrier> HandOver<C> {
         let message = Message {
             id: self.spool.delivery_name(&id),
             about: About::Delivery(id.clone()),
+            what: What::Event(event.map_or(0, |event| event.kind)),
+            dossier_code: Some(id.dossier.to_string()),
+            time: event.and_then(|event| print_time(event.admitted_at.as_ref()?)),
+            attempt,
             trace: event.and_then(|event| TraceParent::parse(&event.traceparent)),
             body: to_json(&DeliveryJson::new(delivery, self.spool.delivery_name(&id), Some(attempt))),
         };
@@ -242,9 +265,10 @@ impl<C: Carrier> HandOver<C> {
             problem: None,
             attempt,
         };
+        let mut what = What::Refused;
         match self.spool.outcome(position)? {
             Outcome::Admitted(response) => {
-                json.kind = "request.admitted";
+                (json.kind, what) = ("request.admitted", What::Admitted);
                 json.receipt = response.receipt.as_ref().and_then(ReceiptJson::new);
                 json.dossier_code = json.receipt.as_ref().map(|receipt| receipt.dossier_code.clone());
                 json.warnings = response.warnings.into_iter().map(WarningJson::new).collect();
@@ -253,7 +277,16 @@ impl<C: Carrier> HandOver<C> {
         }
         let trace = self.spool.trace_of(id);
         let name = format!("{}/request/{}", id.party, id.key);
-        let message = Message { id: name, about: About::Outcome(id.clone()), trace, body: to_json(&json) };
+        let message = Message {
+            id: name,
+            about: About::Outcome(id.clone()),
+            what,
+            dossier_code: json.dossier_code.clone(),
+            time: json.receipt.as_ref().and_then(|receipt| receipt.admitted_at.clone()),
+            attempt,
+            trace,
+            body: to_json(&json),
+        };
         self.carry(&message).await?;
         self.spool.told(id).await.map_err(|_| NotCarried::Broken)
     }

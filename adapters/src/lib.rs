@@ -11,9 +11,12 @@
 //! | `offline` | the desk without a line: the registry's copy, numbers leased ahead, deciding here |
 //! | [`identity`] | the own certificate: joining, renewing, reloading |
 //! | `office` | what the agency's own system can have done here, whichever way in it comes by |
+//! | [`webhook`] | one way out: signed CloudEvents over HTTP, and what became of the last ones |
 //! | `rest` | one way in: the local HTTP interface |
+//! | `folder` | another way in and out: a watched folder of JSON files with their documents |
 //! | [`json`], `problem` | what that system reads and writes; the command line's `--json` writes the same |
 //! | [`config`], [`adapter`] | the configuration, and putting everything together |
+//! | [`telemetry`] | what is measured, for Prometheus |
 //! | `acting` | the parties acted for, and those that the gateway does not let us act for |
 //! | `lanes`, `pump`, `backoff` | work in order per dossier, tried again until it is done |
 
@@ -22,6 +25,7 @@ pub mod adapter;
 mod backoff;
 pub mod config;
 mod digest;
+mod folder;
 mod forward;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
@@ -37,8 +41,9 @@ mod pump;
 mod receive;
 mod rest;
 mod spool;
+pub mod telemetry;
 pub mod trace;
-mod webhook;
+pub mod webhook;
 
 pub use adapter::{Ready, RunError, run};
 pub use backoff::Backoff;

@@ -44,12 +44,18 @@ pub(crate) enum LocalReason {
     UploadOffsetWrong,
     /// Nothing of the document lies in the range that was asked for.
     RangeNotSatisfiable,
+    /// No webhook is set up for this party or URL.
+    WebhookNotFound,
     /// The gateway does not answer, and the question cannot wait in the spool.
     GatewayUnreachable,
     /// The spool's disk is nearly full.
     SpoolDiskFull,
     /// A request that was taken in cannot be read from the spool any more.
     SpoolRecordDamaged,
+    /// What lies in the outbox of a watched folder is no request.
+    FolderEntryInvalid,
+    /// A file of a request in a watched folder.
+    FolderFileUnusable,
 }
 
 /// A refusal, ready to be sent. Boxed, because it travels as the rare side of every result here.
@@ -125,7 +131,7 @@ impl ToSchema for Problem {
 }
 
 impl LocalReason {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::TokenInvalid,
         Self::ResourceNotFound,
         Self::MethodNotAllowed,
@@ -135,9 +141,12 @@ impl LocalReason {
         Self::UploadNotFound,
         Self::UploadOffsetWrong,
         Self::RangeNotSatisfiable,
+        Self::WebhookNotFound,
         Self::GatewayUnreachable,
         Self::SpoolDiskFull,
         Self::SpoolRecordDamaged,
+        Self::FolderEntryInvalid,
+        Self::FolderFileUnusable,
     ];
 
     const fn word(self) -> &'static str {
@@ -151,16 +160,21 @@ impl LocalReason {
             Self::UploadNotFound => "UPLOAD_NOT_FOUND",
             Self::UploadOffsetWrong => "UPLOAD_OFFSET_WRONG",
             Self::RangeNotSatisfiable => "RANGE_NOT_SATISFIABLE",
+            Self::WebhookNotFound => "WEBHOOK_NOT_FOUND",
             Self::GatewayUnreachable => "GATEWAY_UNREACHABLE",
             Self::SpoolDiskFull => "SPOOL_DISK_FULL",
             Self::SpoolRecordDamaged => "SPOOL_RECORD_DAMAGED",
+            Self::FolderEntryInvalid => "FOLDER_ENTRY_INVALID",
+            Self::FolderFileUnusable => "FOLDER_FILE_UNUSABLE",
         }
     }
 
     fn status(self) -> StatusCode {
         match self {
             Self::TokenInvalid => StatusCode::UNAUTHORIZED,
-            Self::ResourceNotFound | Self::RequestNotFound | Self::ExceptionNotFound => StatusCode::NOT_FOUND,
+            Self::ResourceNotFound | Self::RequestNotFound | Self::ExceptionNotFound | Self::WebhookNotFound => {
+                StatusCode::NOT_FOUND
+            }
             Self::ExceptionHandled => StatusCode::CONFLICT,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::UploadNotFound => StatusCode::NOT_FOUND,
@@ -169,6 +183,8 @@ impl LocalReason {
             Self::GatewayUnreachable => StatusCode::SERVICE_UNAVAILABLE,
             Self::SpoolDiskFull => StatusCode::INSUFFICIENT_STORAGE,
             Self::SpoolRecordDamaged => http_status(Code::DataLoss),
+            // Nobody hears it over HTTP; it stands in the answer, as every other does.
+            Self::FolderEntryInvalid | Self::FolderFileUnusable => http_status(Code::InvalidArgument),
         }
     }
 
@@ -229,6 +245,12 @@ impl LocalReason {
                 "Ask for a range within the length that the Content-Range header names, or for the whole.",
                 "Yêu cầu một khoảng nằm trong độ dài nêu ở tiêu đề Content-Range, hoặc cả tài liệu.",
             ],
+            Self::WebhookNotFound => [
+                "No webhook is set up here for this party or URL.",
+                "Chưa cấu hình webhook cho cơ quan hoặc địa chỉ này.",
+                "See GET /v1/webhooks; set webhook.url, or the party's own in [webhook.parties], and start the adapter again.",
+                "Xem GET /v1/webhooks; đặt webhook.url hoặc địa chỉ riêng trong [webhook.parties] rồi khởi động lại bộ kết nối.",
+            ],
             Self::GatewayUnreachable => [
                 "The gateway does not answer just now.",
                 "Hiện không kết nối được với trục.",
@@ -246,6 +268,18 @@ impl LocalReason {
                 "Không đọc lại được yêu cầu từ đĩa của bộ kết nối nên yêu cầu không được chuyển lên trục.",
                 "Look whether the dossier is with the gateway; if not, hand it in again with another key. Check the adapter's disk.",
                 "Kiểm tra hồ sơ đã có trên trục chưa; nếu chưa, gửi lại với khoá khác. Kiểm tra đĩa của bộ kết nối.",
+            ],
+            Self::FolderEntryInvalid => [
+                "What lies in the outbox is no folder of a request that can be read; nothing was taken in.",
+                "Mục trong outbox không phải thư mục yêu cầu đọc được; chưa tiếp nhận gì.",
+                "Put request.json and its documents into a sub-folder with a plain name of at most 120 bytes, and rename it into the outbox when it is whole.",
+                "Đặt request.json và các tài liệu vào một thư mục con có tên đơn giản, tối đa 120 byte, rồi đổi tên vào outbox khi đã ghi xong.",
+            ],
+            Self::FolderFileUnusable => [
+                "A file that belongs to the request is missing or cannot be used; nothing was taken in.",
+                "Tệp của yêu cầu bị thiếu hoặc không dùng được; chưa tiếp nhận gì.",
+                "Mend each file named here, and put the request into the outbox again under the same key.",
+                "Sửa từng tệp được nêu rồi đặt lại yêu cầu vào outbox với cùng khoá.",
             ],
         }
     }
@@ -275,7 +309,7 @@ impl Problem {
     }
 
     /// A request that cannot be read. How it has to look, the description of this interface says, and not the `.proto` files.
-    pub(crate) fn of_malformed(detail: impl Into<String>) -> Self {
+    pub(crate) fn malformed(detail: impl Into<String>) -> Self {
         let mut problem = Self::from(Reason::Malformed).with_detail(detail);
         problem.0.remedy = Remedy {
             en: "Compare it with GET /v1/openapi.json, or generate the client from that.".to_owned(),
@@ -289,6 +323,47 @@ impl Problem {
         let said = self.0.details.get(RETRY_AFTER_MS).and_then(|wait| wait.parse::<u64>().ok());
         let passes = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::INSUFFICIENT_STORAGE].map(|status| status.as_u16());
         said.map(|wait| wait.div_ceil(1000)).or_else(|| passes.contains(&self.0.status).then_some(SHORT_WAIT_SECONDS))
+    }
+
+    /// Adds what is wrong with a field.
+    pub(crate) fn with_field(mut self, field: impl Into<String>, problem: impl ToString) -> Self {
+        self.0.fields.push(Field { field: field.into(), problem: problem.to_string() });
+        self
+    }
+
+    /// The same in a document where the fields at fault stand below `path`, all but `outside`.
+    pub(crate) fn below(mut self, path: &str, outside: &[&str]) -> Self {
+        for field in self.0.fields.iter_mut().filter(|field| !outside.contains(&&*field.field)) {
+            field.field = format!("{path}.{}", field.field);
+        }
+        self
+    }
+
+    /// The stable reason.
+    pub(crate) fn reason(&self) -> &str {
+        &self.0.reason
+    }
+
+    /// Whether the same may be taken later as it is: the fault is not the request's.
+    pub(crate) fn may_pass(&self) -> bool {
+        self.0.status >= 500
+    }
+
+    /// JSON that is not what it should be. Says where; the content itself is not repeated.
+    pub(crate) fn of_json(error: &serde_json::Error) -> Self {
+        let message = error.to_string();
+        // Of serde's messages these name fields and types; the others may quote a value, and so does a field that is none of a
+        // program's: somebody's name, say, where a comma is missing.
+        let named = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
+        let is_word = |name: &str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        let detail = if message.starts_with("missing field") || named.is_some_and(is_word) {
+            message
+        } else if error.line() > 0 {
+            format!("line {} column {} is not what belongs there", error.line(), error.column())
+        } else {
+            "a field is of another type, or the type of event is unknown".to_owned()
+        };
+        Self::malformed(detail)
     }
 
     /// Nothing is taken in while the spool's disk is nearly full.
@@ -497,18 +572,7 @@ mod tests {
 
     #[test]
     fn local_words_are_no_words_of_the_bus() {
-        use LocalReason::*;
-        for reason in [
-            TokenInvalid,
-            ResourceNotFound,
-            MethodNotAllowed,
-            RequestNotFound,
-            ExceptionNotFound,
-            ExceptionHandled,
-            GatewayUnreachable,
-            SpoolDiskFull,
-            SpoolRecordDamaged,
-        ] {
+        for reason in LocalReason::ALL {
             assert_eq!(Reason::parse(reason.word()), None);
             let [title, message_vi, en, vi] = reason.texts();
             assert!(title.is_ascii() && en.is_ascii() && !message_vi.is_ascii() && !vi.is_ascii());

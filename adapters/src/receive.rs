@@ -24,7 +24,7 @@ use tonic::{Status, Streaming};
 use crate::acting::Acting;
 use crate::backoff::Backoff;
 use crate::link::{Link, TurnedAway};
-use crate::spool::{DeliveryId, Returned, Spool, Stage, TakeOverError};
+use crate::spool::{DeliveryId, Returned, Spool, Stage, StreamEnd, TakeOverError};
 
 /// The most names in one acknowledgement that the gateway takes.
 const MAX_NAMES: usize = 1024;
@@ -80,16 +80,9 @@ impl Receive {
             if let Some(party) = &newly_shut_out {
                 tracing::warn!(party.id = %party, "the gateway does not let this system act for a party; the others go on");
             }
-            // The next stream may be to a gateway that was restored; if it does not let us in at all, we shall never know. A
-            // refused certificate keeps out calls as well as streams: they wait until it is mended, and then a stream can tell.
-            let is_about_parties = |reason: Reason| !reason.is_transient() && TurnedAway::of_reason(reason).is_none();
-            let shut_out = refusal.is_some_and(|refusal| is_about_parties(refusal.reason()));
             let goes_on = ended.is_none() || newly_shut_out.is_some() && !self.acting.served().is_empty();
-            if shut_out && !goes_on {
-                self.spool.epoch_stays_untold();
-            } else {
-                self.spool.await_epoch();
-            }
+            let about_the_next = if goes_on { None } else { refusal.map(|refusal| refusal.reason()) };
+            self.spool.stream_ended(stream_end(about_the_next));
             let Some(ended) = ended.filter(|_| !goes_on) else { continue };
             failures += 1;
             let status = ended.err();
@@ -144,6 +137,7 @@ impl Receive {
         let open = OpenInbox { parties, credit: self.credit, spool, instance: self.instance.clone() };
         // There is room: nothing was sent before.
         let _ = sender.send(InboxRequest { request: Some(Up::Open(open)) }).await;
+        let mut belief = self.link.belief();
         let request = self.link.stream_request(ReceiverStream::new(requests), None);
         let mut deliveries = self.link.inbox().open(request).await?.into_inner();
 
@@ -223,8 +217,24 @@ impl Receive {
                     Err(_) => return ended(&mut deliveries).await,
                 },
                 Ok(()) = changes.changed() => {}
+                () = belief.changed() => {
+                    tracing::info!("other roots or revocation lists are in force; the gateway has to prove itself by them");
+                    return Ok(());
+                }
             }
         }
+    }
+}
+
+/// What the refusal of a stream says about the next one; none, if nobody refused it, or another one is worth opening at once.
+///
+/// The next stream may be to a gateway that was restored; if it does not let us in at all, we shall never know. A refused
+/// certificate keeps out calls as well as streams: they wait until it is mended, and then a stream can tell.
+fn stream_end(refused: Option<Reason>) -> StreamEnd {
+    match refused {
+        Some(reason) if TurnedAway::of_reason(reason).is_some() => StreamEnd::TurnedAway,
+        Some(reason) if !reason.is_transient() => StreamEnd::LetInForNobody,
+        _ => StreamEnd::MayComeBack,
     }
 }
 
@@ -326,5 +336,26 @@ impl Outbox {
         }
         let Declined { name, reason, kind } = self.declined.pop_front()?;
         Some(Up::Decline(Decline { deliveries: vec![name], reason: reason.to_string(), kind: kind.into() }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_is_refused_is_no_word_about_parties_and_what_passes_is_neither() {
+        for reason in Reason::ALL.iter().copied() {
+            let expected = match reason {
+                Reason::SystemUnknown
+                | Reason::CertificateRevoked
+                | Reason::CertificateNotVouched
+                | Reason::CertificateWithoutIdentity => StreamEnd::TurnedAway,
+                reason if reason.is_transient() => StreamEnd::MayComeBack,
+                _ => StreamEnd::LetInForNobody,
+            };
+            assert_eq!(stream_end(Some(reason)), expected, "{reason}");
+        }
+        assert_eq!(stream_end(None), StreamEnd::MayComeBack);
     }
 }

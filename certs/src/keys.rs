@@ -55,7 +55,8 @@ impl PrivateKey {
         self.0.to_pem()
     }
 
-    /// Writes the key to a new file that only its owner can read (mode 0600, from its first moment on).
+    /// Writes the key to a new file that only its owner can read (mode 0600, from its first moment on; a file system
+    /// without modes shows what its mount says).
     ///
     /// # Errors
     /// `AlreadyExists` when there is a file of that name: it is untouched. After any error nothing is at `path` that

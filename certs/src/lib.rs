@@ -15,6 +15,7 @@
 //! package reads the clock (time is an argument), talks to the network, or touches a process-wide default.
 
 pub mod ca;
+mod ends;
 mod facts;
 mod files;
 #[cfg(feature = "fuzz")]
@@ -34,6 +35,7 @@ pub mod verify;
 mod x509;
 
 pub use ca::{CaError, CertificateAuthority, Certified, Issued, RootAuthority, renew_from};
+pub use ends::Ends;
 pub use facts::CertificateFacts;
 pub use identity::{CertificateDigest, SpiffeId, SystemName, TrustDomain};
 pub use joining::joining_config;
@@ -41,6 +43,6 @@ pub use keys::PrivateKey;
 pub use request::{BadRequest, SigningRequest};
 pub use sign::{BadSignature, Purpose, SigningKey, VerifyingKey};
 pub use tls::{Credentials, TlsFiles, Usage, server_name};
-pub use trust::{Bundle, NotVouched, SystemPattern, Trust, Vouch};
+pub use trust::{Bundle, NotBacked, NotVouched, SystemPattern, Trust, Vouch};
 pub use verify::{Identity, VerifiedLeaf};
 pub use x509::Malformed;

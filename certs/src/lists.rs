@@ -1,50 +1,74 @@
 //! Which revocation lists count, and how a chain is asked of them.
 //!
 //! The TLS library looks at the first list of an issuer's name only, and refuses the chain when that one is not signed by
-//! the issuer. So of the lists of one key the newest is kept, lists of one name by different keys are asked one after
-//! another, and a list that its issuer did not sign is set aside, by itself. Invariant: whom a list names that its issuer
-//! signed is refused, whatever other lists lie beside it.
+//! the issuer. So lists of one name are asked apart, the newest first, until one is the issuer's; one that is not is set
+//! aside, by itself. What a list says of itself, its number and whose key it is by, decides nothing before its signature
+//! does. Invariant: whom the newest list of those that its issuer signed names is refused, whatever lists lie beside it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
-use x509_parser::oid_registry::{OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER, OID_X509_EXT_ISSUER_DISTRIBUTION_POINT};
+use x509_parser::num_bigint::BigUint;
+use x509_parser::oid_registry::OID_X509_EXT_ISSUER_DISTRIBUTION_POINT;
 
 use crate::tls::provider;
 use crate::x509;
 
 type List = CertificateRevocationListDer<'static>;
 
-/// Of the lists of one issuer, key and distribution point the newest: by its number (RFC 5280 §5.2.3), then by its date.
-///
-/// What cannot be read is kept, for whoever refuses it.
-pub(crate) fn newest(lists: Vec<List>) -> Vec<List> {
-    let mut newest: BTreeMap<_, (_, List)> = BTreeMap::new();
-    let mut unread = Vec::new();
+/// Of the lists that one of `issuers` signed the newest for each distribution point. All others as they are, each once.
+pub(crate) fn newest(lists: Vec<List>, issuers: &[CertificateDer<'_>]) -> Vec<List> {
+    let mut newest: BTreeMap<_, (Age, List)> = BTreeMap::new();
+    let mut others: Vec<List> = Vec::new();
     for list in lists {
-        let key_and_age = x509_parser::parse_x509_crl(&list).ok().map(|(_, parsed)| {
-            let extension = |oid| {
-                let mut all = parsed.extensions().iter();
-                all.find(|extension| extension.oid == oid).map(|extension| extension.value.to_vec())
-            };
-            let issuer = parsed.issuer().as_raw().to_vec();
-            let by_key = extension(OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER);
-            let point = extension(OID_X509_EXT_ISSUER_DISTRIBUTION_POINT);
-            let age = (parsed.crl_number().cloned(), x509::time(parsed.last_update()));
-            ((issuer, by_key, point), age)
-        });
-        let Some((key, age)) = key_and_age else {
-            unread.push(list);
+        let signer = issuers.iter().position(|issuer| is_by(&list, issuer));
+        let (Some(signer), Some(Read { point, age, .. })) = (signer, Read::of(&list)) else {
+            if !others.contains(&list) {
+                others.push(list);
+            }
             continue;
         };
-        match newest.get(&key) {
+        match newest.get(&(signer, point.clone())) {
             Some((known, _)) if *known >= age => {}
-            _ => drop(newest.insert(key, (age, list))),
+            _ => drop(newest.insert((signer, point), (age, list))),
         }
     }
-    newest.into_values().map(|(_, list)| list).chain(unread).collect()
+    newest.into_values().map(|(_, list)| list).chain(others).collect()
+}
+
+/// By its number (RFC 5280 §5.2.3), then by its date.
+type Age = (Option<BigUint>, SystemTime);
+
+/// What a list says of itself.
+struct Read {
+    issuer: Vec<u8>,
+    /// The same in words.
+    issuer_name: String,
+    /// The distribution point that it is limited to, if it is.
+    point: Option<Vec<u8>>,
+    age: Age,
+}
+
+impl Read {
+    /// `None` for what cannot be read; whoever loads it refuses it.
+    fn of(list: &List) -> Option<Self> {
+        let (_, list) = x509_parser::parse_x509_crl(list).ok()?;
+        let mut all = list.extensions().iter();
+        let point = all.find(|extension| extension.oid == OID_X509_EXT_ISSUER_DISTRIBUTION_POINT);
+        Some(Self {
+            issuer: list.issuer().as_raw().to_vec(),
+            issuer_name: list.issuer().to_string(),
+            point: point.map(|extension| extension.value.to_vec()),
+            age: (list.crl_number().cloned(), x509::time(list.last_update())),
+        })
+    }
+}
+
+/// Whom a list names as its issuer, in words.
+pub(crate) fn issuer_name(list: &List) -> String {
+    Read::of(list).map(|read| read.issuer_name).unwrap_or_default()
 }
 
 /// Whether one of `issuers` has the list's issuer for its name, but none of those made the signature.
@@ -59,6 +83,14 @@ pub(crate) fn is_forged(list: &List, issuers: &[CertificateDer<'_>]) -> bool {
         && !named.any(|issuer| is_signed(&issuer.public_key().subject_public_key.data, told, signature))
 }
 
+/// Whether `issuer` has the list's issuer for its name, and its key made the signature.
+pub(crate) fn is_by(list: &List, issuer: &CertificateDer<'_>) -> bool {
+    let (Ok((_, list)), Ok(issuer)) = (x509_parser::parse_x509_crl(list), x509::parse(issuer)) else { return false };
+    let (told, signature) = (list.tbs_cert_list.as_ref(), &list.signature_value.data);
+    issuer.subject().as_raw() == list.issuer().as_raw()
+        && is_signed(&issuer.public_key().subject_public_key.data, told, signature)
+}
+
 /// Whether the key made the signature, in any way that is accepted in a handshake.
 pub(crate) fn is_signed(key: &[u8], message: &[u8], signature: &[u8]) -> bool {
     let algorithms = provider().signature_verification_algorithms.all;
@@ -69,38 +101,53 @@ pub(crate) fn is_signed(key: &[u8], message: &[u8], signature: &[u8]) -> bool {
 pub(crate) struct Layered<V: ?Sized> {
     /// Without any list.
     plain: Arc<V>,
-    /// At least one. In none are two lists of one issuer's name.
-    layers: Vec<Layer<V>>,
+    /// With the lists whose issuers' names are theirs alone.
+    together: Arc<V>,
+    /// Each of these by itself, for when one is in the way.
+    each: Vec<One<V>>,
+    /// The lists of one name and distribution point, where there are several: the newest first.
+    rivals: Vec<Vec<One<V>>>,
 }
 
-struct Layer<V: ?Sized> {
-    together: Arc<V>,
-    /// For when a list is in the way.
-    each: Vec<(Arc<V>, AtomicBool)>,
+/// One list.
+struct One<V: ?Sized> {
+    verifier: Arc<V>,
+    issuer: String,
+    /// Why it did not count for a chain that it should have counted for.
+    aside: OnceLock<rustls::CertRevocationListError>,
 }
 
 impl<V: ?Sized> Layered<V> {
     /// Makes the verifiers by `build`, which is given lists that are to be asked together.
     pub(crate) fn new<E>(lists: &[List], build: impl Fn(Vec<List>) -> Result<Arc<V>, E>) -> Result<Self, E> {
-        let mut layers: Vec<(Vec<Vec<u8>>, Vec<List>)> = vec![Default::default()];
-        for list in lists {
-            let issuer = x509_parser::parse_x509_crl(list).map(|(_, list)| list.issuer().as_raw().to_vec());
-            let issuer = issuer.unwrap_or_default();
-            let layer = match layers.iter().position(|(issuers, _)| !issuers.contains(&issuer)) {
-                Some(free) => free,
-                None => {
-                    layers.push(Default::default());
-                    layers.len() - 1
-                }
-            };
-            layers[layer].0.push(issuer);
-            layers[layer].1.push(list.clone());
-        }
-        let layer = |(_, lists): (_, Vec<List>)| {
-            let each = lists.iter().map(|list| Ok((build(vec![list.clone()])?, AtomicBool::new(false))));
-            Ok(Layer { each: each.collect::<Result<_, E>>()?, together: build(lists)? })
+        let one = |list: &List| {
+            let (verifier, issuer) = (build(vec![list.clone()])?, issuer_name(list));
+            Ok(One { verifier, issuer, aside: OnceLock::new() })
         };
-        Ok(Self { plain: build(Vec::new())?, layers: layers.into_iter().map(layer).collect::<Result<_, E>>()? })
+        let mut named: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for list in lists {
+            let read = Read::of(list);
+            let (issuer, rest) = read.map(|read| (read.issuer, (read.point, read.age))).unzip();
+            named.entry(issuer).or_default().push((rest, list));
+        }
+        let (mut alone, mut each, mut rivals) = (Vec::new(), Vec::new(), Vec::new());
+        for (_, of_name) in named {
+            if let [(_, list)] = of_name[..] {
+                each.push(one(list)?);
+                alone.push(list.clone());
+                continue;
+            }
+            let mut of_points: BTreeMap<_, Vec<_>> = BTreeMap::new();
+            for (rest, list) in of_name {
+                let (point, age) = rest.unzip();
+                of_points.entry(point).or_default().push((age, list));
+            }
+            for mut of_point in of_points.into_values() {
+                of_point.sort_by(|(a, _), (b, _)| b.cmp(a));
+                rivals.push(of_point.into_iter().map(|(_, list)| one(list)).collect::<Result<_, E>>()?);
+            }
+        }
+        Ok(Self { plain: build(Vec::new())?, together: build(alone)?, each, rivals })
     }
 
     /// One of the verifiers, for what has nothing to do with lists.
@@ -110,34 +157,60 @@ impl<V: ?Sized> Layered<V> {
 
     /// Asks until one refuses.
     pub(crate) fn ask<T>(&self, ask: impl Fn(&V) -> Result<T, rustls::Error>) -> Result<T, rustls::Error> {
-        let mut accepted = None;
-        for layer in &self.layers {
-            accepted = Some(match ask(&layer.together) {
-                Err(rustls::Error::InvalidCertRevocationList(_)) => self.one_by_one(layer, &ask)?,
-                other => other?,
-            });
-        }
-        Ok(accepted.expect("there is a layer"))
-    }
-
-    /// A list in this layer is not one of the chain's issuers, whatever it says. That one is set aside, no other.
-    fn one_by_one<T>(
-        &self,
-        layer: &Layer<V>,
-        ask: &impl Fn(&V) -> Result<T, rustls::Error>,
-    ) -> Result<T, rustls::Error> {
-        let accepted = ask(&self.plain)?;
-        for (verifier, set_aside) in &layer.each {
-            match ask(verifier) {
-                Err(rustls::Error::InvalidCertRevocationList(_)) => set_aside.store(true, Ordering::Relaxed),
-                other => drop(other?),
+        let accepted = match ask(&self.together) {
+            Err(error) if by_another_key(&error).is_some() => {
+                let accepted = ask(&self.plain)?;
+                for one in &self.each {
+                    one.counts(&ask)?;
+                }
+                accepted
+            }
+            other => other?,
+        };
+        for rivals in &self.rivals {
+            for one in rivals {
+                // The newest of the issuer's own, or none of them is about this chain.
+                if one.counts(&ask)? {
+                    break;
+                }
             }
         }
         Ok(accepted)
     }
 
-    /// Whether a list was set aside so far, because it did not come from the issuer of a chain. To be told to an operator.
-    pub(crate) fn set_aside(&self) -> bool {
-        self.layers.iter().flat_map(|layer| &layer.each).any(|(_, aside)| aside.load(Ordering::Relaxed))
+    /// The issuers of lists that were set aside so far, because they are not by the CA of that name of a chain that came, and
+    /// why. To be told to an operator.
+    pub(crate) fn set_aside(&self) -> impl Iterator<Item = (&str, &rustls::CertRevocationListError)> {
+        let all = self.each.iter().chain(self.rivals.iter().flatten());
+        all.filter_map(|one| Some((one.issuer.as_str(), one.aside.get()?)))
     }
+}
+
+impl<V: ?Sized> One<V> {
+    /// Whether this list is not in the way of the chain, and does not refuse it.
+    fn counts<T>(&self, ask: &impl Fn(&V) -> Result<T, rustls::Error>) -> Result<bool, rustls::Error> {
+        let Err(error) = ask(&self.verifier) else { return Ok(true) };
+        let Some(why) = by_another_key(&error) else { return Err(error) };
+        let _ = self.aside.set(why.clone());
+        Ok(false)
+    }
+}
+
+/// Why a list is not one by the key of the issuer at hand; `None` for every other error.
+///
+/// A list with the issuer's signature that cannot be used all the same, because that CA's certificate does not let it sign lists
+/// or an entry is damaged, is the issuer's: whom it names is not known, and so nobody of that CA is let in.
+fn by_another_key(error: &rustls::Error) -> Option<&rustls::CertRevocationListError> {
+    use rustls::CertRevocationListError as Why;
+    let rustls::Error::InvalidCertRevocationList(why) = error else { return None };
+    // By the name of an algorithm that the issuer's key is not of, or that nobody here knows, nothing is signed.
+    let is_other = match why {
+        Why::BadSignature
+        | Why::UnsupportedSignatureAlgorithmContext { .. }
+        | Why::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => true,
+        #[expect(deprecated, reason = "as long as it can come")]
+        Why::UnsupportedSignatureAlgorithm => true,
+        _ => false,
+    };
+    is_other.then_some(why)
 }

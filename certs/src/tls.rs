@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ::aws_lc_rs::digest::{Context, SHA256};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor};
 use rustls::crypto::aws_lc_rs::kx_group;
@@ -24,6 +25,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, UnixTime};
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::ends::Ends;
 use crate::identity::CertificateDigest;
 use crate::lists::{self, Layered};
 use crate::sign::{KeyError, SigningKey};
@@ -190,7 +192,7 @@ impl Credentials {
             let lists = lists.map_err(|problem| TlsFileError { file: file.clone(), problem })?;
             self.crls.extend(lists);
         }
-        self.crls = lists::newest(self.crls);
+        self.crls = lists::newest(self.crls, &self.root_certificates);
         Ok(self)
     }
 
@@ -204,6 +206,23 @@ impl Credentials {
     /// The earliest `nextUpdate` among its revocation lists, when that is over. To be told to an operator.
     pub fn stale_list(&self, now: SystemTime) -> Option<SystemTime> {
         x509::stale(&self.crls, now)
+    }
+
+    /// What tells whom is believed here from whom others believe: SHA-256 over the roots of the bundle and the revocation lists.
+    pub fn believed(&self) -> [u8; 32] {
+        let mut context = Context::new(&SHA256);
+        let lists = self.crls.iter().map(AsRef::<[u8]>::as_ref);
+        for (tag, der) in self.root_certificates.iter().map(|root| (0, &root[..])).chain(lists.map(|list| (1, list))) {
+            context.update(&[tag]);
+            context.update(&der.len().to_be_bytes());
+            context.update(der);
+        }
+        context.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
+    }
+
+    /// When the roots of its bundle end, and its revocation lists are to be replaced.
+    pub fn ends(&self) -> Ends {
+        Ends::of(&self.root_certificates, &self.crls)
     }
 
     /// The configuration of a listener that admits only clients with a certificate from the bundle.
@@ -363,6 +382,20 @@ pub(crate) fn client(finish: impl FnOnce(ConfigBuilder<ClientConfig, WantsVerifi
     config
 }
 
+/// The configuration of a client of an ordinary HTTPS server: no certificate of its own, HTTP/1.1, and trust in the CAs of the
+/// PEM file `bundle` only. Connections may be resumed: nothing hangs on a revocation here.
+///
+/// # Errors
+/// When the file cannot be read, has no certificate, or a damaged one.
+pub fn https_client_config(bundle: &Path) -> Result<ClientConfig, TlsFileError> {
+    let named = |problem| TlsFileError { file: bundle.to_owned(), problem };
+    let roots = certificates(bundle).and_then(|certificates| store(&certificates)).map_err(named)?;
+    let mut config = client(|config| config.with_root_certificates(roots).with_no_client_auth());
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.resumption = Resumption::default();
+    Ok(config)
+}
+
 /// The certificates in a PEM file; at least one.
 ///
 /// # Errors
@@ -403,38 +436,61 @@ pub fn lists_in(
         let lists = revocation_lists(file, issuers);
         all.extend(lists.map_err(|problem| TlsFileError { file: file.clone(), problem })?);
     }
-    Ok(lists::newest(all))
+    Ok(lists::newest(all, issuers))
 }
 
-/// Of lists of one CA the newest, whatever files they came from.
-pub fn newest_lists(lists: Vec<CertificateRevocationListDer<'static>>) -> Vec<CertificateRevocationListDer<'static>> {
-    lists::newest(lists)
+/// Of the lists that one of `issuers` signed the newest, whatever files they came from. All others as they are, each once.
+pub fn newest_lists(
+    lists: Vec<CertificateRevocationListDer<'static>>,
+    issuers: &[CertificateDer<'_>],
+) -> Vec<CertificateRevocationListDer<'static>> {
+    lists::newest(lists, issuers)
 }
 
-/// The revocation lists in a file: one in DER (RFC 2585 §4), or some in PEM.
+/// The revocation lists in `file` (DER or PEM) that the CA `issuer` signed. Others' are left out.
 ///
-/// What the TLS library cannot read it refuses for all lists at once, so each is tried by itself, beside any roots.
+/// # Errors
+/// When the file cannot be read, or holds what is no list.
+pub fn lists_by(
+    file: &Path,
+    issuer: &CertificateDer<'static>,
+) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsFileError> {
+    let lists = readable_lists(file, std::slice::from_ref(issuer));
+    let mut lists = lists.map_err(|problem| TlsFileError { file: file.to_owned(), problem })?;
+    lists.retain(|list| lists::is_by(list, issuer));
+    Ok(lists)
+}
+
+/// The revocation lists in a file, none of them in the name of one of `issuers` without being signed by it.
 pub(crate) fn revocation_lists(
     file: &Path,
     issuers: &[CertificateDer<'static>],
+) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsProblem> {
+    let lists = readable_lists(file, issuers)?;
+    if lists.iter().any(|list| lists::is_forged(list, issuers)) {
+        return Err(TlsProblem::ForgedList);
+    }
+    Ok(lists)
+}
+
+/// The revocation lists in a file, whoever signed them: one in DER (RFC 2585 §4), or some in PEM.
+///
+/// What the TLS library cannot read it refuses for all lists at once, so each is tried by itself, beside any roots.
+pub(crate) fn readable_lists(
+    file: &Path,
+    roots: &[CertificateDer<'static>],
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsProblem> {
     let bytes = std::fs::read(file).map_err(TlsProblem::Unreadable)?;
     let lists: Vec<_> = CertificateRevocationListDer::pem_slice_iter(&bytes)
         .collect::<Result<_, _>>()
         .map_err(|_| TlsProblem::BrokenPem)?;
     let lists = if lists.is_empty() { vec![CertificateRevocationListDer::from(bytes)] } else { lists };
-    let roots = Arc::new(store(issuers)?);
+    let roots = Arc::new(store(roots)?);
     let is_read = |list: &CertificateRevocationListDer<'static>| {
         let verifier = WebPkiServerVerifier::builder_with_provider(roots.clone(), provider());
         verifier.with_crls([list.clone()]).build().is_ok()
     };
-    if !lists.iter().all(is_read) {
-        return Err(TlsProblem::BadList);
-    }
-    if lists.iter().any(|list| lists::is_forged(list, issuers)) {
-        return Err(TlsProblem::ForgedList);
-    }
-    Ok(lists)
+    if lists.iter().all(is_read) { Ok(lists) } else { Err(TlsProblem::BadList) }
 }
 
 /// A server's chain, asked of all lists.

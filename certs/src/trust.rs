@@ -18,9 +18,10 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 
+use crate::ends::Ends;
 use crate::identity::{NameError, SystemName, TrustDomain, sha256};
 use crate::lists::{self, Layered};
-use crate::tls::{TlsFileError, TlsProblem, certificates, lists_in, provider, store};
+use crate::tls::{TlsFileError, TlsProblem, certificates, provider, readable_lists, store};
 use crate::verify::{Identity, LeafError};
 use crate::x509;
 use x509_parser::certificate::X509Certificate;
@@ -44,6 +45,9 @@ pub struct Bundle {
     roots: Vec<CertificateDer<'static>>,
     anchors: Vec<Anchor>,
     crls: Vec<CertificateRevocationListDer<'static>>,
+    ends: Ends,
+    /// Lists that were set aside when it was made: of whom, and why.
+    aside: Vec<(String, String)>,
     verifier: Layered<dyn ClientCertVerifier>,
 }
 
@@ -81,9 +85,6 @@ pub enum TrustError {
     /// A revocation list that cannot be read.
     #[error("the bundle {0:?} has a revocation list that cannot be read")]
     BadList(String),
-    /// A revocation list in the name of a root that did not sign it.
-    #[error("the bundle {0:?} has a revocation list that its root did not sign")]
-    ForgedList(String),
 }
 
 /// All bundles of a listener.
@@ -127,6 +128,17 @@ pub enum NotVouched {
     },
 }
 
+/// Why no leaf of an issuing CA would be let in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum NotBacked {
+    /// No bundle of its trust domain has its root.
+    #[error("no bundle has the root of the issuing CA")]
+    NoRoot,
+    /// Its root has it on a revocation list.
+    #[error("the issuing CA is on a revocation list of its root")]
+    Listed,
+}
+
 /// Whether a key, by the SHA-256 of its `SubjectPublicKeyInfo`, was revoked. Asked in every handshake, so it must be quick.
 pub type RevokedKeys = Arc<dyn Fn(&[u8; 32]) -> bool + Send + Sync>;
 
@@ -167,14 +179,15 @@ impl fmt::Display for SystemPattern {
 impl Bundle {
     /// A bundle of these roots and lists (DER).
     ///
-    /// A list counts for the certificates of its issuer, leafs and issuing CAs alike; of several of one issuer's key the
-    /// newest does. Where there is none for an issuer, nothing is known to be revoked. One in the name of an issuing CA that
-    /// did not sign it is set aside when that CA's certificates come ([`sets_a_list_aside`](Self::sets_a_list_aside)). A list past its `nextUpdate` still counts for what it names, and
-    /// [`stale_list`](Self::stale_list) tells that it is old: a CA that is late with its list must not stop a province, and
-    /// whom the bus itself revokes is out without any list.
+    /// A list counts for the certificates of its issuer, leafs and issuing CAs alike; of several that one issuer's key signed
+    /// the newest does. Where there is none for an issuer, nothing is known to be revoked. One in the name of a root, or of
+    /// an issuing CA whose certificates come, that did not sign it is set aside, alone
+    /// ([`lists_set_aside`](Self::lists_set_aside)). A list past its `nextUpdate` still counts for what it names, and
+    /// [`stale_list`](Self::stale_list) tells that it is old: a CA that is late with its list, or has renewed its key, must
+    /// not stop a province, and whom the bus itself revokes is out without any list.
     ///
     /// # Errors
-    /// When there is no root, a root or a list cannot be read, or a list is in the name of a root that did not sign it.
+    /// When there is no root, or a root or a list cannot be read.
     pub fn new(
         name: &str,
         trust_domain: TrustDomain,
@@ -191,16 +204,18 @@ impl Bundle {
         if store.is_empty() {
             return Err(TrustError::NoRoot(name.to_owned()));
         }
-        let (store, crls) = (Arc::new(store), lists::newest(crls));
+        let (forged, crls): (Vec<_>, Vec<_>) = crls.into_iter().partition(|list| lists::is_forged(list, &roots));
+        let mut aside: Vec<_> = forged.iter().map(|list| (lists::issuer_name(list), NOT_SIGNED.to_owned())).collect();
+        aside.sort_unstable();
+        aside.dedup();
+        let (store, crls) = (Arc::new(store), lists::newest(crls, &roots));
         let verifier = Layered::new(&crls, |lists| {
             let verifier = WebPkiClientVerifier::builder_with_provider(store.clone(), provider());
             verifier.with_crls(lists).allow_unknown_revocation_status().build()
         });
         let verifier = verifier.map_err(|_| TrustError::BadList(name.to_owned()))?;
-        if crls.iter().any(|list| lists::is_forged(list, &roots)) {
-            return Err(TrustError::ForgedList(name.to_owned()));
-        }
-        Ok(Self { name: name.into(), trust_domain, systems, roots, anchors, crls, verifier })
+        let ends = Ends::of(&roots, &crls);
+        Ok(Self { name: name.into(), trust_domain, systems, roots, anchors, crls, ends, aside, verifier })
     }
 
     /// A bundle from files.
@@ -219,10 +234,40 @@ impl Bundle {
         };
         let roots = certificates(&files.roots).map_err(at(&files.roots))?;
         store(&roots).map_err(at(&files.roots))?;
-        let crls = lists_in(&files.crls, &roots)?;
-        // Roots and lists were read one by one, so nothing is left to be wrong.
-        Self::new(name, trust_domain, systems, roots, crls)
-            .map_err(|_| TlsFileError { file: files.roots.clone(), problem: TlsProblem::BadCertificate })
+        let mut crls = Vec::new();
+        for file in &files.crls {
+            crls.extend(readable_lists(file, &roots).map_err(at(file))?);
+        }
+        // Each was read by itself already.
+        Self::new(name, trust_domain, systems, roots, crls).map_err(|error| match (error, files.crls.first()) {
+            (TrustError::BadList(_), Some(file)) => TlsFileError { file: file.clone(), problem: TlsProblem::BadList },
+            _ => TlsFileError { file: files.roots.clone(), problem: TlsProblem::BadCertificate },
+        })
+    }
+
+    /// With more revocation lists, DER.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn and_lists(self, more: Vec<CertificateRevocationListDer<'static>>) -> Result<Self, TrustError> {
+        let Self { name, trust_domain, systems, roots, mut crls, aside, .. } = self;
+        crls.extend(more);
+        let all = Self::new(&name, trust_domain, systems, roots, crls)?;
+        Ok(all.noting_set_aside(aside))
+    }
+
+    /// Notes further lists as set aside: whose or from where, and why.
+    #[must_use]
+    pub fn noting_set_aside(mut self, more: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.aside.extend(more);
+        self.aside.sort_unstable();
+        self.aside.dedup();
+        self
+    }
+
+    /// Its lists that one of `roots` signed.
+    pub fn lists_by(&self, roots: &[CertificateDer<'_>]) -> Vec<CertificateRevocationListDer<'static>> {
+        self.crls.iter().filter(|list| roots.iter().any(|root| lists::is_by(list, root))).cloned().collect()
     }
 
     /// What the configuration calls it.
@@ -245,6 +290,11 @@ impl Bundle {
         &self.crls
     }
 
+    /// When its roots end, and its lists are to be replaced.
+    pub fn ends(&self) -> &Ends {
+        &self.ends
+    }
+
     /// Whether it may vouch for `system`.
     pub fn covers(&self, system: &SystemName) -> bool {
         self.systems.iter().any(|pattern| pattern.covers(system))
@@ -255,12 +305,20 @@ impl Bundle {
         x509::stale(&self.crls, now)
     }
 
-    /// Whether one of its lists turned out not to be signed by the CA it names, when a certificate of that CA came. It counts
-    /// for nobody then. To be told to an operator.
+    /// Whether one of its lists is not by the CA it names, as far as that is known: a root, or one whose certificates came.
     pub fn sets_a_list_aside(&self) -> bool {
-        self.verifier.set_aside()
+        self.lists_set_aside().next().is_some()
+    }
+
+    /// Those lists, for an operator: the CA they name, or the file, and why they do not count for it.
+    pub fn lists_set_aside(&self) -> impl Iterator<Item = (&str, String)> {
+        let at_first = self.aside.iter().map(|(whose, why)| (whose.as_str(), why.clone()));
+        at_first.chain(self.verifier.set_aside().map(|(issuer, why)| (issuer, format!("{why:?}"))))
     }
 }
+
+/// What is told of a list in the name of a root that did not sign it.
+const NOT_SIGNED: &str = "the root of this name did not sign it with its present key";
 
 impl Anchor {
     fn of(root: &CertificateDer<'_>) -> Result<Self, x509::Malformed> {
@@ -276,6 +334,15 @@ impl Anchor {
     fn signed(&self, certificate: &X509Certificate<'_>) -> bool {
         let (told, signature) = (certificate.tbs_certificate.as_ref(), &certificate.signature_value.data);
         self.subject == certificate.issuer().as_raw() && lists::is_signed(&self.key, told, signature)
+    }
+
+    /// Whether this list is this root's, and has the certificate.
+    fn lists(&self, list: &[u8], certificate: &X509Certificate<'_>) -> bool {
+        let Ok((_, list)) = x509_parser::parse_x509_crl(list) else { return false };
+        let (told, signature) = (list.tbs_cert_list.as_ref(), &list.signature_value.data);
+        self.subject == list.issuer().as_raw()
+            && list.iter_revoked_certificates().any(|one| one.raw_serial() == certificate.raw_serial())
+            && lists::is_signed(&self.key, told, signature)
     }
 }
 
@@ -323,6 +390,26 @@ impl Trust {
         keys.sort_unstable();
         keys.dedup();
         keys
+    }
+
+    /// The names of the bundles that leafs of this issuing CA lead to, among those of `domain`: at least one. Nothing is asked
+    /// of how long it lives, nor for which systems these bundles may vouch; revoked keys are not known here.
+    ///
+    /// # Errors
+    /// Why none of its leafs would be let in.
+    pub fn backing(&self, issuing: &CertificateDer<'_>, domain: &TrustDomain) -> Result<Vec<&str>, NotBacked> {
+        let parsed = x509::parse(issuing).map_err(|_| NotBacked::NoRoot)?;
+        let mut backing = Vec::new();
+        for bundle in self.bundles() {
+            let signers: Vec<_> = bundle.anchors.iter().filter(|anchor| anchor.signed(&parsed)).collect();
+            // As in a handshake: listed by one bundle is listed for all.
+            if signers.iter().any(|root| bundle.crls.iter().any(|list| root.lists(list, &parsed))) {
+                return Err(NotBacked::Listed);
+            }
+            let has_it = !signers.is_empty() || bundle.roots.iter().any(|root| root == issuing);
+            backing.extend((has_it && bundle.trust_domain == *domain).then(|| bundle.name()));
+        }
+        if backing.is_empty() { Err(NotBacked::NoRoot) } else { Ok(backing) }
     }
 
     /// Who vouches at `now` for the leaf of `chain` (the leaf first, then what the peer sent with it). Revoked keys are not
@@ -398,6 +485,11 @@ impl Vouch {
     /// The bundle that vouches.
     pub fn bundle(&self) -> &str {
         &self.bundles[0].name
+    }
+
+    /// Every bundle that vouches, by name.
+    pub fn bundles(&self) -> impl Iterator<Item = &str> {
+        self.bundles.iter().map(|bundle| bundle.name())
     }
 
     /// That bundle's trust domain.

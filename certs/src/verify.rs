@@ -198,7 +198,10 @@ impl VerifiedLeaf {
 
 impl Identity {
     /// What this certificate says. Nothing is proved by reading it.
-    pub(crate) fn of(leaf: &CertificateDer<'_>) -> Result<Self, LeafError> {
+    ///
+    /// # Errors
+    /// The certificate breaks a rule of the bus that TLS does not check.
+    pub fn of(leaf: &CertificateDer<'_>) -> Result<Self, LeafError> {
         Self::read(&x509::parse(leaf)?)
     }
 

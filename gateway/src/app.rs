@@ -15,6 +15,7 @@ use lgsp_certs::reload::Files;
 use lgsp_certs::tls::{NoOwnRoot, TlsFileError};
 use lgsp_certs::{CaError, CertificateFacts, TrustDomain};
 use lgsp_proto::{Refusal, v1};
+use rustls::pki_types::CertificateDer;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinError, JoinHandle};
@@ -33,6 +34,7 @@ use crate::engine::documents::Documents;
 use crate::engine::{Engine, Settings, StartError as EngineError};
 use crate::store::Store;
 use crate::store::sled::{Limits, OpenError, Options, Progress, SledStore};
+use crate::telemetry::Metrics;
 use crate::tls::keeper::{self, Asked, Keeper, Reload};
 use crate::tls::standing::Standing;
 use crate::tls::{Generation, Loaded};
@@ -204,9 +206,12 @@ impl App {
         let Self { config, bus, local, enrol, authority, certificates, engine: told, .. } = self;
         let Certificates { loaded, files, standing, asked } = certificates;
         let (stage, watched) = watch::channel(Stage::Starting("opening the store".to_owned()));
+        let metrics = Arc::new(Metrics::new());
         let node = Node {
             name: config.name.to_string(),
             begun: Instant::now(),
+            started_at: machine_now(),
+            metrics: Arc::clone(&metrics),
             stage: watched,
             certificates: Arc::clone(&standing),
             replay: matches!(config.business_clock, config::BusinessClock::Replay { .. }),
@@ -217,13 +222,24 @@ impl App {
         let local = tokio::spawn(local::serve(local, node, local_stop));
 
         let (engine, generation) = start(&config, loaded, &stage).await?;
+        let unkept = !generation.loaded().keep(&config.tls);
         let (current, generations) = watch::channel(generation);
+        metrics.follow(generations.clone());
         let own_root = {
             let generations = generations.clone();
             move || generations.borrow().loaded().credentials().own_root(machine_now()).cloned()
         };
         let (dir, more) = config.ca.as_ref().map(|ca| (ca.dir.clone(), ca.more_roots.clone())).unzip();
-        engine.certify_with(Certifying::new(authority, doors, TrustFiles::new(own_root, dir, more.flatten())));
+        let lists = {
+            let generations = generations.clone();
+            move |roots: &[CertificateDer<'_>]| generations.borrow().loaded().lists_under(roots)
+        };
+        let in_force = {
+            let generations = generations.clone();
+            move || generations.borrow().in_force()
+        };
+        let trust = TrustFiles::new(own_root, dir, more.flatten()).and_lists(lists);
+        engine.certify_with(Certifying::new(authority, doors, trust).under(in_force));
         let _ = told.set(engine.clone());
         let stopping = CancellationToken::new();
         let services = Bus::new(&engine, &config.limits, &stopping).await;
@@ -249,7 +265,7 @@ impl App {
         // Ends with the node. Should it panic, what is in force stays in force.
         let keeping = {
             let (tls, ours) = (config.tls.clone(), config.name.clone());
-            let keeper = Keeper { tls, ours, engine: engine.clone(), current, standing, files };
+            let keeper = Keeper { tls, ours, engine: engine.clone(), current, standing, files, unkept };
             tokio::spawn(keeper.run(asked, stopping.clone()))
         };
         let archiving = config.retention.archive_after_days.map(|days| {

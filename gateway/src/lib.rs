@@ -4,7 +4,7 @@
 //! with the domain and commits it, [`store`] makes it durable, and the engine's inboxes deliver it until the parties
 //! have it. [`config`] is what an operator writes, [`app`] puts the parts together and owns the order of start and stop.
 //! [`tls`] has the certificates in force. [`backup`] copies what all of it has on disk, and makes a gateway of a copy. [`archive`] is the form of the files that closed
-//! dossiers are moved to.
+//! dossiers are moved to. [`telemetry`] measures.
 
 pub mod api;
 pub mod app;
@@ -13,4 +13,5 @@ pub mod backup;
 pub mod config;
 pub mod engine;
 pub mod store;
+pub mod telemetry;
 pub mod tls;

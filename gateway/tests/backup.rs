@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use lgsp_certs::tls::certificates_in;
+use lgsp_certs::{CertificateAuthority, Issued, server_name};
 use lgsp_domain::numbering::LAST_NUMBER;
 use lgsp_gateway::backup::{
     BeginError, Care, Manifest, Ordered, RestoreError, Restored, Sources, Taken, restore, take, verify,
@@ -15,16 +17,27 @@ use lgsp_gateway::backup::{
 use lgsp_gateway::config::Config;
 use lgsp_gateway::store::contract::sample::{self, AUTHORITY, DAY, opened, party};
 use lgsp_gateway::store::sled::{Limits, OpenError, Options, SledStore};
-use lgsp_gateway::store::{Bodies, Commit, RegistryRecord, Stage, Store};
+use lgsp_gateway::store::{Bodies, Commit, OWN_NAME, RegistryRecord, Stage, Store};
 use lgsp_journal::RealFiles;
 use lgsp_journal::seal::{KeyId, KeyRing, NodeKey};
+use lgsp_proto::types::Sha256Digest;
 use lgsp_proto::v1;
 use tempfile::TempDir;
 
+#[path = "../../tests/support/output.rs"]
+mod output;
+
 struct Place(TempDir);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        output::keep("backup", self.0.path());
+    }
+}
 
 impl Place {
     fn new() -> Self {
+        output::trace("backup");
         Self(tempfile::tempdir().unwrap())
     }
 
@@ -76,6 +89,7 @@ impl Place {
             actor: "operator-1".parse().unwrap(),
             numbers_from: None,
             epoch: None,
+            own_certificates: Vec::new(),
             now: SystemTime::now(),
         }
     }
@@ -172,6 +186,24 @@ async fn a_second_backup_copies_only_what_is_new_and_lets_go_of_what_is_gone() {
     assert!((1..=2).contains(&third.copied), "{} files copied", third.copied);
     assert!(!erased.stored_in(&place.path("backup")).exists(), "the backup keeps what was erased");
     store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cas_have_revoked_comes_back_with_a_restore() {
+    let place = Place::new();
+    let store = place.open().unwrap();
+    admit(&store, 1).await;
+    store.close().await;
+    drop(store);
+    fs::create_dir(place.path("data/lists")).unwrap();
+    for (name, text) in [("ca.pem", "whom a CA revoked"), ("ca.tmp", "what was being written")] {
+        fs::write(place.path("data/lists").join(name), text).unwrap();
+    }
+    place.backup();
+    place.lose_everything();
+    place.restore().unwrap();
+    assert_eq!(fs::read(place.path("data/lists/ca.pem")).unwrap(), b"whom a CA revoked");
+    assert!(!place.path("data/lists/ca.tmp").exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -622,4 +654,47 @@ async fn a_backup_of_a_later_version_is_refused_as_such_and_left_alone() {
     assert!(refused.contains("written by a later version"), "{refused}");
     assert!(!place.path("data").exists());
     assert_eq!(fs::read_to_string(&manifest).unwrap(), later);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_can_be_the_gateways_own_certificate_is_put_on_record_as_such() {
+    let place = Place::new();
+    let store: Arc<SledStore> = Arc::new(place.open().unwrap());
+    let ca = CertificateAuthority::create(&place.path("ca"), &"bus.test".parse().unwrap(), SystemTime::now()).unwrap();
+    let system = ca.issue_system(&"desk".parse().unwrap(), Duration::from_secs(86_400), SystemTime::now()).unwrap();
+    system.write_to(&place.path("tls"), "desk").unwrap();
+    // An agency's own CA names hosts, and no system: only the books tell whose it is.
+    let issue = || ca.issue_server(&[server_name("gw.test").unwrap()], Duration::from_secs(86_400), SystemTime::now());
+    let (others, own) = (issue().unwrap(), issue().unwrap());
+    for (issued, stem) in [(&others, "others"), (&own, "own")] {
+        issued.write_to(&place.path("tls"), stem).unwrap();
+    }
+    let certificate = |stem: &str| place.path("tls").join(format!("{stem}.pem"));
+    let digest = |issued: &Issued| Sha256Digest::from(*issued.digest.as_bytes());
+    let der = certificates_in(&certificate("others")).unwrap()[0].to_vec().into();
+    let seen = Commit::Certificate { digest: digest(&others), der, system: "cong".into(), at: SystemTime::now() };
+    store.commit(seen).await.unwrap();
+    store.close().await;
+    drop(store);
+    place.backup();
+    place.lose_everything();
+
+    let given = |file: PathBuf| Ordered { own_certificates: vec![file], ..place.ordered() };
+    for file in [certificate("desk"), place.path("node.key"), place.path("ca/ca.pem")] {
+        let refused = place.restore_as(&given(file.clone()));
+        assert!(matches!(refused, Err(RestoreError::OwnCertificate { .. })), "{}: {refused:?}", file.display());
+        assert!(!place.path("data").exists(), "nothing was begun");
+    }
+    let refused = place.restore_as(&given(certificate("others")));
+    assert!(matches!(refused, Err(RestoreError::OwnCertificate { .. })), "{refused:?}");
+    assert!(matches!(place.open(), Err(OpenError::Restoring { .. })), "no gateway starts on it");
+
+    // The CA keeps it in DER.
+    let kept = place.path("own.der");
+    fs::write(&kept, &certificates_in(&certificate("own")).unwrap()[0]).unwrap();
+    place.restore_as(&given(kept)).unwrap();
+    let store = place.open().unwrap();
+    assert_eq!(store.certificate_holder(&digest(&own)).await.unwrap().as_deref(), Some(OWN_NAME));
+    assert_eq!(store.certificate_holder(&digest(&others)).await.unwrap().as_deref(), Some("cong"));
+    store.close().await;
 }

@@ -10,8 +10,13 @@ use lgsp_gateway::store::{Commit, ListQuery, Store};
 use lgsp_journal::seal::NodeKey;
 use lgsp_journal::testing::Disk;
 
+#[path = "../../tests/support/output.rs"]
+#[expect(clippy::unwrap_used, reason = "what cannot be kept cannot be searched")]
+mod output;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_embedded_engine_holds_the_contract() {
+    output::trace("store_contract");
     let folder = tempfile::tempdir().unwrap();
     let open = async |name: &str| {
         let dir = folder.path().join(name);
@@ -19,6 +24,7 @@ async fn the_embedded_engine_holds_the_contract() {
         Arc::new(SledStore::open(&options, |_| ()).unwrap()) as Arc<dyn Store>
     };
     contract::holds(open).await;
+    output::keep("store_contract", folder.path());
 }
 
 /// The engine that simulations run on is the embedded one but for its threads, its disk and its index.

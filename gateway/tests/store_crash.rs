@@ -15,10 +15,14 @@ use lgsp_gateway::store::sled::{Limits, Progress, SledStore};
 use lgsp_gateway::store::{BlockWanted, Bodies, Commit, CommitError, Stage, Store};
 use lgsp_journal::seal::NodeKey;
 use lgsp_journal::testing::{Disk, Fault};
-use store_support::{admit, fill, seen};
+use store_support::{admit, fill, output, seen};
 
 fn node_key(dir: &Path) -> NodeKey {
-    NodeKey::load_or_create(&dir.join("node.key")).unwrap()
+    output::trace("store_crash");
+    let file = dir.join("node.key");
+    let key = NodeKey::load_or_create(&file).unwrap();
+    output::key("store_crash", &file);
+    key
 }
 
 /// Opens the store whose journal and keys are on `disk`. Both keep to names of their own.

@@ -15,7 +15,7 @@ use std::time::Instant;
 use lgsp_gateway::store::contract::sample::{AUTHORITY, PORTAL, acknowledgement, opened};
 use lgsp_gateway::store::sled::{Limits, Options, Progress, SledStore};
 use lgsp_gateway::store::{Commit, Stage, Store};
-use store_support::{admit, options};
+use store_support::{admit, options, output};
 
 /// Opens dossiers, and has two parties take them over and hand them on.
 async fn live(store: &Arc<SledStore>, numbers: std::ops::RangeInclusive<u32>) {
@@ -40,6 +40,7 @@ async fn live(store: &Arc<SledStore>, numbers: std::ops::RangeInclusive<u32>) {
 }
 
 fn opened_in(options: &Options, what: &str) -> Arc<SledStore> {
+    output::trace("store_figures");
     let begun = Instant::now();
     let store = SledStore::open(options, |step| {
         if let Progress::SnapshotLoaded { position, entries, of } = step

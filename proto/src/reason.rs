@@ -83,10 +83,20 @@ reasons! {
         "Look at the certificates: `lgsp certs list`; a key that was never seen can be revoked by its SHA-256.",
         "Xem các chứng thư: `lgsp certs list`; khoá chưa từng thấy có thể thu hồi theo SHA-256 của khoá.";
     CaNotConfigured, "CA_NOT_CONFIGURED", FailedPrecondition,
-        "This gateway issues no certificates: it holds no issuing CA.",
-        "Trục này không cấp chứng thư: chưa cấu hình CA cấp phát.",
-        "Ask the operator to set [ca] dir in the gateway's configuration, or get the certificate from the CA that issues for the agency.",
-        "Đề nghị đơn vị vận hành đặt [ca] dir trong cấu hình của trục, hoặc lấy chứng thư từ CA cấp cho cơ quan.";
+        "This gateway issues no certificates: it holds no issuing CA that is in force.",
+        "Trục này không cấp chứng thư: không có CA cấp phát nào đang có hiệu lực.",
+        "Ask the operator to put an issuing CA that the trust bundles accept into [ca] dir, or get the certificate from the CA that issues for the agency.",
+        "Đề nghị đơn vị vận hành đặt vào [ca] dir một CA cấp phát được các gói tin cậy chấp nhận, hoặc lấy chứng thư từ CA cấp cho cơ quan.";
+    RenewedElsewhere, "RENEWED_ELSEWHERE", FailedPrecondition,
+        "The certificate is of another CA than the one by which this gateway issues, which renews its own only.",
+        "Chứng thư này thuộc một CA khác với CA cấp phát của trục; trục chỉ gia hạn chứng thư của CA mình.",
+        "Get the next certificate from the CA that issued this one, or join with a token and be certified by the bus: `lgsp adapter join`.",
+        "Lấy chứng thư mới từ chính CA đã cấp chứng thư này, hoặc tham gia bằng mã tham gia để trục cấp: `lgsp adapter join`.";
+    RevocationLocksOut, "REVOCATION_LOCKS_OUT", FailedPrecondition,
+        "This would put keys of the bus itself, or the last of those who keep it in order, out of force for good; nothing was revoked.",
+        "Việc này sẽ vĩnh viễn vô hiệu khoá của chính trục, hoặc của những hệ thống quản trị cuối cùng; chưa thu hồi gì.",
+        "See the details; put another CA or certificate in its place, or let another operator join first. If it is meant so, revoke with `--despite-lockout`.",
+        "Xem chi tiết; hãy đặt CA hoặc chứng thư khác thay thế, hoặc để đơn vị vận hành khác tham gia trước. Nếu đúng là chủ ý, thu hồi với `--despite-lockout`.";
     SystemUnknown, "SYSTEM_UNKNOWN", PermissionDenied,
         "The system of this certificate is not in the registry.",
         "Hệ thống của chứng thư này chưa có trong sổ đăng ký.",

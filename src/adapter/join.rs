@@ -1,7 +1,7 @@
 //! `lgsp adapter join`: one token, one command, and the adapter can run. Said again with a new token, it gives an adapter that
 //! lost its certificate another one, and leaves everything else as it is.
 
-use std::io::{self, BufRead as _, Read as _};
+use std::io::{self, BufRead, Read as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -118,8 +118,7 @@ impl Join {
             Failure::usage(format!("{}: {error}", lang.pick(vi, en)))
         };
         if given == "-" {
-            // One line: whoever pastes it need not say that nothing follows.
-            io::stdin().lock().take(MAX_TOKEN_BYTES).read_line(&mut text).map_err(unreadable)?;
+            text = pasted(&mut io::stdin().lock()).map_err(unreadable)?;
         } else if given.starts_with("lgsp-join-") {
             text.push_str(given);
         } else {
@@ -134,9 +133,7 @@ impl Join {
                 Failure::usage(format!("{}: {}", lang.pick(vi, en), error.kind()))
             })?;
         }
-        // Mails and editors break long lines; a token itself has no blanks.
-        let token = Zeroizing::new(text.split_whitespace().collect::<String>());
-        token.parse().map_err(|problem: lgsp_proto::types::Malformed| {
+        unfolded(&text).parse().map_err(|problem: lgsp_proto::types::Malformed| {
             let (subject, what) = lang.pick(("Mã tham gia", problem.vietnamese()), ("The token", problem.to_string()));
             Failure::usage(format!("{subject} {what}"))
         })
@@ -188,6 +185,19 @@ impl Join {
                 "config_written": is_new,
             })
         };
+        if let Some(address) = &joined.looked_for_at {
+            let (file, gateway) = (file.display(), &joined.gateway);
+            eprintln!("{}", lang.pick(
+                format!(
+                    "Cảnh báo: theo {file}, cổng ở {address}, còn trục cho biết là {gateway}; {file} giữ nguyên. Nếu đó không phải địa\n\
+                     chỉ riêng của cơ quan cho cùng cổng này, hãy sửa gateway trong tệp."
+                ),
+                format!(
+                    "Warning: {file} has the gateway at {address}, and the bus says it is at {gateway}; {file} is as it was. Unless that\n\
+                     is the agency's own address of the same gateway, mend gateway in the file."
+                ),
+            ));
+        }
         self.output.print(facts, || {
             let table = Table::of_pairs([
                 (lang.pick("Hệ thống", "System"), joined.system.clone()),
@@ -226,6 +236,29 @@ impl Join {
     }
 }
 
+/// What is pasted as a token: until it is one, and whoever pastes it need not say that nothing follows. A mail may have folded it,
+/// and what is left unread is typed into the shell, and kept in its history.
+fn pasted(input: &mut impl BufRead) -> io::Result<Zeroizing<String>> {
+    // Room for all of it at once: a string that grows leaves what it was behind.
+    let mut text = Zeroizing::new(String::with_capacity(usize::try_from(MAX_TOKEN_BYTES).unwrap_or_default()));
+    let mut input = input.take(MAX_TOKEN_BYTES);
+    loop {
+        let read = input.read_line(&mut text)?;
+        let is_blank = text[text.len() - read..].trim().is_empty();
+        let token = unfolded(&text);
+        if read == 0 || is_blank && !token.is_empty() || token.parse::<JoinToken>().is_ok() {
+            return Ok(text);
+        }
+    }
+}
+
+/// Mails and editors break long lines; a token itself has no blanks.
+fn unfolded(text: &str) -> Zeroizing<String> {
+    let mut token = Zeroizing::new(String::with_capacity(text.len()));
+    token.extend(text.split_whitespace());
+    token
+}
+
 /// Until when the certificate in force is good, if it is, was joined for with this token, and all that goes with it is written.
 fn in_force_by(token: &JoinToken, folder: &Folder, config: &Path) -> Option<Timestamp> {
     if !folder.has_joined(token.id()) || !config.exists() {
@@ -261,5 +294,42 @@ fn failure(error: JoinError, lang: Lang) -> anyhow::Error {
                 _ => Failure::usage(text),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token() -> Zeroizing<String> {
+        let until = Timestamp::now() + jiff::SignedDuration::from_hours(1);
+        let url = "https://gw.lgsp.hue.test:7444";
+        let secret = Zeroizing::new([2; 32]);
+        JoinToken::new(url, None, vec![[7; 32]], [1; 16], secret, "one-stop", until).unwrap().to_text()
+    }
+
+    /// What is taken, and what is left for whoever reads next.
+    fn reads(given: &str) -> (String, String) {
+        let mut input = given.as_bytes();
+        let text = pasted(&mut input).unwrap();
+        (unfolded(&text).to_string(), String::from_utf8(input.to_vec()).unwrap())
+    }
+
+    #[test]
+    fn a_token_that_a_mail_has_folded_is_read_to_its_end_and_no_further() {
+        let token = token();
+        let (first, rest) = token.split_at(72);
+        let (second, third) = rest.split_at(72);
+        let folded = format!("\n{first}\r\n  {second}\r\n{third}\r\n");
+        assert_eq!(reads(&format!("{folded}next line\n")), (token.to_string(), "next line\n".to_owned()));
+        assert_eq!(reads(&token), (token.to_string(), String::new()));
+    }
+
+    #[test]
+    fn what_is_no_token_ends_with_a_blank_line_or_with_all_there_is() {
+        assert_eq!(reads("\nlgsp-join-1.\nabc\n\nrest\n"), ("lgsp-join-1.abc".to_owned(), "rest\n".to_owned()));
+        assert_eq!(reads("abc\nd"), ("abcd".to_owned(), String::new()));
+        let endless = "x".repeat(3 * 8192);
+        assert_eq!(reads(&endless).0.len(), 8192);
     }
 }

@@ -99,6 +99,7 @@ impl Show {
         let standing = Standing {
             dossier: dossier_message(&history.dossier, history.dossier.updated_at),
             events: history.events.into_iter().map(|recorded| recorded.event).collect(),
+            erased,
         };
         let json = || {
             let event = |(event, body): (&lgsp_proto::v1::Event, &Option<String>)| {
@@ -113,8 +114,7 @@ impl Show {
         };
         let text = || {
             let from = lang.pick("Tệp lưu trữ", "Archive");
-            let gone = lang.pick("Nội dung đã bị xoá vĩnh viễn.\n", "The content was erased for good.\n");
-            format!("{}\n{from}: {}\n{}", text(&standing, lang), name(path), if erased { gone } else { "" })
+            format!("{}\n{from}: {}\n", text(&standing, lang), name(path))
         };
         self.output.print(json, text)?;
         Ok(ExitCode::SUCCESS)

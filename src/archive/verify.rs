@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use lgsp_gateway::archive::{Archive, ArchiveError};
+use lgsp_gateway::archive::{Archive, ArchiveError, list};
 use serde_json::{Value, json};
 
 use super::list::archive_json;
-use super::name;
+use super::{name, unreadable};
 use crate::failure::REFUSED;
 use crate::lang::Lang;
 use crate::output::Output;
@@ -16,7 +16,7 @@ use crate::output::Output;
 /// Verifies archives.
 #[derive(Args, Debug)]
 pub(super) struct Verify {
-    /// The files.
+    /// The files; of a folder, all its archives.
     #[arg(required = true)]
     files: Vec<PathBuf>,
     #[command(flatten)]
@@ -25,7 +25,24 @@ pub(super) struct Verify {
 
 impl Verify {
     pub(super) fn run(self, lang: Lang) -> anyhow::Result<ExitCode> {
-        let checked: Vec<_> = self.files.iter().map(|file| (name(file), verify(file))).collect();
+        let mut files = Vec::new();
+        for given in self.files {
+            if given.is_dir() {
+                let found = list(&given).map_err(|error| unreadable(&given, error, lang))?;
+                if found.is_empty() {
+                    // Nothing that was looked at must not pass for all being well.
+                    return Err(unreadable(
+                        &given,
+                        lang.pick("không có tệp lưu trữ nào", "it holds no archives"),
+                        lang,
+                    ));
+                }
+                files.extend(found);
+            } else {
+                files.push(given);
+            }
+        }
+        let checked: Vec<_> = files.iter().map(|file| (name(file), verify(file))).collect();
         let is_whole = checked.iter().all(|(_, checked)| checked.is_ok());
         let json = || {
             let one = |(name, checked): &(String, Result<Archive, ArchiveError>)| match checked {

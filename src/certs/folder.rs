@@ -1,13 +1,17 @@
 //! `lgsp certs init|issue|list|revoke|crl --ca DIR`: a CA in a folder, where its key is, without a gateway.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
+use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use lgsp_certs::ca::{Books, RevokedCertificate};
-use lgsp_certs::{CaError, CertificateAuthority, RootAuthority, SystemName, TrustDomain, server_name};
+use lgsp_certs::{
+    CaError, CertificateAuthority, CertificateFacts, RootAuthority, SystemName, TrustDomain, server_name,
+};
 use rustls_pki_types::CertificateDer;
 use serde_json::{Value, json};
 
@@ -107,6 +111,29 @@ fn unusable(error: CaError) -> anyhow::Error {
     Failure::usage(because(&error))
 }
 
+/// A file that an attempt before this one may have left, with how to go on from there.
+fn in_the_way(error: CaError, dir: &Path, lang: Lang) -> anyhow::Error {
+    let CaError::Exists(file) = &error else { return unusable(error) };
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let has = |name: &str| folder.join(name).exists();
+    let (dir, folder, there) = (dir.display(), folder.display(), because(&error));
+    let is_root = file.ends_with("root.pem") && has("root.key");
+    let hint = if is_root {
+        lang.pick(
+            format!("Chứng thư gốc đã có; để tạo CA cấp chứng thư từ đó: lgsp certs init {dir} --root {folder}"),
+            format!("The root is there; to make the issuing CA of it: lgsp certs init {dir} --root {folder}"),
+        )
+    } else if (has("root.key") && !has("root.pem")) || (has("ca.key") && !has("ca.pem")) {
+        lang.pick(
+            format!("Khoá trong {folder} chưa có chứng thư, chưa ký gì: xoá tệp khoá đó rồi chạy lại."),
+            format!("The key in {folder} has no certificate and has signed nothing: delete it, and say this again."),
+        )
+    } else {
+        return unusable(error);
+    };
+    Failure::usage(format!("{there}\n  {hint}"))
+}
+
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Init {
@@ -117,16 +144,20 @@ impl Init {
             (None, Some(domain)) => {
                 // Looked at before a root is made that would then stand alone.
                 if let Some(there) =
-                    ["ca.pem", "ca.key"].map(|file| self.dir.join(file)).iter().find(|file| file.exists())
+                    ["ca.pem", "ca.key"].map(|file| self.dir.join(file)).into_iter().find(|file| file.exists())
                 {
-                    return Err(unusable(CaError::Exists(there.clone())));
+                    return Err(in_the_way(CaError::Exists(there), &self.dir, lang));
                 }
                 let dir = self.root_to.unwrap_or_else(|| self.dir.join("root"));
-                (dir.clone(), RootAuthority::create(&dir, domain, now).map_err(unusable)?)
+                let made = RootAuthority::create(&dir, domain, now).map_err(|error| in_the_way(error, &self.dir, lang));
+                (dir, made?)
             }
             (None, None) => return Err(Failure::usage("a trust domain or a root is needed")),
         };
-        let ca = root.issue_authority(&self.dir, now).map_err(unusable)?;
+        let ca = root.issue_authority(&self.dir, now).map_err(|error| in_the_way(error, &self.dir, lang))?;
+        for key in [self.dir.join("ca.key"), root_dir.join("root.key")] {
+            warn_of_others(&key, lang);
+        }
         let (dir, root_dir, domain) = (self.dir.display(), root_dir.display(), ca.trust_domain());
         let until = second(ca.not_after())?;
         print(lang.pick(
@@ -168,6 +199,7 @@ impl Issue {
             }
         };
         issued.write_to(&dir, &stem).map_err(unusable)?;
+        warn_of_others(&dir.join(format!("{stem}.key")), lang);
         let (file, until) = (dir.join(&stem), second(issued.not_after)?);
         let (file, digest) = (file.display(), issued.digest);
         print(lang.pick(
@@ -178,15 +210,46 @@ impl Issue {
     }
 }
 
+/// Says so when a key that was made for its owner alone can be read by others all the same.
+fn warn_of_others(key: &Path, lang: Lang) {
+    if is_open_to_others(key) {
+        let key = key.display();
+        eprintln!(
+            "{}",
+            lang.pick(
+                format!(
+                    "Chú ý: nơi lưu này không giữ được quyền tệp, người khác trên máy đọc được {key}; \
+                     hãy gắn lại cho riêng chủ tệp (umask=077)"
+                ),
+                format!(
+                    "Warning: this medium keeps no modes, so others on this machine can read {key}; \
+                     mount it for its owner only (umask=077)"
+                ),
+            )
+        );
+    }
+}
+
+/// On FAT and exFAT the mode is what the mount says, whatever was asked for.
+fn is_open_to_others(file: &Path) -> bool {
+    std::fs::metadata(file).is_ok_and(|file| file.permissions().mode() & 0o077 != 0)
+}
+
 impl List {
     pub(super) fn run(self, lang: Lang) -> anyhow::Result<()> {
         let books = Books::of(&self.ca);
         let revoked = books.revoked().map_err(unusable)?;
-        let listed = books.issued().map_err(unusable)?;
-        if listed.is_empty() && !["ca.pem", "root.pem"].iter().any(|file| self.ca.join(file).exists()) {
+        let issued = books.issued().map_err(unusable)?;
+        // Its own end, and its root's, is the end of all the others.
+        let own = ["ca.pem", "root.pem"].map(|file| self.ca.join(file)).into_iter().filter(|file| file.exists());
+        let own: Vec<_> = own.map(|file| Ok(certificates(&file)?.remove(0))).collect::<anyhow::Result<_>>()?;
+        if issued.is_empty() && own.is_empty() {
             return Err(Failure::usage(format!("{} is not the folder of a CA", self.ca.display())));
         }
-        let mut listed: Vec<_> = listed.iter().filter_map(|der| Listed::read(der, &revoked)).collect();
+        let mut listed: Vec<_> = issued.iter().filter_map(|der| Listed::read(der, &revoked)).collect();
+        // Whether they are revoked is in the books of their issuer.
+        listed.extend(own.iter().filter_map(|der| Listed::read(der, &[])));
+        listed.sort_by_key(|entry| entry.facts.until);
         if let Some(Days(days)) = self.expiring {
             let end = Timestamp::try_from(SystemTime::now() + DAY * days)?;
             listed.retain(|entry| entry.state() == State::InForce && entry.facts.until <= end);
@@ -262,10 +325,36 @@ impl Revoke {
     pub(super) fn run(self, lang: Lang) -> anyhow::Result<()> {
         let certificate = certificates(&self.file)?.remove(0);
         let file = publish(&self.ca, Some(&certificate), self.validity.days)?;
-        let (of, file) = (Facts::read(&certificate).map(|facts| facts.holder()).unwrap_or_default(), file.display());
+        let of = Facts::read(&certificate).map(|facts| facts.holder()).unwrap_or_default();
+        let key = CertificateFacts::read(&certificate).map(|facts| HEXLOWER.encode(&facts.key_sha256));
+        let (key, dir, file) = (key.unwrap_or_default(), self.ca.display(), file.display());
+        let told = if is_root(&self.ca) {
+            lang.pick(
+                "Hãy chép tệp này vào thư mục mà [ca] dir của cổng chỉ tới: cổng dùng ngay, các bộ kết nối nhận từ cổng khi hỏi lại \
+                 hoặc tham gia. Trước đó chứng thư của cổng phải do CA khác cấp.\n"
+                    .to_owned(),
+                "Copy it into the folder that the gateway's [ca] dir leads to: it counts there at once, and adapters are told when \
+                 they next ask or join. The gateway's own certificate must be by another CA before.\n"
+                    .to_owned(),
+            )
+        } else {
+            let again = format!("lgsp certs revoke --key-sha256 {key} --ground WORD --profile FILE");
+            lang.pick(
+                format!(
+                    "Cổng dùng ngay danh sách này và báo cho các bộ kết nối nếu [ca] dir của cổng đang hoặc đã từng chỉ tới {dir}; \
+                     nếu không, hãy nêu tệp ở crl của [[tls.trust]]. Chứng thư khác của cùng khoá vẫn dùng được; để chặn chính \
+                     khoá ấy, báo ngay cho trục đang chạy:\n  {again}\n"
+                ),
+                format!(
+                    "The gateway takes it up at once, and tells adapters, if its [ca] dir leads to {dir} or once did; otherwise name \
+                     the file as crl of [[tls.trust]]. Another certificate for the same key stays good; a bus that runs is told to \
+                     put the key itself out by\n  {again}\n"
+                ),
+            )
+        };
         print(lang.pick(
-            format!("Đã thu hồi chứng thư của {of}. Danh sách thu hồi: {file}; hãy đưa cho các bên cần kiểm tra\n"),
-            format!("Revoked the certificate of {of}. Revocation list: {file}; hand it to those who check by it\n"),
+            format!("Đã thu hồi chứng thư của {of}. Danh sách thu hồi: {file}\n{told}"),
+            format!("Revoked the certificate of {of}. Revocation list: {file}\n{told}"),
         ))?;
         Ok(())
     }
@@ -283,15 +372,38 @@ impl Crl {
     }
 }
 
+/// Whether the folder is that of a root, and not of an issuing CA.
+fn is_root(dir: &Path) -> bool {
+    !dir.join("ca.pem").exists() && dir.join("root.key").exists()
+}
+
 /// Writes the list of the CA, or the root, in `dir`.
 fn publish(dir: &Path, certificate: Option<&CertificateDer<'_>>, days: u64) -> anyhow::Result<PathBuf> {
     let now = SystemTime::now();
     let until = now + Duration::from_secs(days * 24 * 60 * 60);
-    let is_root = !dir.join("ca.pem").exists() && dir.join("root.key").exists();
-    let written = if is_root {
+    let written = if is_root(dir) {
         RootAuthority::open(dir).and_then(|root| root.revoke(certificate, now, until))
     } else {
         CertificateAuthority::open(dir).and_then(|ca| ca.revoke(certificate, now, until))
     };
     written.map_err(unusable)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{Permissions, set_permissions, write};
+
+    use super::*;
+
+    #[test]
+    fn a_key_that_others_can_read_is_noticed_and_one_that_only_its_owner_can_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("root.key");
+        write(&key, "a key").unwrap();
+        // As a memory stick is mostly mounted: for everybody, or for a group.
+        for (mode, is_open) in [(0o755, true), (0o640, true), (0o600, false), (0o700, false)] {
+            set_permissions(&key, Permissions::from_mode(mode)).unwrap();
+            assert_eq!(is_open_to_others(&key), is_open, "{mode:o}");
+        }
+    }
 }

@@ -36,6 +36,10 @@ pub(super) struct Revoke {
     /// Why, one word that stays on record, e.g. KEY_STOLEN. It must not name a person.
     #[arg(long, value_name = "WORD", required_unless_present = "ca")]
     ground: Option<String>,
+    /// Also if it is a key of the gateway or of the CA it issues by, or if nobody who may keep the bus in order has a key left.
+    /// It cannot be undone.
+    #[arg(long, conflicts_with = "ca")]
+    despite_lockout: bool,
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
@@ -77,6 +81,7 @@ impl Revoke {
             actor: profile.actor.to_string(),
             what: system.or_else(certificate).or_else(key),
             ground: self.ground.clone().unwrap_or_default(),
+            despite_lockout: self.despite_lockout,
         };
         let answer = link.certificates().revoke(link.request(request, None)).await.map_err(CallError::from_status);
         // Saying it again changes nothing, so no answer is answered by asking again.

@@ -39,6 +39,8 @@ pub(super) struct Show {
 pub(crate) struct Standing {
     pub(crate) dossier: Dossier,
     pub(crate) events: Vec<Event>,
+    /// Whether what was said was erased for good.
+    pub(crate) erased: bool,
 }
 
 impl Show {
@@ -48,7 +50,15 @@ impl Show {
             None => crate::block_on(self.ask_gateway())?,
         };
         let json = || {
-            let events = standing.events.iter().map(views::event).collect::<Value>();
+            let event = |event| {
+                let mut event = views::event(event);
+                // As the adapters' REST interface has it: nothing where nothing was erased.
+                if standing.erased {
+                    event["erased"] = true.into();
+                }
+                event
+            };
+            let events = standing.events.iter().map(event).collect::<Value>();
             json!({ "dossier": views::dossier(&standing.dossier), "events": events })
         };
         self.output.print(json, || text(&standing, lang))?;
@@ -58,7 +68,7 @@ impl Show {
     /// Asks the gateway, until it has told every event.
     async fn ask_gateway(&self) -> anyhow::Result<Standing> {
         let (profile, link) = self.connection.open()?;
-        let mut events: Vec<Event> = Vec::new();
+        let (mut events, mut erased): (Vec<Event>, _) = (Vec::new(), false);
         loop {
             let request = GetRequest {
                 acting_party: profile.acting_party.to_string(),
@@ -71,10 +81,11 @@ impl Show {
             let answer = answer.map_err(|error| Failure::of_call(error, link.gateway(), None))?.into_inner();
             let dossier = answer.dossier.context("the gateway answered without the dossier")?;
             let known = events.len();
+            erased |= answer.events.iter().any(|recorded| recorded.erased);
             events.extend(answer.events.into_iter().filter_map(|recorded| recorded.event));
             let last = events.last().map_or(0, |event| event.sequence);
             if last >= dossier.sequence || events.len() == known {
-                return Ok(Standing { dossier, events });
+                return Ok(Standing { dossier, events, erased });
             }
         }
     }
@@ -82,7 +93,7 @@ impl Show {
 
 /// How it stands, for people.
 pub(crate) fn text(standing: &Standing, lang: Lang) -> String {
-    let Standing { dossier, events } = standing;
+    let Standing { dossier, events, erased } = standing;
     let mut table = Table::new(match lang {
         Lang::Vi => ["#", "Lúc", "Sự kiện", "Cơ quan", "Cán bộ", "Trạng thái"],
         Lang::En => ["#", "When", "Event", "Party", "Actor", "Status"],
@@ -97,7 +108,8 @@ pub(crate) fn text(standing: &Standing, lang: Lang) -> String {
             lang.status(event.status),
         ]);
     }
-    format!("{}\n{table}", facts(dossier, lang))
+    let gone = lang.pick("Nội dung đã bị xoá vĩnh viễn.\n", "The content was erased for good.\n");
+    format!("{}{}\n{table}", facts(dossier, lang), if *erased { gone } else { "" })
 }
 
 fn facts(dossier: &Dossier, lang: Lang) -> Table {

@@ -19,8 +19,9 @@ pub(super) fn read(dir: &Path, node_key: &Path, code: &str, lang: Lang) -> anyho
             format!("{} holds no dossier {code:?}", dir.display()),
         ))
     })?;
+    let erased = history.events.iter().any(|recorded| recorded.erased);
     let events = history.events.into_iter().map(|recorded| recorded.event).collect();
     // A folder at rest knows no later time than the last event's.
     let dossier = dossier_message(&history.dossier, history.dossier.updated_at);
-    Ok(Standing { dossier, events })
+    Ok(Standing { dossier, events, erased })
 }

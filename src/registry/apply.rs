@@ -213,7 +213,9 @@ fn plan_text(plan: &PlanRegistryResponse, lang: Lang) -> String {
         format!("{count} thay đổi so với phiên bản {base}\n"),
         format!("{count} change(s) against version {base}\n"),
     );
-    format!("{}{table}{foot}{}", authority::text(&plan.authority, lang), authority::lock_outs(&plan.lock_outs, lang))
+    let warnings =
+        authority::still_certified(&plan.still_certified, lang) + &authority::lock_outs(&plan.lock_outs, lang);
+    format!("{}{table}{foot}{warnings}", authority::text(&plan.authority, lang))
 }
 
 fn problem_line(problem: &RegistryProblem, lang: Lang) -> String {
@@ -233,6 +235,7 @@ fn plan_json(plan: &PlanRegistryResponse) -> Value {
         "problems": plan.problems.iter().map(problem).collect::<Value>(),
         "authority": authority::json(&plan.authority),
         "lock_outs": authority::lock_outs_json(&plan.lock_outs),
+        "still_certified": authority::still_certified_json(&plan.still_certified),
         "changes": changes_json(&plan.changes),
     })
 }

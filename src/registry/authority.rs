@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use lgsp_proto::v1::{AuthorityChange, LockOut};
+use lgsp_proto::v1::{AuthorityChange, LockOut, StillCertified};
 use serde_json::{Value, json};
 
 use crate::lang::Lang;
+use crate::moment;
 use crate::table::Table;
 
 /// Characters of a list in one cell.
@@ -77,6 +78,26 @@ pub(super) fn lock_outs(lock_outs: &[LockOut], lang: Lang) -> String {
         return lines;
     }
     lines + lang.pick("Chỉ áp dụng được với --yes-lock-out.\n", "It is applied with --yes-lock-out only.\n")
+}
+
+/// A warning for every system that would be gone before its certificates.
+pub(super) fn still_certified(systems: &[StillCertified], lang: Lang) -> String {
+    let line = |one: &StillCertified| {
+        let (system, until) = (&one.system, moment::short(one.not_after.as_ref(), lang));
+        lang.pick(
+            format!("CẢNH BÁO: hệ thống {system} bị bỏ khi chứng thư của nó còn hiệu lực đến {until}; từ đó nó bị từ chối\n"),
+            format!("WARNING: the system {system} goes while its certificate is good until {until}; from then on it is refused\n"),
+        )
+    };
+    systems.iter().map(line).collect()
+}
+
+/// Everything, as it came.
+pub(super) fn still_certified_json(systems: &[StillCertified]) -> Value {
+    systems
+        .iter()
+        .map(|one| json!({ "system": one.system, "not_after": moment::rfc3339(one.not_after.as_ref()) }))
+        .collect()
 }
 
 /// Everything, as it came.

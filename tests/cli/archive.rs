@@ -131,6 +131,8 @@ fn a_closed_dossier_is_archived_whatever_kills_the_gateway_and_can_be_shown_as_i
     let file = "data/archives/archive-2026-07-0001.lgsp";
     let verified = place.lgsp(&["archive", "verify", file]).ok();
     assert!(verified.contains("whole, 1 dossier(s)") && verified.contains(archive["sha256"].as_str().unwrap()));
+    assert_eq!(place.lgsp(&["archive", "verify", "data/archives"]).ok(), verified, "all that are in the folder");
+    assert!(place.lgsp(&["archive", "verify", "pki"]).failed(2).contains("holds no archives"));
     let listed = place.lgsp(&["archive", "list", "data/archives", "--lang", "vi"]).ok();
     assert!(
         listed.contains("Tệp lưu trữ") && listed.contains("14/07/2026") | listed.contains("archive-2026-07-0001.lgsp")
@@ -187,6 +189,8 @@ fn a_closed_dossier_is_archived_whatever_kills_the_gateway_and_can_be_shown_as_i
     let ended = place.lgsp(&away);
     assert!(ended.code == 3 && ended.out.contains("INV-11"), "{ended:?}");
     let ended = place.lgsp(&["archive", "verify", "away/archive-2026-07-0001.lgsp"]);
+    assert!(ended.code == 3 && ended.out.contains("damaged"), "{ended:?}");
+    let ended = place.lgsp(&["archive", "verify", "away"]);
     assert!(ended.code == 3 && ended.out.contains("damaged"), "{ended:?}");
 
     // Restored from before, the dossier is here again with its document; from after, it is in the archive that came along.

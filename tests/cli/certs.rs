@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::Place;
+use crate::support::{HUE, Place};
 
 /// A gateway that certifies, and an operator's profile.
 fn certifying(place: &Place) -> crate::support::Running {
@@ -45,6 +45,13 @@ fn an_operator_hands_out_a_token_sees_it_and_takes_it_back() {
     let refused = place.lgsp(&["certs", "token", "--system", "mot-cua-hue", "--profile", "desk.toml"]).failed(3);
     assert!(refused.contains("GRANT_MISSING") && refused.contains("certify"), "{refused}");
     operator(&["certs", "withdraw", "5f0c"]).failed(2);
+    // As much of the beginning as is typed means an open one, and one only.
+    let listed = operator(&["certs", "list", "--json"]).json();
+    let other = listed["tokens"][0]["token_id"].as_str().unwrap();
+    let none = operator(&["certs", "withdraw", &id[..8]]).failed(2);
+    assert!(none.contains("No open join token begins with") && other != id, "{none}");
+    assert!(operator(&["certs", "withdraw", &other[..9].to_uppercase()]).ok().starts_with("Withdrawn at"));
+    assert_eq!(operator(&["certs", "list", "--json"]).json()["tokens"], serde_json::json!([]));
     operator(&["certs", "token", "--system", "xa-moi", "--valid", "soon"]).failed(2);
     gateway.stop();
 }
@@ -72,8 +79,148 @@ fn a_system_is_put_out_of_force_and_the_list_says_so() {
     assert!(operator(&["certs", "list", "--expiring", "1d"]).ok().contains("no such certificate"));
     operator(&["certs", "revoke", "--ground", "X"]).failed(2);
     operator(&["certs", "revoke", "--system", "a", "--key-sha256", &"0".repeat(64), "--ground", "X"]).failed(2);
+    // The last who may keep the bus in order is asked whether he means himself.
+    let himself = ["certs", "revoke", "--system", "van-hanh", "--ground", "X"];
+    let asked = operator(&himself).failed(3);
+    assert!(
+        asked.contains("REVOCATION_LOCKS_OUT") && asked.contains("nobody_could: registry,operate,certify"),
+        "{asked}"
+    );
+    assert!(asked.contains("--despite-lockout"), "{asked}");
+    operator(&["certs", "list"]).ok();
+    // Nobody is left to be told how it went: the answer may be lost with the connection.
+    let _ = operator(&[&himself[..], &["--despite-lockout"]].concat());
+    assert_ne!(operator(&["certs", "list"]).code, 0);
     place.lgsp(&["certs", "revoke", "--ca", "ca"]).failed(2);
     place.lgsp(&["certs", "revoke", "--ca", "ca", "pki/gw.lgsp.hue.test.pem"]).ok();
     assert!(place.lgsp(&["certs", "list", "--ca", "ca"]).ok().contains("REVOKED"));
+    gateway.stop();
+}
+
+#[test]
+fn the_certificate_of_a_profile_is_renewed_over_itself_with_another_key() {
+    let place = Place::new();
+    let gateway = certifying(&place);
+    let operator = |words: &[&str]| place.lgsp(&[words, &["--profile", "operator.toml"]].concat());
+    let digest = || place.lgsp(&["certs", "show", "pki/van-hanh.pem", "--json"]).json()[0].clone();
+    let files = ["pki/van-hanh.pem", "pki/van-hanh.key"].map(|file| place.path().join(file));
+    let first = digest();
+    for pass in 1..=2 {
+        let before = digest();
+        let key = fs::read_to_string(&files[1]).unwrap();
+        let renewed = operator(&["certs", "renew", "--json"]).json();
+        assert_eq!(renewed["system"], "van-hanh");
+        assert_eq!(digest()["not_after"], renewed["not_after"], "what the profile names is the new one");
+        assert_ne!(before["key_sha256"], digest()["key_sha256"]);
+        operator(&["certs", "list"]).ok();
+        // Those from before are there, as a pair.
+        let folder = place.path().join("pki/van-hanh.identity");
+        let sets = fs::read_dir(&folder)
+            .unwrap()
+            .filter_map(|entry| fs::read_to_string(entry.unwrap().path().join("key.pem")).ok());
+        let keys: Vec<_> = sets.collect();
+        assert!(keys.contains(&key), "pass {pass}");
+        assert!(!String::from_utf8_lossy(&fs::read(place.log("gateway")).unwrap()).contains("PRIVATE"));
+    }
+    let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&files[1]).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let listed = operator(&["certs", "list", "--system", "van-hanh", "--all", "--json"]).json();
+    let digests: Vec<_> = listed["certificates"].as_array().unwrap().iter().map(|one| &one["sha256"]).collect();
+    assert!(digests.len() == 3 && digests.contains(&&first["sha256"]), "{listed}");
+    assert!(operator(&["certs", "renew"]).ok().contains("Renewed, with a new key"));
+    gateway.stop();
+}
+
+#[test]
+fn whoever_is_killed_while_renewing_has_a_pair_that_is_good_and_renews_again() {
+    let place = Place::new();
+    let gateway = certifying(&place);
+    let operator = |words: &[&str]| place.lgsp(&[words, &["--profile", "operator.toml"]].concat());
+    let is_linked = || place.path().join("pki/van-hanh.pem").is_symlink();
+    // The first set is of the present files; from the fourth on, the files are links, and the set is the new one.
+    let steps = [("identity.file:2", false), ("identity.force", false), ("identity.folder", false)];
+    let linked = ["identity.file:5", "identity.file:2", "identity.force", "identity.folder"].map(|step| (step, true));
+    for (step, linked) in steps.into_iter().chain(linked) {
+        let renew = format!("LGSP_FAULT_AT={step} lgsp certs renew --profile operator.toml");
+        assert_ne!(place.shell(&renew).code, 0, "{step}");
+        assert_eq!(is_linked(), linked, "{step}");
+        operator(&["certs", "list"]).ok();
+    }
+    operator(&["certs", "renew"]).ok();
+    operator(&["certs", "list"]).ok();
+    let sets = fs::read_dir(place.path().join("pki/van-hanh.identity")).unwrap();
+    let sets = sets.filter(|entry| entry.as_ref().unwrap().path().join("key.pem").exists());
+    assert_eq!(sets.count(), 3, "the present, by its name and by the link, and the last");
+    gateway.stop();
+}
+
+#[test]
+fn a_certificate_that_the_bus_did_not_issue_is_not_renewed_and_stays_as_it_is() {
+    let place = Place::new();
+    let gateway = certifying(&place);
+    gateway.stop();
+    // The department has a CA of its own, whose certificates the bus takes and binds to a system of its registry.
+    place.lgsp(&["certs", "init", "so-ca", "--trust-domain", "so.hue.test"]).ok();
+    place.lgsp(&["certs", "issue", "--ca", "so-ca", "--system", "van-hanh-so", "--out", "pki"]).ok();
+    place.shell(&format!("cp -r {HUE} registry")).ok();
+    let systems = fs::read_to_string(place.path().join("registry/systems.toml")).unwrap();
+    let bound = "name = \"van-hanh\"\nspiffe_ids = [\"spiffe://so.hue.test/system/van-hanh-so\"]";
+    place.write("registry/systems.toml", &systems.replace("name = \"van-hanh\"", bound));
+    let text = fs::read_to_string(place.path().join("gateway.toml")).unwrap();
+    let trust = "[[tls.trust]]\nname = \"so\"\nbundle = \"so-ca/root.pem\"\ntrust_domain = \"so.hue.test\"\nsystems = [\"*\"]\n";
+    let text = text.replace(&format!("{HUE:?}"), "\"registry\"").replace("dir = \"data\"", "dir = \"data-2\"");
+    place.write("gateway.toml", &format!("{text}{trust}"));
+    let gateway = place.start("gateway", "gateway.toml");
+    place.profile("so.toml", gateway.at("bus"), "van-hanh-so", "H57.VH");
+    place.profile("operator.toml", gateway.at("bus"), "van-hanh", "H57.VH");
+    place.lgsp(&["certs", "list", "--profile", "so.toml"]).ok();
+    let read = |file: &str| fs::read(place.path().join(file)).unwrap();
+    let before = (read("pki/van-hanh-so.pem"), read("pki/van-hanh-so.key"));
+    let said = place.lgsp(&["certs", "renew", "--profile", "so.toml"]).failed(2);
+    assert!(said.contains("not of the bus's CA") && said.contains("nothing was changed"), "{said}");
+    let said = place.lgsp(&["--lang", "vi", "certs", "renew", "--profile", "so.toml"]).failed(2);
+    assert!(said.contains("không do CA của trục cấp"), "{said}");
+    assert_eq!((read("pki/van-hanh-so.pem"), read("pki/van-hanh-so.key")), before);
+    // Somebody else's link is left to him, and nothing is asked for.
+    let pki = place.path().join("pki");
+    fs::rename(pki.join("van-hanh.pem"), pki.join("secret.pem")).unwrap();
+    std::os::unix::fs::symlink("secret.pem", pki.join("van-hanh.pem")).unwrap();
+    let said = place.lgsp(&["certs", "renew", "--profile", "operator.toml"]).failed(2);
+    assert!(said.contains("pki/van-hanh.pem") && said.contains("something else"), "{said}");
+    gateway.stop();
+    // A gateway that issues none says so, with what to do.
+    place.configuration();
+    let gateway = place.start("gateway", "gateway.toml");
+    fs::remove_file(pki.join("van-hanh.pem")).unwrap();
+    fs::rename(pki.join("secret.pem"), pki.join("van-hanh.pem")).unwrap();
+    place.profile("operator.toml", gateway.at("bus"), "van-hanh", "H57.VH");
+    let said = place.lgsp(&["certs", "renew", "--profile", "operator.toml"]).failed(3);
+    assert!(said.contains("CA_NOT_CONFIGURED") && said.contains("[ca] dir"), "{said}");
+    assert!(!pki.join("van-hanh.identity").exists());
+    gateway.stop();
+}
+
+#[test]
+fn a_plan_warns_of_a_system_that_goes_before_its_certificate() {
+    let place = Place::new();
+    let gateway = certifying(&place);
+    let operator = |words: &[&str]| place.lgsp(&[words, &["--profile", "operator.toml"]].concat());
+    operator(&["registry", "read", "--out", "next"]).ok();
+    let systems = fs::read_to_string(place.path().join("next/systems.toml")).unwrap();
+    place.write("next/systems.toml", &systems.replace("name = \"mot-cua-hue\"", "name = \"mot-cua-khac\""));
+    // Nobody has seen a certificate of it yet.
+    let plan = operator(&["registry", "plan", "next"]).ok();
+    assert!(plan.contains("- removed") && !plan.contains("WARNING"), "{plan}");
+    place.lgsp(&["dossier", "list", "--profile", "desk.toml"]).ok();
+    let plan = operator(&["registry", "plan", "next"]).ok();
+    let warnings: Vec<_> = plan.lines().filter(|line| line.starts_with("WARNING")).collect();
+    assert!(warnings.len() == 1 && warnings[0].contains("system mot-cua-hue goes while its certificate"), "{plan}");
+    let told = &operator(&["registry", "plan", "next", "--json"]).json()["still_certified"][0];
+    let until = place.lgsp(&["certs", "show", "pki/mot-cua-hue.pem", "--json"]).json()[0]["not_after"].clone();
+    let seconds = |time: &serde_json::Value| time.as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_second();
+    assert_eq!((&told["system"], seconds(&told["not_after"])), (&"mot-cua-hue".into(), seconds(&until)));
+    // Out of force, there is nothing left to warn of.
+    operator(&["certs", "revoke", "--system", "mot-cua-hue", "--ground", "GONE"]).ok();
+    assert!(!operator(&["registry", "plan", "next", "--lang", "vi"]).ok().contains("CẢNH BÁO"));
     gateway.stop();
 }

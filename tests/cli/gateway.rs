@@ -119,6 +119,7 @@ fn an_operator_erases_a_closed_dossier_and_its_books_hold() {
         place.lgsp(&[&words[..], more].concat())
     };
     assert!(erase("operator.toml", &[]).failed(3).contains("DOSSIER_OPEN"));
+    assert!(!place.lgsp(&["dossier", "show", code, "--profile", "desk.toml"]).ok().contains("erased"));
     record(&place, "authority.toml", code, "refused", &["--reason", "Không thuộc thẩm quyền"]).ok();
     assert!(erase("authority.toml", &[]).failed(3).contains("GRANT_MISSING"));
 
@@ -129,12 +130,28 @@ fn an_operator_erases_a_closed_dossier_and_its_books_hold() {
     assert!(record(&place, "authority.toml", code, "accepted", &[]).failed(3).contains("CONTENT_ERASED"));
     let shown = place.lgsp(&["dossier", "show", code, "--profile", "desk.toml", "--json"]).json();
     assert_eq!((&shown["dossier"]["status"], &shown["events"][1]["type"]), (&"not_accepted".into(), &"refused".into()));
+    let show = |more: &[&str]| place.lgsp(&[&["dossier", "show", code], more].concat());
+    assert_eq!((&shown["events"][0]["erased"], &shown["events"][1]["erased"]), (&true.into(), &true.into()));
+    assert!(show(&["--profile", "desk.toml"]).ok().contains("erased for good"));
+    assert!(show(&["--profile", "desk.toml", "--lang", "vi"]).ok().contains("đã bị xoá vĩnh viễn"));
 
     assert!(gateway.stop().success());
     let clean = place.lgsp(&["fsck", "data", "--node-key", "node.key", "--json"]).json();
     assert_eq!((&clean["problems"], &clean["erased_dossiers"]), (&json!([]), &1.into()), "{clean}");
     let stored = place.lgsp(&["dossier", "show", code, "--data", "data", "--node-key", "node.key", "--json"]).json();
     assert_eq!(stored["events"], shown["events"]);
+}
+
+#[test]
+fn nothing_is_released_from_a_system_that_nobody_has_entered() {
+    let (place, _gateway) = begin();
+    let release = |system: &str| {
+        let words = ["inbox", "release", "--party", "H57.101", "--system", system, "--why", "DISK_LOST"];
+        place.lgsp(&[&words[..], &["--profile", "operator.toml"]].concat())
+    };
+    let said = release("mot-cua-heu").failed(3);
+    assert!(said.contains("FIELD_INVALID") && said.contains("- system: is no system of the registry"), "{said}");
+    assert_eq!(release("mot-cua-hue").ok(), "0 deliveries are owed again\n");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use lgsp_certs::TlsFiles;
 use lgsp_proto::v1::IssueTokenRequest;
 use serde_json::Value;
 
-use super::support::{Place, Running, eventually};
+use super::support::{Place, Running, eventually, output};
 
 /// A gateway that issues certificates for so many seconds, in `place`.
 fn issuing_gateway(place: &Place, leaf_life_s: u32) -> Running {
@@ -48,7 +48,9 @@ fn token(place: &Place, gateway: &Running, system: &str, acts_for: &[&str]) -> S
             valid_seconds: 600,
         };
         let link = Link::new(&address).unwrap();
-        link.certificates().issue_token(request).await.unwrap().into_inner().token
+        let token = link.certificates().issue_token(request).await.unwrap().into_inner().token;
+        output::tokens_in("cli", &token);
+        token
     })
 }
 
@@ -90,6 +92,10 @@ fn one_token_and_one_command_make_an_adapter_whose_dossiers_cross() {
     assert_eq!(outcome["state"], "admitted", "{outcome}");
     eventually("the adapter is connected", || status(&adapter)["connected"] == true);
     assert_eq!(status(&adapter)["certificate"]["system"], "phan-mem-moi");
+    // A second one by mistake says who has the spool.
+    let second = place.lgsp(&["adapter", "--config", "moi/adapter.toml"]).failed(2);
+    let words = format!("in use by process {}", adapter.id());
+    assert!(second.contains(&words) && second.contains("spool.folder of its own"), "{second}");
     assert!(adapter.stop().success());
     let log = fs::read_to_string(place.log("adapter")).unwrap() + &fs::read_to_string(place.log("gateway")).unwrap();
     assert!(!log.contains("PRIVATE KEY") && !log.contains(&token[20..]), "neither key nor token is logged");

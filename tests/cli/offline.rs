@@ -42,13 +42,48 @@ fn the_roots_key_goes_where_it_is_told_and_makes_further_issuing_cas() {
     assert_eq!(root("ca"), root("ca-2030"));
 
     let issued = place.lgsp(&["certs", "list", "--ca", "medium", "--json"]).json();
-    assert_eq!(issued.as_array().unwrap().len(), 2, "{issued}");
+    assert_eq!(issued.as_array().unwrap().len(), 3, "two CAs, and the root itself: {issued}");
     for args in
         [&["ca-3"][..], &["ca-3", "--root", "medium", "--trust-domain", "x.test"], &["ca-3", "--root", "nowhere"]]
     {
         place.lgsp(&[&["certs", "init"], args].concat()).failed(2);
         assert!(!there("ca-3"), "{args:?}");
     }
+}
+
+#[test]
+fn a_ca_that_was_begun_and_not_finished_says_how_to_go_on() {
+    let place = Place::new();
+    let init = ["certs", "init", "ca", "--trust-domain", "lgsp.hue.test"];
+    let go_on = ["certs", "init", "ca", "--root", "ca/root"];
+    let remove = |file: &str| fs::remove_file(place.path().join(file)).unwrap();
+    place.lgsp(&init).ok();
+    for file in ["ca/ca.pem", "ca/ca.key", "ca/root.pem"] {
+        remove(file);
+    }
+    // Stopped after the root.
+    let said = place.lgsp(&init).failed(2);
+    assert!(said.contains("lgsp certs init ca --root ca/root"), "{said}");
+    place.lgsp(&go_on).ok();
+    // Stopped between the root's copy and the CA.
+    remove("ca/ca.pem");
+    remove("ca/ca.key");
+    place.lgsp(&go_on).ok();
+    // Stopped between a key and its certificate.
+    remove("ca/ca.pem");
+    for words in [&init, &go_on] {
+        let said = place.lgsp(words).failed(2);
+        assert!(said.contains("ca.key exists already") && said.contains("has signed nothing"), "{said}");
+    }
+    remove("ca/ca.key");
+    place.lgsp(&go_on).ok();
+    place.lgsp(&["certs", "issue", "--ca", "ca", "--system", "a", "--out", "pki"]).ok();
+    // Another root's CA is in nobody's way by mistake.
+    place.lgsp(&["certs", "init", "other", "--trust-domain", "lgsp.hue.test"]).ok();
+    remove("ca/ca.pem");
+    remove("ca/ca.key");
+    let said = place.lgsp(&["certs", "init", "ca", "--root", "other/root"]).failed(2);
+    assert!(said.contains("ca/root.pem exists already"), "{said}");
 }
 
 #[test]
@@ -64,7 +99,12 @@ fn what_a_ca_issued_is_listed_with_what_will_expire_and_what_was_revoked() {
     let entry = |name: &str, state: &str| (name.into(), state.into());
     let gateway = "gw.lgsp.hue.test";
     let so_nganh = entry("spiffe://lgsp.hue.test/system/so-nganh", "in_force");
-    assert_eq!(list(&[]).len(), 3);
+    let ends = list(&[]);
+    let own = entry("spiffe://lgsp.hue.test", "in_force");
+    assert_eq!(ends.len(), 5);
+    assert_eq!(ends[3..], [own.clone(), own], "the CA itself, and last its root");
+    let told = place.lgsp(&["certs", "list", "--ca", "ca"]).ok();
+    assert_eq!(told.matches("CA spiffe://lgsp.hue.test").count(), 2, "{told}");
     assert_eq!(list(&[])[0], so_nganh, "what ends first is told first");
     assert_eq!(list(&["--expiring", "30d"]), [so_nganh]);
     assert_eq!(list(&["--expiring", "19"]), []);
@@ -72,6 +112,7 @@ fn what_a_ca_issued_is_listed_with_what_will_expire_and_what_was_revoked() {
 
     let said = place.lgsp(&["certs", "revoke", "--ca", "ca", "pki/gw.lgsp.hue.test.pem"]).ok();
     assert!(said.contains("gw.lgsp.hue.test") && said.contains("ca/ca.crl"), "{said}");
+    assert!(said.contains("[ca] dir leads to ca or once did") && said.contains("--key-sha256 "), "{said}");
     assert!(list(&[]).contains(&entry(gateway, "revoked")));
     assert!(!list(&["--expiring", "9999d"]).contains(&entry(gateway, "revoked")));
     let before = fs::read(place.path().join("ca/ca.crl")).unwrap();
@@ -80,7 +121,8 @@ fn what_a_ca_issued_is_listed_with_what_will_expire_and_what_was_revoked() {
 
     let said = place.lgsp(&["certs", "revoke", "--ca", "ca", "ca/ca.pem"]).failed(2);
     assert!(said.contains("not issued by this CA"), "{said}");
-    place.lgsp(&["certs", "revoke", "--ca", "ca/root", "ca/ca.pem"]).ok();
+    let said = place.lgsp(&["certs", "revoke", "--ca", "ca/root", "ca/ca.pem"]).ok();
+    assert!(said.contains("into the folder that the gateway's [ca] dir leads to"), "{said}");
     assert!(place.path().join("ca/root/root.crl").exists());
     assert!(place.lgsp(&["certs", "list", "--ca", "pki"]).failed(2).contains("not the folder of a CA"));
     place.lgsp(&["certs", "list", "--ca", "ca", "--expiring", "soon"]).failed(2);
@@ -280,6 +322,22 @@ fn a_profile_that_lacks_something_says_all_of_it() {
     for missing in ["--certificate", "--key", "--bundle", "--as", "--actor"] {
         assert!(said.contains(missing), "{missing} in {said}");
     }
+    let vietnamese = |words: &[&str]| place.lgsp(&[&["--lang", "vi", "dossier", "list"], words].concat()).failed(2);
+    let said = vietnamese(&["--gateway", "http://gw", "--actor", "Nguyễn Văn A"]);
+    assert!(said.contains("gateway \"http://gw\" không bắt đầu bằng https://"), "{said}");
+    assert!(said.contains("bundle còn thiếu: nêu bằng --bundle") && said.contains("khoảng trắng"), "{said}");
+    assert!(!said.contains("missing") && said.lines().count() == 6, "{said}");
+    // What is in the file, and in the files that it names.
+    place.certificates(&["mot-cua-hue"]);
+    place.write("broken.toml", "gatewey = \"https://gw:7443\"\n");
+    let said = vietnamese(&["--profile", "broken.toml"]);
+    assert!(said.contains("hồ sơ kết nối broken.toml không phải TOML hợp lệ hoặc có khoá lạ"), "{said}");
+    place.profile("desk.toml", "127.0.0.1:1", "mot-cua-hue", "H57.101");
+    fs::copy(place.path().join("ca/ca.key"), place.path().join("pki/mot-cua-hue.key")).unwrap();
+    let said = vietnamese(&["--profile", "desk.toml"]);
+    assert!(said.contains("không dùng được") && said.contains("khoá không thuộc chứng thư"), "{said}");
+    let said = place.lgsp(&["dossier", "list", "--profile", "desk.toml"]).failed(2);
+    assert!(said.contains("the key does not belong to the certificate"), "{said}");
 }
 
 #[test]

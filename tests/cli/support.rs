@@ -1,7 +1,7 @@
 //! A folder to work in, the binary to run in it, and a gateway started from a file written here.
 
 #[path = "../support/output.rs"]
-mod output;
+pub(crate) mod output;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -214,6 +214,11 @@ impl Running {
         self.listens[listener].as_str().unwrap_or_else(|| panic!("no {listener} in {}", self.listens))
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
     /// Asks it to stop.
     pub(crate) fn signal(&self) {
         self.tell("TERM");
@@ -225,7 +230,7 @@ impl Running {
     }
 
     fn tell(&self, signal: &str) {
-        let kill = format!("kill -{signal} {}", self.child.as_ref().unwrap().id());
+        let kill = format!("kill -{signal} {}", self.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 
@@ -256,6 +261,7 @@ impl Drop for Running {
 fn ended(command: &mut Command) -> Ended {
     let output = command.output().unwrap();
     output::said("cli", &output.stderr);
+    output::tokens_in("cli", &output.stdout);
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("everything printed is UTF-8");
     Ended { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
 }

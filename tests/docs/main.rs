@@ -29,6 +29,29 @@ fn the_architectures_table_of_refusals_is_the_codes_table() {
 }
 
 #[test]
+fn the_architectures_table_of_figures_is_the_codes_list() {
+    let page = document("ARCHITECTURE.md");
+    let section = page.split("\n## Figures").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows: Vec<&str> = section.lines().filter(|line| line.starts_with("| `lgsp_")).collect();
+    let gateway = lgsp_gateway::telemetry::names::ALL.iter().copied().flatten();
+    let adapter: Vec<_> = lgsp_adapters::telemetry::names::ALL.iter().copied().flatten().collect();
+    let is_shared = |name: &str| adapter.iter().any(|metric| metric.name == name);
+    let gateway: Vec<_> = gateway.collect();
+    let row = |metric: &lgsp_telemetry::Metric, whose: &str| {
+        let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        let labels = if labels.is_empty() { String::new() } else { format!(" {}", labels.join(", ")) };
+        format!("| `{}` |{labels} | {whose} | {} |", metric.page_name(), metric.help)
+    };
+    let of_gateway = gateway.iter().map(|metric| row(metric, if is_shared(metric.name) { "both" } else { "gateway" }));
+    let only_adapter = adapter.iter().filter(|metric| gateway.iter().all(|other| other.name != metric.name));
+    let expected: Vec<_> = of_gateway.chain(only_adapter.map(|metric| row(metric, "adapter"))).collect();
+    for (row, expected) in rows.iter().zip(&expected) {
+        assert_eq!(row, expected);
+    }
+    assert_eq!(rows.len(), expected.len(), "a row too many or too few");
+}
+
+#[test]
 fn both_readmes_name_the_same_commands_and_tests() {
     let commands = |name: &str| -> Vec<String> {
         let page = document(name);
@@ -52,6 +75,24 @@ fn every_path_a_document_names_exists() {
         for path in named {
             assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(path).exists(), "{page} names {path}");
         }
+    }
+}
+
+#[test]
+fn both_readmes_name_every_type_of_webhook_and_hold_the_same_receiver() {
+    let [en, vi] = ["README.md", "README.vi.md"].map(document);
+    let receiver = |page: &str| page.split("```python\n").nth(1).unwrap().split("```").next().unwrap().to_owned();
+    assert_eq!(receiver(&en), receiver(&vi));
+    for page in [en, vi] {
+        let section = page.split("\n## Webhook").nth(1).unwrap().split("\n## ").next().unwrap();
+        let types = lgsp_adapters::webhook::event_types();
+        for kind in &types {
+            let of_dossier = kind.strip_prefix("vn.lgsp.dossier.").and_then(|kind| kind.strip_suffix(".v1"));
+            assert!(section.contains(&format!("`{}`", of_dossier.unwrap_or(kind))), "{kind}");
+        }
+        let listed = section.lines().find(|line| line.starts_with("| `vn.lgsp.dossier.KIND.v1`")).unwrap();
+        let of_dossiers = types.iter().filter(|kind| kind.starts_with("vn.lgsp.dossier.")).count();
+        assert_eq!(listed.matches('`').count() / 2, of_dossiers + 1, "a kind too many or too few");
     }
 }
 

@@ -287,7 +287,7 @@ impl Agencies {
         let (agencies, number) = (self.clone(), text(&event["request_key"]));
         tokio::spawn(async move {
             let number = number.trim_end_matches("-1").to_owned();
-            for (step, mut entry) in (2..).zip(work()) {
+            for (step, mut entry) in (2..).zip(work(&number)) {
                 entry["occurred_at"] = NOW.into();
                 let path = format!("/v1/dossiers/{dossier}/events");
                 let (key, body) = (format!("{number}-{step}"), entry.to_string().into());
@@ -317,7 +317,8 @@ impl Agencies {
 async fn take(State(agencies): State<Agencies>, Path(name): Path<String>, body: Bytes) -> (StatusCode, &'static str) {
     const GARBAGE: &str = "<html>\u{0}500";
     let Some(system) = agencies.0.systems.get(&name) else { return (StatusCode::NOT_FOUND, "") };
-    let Ok(hook) = serde_json::from_slice::<Value>(&body) else { return (StatusCode::BAD_REQUEST, "") };
+    let Ok(mut event) = serde_json::from_slice::<Value>(&body) else { return (StatusCode::BAD_REQUEST, "") };
+    let hook = event["data"].take();
     let manner = {
         let mut manner = lock(&system.manner);
         let (now, left) = *manner;
@@ -349,9 +350,13 @@ async fn take(State(agencies): State<Agencies>, Path(name): Path<String>, body: 
     }
 }
 
-/// What an authority says about every dossier.
-fn work() -> [Value; 4] {
-    [
+/// What an authority says about a dossier; one in four it closes at once.
+fn work(number: &str) -> Vec<Value> {
+    let digits = number.trim_start_matches(|c: char| !c.is_ascii_digit());
+    if digits.parse::<u32>().is_ok_and(|number| number.is_multiple_of(4)) {
+        return vec![json!({ "type": "refused", "reason": "Không thuộc thẩm quyền" })];
+    }
+    vec![
         json!({ "type": "accepted" }),
         json!({ "type": "processing_started" }),
         json!({ "type": "progressed", "step": "Thẩm định" }),

@@ -16,6 +16,16 @@ pub(crate) enum Fault {
     DieInRecovery { who: Who, point: &'static str, pass: u64 },
     /// Ends at a point of its own while it stops in order.
     DieAtCheckpoint { point: &'static str },
+    /// Ends at a point of its own while it takes a snapshot of its index, which may be lost as well.
+    DieInSnapshot { point: &'static str, pass: u64, without_index: bool },
+    /// Ends at a point of its own while it archives what was closed.
+    DieArchiving { point: &'static str, pass: u64 },
+    /// All adapters renew their certificates, and the gateway is killed meanwhile.
+    Renewed,
+    /// An adapter ends at a point of its own while it renews its certificate.
+    DieRenewing { adapter: usize, point: &'static str, pass: u64 },
+    /// Whoever joins again with a token ends at a point of its own; the adapter may be running meanwhile.
+    DieJoining { adapter: usize, point: &'static str, pass: u64, beside: bool },
     /// A write or sync fails, or finds the disk full, once.
     DiskFails { who: Who, point: &'static str, pass: u64, kind: &'static str },
     /// The disk is filled up under load, and freed again.
@@ -57,8 +67,13 @@ pub(crate) enum Kind {
     GatewayDiesAtPoint,
     GatewayDiesInRecovery,
     GatewayDiesAtCheckpoint,
+    GatewayDiesInSnapshot,
+    GatewayDiesArchiving,
     AdapterDiesAtPoint,
     AdapterDiesInRecovery,
+    AllRenew,
+    AdapterDiesRenewing,
+    AdapterDiesJoining,
     GatewayDiskFails,
     AdapterDiskFails,
     GatewayDiskFull,
@@ -80,15 +95,20 @@ pub(crate) enum Kind {
 use Kind::*;
 
 /// Every kind, how often it is drawn against the others, and its name.
-pub(crate) const KINDS: [(Kind, usize, &str); 24] = [
+pub(crate) const KINDS: [(Kind, usize, &str); 29] = [
     (KillGateway, 18, "gateway killed at any moment"),
     (KillAdapter, 14, "adapter killed at any moment"),
     (KillEverybody, 4, "gateway and adapters killed together"),
     (GatewayDiesAtPoint, 9, "gateway dies before write, before sync, before answer"),
     (GatewayDiesInRecovery, 3, "gateway dies while it recovers"),
     (GatewayDiesAtCheckpoint, 2, "gateway dies at a checkpoint of the index"),
+    (GatewayDiesInSnapshot, 3, "gateway dies in the middle of a snapshot of the index"),
+    (GatewayDiesArchiving, 2, "gateway dies while it archives"),
     (AdapterDiesAtPoint, 8, "adapter dies before write, before sync, before answer"),
     (AdapterDiesInRecovery, 3, "adapter dies while it recovers"),
+    (AllRenew, 3, "certificates renewed under load, gateway killed"),
+    (AdapterDiesRenewing, 5, "adapter dies while it renews its certificate"),
+    (AdapterDiesJoining, 3, "adapter joins again, and dies at it"),
     (GatewayDiskFails, 4, "gateway: write or sync fails"),
     (AdapterDiskFails, 4, "adapter: write or sync fails"),
     (GatewayDiskFull, 2, "gateway: disk full"),
@@ -121,6 +141,24 @@ impl Kind {
     pub(crate) fn draw(self, draw: &mut Draw) -> Fault {
         const POINTS: [&str; 3] = [fault::JOURNAL_APPEND, fault::JOURNAL_SYNC, fault::JOURNAL_ANSWER];
         const PUBLISHING: [&str; 3] = [fault::PUBLISH_SYNC, fault::PUBLISH_NAME, fault::PUBLISH_FOLDER];
+        const SNAPSHOT: [&str; 3] = [fault::SNAPSHOT_WRITE, fault::SNAPSHOT_NAME, fault::SNAPSHOT_FOLDER];
+        const ARCHIVING: [&str; 6] = [
+            fault::ARCHIVE_WRITE,
+            fault::ARCHIVE_SYNC,
+            fault::ARCHIVE_NAME,
+            fault::ARCHIVE_FOLDER,
+            fault::ARCHIVE_RECORD,
+            fault::ARCHIVE_REMOVE,
+        ];
+        const IDENTITY: [&str; 3] = [fault::IDENTITY_FILE, fault::IDENTITY_FORCE, fault::IDENTITY_FOLDER];
+        const JOINING: [&str; 6] = [
+            fault::JOIN_KEY,
+            fault::JOIN_ANSWER,
+            fault::JOIN_CONFIG,
+            fault::IDENTITY_FILE,
+            fault::IDENTITY_FORCE,
+            fault::IDENTITY_FOLDER,
+        ];
         let adapter = draw.below(ADAPTERS);
         let (gateway, some) = (Who::Gateway, Who::Adapter(adapter));
         let pass = 1 + draw.below(12) as u64;
@@ -139,6 +177,24 @@ impl Kind {
             AdapterDiesInRecovery => Fault::DieInRecovery { who: some, point: draw.pick(&PUBLISHING), pass: 1 },
             GatewayDiesAtCheckpoint => {
                 Fault::DieAtCheckpoint { point: draw.pick(&[fault::CHECKPOINT_FLUSH, fault::CHECKPOINT_NOTE]) }
+            }
+            GatewayDiesInSnapshot => {
+                let (point, without_index) = (draw.pick(&SNAPSHOT), draw.once_in(2));
+                Fault::DieInSnapshot { point, pass: 1 + draw.below(3) as u64, without_index }
+            }
+            GatewayDiesArchiving => {
+                let point = draw.pick(&ARCHIVING);
+                Fault::DieArchiving { point, pass: some_pass(draw, point, fault::ARCHIVE_WRITE) }
+            }
+            AllRenew => Fault::Renewed,
+            AdapterDiesRenewing => {
+                let point = draw.pick(&IDENTITY);
+                Fault::DieRenewing { adapter, point, pass: some_pass(draw, point, fault::IDENTITY_FILE) }
+            }
+            AdapterDiesJoining => {
+                let (point, beside) = (draw.pick(&JOINING), draw.once_in(2));
+                let pass = some_pass(draw, point, fault::IDENTITY_FILE);
+                Fault::DieJoining { adapter, point, pass, beside }
             }
             GatewayDiskFails | AdapterDiskFails => {
                 let who = if self == GatewayDiskFails { gateway } else { some };
@@ -175,6 +231,11 @@ impl Kind {
             SecondConnection => Fault::SecondConnection,
         }
     }
+}
+
+/// One of the first three passes of the point that is come to more than once, the first of any other.
+fn some_pass(draw: &mut Draw, point: &str, many: &str) -> u64 {
+    if point == many { 1 + draw.below(3) as u64 } else { 1 }
 }
 
 /// The rounds in which every kind comes at least once.

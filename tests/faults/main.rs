@@ -210,8 +210,9 @@ async fn campaign(wish: &Wish) -> anyhow::Result<()> {
             return Err(error.context(format!("what was there is kept in {}", evidence.display())));
         }
         let folder = world.folder().to_owned();
-        drop(world);
+        // Keys are on the disks.
         output::keep("faults", &folder);
+        drop(world);
         std::fs::remove_dir_all(folder)?;
     }
     let mut tally = campaign.into_tally();

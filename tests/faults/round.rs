@@ -30,6 +30,9 @@ const MOMENT: Duration = Duration::from_millis(120);
 /// How long a fault that shows by itself may take to do so; then the load has passed it by.
 const SHOWS_WITHIN: Duration = Duration::from_secs(5);
 
+/// When what was closed at [`NOW`](crate::agency::NOW) may be archived.
+const A_YEAR_LATER: &str = "2026-10-05T08:00:00+07:00";
+
 /// The streams of draws for the loads, away from those of the faults.
 const LOADS: u64 = 1 << 32;
 
@@ -171,6 +174,10 @@ impl Campaign {
     ) -> anyhow::Result<()> {
         // At any moment of the load: this is a fault's time, not a wait for anything.
         tokio::time::sleep(draw.within(MOMENT)).await;
+        if world.has_renewed_enough() {
+            self.kill(world, Who::Gateway).await?;
+            self.start(world, Who::Gateway).await?;
+        }
         match fault {
             Fault::Kill(all) => {
                 for who in all {
@@ -206,6 +213,62 @@ impl Campaign {
                 self.struck = true;
                 self.kill_what_is_left(world, Who::Gateway).await?;
                 self.start(world, Who::Gateway).await?;
+            }
+            Fault::DieInSnapshot { point, pass, without_index } => {
+                self.kill(world, Who::Gateway).await?;
+                self.start_armed(world, Who::Gateway, &format!("{point}:{pass}")).await?;
+                // The load may be over by now, and one is taken after the next record.
+                for _ in 0..4 {
+                    world.agencies.hand_in(draw, false);
+                }
+                self.struck = shows(world, async |world| world.has_died_at_its_point(Who::Gateway)).await?;
+                self.kill_what_is_left(world, Who::Gateway).await?;
+                self.fsck_at_times(world).await?;
+                if *without_index {
+                    damage_index(&world.data(), Damage::Removed, draw)?;
+                }
+                self.start_as_it_is(world, Who::Gateway).await?;
+            }
+            Fault::DieArchiving { .. } => self.archive(world, fault, load, draw).await?,
+            Fault::Renewed => {
+                for adapter in 0..ADAPTERS {
+                    self.kill(world, Who::Adapter(adapter)).await?;
+                    self.start(world, Who::Adapter(adapter)).await?;
+                }
+                tokio::time::sleep(draw.within(MOMENT)).await;
+                self.kill(world, Who::Gateway).await?;
+                self.start(world, Who::Gateway).await?;
+                for adapter in 0..ADAPTERS {
+                    renews(world, adapter).await?;
+                }
+                self.struck = true;
+            }
+            Fault::DieRenewing { adapter, point, pass } => {
+                let who = Who::Adapter(*adapter);
+                self.kill(world, who).await?;
+                self.start_armed(world, who, &format!("{point}:{pass}")).await?;
+                dies_at_its_point(world, who, "renews its certificate").await?;
+                self.struck = true;
+                self.kill_what_is_left(world, who).await?;
+                self.start(world, who).await?;
+                renews(world, *adapter).await?;
+            }
+            Fault::DieJoining { adapter, point, pass, beside } => {
+                let who = Who::Adapter(*adapter);
+                world.token(*adapter).await?;
+                if !beside {
+                    self.kill(world, who).await?;
+                }
+                let died = world.join(*adapter, Some(&format!("{point}:{pass}"))).await?;
+                ensure!(is_death_at_a_point(died), "it ended otherwise than at {point}: {died}");
+                self.struck = true;
+                let joined = world.join(*adapter, None).await?;
+                ensure!(joined.success(), "the token said again is refused: {joined}; see the adapter's log");
+                if *beside {
+                    self.kill(world, who).await?;
+                }
+                self.start(world, who).await?;
+                renews(world, *adapter).await?;
             }
             Fault::DiskFails { who, point, pass, kind } => {
                 self.kill(world, *who).await?;
@@ -306,6 +369,47 @@ impl Campaign {
         world.disk(who).make_room()?;
         until(world, who, "goes on with room again", async |world| world.is_ready(who).await).await?;
         self.kill_anybody(world, draw).await
+    }
+
+    /// When all is at rest it is a year later, and the gateway dies while it archives what was closed; then all of that is archived,
+    /// and it is today again.
+    async fn archive(
+        &mut self,
+        world: &mut World,
+        fault: &Fault,
+        load: &JoinHandle<()>,
+        draw: &mut Draw,
+    ) -> anyhow::Result<()> {
+        let Fault::DieArchiving { point, pass } = *fault else { bail!("{fault:?} archives nothing") };
+        for _ in 0..8 {
+            world.agencies.hand_in(draw, false);
+        }
+        while !load.is_finished() {
+            tokio::time::sleep(Duration::from_millis(4)).await;
+        }
+        world.rest().await?;
+        // Of what is in an archive the bus gives no documents.
+        self.tally.papers += world.agencies.read_papers().await? as u64;
+        self.kill(world, Who::Gateway).await?;
+        self.start_armed(world, Who::Gateway, &format!("{point}:{pass}")).await?;
+        world.set_clock(A_YEAR_LATER).await?;
+        let ended = world.archive().await?;
+        // Where there was less to archive than the point is passes away, it got to the end.
+        if !ended.success() {
+            dies_at_its_point(world, Who::Gateway, "archives what was closed").await?;
+            self.struck = true;
+        }
+        self.kill_what_is_left(world, Who::Gateway).await?;
+        self.start(world, Who::Gateway).await?;
+        world.set_clock(A_YEAR_LATER).await?;
+        let ended = world.archive().await?;
+        ensure!(ended.success(), "the archive run after a crash ended with {ended}");
+        self.kill(world, Who::Gateway).await?;
+        self.start(world, Who::Gateway).await?;
+        for _ in 0..4 {
+            world.agencies.hand_in(draw, false);
+        }
+        Ok(())
     }
 
     /// A backup is taken under load; later the gateway loses all it had, and is restored. What came after the backup was said
@@ -551,6 +655,21 @@ async fn until(world: &mut World, who: Who, what: &str, has_come: impl AsyncFn(&
         tokio::time::sleep(Duration::from_millis(3)).await;
     }
     Ok(())
+}
+
+/// Waits for a death that must come.
+async fn dies_at_its_point(world: &mut World, who: Who, when: &str) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    while !world.has_died_at_its_point(who)? {
+        ensure!(begun.elapsed() < PATIENCE, "{who:?} does not die when it {when}");
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+    Ok(())
+}
+
+/// Waits until an adapter that was just started has renewed its certificate.
+async fn renews(world: &mut World, adapter: usize) -> anyhow::Result<()> {
+    until(world, Who::Adapter(adapter), "renews its certificate", async |world| world.renewals(adapter).await > 0).await
 }
 
 /// Whether the failure of its disk shows: it says that it is not ready, or ends because it can promise nothing any more.

@@ -11,6 +11,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, bail, ensure};
+use http::Method;
 use lgsp_adapters::link::{Address, Link, Timings};
 use lgsp_certs::{CertificateAuthority, TlsFiles, TrustDomain, server_name};
 use serde_json::Value;
@@ -19,13 +20,29 @@ use tokio::process::{Child, ChildStdin, Command};
 use crate::agency::{Agencies, NOW, WEBHOOK_TIMEOUT};
 use crate::client::{Caller, TOKEN};
 use crate::disk::{Disk, run};
+use crate::output;
 use crate::wire::{self, Wire};
 
 const LGSP: &str = env!("CARGO_BIN_EXE_lgsp");
 const REGISTRY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/gateway/registry/hue");
 
+/// The port where whoever has a token knocks.
+const ENROL: u16 = 7444;
+
 /// The bus's name in the registry's home; `.test` is nobody's.
 const NAME: &str = "lgsp.hue.test";
+
+/// How long a certificate lives that the gateway issues. It counts as issued some minutes ago, so an adapter renews at each of its starts;
+/// one that goes on running does after two thirds of this.
+const LEAF_LIFE_S: u32 = 120;
+
+/// A gateway lets a system renew ten times at once and then every ten minutes; after so many starts of one adapter it is started
+/// again itself, since it keeps no books of that.
+const STARTS_OF_ONE: u32 = 5;
+
+/// Whose the operators' commands are.
+const OPERATOR: &str = "van-hanh";
+const OPERATOR_PARTY: &str = "H57.VH";
 
 const DAYS: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -95,6 +112,8 @@ struct Node {
     running: Option<(Child, ChildStdin)>,
     /// How it ended before it was ready.
     ended: Option<ExitStatus>,
+    /// How often it was started since the gateway was.
+    starts: u32,
 }
 
 /// What the machine allows.
@@ -145,7 +164,7 @@ impl World {
         let agencies = Agencies::open(listen, systems.collect()).await?;
         let node = |role, config: &'static str, ready_at, mib| {
             let disk = Disk::make(&folder, config.trim_end_matches(".toml"), mib, images)?;
-            anyhow::Ok(Node { config, role, ready_at, disk, running: None, ended: None })
+            anyhow::Ok(Node { config, role, ready_at, disk, running: None, ended: None, starts: 0 })
         };
         let gateway = node("gateway", "gateway.toml", (at(1, 7480), "/readyz"), 1024)?;
         let mut adapters = Vec::new();
@@ -166,8 +185,12 @@ impl World {
         let mut world =
             Self { folder, ca, network, namespaces, watched, keep_since, gateway, adapters, lines, agencies, caller };
         world.configure(base)?;
-        for who in world.everybody() {
-            world.start(who).await?;
+        world.start(Who::Gateway).await?;
+        for adapter in 0..ADAPTERS {
+            world.token(adapter).await?;
+            let joined = world.join(adapter, None).await?;
+            ensure!(joined.success(), "the adapter of {} cannot join: {joined}; see its log", world.system(adapter));
+            world.start(Who::Adapter(adapter)).await?;
         }
         Ok(world)
     }
@@ -190,12 +213,14 @@ impl World {
             }
         }
         let (local, keeps_free) = (self.gateway.ready_at.0, self.keeps_free(Who::Gateway));
+        let enrol = self.at(1, ENROL);
         let listen = if self.namespaces { SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())) } else { address };
         fs::write(self.folder.join("token"), TOKEN)?;
         fs::write(
             self.folder.join("gateway.toml"),
             format!(
-                "name = \"{NAME}\"\n[listen]\nbus = \"{listen}\"\nlocal = \"{local}\"\n\
+                "name = \"{NAME}\"\n[listen]\nbus = \"{listen}\"\nlocal = \"{local}\"\nenrol = \"{enrol}\"\n\
+                 [ca]\ndir = \"ca\"\nleaf_life_s = {LEAF_LIFE_S}\nbus_url = \"https://{address}\"\n\
                  [tls]\ncertificate = \"pki/gateway.pem\"\nkey = \"pki/gateway.key\"\nclient_bundle = \"ca/root.pem\"\n\
                  [store]\ndir = \"gateway/data\"\nmin_free_bytes = {keeps_free}\nnode_key = \"gateway/node.key\"\n\
                  [documents]\ndir = \"gateway/documents\"\n\
@@ -205,7 +230,6 @@ impl World {
         )?;
         let adapters = self.adapters.iter().zip(&self.lines);
         for (number, ((system, parties), (node, line))) in SYSTEMS.iter().zip(adapters).enumerate() {
-            self.certificate(system)?;
             let seen_at = if self.namespaces { wire::agency_end(number as u8) } else { Ipv4Addr::LOCALHOST };
             let (rest, near, hook) = (node.ready_at.0, line.near(), self.agencies.hook(system, seen_at));
             let timeout = WEBHOOK_TIMEOUT.as_millis();
@@ -213,7 +237,7 @@ impl World {
             // Impatient, so that what comes back is noticed soon.
             let text = format!(
                 "gateway = \"https://{near}\"\nparties = {parties:?}\n\
-                 [tls]\ncertificate = \"pki/{system}.pem\"\nkey = \"pki/{system}.key\"\nbundle = \"ca/root.pem\"\n\
+                 [tls]\nidentity = \"{system}/identity\"\npoll_ms = 100\ntrust_every_seconds = 2\n\
                  [timings]\nconnect_timeout_ms = 1000\ncall_timeout_ms = 3000\n\
                  keep_alive_interval_ms = 1000\nkeep_alive_timeout_ms = 1000\n\
                  [spool]\nfolder = \"{system}/spool\"\nmin_free_mib = {keeps_free}\n[rest]\nlisten = \"{rest}\"\ntoken_file = \"token\"\n\
@@ -222,7 +246,73 @@ impl World {
             );
             fs::write(self.folder.join(node.config), text)?;
         }
+        let TlsFiles { certificate, key, bundle } = self.certificate(OPERATOR)?;
+        let profile = format!(
+            "gateway = \"https://{address}\"\ncertificate = {certificate:?}\nkey = {key:?}\nbundle = {bundle:?}\n\
+             party = \"{OPERATOR_PARTY}\"\nactor = \"van.hanh.1\"\n"
+        );
+        fs::write(self.folder.join("operator.toml"), profile)?;
         Ok(())
+    }
+
+    /// A fresh token for the system behind an adapter, in the file that [`World::join`] reads.
+    pub(crate) async fn token(&self, adapter: usize) -> anyhow::Result<()> {
+        let system = self.system(adapter);
+        let told = self.told(&["certs", "token", "--system", system, "--profile", "operator.toml"]).await?;
+        let token = told["token"].as_str().context("a token")?;
+        output::tokens_in("faults", token);
+        fs::write(self.token_file(adapter), token)?;
+        // A first configuration is written anew, so that this can be died at as well. Nobody reads it: ours is another one.
+        let first = self.disk(Who::Adapter(adapter)).at().join("adapter.toml");
+        if first.exists() {
+            fs::remove_file(first)?;
+        }
+        Ok(())
+    }
+
+    /// Joins with the last token for this system, at a desk that has a line of its own; says how that ended.
+    pub(crate) async fn join(&self, adapter: usize, fault: Option<&str>) -> anyhow::Result<ExitStatus> {
+        let system = self.system(adapter);
+        let log = self.folder.join(self.adapters[adapter].config).with_extension("log");
+        let mut command = clean_command(&self.folder, &[]);
+        command.args(["adapter", "join"]).arg(self.token_file(adapter)).args(["--dir", system]);
+        if let Some(fault) = fault {
+            command.env("LGSP_FAULT_AT", fault);
+        }
+        let log = File::options().create(true).append(true).open(log)?;
+        Ok(tokio::time::timeout(PATIENCE, command.stdout(Stdio::null()).stderr(log).status()).await??)
+    }
+
+    fn token_file(&self, adapter: usize) -> PathBuf {
+        self.folder.join(self.system(adapter)).with_extension("token")
+    }
+
+    /// Whether the gateway would soon put a renewal off.
+    pub(crate) fn has_renewed_enough(&self) -> bool {
+        self.adapters.iter().any(|adapter| adapter.starts >= STARTS_OF_ONE)
+    }
+
+    /// How often an adapter has renewed its certificate since it was started.
+    pub(crate) async fn renewals(&self, adapter: usize) -> u64 {
+        let status = self.caller.get(self.adapters[adapter].ready_at.0, "/status").await;
+        status.ok().and_then(|status| status["certificate"]["renewals"].as_u64()).unwrap_or_default()
+    }
+
+    /// Has the gateway's business clock say this, until it is started again.
+    pub(crate) async fn set_clock(&self, now: &str) -> anyhow::Result<()> {
+        let (local, body) = (self.gateway.ready_at.0, format!("{{\"now\":\"{now}\"}}"));
+        let headers = [("content-type", "application/json")];
+        let answer = self.caller.send(local, Method::PUT, "/business-clock", &headers, body.into()).await?;
+        ensure!(answer.0.is_success(), "the clock cannot be set: {}", answer.0);
+        Ok(())
+    }
+
+    /// Has the gateway archive what was closed long ago by its clock, which the first time is most of the demo; how the command ended.
+    pub(crate) async fn archive(&self) -> anyhow::Result<ExitStatus> {
+        let words = ["archive", "run", "--after-days", "365", "--profile", "operator.toml", "--json"];
+        let mut command = clean_command(&self.folder, &[]);
+        command.args(words).stdout(Stdio::null()).stderr(Stdio::null());
+        Ok(tokio::time::timeout(5 * PATIENCE, command.status()).await.context("an archive run without end")??)
     }
 
     fn certificate(&self, system: &str) -> anyhow::Result<TlsFiles> {
@@ -349,8 +439,9 @@ impl World {
         fault: Option<&str>,
         is_there: impl AsyncFn((SocketAddr, &'static str)) -> bool,
     ) -> anyhow::Result<Started> {
-        if let Who::Adapter(number) = who {
-            self.agencies.new_life(SYSTEMS[number].0);
+        match who {
+            Who::Adapter(number) => self.agencies.new_life(SYSTEMS[number].0),
+            Who::Gateway => self.adapters.iter_mut().for_each(|adapter| adapter.starts = 0),
         }
         let folder = self.folder.clone();
         let keeps = self.keep_since.map_or(PORTAL_KEEPS, |since| since.elapsed() + START_AT_MOST);
@@ -360,6 +451,7 @@ impl World {
         };
         let node = self.node_mut(who);
         ensure!(node.running.is_none(), "{who:?} runs already");
+        node.starts += 1;
         let log = folder.join(node.config).with_extension("log");
         let mut command = clean_command(&folder, &prefix);
         command.args([node.role, "--config", node.config, "--until-stdin-closes"]);
@@ -370,6 +462,10 @@ impl World {
         }
         if let Some(fault) = fault {
             command.env("LGSP_FAULT_AT", fault);
+        }
+        if fault.is_some_and(|fault| fault.starts_with("snapshot.")) {
+            // The next one would be due in thousands of records.
+            command.env("LGSP_SNAPSHOT_EVERY", "1");
         }
         let log = File::options().create(true).append(true).open(log)?;
         let begun = Instant::now();

@@ -5,11 +5,13 @@
 //! - [`gateway_killed`]: the gateway dies under load, again and again; what was answered holds.
 //! - [`restored`]: the gateway's disk is lost, a backup restored; what the agencies have receipts for comes back.
 //! - [`adapter_killed`]: the adapter dies between its 202 and the gateway's answer; the effect is had once.
+//! - [`by_folder`]: the same life by files alone, adapters killed between any two steps; the effect is had once.
 //! - [`line_cut`]: ten communes go on without a line for a day's worth of dossiers; in the end the books are equal.
 //! - [`exception`]: a code given out without a line in vain is worked off by a clerk.
 //! - [`privacy`]: everything is logged and much goes wrong; no citizen and no key is found in what was said.
 //! - [`rotation`]: leafs, the gateway's certificate, the issuing CA and the root are exchanged under load; no call fails.
 //! - [`revoked`]: a stolen key is out within seconds, and its system back with a new token and all that it kept.
+//! - [`metrics`]: what Prometheus finds in the figures, and when its rules fire.
 //! - [`parked`]: a refused delivery waits for a person; a lost disk's deliveries come again.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -23,10 +25,13 @@ mod line;
 mod place;
 
 mod adapter_killed;
+mod by_folder;
 mod dossier_life;
 mod exception;
 mod gateway_killed;
 mod line_cut;
+mod listed;
+mod metrics;
 mod parked;
 mod privacy;
 mod restored;

@@ -216,6 +216,39 @@ async fn a_receipt_brings_back_exactly_the_place_it_names_or_nothing() {
     place.fsck().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_later_certificate_signed_comes_back_when_the_restore_is_given_that_certificate() {
+    let place = Place::new();
+    let gateway = place.gateway().await;
+    let _ = place.run(&["backup", "--config", "gateway.toml", "--to", "backup"]).await;
+    gateway.stop().await;
+    // Put in force after the backup, and gone with the machine; its CA has it.
+    place.issue_the_gateways_certificate();
+    std::fs::copy(place.folder().join("tls/gateway.pem"), place.folder().join("kept.pem")).unwrap();
+    let gateway = place.gateway().await;
+    let opened = Bytes::from(support::submission().encode_to_vec());
+    let lost = place.link("mot-cua-binh", gateway.bus).submit(opened.clone(), None).await.unwrap();
+    gateway.kill().await;
+    place.issue_the_gateways_certificate();
+
+    let restore = ["restore", "--from", "backup", "--config", "gateway.toml", "--actor", "van.hanh.1"];
+    let given = [&restore[..], &["--own-certificate", "kept.pem"]].concat();
+    for (words, is_given) in [(&restore[..], false), (&given, true)] {
+        place.lose_the_gateways_disk();
+        let _ = place.run(words).await;
+        let gateway = place.gateway().await;
+        let desk = place.link("mot-cua-binh", gateway.bus);
+        let again = desk.submit_again(opened.clone(), None, Some(lost.signed.clone())).await;
+        if is_given {
+            assert_eq!(again.unwrap().signed, lost.signed, "the very receipt it had");
+        } else {
+            refused(again, Reason::EarlierReceiptInvalid);
+        }
+        gateway.kill().await;
+    }
+    place.fsck().await;
+}
+
 /// An entry of the commune's, as bytes to be signed.
 fn entry(code: &str, what: What) -> Bytes {
     let entry = v1::Entry {

@@ -104,6 +104,7 @@ async fn adapter(bus: &Bus) -> (SocketAddr, CancellationToken) {
         "gateway = \"{}\"\nparties = [\"H99.102\"]\n\
          [tls]\ncertificate = {:?}\nkey = {:?}\nbundle = {:?}\n\
          [spool]\nfolder = \"spool\"\nmin_free_mib = 0\n\
+         [webhook]\nurl = \"http://127.0.0.1:9/nobody-listens\"\n\
          [rest]\nlisten = \"127.0.0.1:0\"\ntoken_file = \"token\"\n",
         address.gateway, tls.certificate, tls.key, tls.bundle
     );

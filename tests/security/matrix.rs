@@ -202,6 +202,7 @@ async fn revoke(bus: &Bus, issued: &Issued) {
         actor: "operator-1".into(),
         what: Some(v1::revoke_request::What::KeySha256(key.key_sha256().to_vec().into())),
         ground: "key-lost".into(),
+        despite_lockout: false,
     };
     let channel = Caller::new(bus, Some(&bus.issue(system))).channel;
     CertificatesClient::new(channel).revoke(request).await.unwrap();

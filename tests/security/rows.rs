@@ -523,6 +523,7 @@ pub(crate) const ROWS: &[Row] = &[
                 actor: "operator-1".into(),
                 what: Some(what),
                 ground: "key-lost".into(),
+                despite_lockout: false,
             };
             Box::pin(async move { told(CertificatesClient::new(caller.channel).revoke(request).await) })
         },

@@ -13,7 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
 use crate::client::Caller;
-use crate::support::{Bus, MORNING, at, fresh_key, record, submission, submit};
+use crate::support::{Bus, MORNING, at, fresh_key, output, record, submission, submit};
 
 /// The bytes of the one document.
 pub(crate) const DOCUMENT: &[u8] = b"%PDF-1.7 synthetic";
@@ -63,7 +63,9 @@ impl Things {
 /// A join token for a system, as the operator gets it.
 pub(crate) async fn token(bus: &Bus, system: &str) -> v1::IssueTokenResponse {
     let channel = Caller::new(bus, Some(&bus.issue("van-hanh"))).channel;
-    CertificatesClient::new(channel).issue_token(token_for(system)).await.unwrap().into_inner()
+    let issued = CertificatesClient::new(channel).issue_token(token_for(system)).await.unwrap().into_inner();
+    output::tokens_in("security", &issued.token);
+    issued
 }
 
 /// The request for one.

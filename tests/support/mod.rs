@@ -32,6 +32,9 @@ pub(crate) const MORNING: &str = "2025-07-14T08:00:00+07:00";
 /// The registry it starts with.
 const REGISTRY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/gateway/domain/tests/fixtures/registry");
 
+/// Under the name of the suite what it says is kept: several share this module.
+const SUITE: &str = env!("CARGO_CRATE_NAME");
+
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A gateway under test. Dropping it stops it hard; [`Bus::stop`] stops it in order.
@@ -48,7 +51,7 @@ pub(crate) struct Bus {
 impl Bus {
     /// Starts a gateway with the synthetic registry, its business clock at [`MORNING`].
     pub(crate) async fn start() -> Self {
-        output::trace("contract");
+        output::trace(SUITE);
         let dir = tempfile::tempdir().unwrap();
         let domain: TrustDomain = "bus.test".parse().unwrap();
         let ca = CertificateAuthority::create(&dir.path().join("ca"), &domain, SystemTime::now()).unwrap();
@@ -181,7 +184,7 @@ impl Bus {
 
 impl Drop for Bus {
     fn drop(&mut self) {
-        output::keep("contract", self.dir.path());
+        output::keep(SUITE, self.dir.path());
         self.shutdown.cancel();
     }
 }
@@ -265,7 +268,7 @@ pub(crate) fn refused(answer: Result<Admitted, CallError>, reason: Reason) -> Re
         Err(error) => {
             let refusal = refusal(&error);
             assert_eq!(refusal.reason(), reason, "{refusal}");
-            output::said("contract", format!("{error} {error:?}"));
+            output::said(SUITE, format!("{error} {error:?}"));
             refusal.clone()
         }
     }

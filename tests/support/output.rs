@@ -1,19 +1,25 @@
 //! What a test run says, kept so that it can be searched: with `LGSP_TEST_OUTPUT` naming a folder, the suites leave their logs, traces
-//! and error texts in it, and the keys they made under `secrets`. Without it nothing is kept, and nobody logs more than usual.
+//! and error texts in it, and the keys and join tokens they made under `secrets`. Without it nothing is kept, and nobody logs more than usual.
 //!
 //! Shared by path with the suites of the packages; `scan` searches.
 #![allow(dead_code, reason = "each suite uses its own part")]
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process;
-use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, Once, PoisonError};
 
 /// What is logged while output is kept: of ours everything, of others what they say at `debug`, which is each request and handshake.
 pub(crate) const LEVELS: &str =
     "debug,lgsp=trace,lgsp_gateway=trace,lgsp_adapters=trace,lgsp_journal=trace,lgsp_certs=trace,sled=info";
+
+/// What a join token begins with, how much of one follows at least, and the largest file in which one is looked for.
+const TOKEN: &str = "lgsp-join-1.";
+const TOKEN_REST: usize = 40;
+const TOKEN_FILE: u64 = 4096;
 
 /// The folder, when output is kept.
 pub(crate) fn folder() -> Option<PathBuf> {
@@ -35,7 +41,37 @@ pub(crate) fn said(suite: &str, text: impl AsRef<[u8]>) {
     fs::create_dir_all(&folder).and_then(|()| fs::write(folder.join(name_of(suite) + ".txt"), text)).unwrap();
 }
 
-/// Keeps what the processes of a test have logged in its folder, and the keys that are in it.
+/// Keeps the join tokens in a text that somebody was told who may know them.
+pub(crate) fn tokens_in(suite: &str, text: impl AsRef<[u8]>) {
+    if let Some(folder) = folder() {
+        keep_tokens(&folder.join("secrets"), suite, text.as_ref());
+    }
+}
+
+fn keep_tokens(secrets: &Path, suite: &str, text: &[u8]) {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let text = String::from_utf8_lossy(text);
+    for (at, _) in text.match_indices(TOKEN) {
+        let rest = &text[at + TOKEN.len()..];
+        let rest = &rest[..rest.find(|c| !is_part(c)).unwrap_or(rest.len())];
+        if rest.len() >= TOKEN_REST {
+            fs::create_dir_all(secrets).unwrap();
+            fs::write(secrets.join(name_of(suite) + "-token"), format!("{TOKEN}{rest}")).unwrap();
+        }
+    }
+}
+
+/// Keeps a key that a test has in this file: once, however often it comes by.
+pub(crate) fn key(suite: &str, file: &Path) {
+    static KEPT: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    let Some(secrets) = folder().map(|folder| folder.join("secrets")) else { return };
+    if KEPT.lock().unwrap_or_else(PoisonError::into_inner).insert(file.to_owned()) {
+        fs::create_dir_all(&secrets).unwrap();
+        let _ = fs::copy(file, secrets.join(name_of(suite) + "-key"));
+    }
+}
+
+/// Keeps what the processes of a test have logged in its folder, and the keys and join tokens that are in it.
 pub(crate) fn keep(suite: &str, place: &Path) {
     if let Some(folder) = folder() {
         keep_in(&folder, suite, place);
@@ -52,6 +88,10 @@ pub(crate) fn keep_in(folder: &Path, suite: &str, place: &Path) {
             let _ = fs::copy(path, folder.join(name_of(suite) + "-" + name));
         } else if name.ends_with(".key") || name == "key.pem" {
             let _ = fs::copy(path, secrets.join(name_of(suite) + "-" + name));
+        } else if fs::metadata(path).is_ok_and(|file| file.len() <= TOKEN_FILE)
+            && let Ok(text) = fs::read(path)
+        {
+            keep_tokens(&secrets, suite, &text);
         }
     });
 }

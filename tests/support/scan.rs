@@ -1,8 +1,8 @@
 //! Searches what a run has said for what nobody may be told: private keys, join tokens, and citizens' data.
 //!
 //! Every byte is looked at, in whatever form it may have been printed: as it is, in base64 at any offset, in hexadecimal, as a list of
-//! numbers or an escaped text as `{:?}` prints bytes, percent-encoded. What is looked for: the keys the run made, byte by byte; the
-//! form of any other private key or token; the people whom fixtures invent, found in the sources; and any citizen's number or phone.
+//! numbers or an escaped text as `{:?}` prints bytes, percent-encoded. What is looked for: the keys and the secrets of join tokens that
+//! the run made, byte by byte; the form of any other private key or token; the people whom fixtures invent, found in the sources; and any citizen's number or phone.
 #![allow(dead_code, reason = "each suite uses its own part")]
 
 use std::collections::{BTreeSet, HashMap};
@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
-use lgsp_proto::types::CitizenNumber;
+use lgsp_proto::types::{CitizenNumber, JoinToken};
 
 /// Something that should not have been said. It does not say it again.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -57,7 +57,7 @@ impl Scan {
         scan
     }
 
-    /// Looks for these keys too: PEM files, and node keys.
+    /// Looks for these secrets too: keys in PEM files, node keys, join tokens.
     pub(crate) fn keys_in(&mut self, secrets: &Path) -> usize {
         let mut keys = 0;
         for path in fs::read_dir(secrets).into_iter().flatten().flatten().map(|entry| entry.path()) {
@@ -68,6 +68,10 @@ impl Scan {
 
     fn key(&mut self, file: &[u8]) -> bool {
         let text = String::from_utf8_lossy(file);
+        if let Ok(token) = text.trim().parse::<JoinToken>() {
+            self.bytes_of("a join token's secret", token.secret());
+            return true;
+        }
         if !text.contains("-----BEGIN") {
             // A node key is a line of text; a key block of the store is no secret by itself.
             let line = text.trim();
@@ -296,6 +300,25 @@ mod tests {
         let token = format!("joined with lgsp-join-1.{}", "Ab3_-".repeat(20));
         assert_eq!(scan.said(token.as_bytes()), [(12, "a join token".to_owned())]);
         assert!(scan.said(b"a token begins with lgsp-join-1. and goes on").is_empty());
+    }
+
+    #[test]
+    fn the_secret_of_a_token_that_the_run_made_is_found_without_its_token() {
+        let until = "2026-01-01T00:00:00Z".parse().unwrap();
+        let secret: [u8; 32] = secret().try_into().unwrap();
+        let url = "https://gw.lgsp.hue.test:7444";
+        let token = JoinToken::new(url, None, vec![[7; 32]], [1; 16], secret.into(), "mot-cua", until).unwrap();
+        let mut scan = Scan::default();
+        assert!(scan.key(token.to_text().as_bytes()));
+        for said in [
+            secret.to_vec(),
+            HEXLOWER.encode(&secret).into_bytes(),
+            format!("JoinRequest {{ token_secret: {:?} }}", bytes::Bytes::copy_from_slice(&secret)).into_bytes(),
+            BASE64.encode(&secret).into_bytes(),
+        ] {
+            assert_eq!(scan.said(&said).first().map(|(_, what)| what.as_str()), Some("a join token's secret"));
+        }
+        assert!(scan.said(&token.id()[..]).is_empty(), "its id is told in lists");
     }
 
     #[test]

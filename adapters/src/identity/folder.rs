@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 use crate::digest::random;
 
 /// The link to the set in force.
-const CURRENT: &str = "current";
+pub(super) const CURRENT: &str = "current";
 /// Its next place, before it takes the name.
 const NEXT: &str = "next";
 /// Held by who writes.

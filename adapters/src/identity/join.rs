@@ -41,6 +41,8 @@ pub struct Joined {
     pub not_after: SystemTime,
     /// Where the bus is.
     pub gateway: GatewayUrl,
+    /// Where the configuration looks for it, when that is another address: inside an agency it may have one of its own.
+    pub looked_for_at: Option<GatewayUrl>,
     /// The name in the gateway's certificate, when that is not the host.
     pub server_name: Option<String>,
     /// For which parties the system may act; those whose identifiers are known in full.
@@ -216,7 +218,7 @@ impl JoinError {
 }
 
 /// Spends `token` on a certificate, and puts it in force in `folder`, unless that holds another bus' or system's identity, or
-/// whoever uses it is `configured` for another gateway than the token's bus has. The set is loaded before, as an adapter does.
+/// holds none while whoever uses it is `configured` for another gateway than the token's bus has. The set is loaded before, as an adapter does.
 ///
 /// Safe to say again after any failure, with the same token, until [`Folder::joined`] was told that nothing more is to be done.
 ///
@@ -228,7 +230,7 @@ pub async fn join(
     configured: Option<&GatewayUrl>,
     timings: Timings,
 ) -> Result<Joined, JoinError> {
-    let now = Timestamp::now();
+    let now = seconds_now();
     let present = folder.read()?.map(|set| {
         let damaged = || io::Error::new(ErrorKind::InvalidData, "its chain begins with no certificate");
         Leaf::read(&set.chain[0]).ok_or_else(damaged)
@@ -259,7 +261,7 @@ pub async fn join(
     let at =
         |time| Timestamp::try_from(time).map_err(|_| JoinError::Answer("its certificate's times are out of range"));
     let (from, until) = (at(leaf.not_before)?, at(leaf.not_after)?);
-    let now = Timestamp::now();
+    let now = seconds_now();
     if now < from || now > until {
         return Err(JoinError::Clock { from, until, now });
     }
@@ -270,7 +272,9 @@ pub async fn join(
     {
         return Err(JoinError::OtherBus { here: here.to_string(), token: other.to_string() });
     }
-    if let Some(here) = configured.filter(|here| **here != bus) {
+    let elsewhere = configured.filter(|here| **here != bus);
+    // An identity of the bus proves which one it is; where there is none only the address can tell.
+    if let (Some(here), None) = (elsewhere, here) {
         return Err(JoinError::OtherBus { here: here.to_string(), token: bus.to_string() });
     }
     let draft = folder.write(&set, SystemTime::now())?;
@@ -282,10 +286,17 @@ pub async fn join(
         is_first: present.is_none(),
         not_after: leaf.not_after,
         gateway: bus,
+        looked_for_at: elsewhere.cloned(),
         server_name: Some(answer.server_name).filter(|name| !name.is_empty()),
         parties,
         families,
     })
+}
+
+/// To the second, as certificates and tokens have it, and as people read it.
+fn seconds_now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
 fn url(text: &str) -> Result<GatewayUrl, JoinError> {

@@ -7,25 +7,20 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use lgsp_certs::Credentials;
-use lgsp_certs::keys::{NoKey, PrivateKey};
 use lgsp_certs::reload::Files;
-use lgsp_certs::tls::TlsFileError;
-use lgsp_proto::v1::{RenewRequest, TrustRequest, TrustResponse};
-use lgsp_proto::{Reason, Refusal};
-use rustls_pki_types::CertificateDer;
+use lgsp_telemetry::certificates;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tonic::Code;
-use zeroize::Zeroizing;
 
-use super::folder::{Folder, Set};
+use super::folder::Folder;
 use super::leaf::{Leaf, some_time_after};
-use super::loading::{Source, load_set};
-use super::trust::{BadTrust, Trust};
+use super::loading::Source;
+use super::renewal::{Failed, ask_for_another, ask_whom_to_trust, blocking, put_in_force};
+use super::trust::Trust;
 use crate::backoff::Backoff;
 use crate::config;
 use crate::link::{CallError, Link};
+use crate::telemetry::{Counts, RENEWAL_FAILED, RENEWED};
 
 /// The longest wait until a renewal is tried again.
 const RENEW_AGAIN: Duration = Duration::from_secs(900);
@@ -49,15 +44,15 @@ pub(crate) struct Keeper {
     /// When to renew next, or to try again.
     renew_at: SystemTime,
     renewals_failed: u32,
-    /// The gateway issues none; that was told.
-    issues_none: bool,
+    /// The gateway does not renew ours; that was told.
+    not_renewed_here: bool,
     trust_at: SystemTime,
     trust_failed: u32,
 }
 
 /// How the certificate is, for those who ask.
 #[derive(Debug)]
-pub(crate) struct Known(Mutex<View>);
+pub(crate) struct Known(Mutex<View>, Counts);
 
 /// See [`Known`].
 #[derive(Clone, Debug)]
@@ -86,55 +81,10 @@ impl View {
         let Problems { files, renewal, trust } = self.problems;
         files.or(renewal).or(trust)
     }
-}
 
-/// What was issued.
-struct New {
-    key: Zeroizing<String>,
-    chain: Vec<CertificateDer<'static>>,
-    renew_from: Option<prost_types::Timestamp>,
-}
-
-/// Why there is no new set.
-#[derive(Debug, thiserror::Error)]
-enum Failed {
-    #[error(transparent)]
-    Call(#[from] CallError),
-    #[error("the gateway issues no certificates")]
-    IssuesNone,
-    #[error("the gateway's answer holds no certificate for this system and key")]
-    NotOurs,
-    #[error("the roots that the gateway names cannot be used")]
-    Trust(#[from] BadTrust),
-    /// It was written, and a call made with it failed.
-    #[error("the gateway cannot be reached with the new set, and the present one stays")]
-    NotProved(#[source] CallError),
-    #[error("no key could be made")]
-    NoKey(#[from] NoKey),
-    #[error("the new set cannot be loaded")]
-    Load(#[from] TlsFileError),
-    #[error("the identity's folder cannot be read or written")]
-    Disk(#[from] io::Error),
-}
-
-impl Failed {
-    fn texts(&self) -> [String; 2] {
-        let why = because(self);
-        let vi = match self {
-            Self::Call(CallError::Refused(refused) | CallError::NotNow(refused)) => match refused.refusal() {
-                Some(refusal) => refusal.reason().texts().what.vi,
-                None => "cổng từ chối",
-            },
-            Self::Call(_) => "không nhận được trả lời từ cổng",
-            Self::IssuesNone => "cổng này không cấp chứng thư; chứng thư phải được thay từ bên ngoài trước khi hết hạn",
-            Self::NotOurs => "trả lời của cổng không chứa chứng thư cho hệ thống và khoá này",
-            Self::Trust(_) => "danh sách CA tin cậy do cổng trả về không dùng được",
-            Self::NotProved(_) => "bộ chứng thư mới không kết nối được với cổng; bộ hiện tại được giữ nguyên",
-            Self::NoKey(_) => "không tạo được khoá",
-            Self::Load(_) => "không nạp được bộ chứng thư mới",
-            Self::Disk(_) => "không đọc hoặc ghi được thư mục định danh",
-        };
-        [vi.to_owned(), why]
+    /// Whether the files as they are now could be loaded.
+    pub(crate) fn files_are_in_force(&self) -> bool {
+        self.problems.files.is_none()
     }
 }
 
@@ -142,6 +92,11 @@ impl Known {
     /// How it is now.
     pub(crate) fn view(&self) -> View {
         self.lock().clone()
+    }
+
+    /// What was counted since the start.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.1
     }
 
     fn lock(&self) -> MutexGuard<'_, View> {
@@ -162,12 +117,12 @@ impl Keeper {
             folder: config.folder.as_ref().map(Folder::at),
             poll: config.poll,
             trust_every: config.trust_every,
-            known: Arc::new(Known(Mutex::new(view))),
+            known: Arc::new(Known(Mutex::new(view), Counts::default())),
             loads_failed: 0,
             load_again: None,
             renew_at: leaf.not_after,
             renewals_failed: 0,
-            issues_none: false,
+            not_renewed_here: false,
             trust_at: SystemTime::UNIX_EPOCH,
             trust_failed: 0,
         };
@@ -236,6 +191,7 @@ impl Keeper {
             Ok((credentials, leaf)) => {
                 (self.loads_failed, self.load_again) = (0, None);
                 self.link.adopt(&credentials);
+                self.known.counts().reloads.count(certificates::IN_FORCE);
                 self.known.lock().problems = Problems::default();
                 self.in_force(&leaf, leaf.renew_from());
                 let until = jiff::Timestamp::try_from(leaf.not_after).unwrap_or_default();
@@ -243,6 +199,7 @@ impl Keeper {
             }
             Err(error) => {
                 let why = because(&error);
+                self.known.counts().reloads.count(certificates::FAILED);
                 self.loads_failed += 1;
                 let wait = Backoff { first: self.poll, limit: LOAD_AGAIN.max(self.poll) }.delay(self.loads_failed);
                 self.load_again = Some(Instant::now() + wait);
@@ -269,7 +226,7 @@ impl Keeper {
         let reading = folder.clone();
         let present = blocking(move || reading.read()).await?;
         let present = present.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is no set in force"))?;
-        let trust = match self.ask_whom_to_trust(&self.link, &Trust::of(&present)).await {
+        let trust = match ask_whom_to_trust(&self.link, &Trust::of(&present)).await {
             // Bad roots, or none, must not cost us the certificate.
             Err(error) if renews => {
                 // If nobody answers, the renewal will say so.
@@ -295,7 +252,7 @@ impl Keeper {
         let mut set = present.clone();
         let mut told = None;
         if renews {
-            let issued = self.ask_for_another(&present).await?;
+            let issued = ask_for_another(&self.link, &present).await?;
             told = issued.renew_from.and_then(|at| SystemTime::try_from(at).ok());
             (set.key, set.chain) = (issued.key, issued.chain);
         }
@@ -305,13 +262,13 @@ impl Keeper {
             set
         });
         let in_force = match with_new_roots {
-            None => self.put_in_force(folder, set).await?,
+            None => put_in_force(&self.link, folder, set).await?,
             Some(other) => {
                 let (roots, lists) = (other.roots.len(), other.revocation_lists.len());
-                match self.put_in_force(folder, other).await {
+                match put_in_force(&self.link, folder, other).await {
                     Err(error @ (Failed::NotProved(_) | Failed::Load(_))) if renews => {
                         tracing::error!(roots, lists, why = because(&error), "the present roots stay");
-                        self.put_in_force(folder, set).await?
+                        put_in_force(&self.link, folder, set).await?
                     }
                     in_force => in_force
                         .inspect(|_| tracing::info!(roots, lists, "other roots or revocation lists in force"))?,
@@ -337,52 +294,6 @@ impl Keeper {
         self.known.lock().problems.trust = Some(error.texts());
     }
 
-    /// A certificate for a fresh key, over the present certificate.
-    async fn ask_for_another(&self, present: &Set) -> Result<New, Failed> {
-        let before = Leaf::read(&present.chain[0]).ok_or(Failed::NotOurs)?;
-        let key = PrivateKey::generate()?;
-        let request = RenewRequest { signing_request: key.signing_request()?.into() };
-        let answer = self.link.certificates().renew(self.link.request(request, None)).await;
-        let issued = answer.map_err(of_renewal)?.into_inner().certificate.ok_or(Failed::NotOurs)?;
-        let chain: Vec<CertificateDer<'static>> = issued.chain.iter().map(|der| der.to_vec().into()).collect();
-        let leaf = chain.first().and_then(|der| Leaf::read(der)).ok_or(Failed::NotOurs)?;
-        if leaf.key_sha256 != key.key_sha256() || leaf.system != before.system {
-            return Err(Failed::NotOurs);
-        }
-        Ok(New { key: key.to_pem()?, chain, renew_from: issued.renew_from })
-    }
-
-    /// Writes a set, proves by a call made with it that it is good for this gateway, and only then puts it in force.
-    async fn put_in_force(&self, folder: &Folder, set: Set) -> Result<(Credentials, Leaf), Failed> {
-        let (writing, trust) = (folder.clone(), Trust::of(&set));
-        let draft = blocking(move || writing.write(&set, SystemTime::now())).await?;
-        let path = draft.path();
-        let loading = tokio::task::spawn_blocking(move || load_set(&path, SystemTime::now()));
-        let (credentials, leaf) = loading.await.map_err(io::Error::other)??;
-        let beside = self.link.beside(&credentials);
-        match self.ask_whom_to_trust(&beside, &trust).await {
-            // Not now is an answer as well: whoever gets it was let in.
-            Ok(_) | Err(Failed::Trust(_) | Failed::Call(CallError::NotNow(_))) => {}
-            Err(Failed::Call(error)) => return Err(Failed::NotProved(error)),
-            Err(error) => return Err(error),
-        }
-        blocking(move || draft.put_in_force()).await?;
-        Ok((credentials, leaf))
-    }
-
-    /// What the gateway names; `None` if it is what it named before, or if it keeps no certificates and names nothing.
-    async fn ask_whom_to_trust(&self, link: &Link, present: &Trust) -> Result<Option<Trust>, Failed> {
-        let request = TrustRequest { known_sha256: present.sha256().to_vec().into() };
-        match link.certificates().trust(link.request(request, None)).await {
-            Ok(answer) => {
-                let answer: TrustResponse = answer.into_inner();
-                if answer.sha256 == present.sha256()[..] { Ok(None) } else { Ok(Some(Trust::read(&answer)?)) }
-            }
-            Err(status) if issues_none(&status) => Ok(None),
-            Err(status) => Err(CallError::from_status(status).into()),
-        }
-    }
-
     /// Draws the consequences of an attempt.
     fn settle(&mut self, renewed: bool, done: Result<Option<(Leaf, SystemTime)>, Failed>) {
         let now = SystemTime::now();
@@ -390,6 +301,7 @@ impl Keeper {
             Ok(new) => {
                 if let Some((leaf, renew_from)) = new {
                     if renewed {
+                        self.known.counts().renewals.count(RENEWED);
                         let mut view = self.known.lock();
                         view.renewals += 1;
                         view.problems.renewal = None;
@@ -400,17 +312,16 @@ impl Keeper {
                     self.in_force(&leaf, renew_from);
                 }
             }
-            Err(Failed::IssuesNone) => {
-                if !std::mem::replace(&mut self.issues_none, true) {
-                    tracing::warn!(
-                        "the gateway issues no certificates; ours must be exchanged from outside before it expires"
-                    );
+            Err(error @ (Failed::IssuesNone(_) | Failed::RenewedElsewhere(_))) => {
+                if !std::mem::replace(&mut self.not_renewed_here, true) {
+                    let why = because(&error);
+                    tracing::warn!(why, "our certificate must be exchanged from outside before it expires");
                 }
                 // Asked again when roots are: an operator may set a CA up. Until then the files are watched.
                 self.renew_at = now + self.trust_every;
                 let mut view = self.known.lock();
                 view.renew_from = None;
-                view.problems.renewal = Some(Failed::IssuesNone.texts());
+                view.problems.renewal = Some(error.texts());
             }
             Err(error) => {
                 let failures = if renewed { &mut self.renewals_failed } else { &mut self.trust_failed };
@@ -429,6 +340,7 @@ impl Keeper {
                     );
                 }
                 if renewed {
+                    self.known.counts().renewals.count(RENEWAL_FAILED);
                     self.renew_at = again;
                     self.known.lock().problems.renewal = Some(error.texts());
                 } else {
@@ -446,23 +358,12 @@ impl Keeper {
     fn in_force(&mut self, leaf: &Leaf, renew_from: SystemTime) {
         self.renew_at = some_time_after(renew_from, leaf.not_after);
         self.renewals_failed = 0;
-        self.issues_none = false;
+        self.not_renewed_here = false;
         let mut view = self.known.lock();
         view.system = leaf.system.as_ref().map(ToString::to_string);
         view.not_after = leaf.not_after;
         view.renew_from = self.folder.is_some().then_some(self.renew_at);
     }
-}
-
-/// Why a renewal failed.
-fn of_renewal(status: tonic::Status) -> Failed {
-    if issues_none(&status) { Failed::IssuesNone } else { CallError::from_status(status).into() }
-}
-
-/// Whether a gateway has nothing to do with certificates: it says so, or is too old to know the word.
-fn issues_none(status: &tonic::Status) -> bool {
-    let reason = Refusal::from_status(status).map(|refusal| refusal.reason());
-    reason == Some(Reason::CaNotConfigured) || status.code() == Code::Unimplemented
 }
 
 async fn received(hang_up: &mut io::Result<tokio::signal::unix::Signal>) {
@@ -473,10 +374,6 @@ async fn received(hang_up: &mut io::Result<tokio::signal::unix::Signal>) {
     if received.is_none() {
         std::future::pending().await
     }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
 /// An error with everything that led to it.

@@ -8,6 +8,8 @@ mod join;
 mod keeper;
 mod leaf;
 mod loading;
+mod profile;
+mod renewal;
 mod trust;
 
 pub use folder::{Draft, Folder, Set};
@@ -15,3 +17,4 @@ pub use join::{JoinError, Joined, join};
 pub(crate) use keeper::{Keeper, Known};
 pub(crate) use leaf::Leaf;
 pub(crate) use loading::Source;
+pub use profile::{RenewError, Renewed, renew};

@@ -11,7 +11,7 @@ use utoipa::openapi::{ObjectBuilder, Ref, RefOr, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::fields::Fields;
-use super::parts::{ComponentJson, FeeJson, ResultJson, compulsory, each, long, short, text};
+use super::parts::{self, ComponentJson, DocumentJson, FeeJson, ResultJson, compulsory, each, long, short, text};
 use super::submission::return_number;
 use super::time;
 use super::whole::{whole, whole_or_null};
@@ -218,6 +218,22 @@ impl EntryJson {
         }
         self.common.expected_sequence = Some(sequence);
         Ok(())
+    }
+
+    /// The documents it names, each with its path.
+    pub(crate) fn documents_mut(&mut self) -> Vec<(String, &mut DocumentJson)> {
+        match &mut self.what {
+            WhatJson::SupplementProvided(provided) => parts::documents_of(&mut provided.components),
+            WhatJson::Resolved(resolved) => {
+                let numbered = resolved.results.iter_mut().enumerate();
+                numbered
+                    .filter_map(|(number, result)| {
+                        Some((format!("results[{number}].document"), result.document.as_mut()?))
+                    })
+                    .collect()
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// The entry to be signed.

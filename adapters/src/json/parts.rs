@@ -28,6 +28,10 @@ pub(crate) struct DocumentJson {
     /// What people call it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) file_name: Option<String>,
+    /// In a request of a watched folder only: the file beside it, which says digest and length by itself.
+    #[serde(skip_serializing)]
+    #[schema(ignore)]
+    pub(crate) file: Option<String>,
 }
 
 /// A paper or data item of the dossier (thành phần hồ sơ).
@@ -92,6 +96,9 @@ impl DocumentJson {
         }
         let media_type = fields.required::<MediaType>(&format!("{path}.media_type"), self.media_type.as_deref());
         let file_name = fields.optional::<FileName>(&format!("{path}.file_name"), self.file_name.as_deref());
+        if self.file.is_some() {
+            fields.problem(&format!("{path}.file"), "is for requests in a watched folder; upload the document first");
+        }
         v1::DocumentRef {
             sha256: sha256.map_or_else(Bytes::new, |digest| Bytes::copy_from_slice(digest.as_bytes())),
             size_bytes: self.size_bytes.unwrap_or_default(),
@@ -106,6 +113,7 @@ impl DocumentJson {
             size_bytes: Some(document.size_bytes),
             media_type: text(document.media_type),
             file_name: text(document.file_name),
+            file: None,
         }
     }
 }
@@ -162,6 +170,16 @@ impl FeeJson {
     pub(super) fn from_proto(fee: v1::Fee) -> Self {
         Self { code: text(fee.code), name: text(fee.name), amount_vnd: fee.amount_vnd }
     }
+}
+
+/// The documents that components name, each with its path.
+pub(super) fn documents_of(components: &mut [ComponentJson]) -> Vec<(String, &mut DocumentJson)> {
+    let numbered = components.iter_mut().enumerate();
+    numbered
+        .filter_map(|(number, component)| {
+            Some((format!("components[{number}].document"), component.document.as_mut()?))
+        })
+        .collect()
 }
 
 /// Reads each element of a list, under its own path.

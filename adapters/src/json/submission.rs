@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::fields::Fields;
-use super::parts::{ComponentJson, bounded, each, long, short, text};
+use super::parts::{ComponentJson, DocumentJson, bounded, documents_of, each, long, short, text};
 use super::time;
 
 /// The electronic form's largest content; the rest of a dossier is documents.
@@ -110,6 +110,11 @@ pub(crate) struct ApplicantJson {
 }
 
 impl SubmissionJson {
+    /// The documents it names, each with its path.
+    pub(crate) fn documents_mut(&mut self) -> Vec<(String, &mut DocumentJson)> {
+        documents_of(&mut self.components)
+    }
+
     /// The submission to be signed; without a time of reception where none was given.
     ///
     /// # Errors

@@ -112,7 +112,7 @@ pub struct ReceiptJson {
     request_key: String,
     acting_party: String,
     body_sha256: String,
-    admitted_at: Option<String>,
+    pub(crate) admitted_at: Option<String>,
     occurred_at: Option<String>,
     competent_authority: String,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -44,8 +44,9 @@ impl Default for Timings {
     }
 }
 
-/// `https://host:port` of a gateway, nothing more. Without a port, 443.
-#[derive(Clone, Eq, PartialEq)]
+/// `https://host:port` of a gateway, nothing more. Without a port, 443. Two are the same that lead to one host and port, however
+/// they are spelt.
+#[derive(Clone)]
 pub struct GatewayUrl {
     uri: Uri,
     host: String,
@@ -81,6 +82,14 @@ impl GatewayUrl {
         &self.uri
     }
 }
+
+impl PartialEq for GatewayUrl {
+    fn eq(&self, other: &Self) -> bool {
+        self.host.eq_ignore_ascii_case(&other.host) && self.port == other.port
+    }
+}
+
+impl Eq for GatewayUrl {}
 
 impl FromStr for GatewayUrl {
     type Err = BadGatewayUrl;
@@ -136,6 +145,14 @@ mod tests {
         let url: GatewayUrl = "https://[::1]:7443/".parse().unwrap();
         assert_eq!((url.host(), url.port()), ("::1", 7443));
         assert_eq!("https://gw".parse::<GatewayUrl>().unwrap().port(), 443);
+    }
+
+    #[test]
+    fn one_gateway_may_be_spelt_in_several_ways() {
+        let url = |text: &str| text.parse::<GatewayUrl>().unwrap();
+        assert_eq!(url("https://gw.lgsp.hue.test"), url("HTTPS://GW.lgsp.Hue.test:443/"));
+        assert_ne!(url("https://gw.lgsp.hue.test"), url("https://gw.lgsp.hue.test:7443"));
+        assert_ne!(url("https://gw.lgsp.hue.test"), url("https://gw2.lgsp.hue.test"));
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! One set of credentials at work: the connection made with it, and the key that signs for it.
 //!
 //! The gateway checks a signature against the certificate of the connection on which it comes. So the two are exchanged
-//! together, and a call takes both from the same generation. Calls under way and open streams end on the one they began on.
+//! together, and a call takes both from the same generation. Calls under way end on the one they began on, and so does an open
+//! stream, unless others are believed meanwhile than were when it began.
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use lgsp_certs::{CertificateDigest, Credentials, SigningKey};
+use lgsp_certs::{CertificateDigest, CertificateFacts, Credentials, Ends, SigningKey};
 use rustls_pki_types::ServerName;
 use tonic::transport::Endpoint;
 
@@ -21,6 +22,29 @@ pub(super) struct Generation {
     pub(super) certificate: CertificateDigest,
     /// The last moment of the certificate's validity.
     pub(super) not_after: SystemTime,
+    /// When the rest of the set ends.
+    pub(super) ends: SetEnds,
+    /// Which roots and revocation lists it goes by.
+    pub(super) believed: [u8; 32],
+}
+
+/// When what came with a certificate ends.
+#[derive(Clone, Debug)]
+pub(crate) struct SetEnds {
+    /// The issuing CAs that are sent along.
+    pub(crate) issuing: Vec<SystemTime>,
+    /// What the gateway is known by.
+    pub(crate) bundle: Ends,
+    /// Since when this set is in force.
+    pub(crate) loaded_at: SystemTime,
+}
+
+impl SetEnds {
+    fn of(credentials: &Credentials) -> Self {
+        let issuing = credentials.chain().iter().skip(1).filter_map(|der| CertificateFacts::read(der).ok());
+        let issuing = issuing.map(|facts| facts.not_after).collect();
+        Self { issuing, bundle: credentials.ends(), loaded_at: SystemTime::now() }
+    }
 }
 
 /// Where the connections of all generations go, and what is known of the other end.
@@ -58,6 +82,8 @@ impl Generation {
             signing_key: credentials.signing_key().clone(),
             certificate: credentials.digest(),
             not_after: credentials.not_after(),
+            ends: SetEnds::of(credentials),
+            believed: credentials.believed(),
         }
     }
 }

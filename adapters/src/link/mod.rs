@@ -38,7 +38,7 @@ pub use watched::Watched;
 
 use crate::trace::TraceParent;
 use connector::Peers;
-use generation::{Generation, Way};
+use generation::{Generation, SetEnds, Way};
 
 /// The largest answer taken from the gateway: a dossier with many events and their bodies, and no more, so that a broken
 /// peer cannot fill the memory.
@@ -87,6 +87,23 @@ struct Shared {
     way: Way,
     /// The one that new calls take. Those under way hold on to theirs.
     generation: watch::Sender<Arc<Generation>>,
+}
+
+/// By which roots and revocation lists the other end was believed.
+pub(crate) struct Belief {
+    generations: watch::Receiver<Arc<Generation>>,
+    believed: [u8; 32],
+}
+
+impl Belief {
+    /// Until it is by others: whoever was let in by the former ones has to prove anew who it is.
+    pub(crate) async fn changed(&mut self) {
+        let believed = self.believed;
+        if self.generations.wait_for(|present| present.believed != believed).await.is_err() {
+            // The link is gone, and nothing will be adopted any more.
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 /// Whether there is a connection.
@@ -144,14 +161,21 @@ impl Link {
     }
 
     /// Uses these credentials from now on: calls that begin after this sign and connect with them. What is under way ends on
-    /// the connection it began on, and an open stream stays until somebody ends it. The gateway's certificates met so far go on
-    /// counting for receipts.
+    /// the connection it began on, and an open stream stays until somebody ends it: who reads one for long looks at
+    /// `Link::belief`. The gateway's certificates met so far go on counting for receipts.
     ///
     /// Must be called inside the runtime that drives the connection.
     pub fn adopt(&self, credentials: &Credentials) {
         self.shared.generation.send_replace(Arc::new(Generation::new(credentials, &self.shared.way)));
         // What the old ones met says nothing about the new ones.
         self.shared.way.peers.met(None);
+    }
+
+    /// Whom the link believes now, to be told when that is another. To be taken before what is begun by it.
+    pub(crate) fn belief(&self) -> Belief {
+        let generations = self.shared.generation.subscribe();
+        let believed = generations.borrow().believed;
+        Belief { generations, believed }
     }
 
     /// The generation for one call: its channel and its key belong together.
@@ -227,6 +251,11 @@ impl Link {
     /// The last moment of the own certificate's validity, on the machine clock.
     pub fn not_after(&self) -> SystemTime {
         self.generation().not_after
+    }
+
+    /// When what came with the own certificate ends.
+    pub(crate) fn ends(&self) -> SetEnds {
+        self.generation().ends.clone()
     }
 
     /// Follows the connection's coming and going.

@@ -30,6 +30,18 @@ pub enum TurnedAway {
 }
 
 impl TurnedAway {
+    /// Every one.
+    pub const ALL: [Self; 8] = [
+        Self::Revoked,
+        Self::Expired,
+        Self::NotAccepted,
+        Self::NotKnown,
+        Self::GatewayUnknown,
+        Self::GatewayName,
+        Self::GatewayTime,
+        Self::GatewayRevoked,
+    ];
+
     /// What a connection that failed says about certificates; nothing, if it failed for another cause.
     pub(super) fn of_handshake(error: &io::Error) -> Option<Self> {
         match error.get_ref()?.downcast_ref::<Error>()? {

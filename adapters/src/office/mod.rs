@@ -3,6 +3,7 @@
 //! Owns what a request does and what is told about it. How it is written down and carried is each way in's; what is kept is the
 //! spool's. Whatever a function here has returned `Ok` for is durable, and the same again under the same key is the same.
 
+mod documents;
 mod inbox;
 mod intake;
 mod requests;

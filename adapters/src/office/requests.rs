@@ -90,6 +90,18 @@ impl RequestState {
 /// Where a list of requests stopped: when the last one was taken in, and its key.
 pub(crate) type RequestPlace = (i64, String);
 
+impl RequestJson {
+    /// The same as it is at rest, for who is told once and not asked again: what has no outcome is queued, however often it is
+    /// being sent just now.
+    pub(crate) fn at_rest(mut self) -> Self {
+        if self.state == "sending" {
+            self.state = "queued";
+        }
+        (self.attempts, self.last_error) = (0, None);
+        self
+    }
+}
+
 impl Office {
     /// A party's requests in one of these states (in any, if there is none), the latest first, after `place`; and the place of
     /// the last one, if there are more.

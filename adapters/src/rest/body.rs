@@ -20,7 +20,7 @@ const DRAINED_BYTES: usize = 16 << 20;
 pub(super) async fn whole(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
     let mut read = Vec::new();
     while let Some(frame) = body.frame().await {
-        let broken = |_| Problem::of_malformed("the body breaks off");
+        let broken = |_| Problem::malformed("the body breaks off");
         let frame = frame.map_err(broken)?;
         let Ok(bytes) = frame.into_data() else { continue };
         if read.len() + bytes.len() > limit {

@@ -19,7 +19,9 @@ use utoipa::openapi::path::{Parameter, ParameterIn};
 use utoipa::openapi::{ObjectBuilder, OpenApi, Required, Type};
 use utoipa::{IntoParams, OpenApi as _};
 
-pub(super) use refusals::{Always, FromGateway, Listed, Ranged, TakingIn, Unchanged, UploadedTo, Uploading, Waiting};
+pub(super) use refusals::{
+    Always, FromGateway, Listed, Ranged, TakingIn, Tried, Unchanged, UploadedTo, Uploading, Waiting,
+};
 
 use super::{Api, conditional};
 use crate::problem::explain;
@@ -51,6 +53,7 @@ is taken away or changes its meaning. Ignore fields you do not know.";
         (name = "documents", description = "Contents of papers, up and down. Tài liệu."),
         (name = "inbox", description = "What the bus delivers to a party. Hộp thư đến."),
         (name = "exceptions", description = "Numbers given out without a line and refused later. Trường hợp cần xử lý."),
+        (name = "webhooks", description = "How the posts to the agency's own system do. Webhook."),
         (name = "operators", description = "How the adapter is. Vận hành."),
     )
 )]

@@ -84,7 +84,7 @@ pub(super) async fn upload(
     let mut body = body;
     while let Some(frame) = body.frame().await {
         // Dropping the upload leaves nothing behind.
-        let frame = frame.map_err(|_| Problem::of_malformed("the body broke off"))?;
+        let frame = frame.map_err(|_| Problem::malformed("the body broke off"))?;
         if let Ok(bytes) = frame.into_data()
             && upload.chunk(bytes).await.is_err()
         {

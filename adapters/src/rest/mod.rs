@@ -17,12 +17,15 @@
 //! | `GET /v1/inbox?party=&page_size=&page_token=&wait_ms=`, `POST /v1/inbox/ack` | what waits for a party, and that it has it |
 //! | `GET /v1/inbox/stream` | the same as it comes, as server-sent events |
 //! | `GET /v1/exceptions`, `POST /v1/exceptions/{key}/handled` | codes given out without a line in vain, and what was done |
+//! | `GET /v1/webhooks`, `GET /v1/webhooks/attempts?party=&dossier_code=` | how webhooks do, and the last posts |
+//! | `POST /v1/webhooks/test` | posts something to try with, and says what became of it |
 //! | `GET /healthz`, `GET /status` | for operators |
+//! | `GET /metrics` | for Prometheus |
 //! | `GET /v1/openapi.json` | all this, for programs |
 //!
 //! While the line is down, `POST /v1/dossiers` is decided and numbered here (header `LGSP-Offline: never` has it wait instead).
 //!
-//! Every call but the last three names the party (`LGSP-Party`) and the clerk's account (`LGSP-Actor`).
+//! Every call but those about webhooks and for operators names the party (`LGSP-Party`) and the clerk's account (`LGSP-Actor`).
 
 mod body;
 mod caller;
@@ -38,6 +41,7 @@ mod requests;
 mod status;
 mod stream;
 mod uploads;
+mod webhooks;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -52,6 +56,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use lgsp_journal::Position;
 use lgsp_proto::{Reason, Refusal};
+use lgsp_telemetry::Telemetry;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
@@ -61,9 +66,11 @@ use utoipa_axum::routes;
 
 pub(crate) use stream::MOST as MOST_STREAMS;
 
+use crate::folder::Folder;
 use crate::identity::Known;
 use crate::office::{Busy, Office};
 use crate::problem::{LocalReason, Problem};
+use crate::webhook::Webhooks;
 
 /// The longest JSON body. A form of 1 MiB in Base64 fits, and what is larger is a document.
 const MAX_JSON_BYTES: usize = 2 << 20;
@@ -74,8 +81,13 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 /// What the handlers work with.
 pub(crate) struct Api {
     pub(crate) office: Arc<Office>,
+    /// The folder watched beside this, for its status.
+    pub(crate) folder: Option<Arc<Folder>>,
     /// How the own certificate is.
     pub(crate) certificate: Arc<Known>,
+    /// What is measured.
+    pub(crate) telemetry: Telemetry,
+    pub(crate) webhooks: Arc<Webhooks>,
     /// What a caller must show; `None` lets everybody in who reaches the port.
     pub(crate) token: Option<Box<str>>,
     /// Requests under way; one more is turned away.
@@ -138,7 +150,11 @@ fn routes() -> Routes {
         .routes(routes!(inbox::refuse))
         .routes(routes!(exceptions::list))
         .routes(routes!(exceptions::handle))
-        .routes(routes!(status::status));
+        .routes(routes!(webhooks::list))
+        .routes(routes!(webhooks::attempts))
+        .routes(routes!(webhooks::test))
+        .routes(routes!(status::status))
+        .routes(routes!(status::metrics));
     Routes { open, guarded }
 }
 
@@ -165,7 +181,7 @@ fn shows(headers: &HeaderMap, token: &str) -> bool {
 /// Reads the small bodies of the interface; what comes of it does not matter.
 #[cfg(feature = "fuzz")]
 pub(crate) fn fuzz(body: &[u8]) {
-    let failed = [inbox::fuzz(body), exceptions::fuzz(body)];
+    let failed = [inbox::fuzz(body), exceptions::fuzz(body), webhooks::fuzz(body)];
     for error in failed.into_iter().flatten() {
         drop(not_readable(&error).into_response());
     }
@@ -183,23 +199,15 @@ fn json(status: StatusCode, value: &impl Serialize) -> Response {
 /// Says where it is not what it should be; the content itself is not repeated.
 async fn read_json<T: DeserializeOwned>(body: Body) -> Result<T, Problem> {
     let body = body::whole(body, MAX_JSON_BYTES).await?;
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        // A list of its fields' values would be read as well, and a missing one for what may be left out.
+        return Err(Problem::malformed("the body is not a JSON object"));
+    }
     serde_json::from_slice(&body).map_err(|error| not_readable(&error))
 }
 
 fn not_readable(error: &serde_json::Error) -> Problem {
-    let message = error.to_string();
-    // Of serde's messages these name fields and types; the others may quote a value, and so does a field that is none of a
-    // program's: somebody's name, say, where a comma is missing.
-    let named = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
-    let is_word = |name: &str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-    let detail = if message.starts_with("missing field") || named.is_some_and(is_word) {
-        message
-    } else if error.line() > 0 {
-        format!("line {} column {} is not what belongs there", error.line(), error.column())
-    } else {
-        "a field is of another type, or the type of event is unknown".to_owned()
-    };
-    Problem::of_malformed(detail)
+    Problem::of_json(error)
 }
 
 /// A path or query that axum could not read. What it says of it may repeat what was sent.
@@ -210,10 +218,10 @@ fn bad_request(rejection: impl std::fmt::Display) -> Problem {
     let is_word = |name: &&str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
     match named.filter(is_word) {
         Some(name) if message.contains("unknown field `") => {
-            Problem::of_malformed(format!("there is no parameter {name}"))
+            Problem::malformed(format!("there is no parameter {name}"))
         }
         Some(name) => Refusal::new(Reason::FieldInvalid).field(name, "is not what it should be").into(),
-        None => Problem::of_malformed("the path or the query cannot be read"),
+        None => Problem::malformed("the path or the query cannot be read"),
     }
 }
 

@@ -18,6 +18,7 @@ pub(super) enum List {
     Inbox,
     Requests,
     Exceptions,
+    Attempts,
 }
 
 /// How many a caller wants.

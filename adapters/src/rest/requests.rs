@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use lgsp_proto::Reason;
 use lgsp_proto::types::RequestKey;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -202,6 +202,8 @@ fn read_place(place: &[u8]) -> Result<RequestPlace, Problem> {
     });
     read.ok_or_else(|| Reason::PageTokenInvalid.into())
 }
+/// What a segment of a path cannot hold as it is; the others are unreserved (RFC 3986 §2.3), and stay as they were given.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The answer 202.
 fn accepted(
@@ -212,7 +214,7 @@ fn accepted(
     offline: Option<OfflineJson>,
     code_pending: bool,
 ) -> Result<Response, Problem> {
-    let location = format!("/v1/requests/{}", utf8_percent_encode(key.as_str(), NON_ALPHANUMERIC));
+    let location = format!("/v1/requests/{}", utf8_percent_encode(key.as_str(), RESERVED));
     let state = match view.standing {
         Standing::Queued => "queued",
         Standing::Sending => "sending",

@@ -4,18 +4,21 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::State;
-use axum::response::Response;
-use http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderMap, StatusCode, header};
 use jiff::{Timestamp, ToSpan as _};
 use lgsp_journal::room::Shortage;
+use lgsp_telemetry::{Format, Page};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::describe::Always;
 use super::{Api, json};
+use crate::folder::FolderJson;
 use crate::link::TurnedAway;
 use crate::offline::wall_clock;
 use crate::spool::{Told, now_ms};
+use crate::telemetry;
 
 /// Whether the adapter can keep its promises.
 #[derive(Serialize, ToSchema)]
@@ -66,7 +69,11 @@ struct StatusJson {
     parties_refused: Vec<String>,
     outgoing: OutgoingJson,
     incoming: IncomingJson,
+    webhooks: WebhooksJson,
     offline: OfflineJson,
+    /// The watched folder; absent if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    folder: Option<FolderJson>,
     /// Whether the spool can be written.
     writable: bool,
     /// Absent unless the disk is nearly full: then nothing new is taken in.
@@ -148,6 +155,34 @@ struct IncomingJson {
     unconfirmed: usize,
     /// Dossiers of which something goes back to the gateway, and it does not know it yet.
     returned: usize,
+}
+
+/// How webhooks do, all together; `GET /v1/webhooks` says it of each.
+#[derive(Serialize, ToSchema)]
+#[schema(as = WebhooksStatus)]
+struct WebhooksJson {
+    /// How many URLs there are.
+    configured: usize,
+    /// How many of them did not take the last post.
+    failing: usize,
+    /// Events and outcomes that they have still to take.
+    waiting: usize,
+    /// Why the file of secrets is not used as it is now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret_problem: Option<String>,
+}
+
+impl WebhooksJson {
+    fn new(api: &Api) -> Self {
+        let webhooks = &api.webhooks;
+        let places = 0..webhooks.all.len();
+        Self {
+            configured: places.len(),
+            failing: places.clone().filter(|at| webhooks.attempts.health(*at).failing_since_ms.is_some()).count(),
+            waiting: places.map(|at| api.office.spool.parcels(at, |lanes| lanes.len())).sum(),
+            secret_problem: webhooks.secrets.as_ref().and_then(|secrets| secrets.problem()),
+        }
+    }
 }
 
 /// Whether the desk could work without a line, and what it did so far.
@@ -299,12 +334,33 @@ pub(super) async fn status(State(api): State<Arc<Api>>) -> Response {
             unconfirmed: counts.unconfirmed,
             returned: counts.returned,
         },
+        webhooks: WebhooksJson::new(&api),
         offline: OfflineJson::new(&api, counts.offline_waiting, counts.exceptions),
+        folder: api.folder.as_ref().map(|folder| folder.to_json()),
         writable: !api.office.spool.broken().is_cancelled(),
         disk: DiskJson::of(&api),
         uptime_seconds: api.started.elapsed().as_secs(),
     };
     json(StatusCode::OK, &status)
+}
+
+/// `GET /metrics`: the figures for Prometheus, in the form it asks for.
+#[utoipa::path(
+    get, path = "/metrics", tag = "operators", operation_id = "metrics",
+    summary = "The figures for Prometheus",
+    description = "OpenMetrics 1.0 for who asks for it by `Accept`, else the text form 0.0.4.",
+    responses(
+        (status = 200, description = "The figures", content(
+            (String = "text/plain"),
+            (String = "application/openmetrics-text"),
+        )),
+        Always,
+    ),
+)]
+pub(super) async fn metrics(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let Page { content_type, body } = telemetry::page(&api, Format::for_accept(accept));
+    ([(header::CONTENT_TYPE, content_type)], body).into_response()
 }
 
 fn seconds_since(unix_ms: i64) -> u64 {

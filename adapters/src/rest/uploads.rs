@@ -178,7 +178,7 @@ async fn add_to_the_end(
         offset += length;
     }
     if !is_whole {
-        return Err(Problem::of_malformed("the body broke off; what came is kept"));
+        return Err(Problem::malformed("the body broke off; what came is kept"));
     }
     if offset < begun.size_bytes {
         return Ok(tell(StatusCode::NO_CONTENT.into_response(), offset, false));

@@ -300,6 +300,12 @@ impl Spool {
         self.write(Kind::Told(stored::Told { acting_party, request_key })).await.map(drop)
     }
 
+    /// Whether it is noted that the agency's own system was told of a call's outcome.
+    pub(crate) fn is_told(&self, id: &CallId) -> bool {
+        let told = |call: &Call| matches!(call.progress, Progress::Answered { told: Some(_), .. });
+        self.shared.state().calls.get(id).is_some_and(told)
+    }
+
     /// The trace a call belongs to.
     pub(crate) fn trace_of(&self, id: &CallId) -> Option<TraceParent> {
         let position = self.shared.state().calls.get(id).map(|call| call.position)?;

@@ -22,6 +22,31 @@ pub(crate) enum Told {
     Behind { epoch: u32 },
 }
 
+/// What the end of an inbox stream says about the next one, which would tell the epoch.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum StreamEnd {
+    /// The next one may be let in, and to a gateway that was restored.
+    MayComeBack,
+    /// Our certificate was refused, or our system is not known: no call is let in either, and when that is mended a stream is.
+    TurnedAway,
+    /// Calls are let in, and a stream for nobody of ours: the gateway will not tell us its epoch, and we go by the one known.
+    LetInForNobody,
+}
+
+impl Told {
+    /// What is known once a stream has ended like this.
+    ///
+    /// Who was turned away begins to wait anew: being let in again, on whatever connection and however late, a stream has to be
+    /// given the time to come first.
+    pub(crate) fn after(self, end: StreamEnd, now: Instant) -> Self {
+        match (end, self) {
+            (StreamEnd::LetInForNobody, _) => Self::Known,
+            (StreamEnd::MayComeBack, Self::Nothing { since }) => Self::Nothing { since },
+            (StreamEnd::MayComeBack | StreamEnd::TurnedAway, _) => Self::Nothing { since: now },
+        }
+    }
+}
+
 impl Spool {
     /// Notes the epoch of the gateway we speak with: durable when this returns. If it has grown, whatever was admitted before is
     /// sent again, before anything new about the same dossier, and nothing is said any more of what was delivered before: the
@@ -72,17 +97,14 @@ impl Spool {
         self.shared.state().epoch
     }
 
-    /// The gateway lets nobody of ours in, so it will not tell us its epoch: we go by the one known.
-    pub(crate) fn epoch_stays_untold(&self) {
-        *self.told_now() = Told::Known;
-        self.hurry();
-    }
-
-    /// The gateway we speak with from now on has yet to tell its epoch.
-    pub(crate) fn await_epoch(&self) {
+    /// An inbox stream has ended, or was not let in: what is known of the epoch from now on.
+    pub(crate) fn stream_ended(&self, end: StreamEnd) {
         let mut told = self.told_now();
-        if !matches!(*told, Told::Nothing { .. }) {
-            *told = Told::Nothing { since: Instant::now() };
+        *told = told.after(end, Instant::now());
+        let is_certain = *told == Told::Known;
+        drop(told);
+        if is_certain {
+            self.hurry();
         }
     }
 

@@ -43,7 +43,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use calls::{CallOverview, CallView, NewCall, Outcome, QueueError, QueuedCall, Standing};
 pub(crate) use deliveries::TakeOverError;
 pub(crate) use documents::{Documents, Piece, PutError, Stored};
-pub(crate) use epoch::Told;
+pub(crate) use epoch::{StreamEnd, Told};
 pub(crate) use offline::{Exception, HandleError, Handling, OfflineFound};
 pub use opening::OpenError;
 pub(crate) use opening::Options;

@@ -3,7 +3,7 @@
 //! Nothing that was answered is lost by an opening that fails, or that is interrupted anywhere.
 
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -55,6 +55,14 @@ pub enum OpenError {
         #[source]
         source: io::Error,
     },
+    /// Another adapter has it open; two would hand over everything twice.
+    #[error("the spool in {} is in use by {}", folder.display(), process.map_or_else(|| "another process".to_owned(), |id| format!("process {id}")))]
+    InUse {
+        /// The spool's folder.
+        folder: PathBuf,
+        /// The process, where the system tells.
+        process: Option<u32>,
+    },
     /// There is no key to open it with.
     #[error("the spool's key cannot be used")]
     Key(#[from] SpoolKeyError),
@@ -76,7 +84,13 @@ impl Spool {
     /// See [`OpenError`]; nothing that was answered is lost by it.
     pub(crate) fn open(options: &Options) -> Result<Self, OpenError> {
         let folder = |source| OpenError::Folder { folder: options.folder.clone(), source };
-        let files = RealFiles::open(options.folder.join("journal")).map_err(folder)?;
+        let journal = options.folder.join("journal");
+        let files = RealFiles::open(&journal).map_err(|error| match error.kind() {
+            ErrorKind::WouldBlock => {
+                OpenError::InUse { folder: options.folder.clone(), process: RealFiles::holder(&journal) }
+            }
+            _ => folder(error),
+        })?;
         Self::open_over(options, Arc::new(files))
     }
 

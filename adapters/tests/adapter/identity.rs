@@ -10,13 +10,15 @@ use lgsp_adapters::config::{IDENTITY, Wishes, starter};
 use lgsp_adapters::identity::{Folder, JoinError, Joined, join};
 use lgsp_adapters::link::{Timings, TurnedAway};
 use lgsp_certs::PrivateKey;
+use lgsp_certs::tls::certificates_in;
 use lgsp_proto::types::JoinToken;
+use lgsp_proto::v1::AcknowledgeStage::TakenOver;
 use lgsp_proto::{Reason, v1};
 
-use crate::support::{Adapter, Authority, Certificates, DAY, Gateway, Line, OTHER_PARTY, PARTY};
+use crate::support::{Adapter, Authority, Certificates, DAY, Gateway, Line, OTHER_PARTY, PARTY, World};
 
 /// A bus that can be joined.
-struct Bus {
+pub struct Bus {
     certificates: Certificates,
     authority: Authority,
     gateway: Gateway,
@@ -26,7 +28,7 @@ struct Bus {
 }
 
 impl Bus {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         Self::of(Certificates::new()).await
     }
 
@@ -68,7 +70,7 @@ impl Bus {
     }
 
     /// An adapter that has joined.
-    async fn adapter(&self) -> Adapter {
+    pub async fn adapter(&self) -> Adapter {
         let joined = self.join(&self.token("one-stop")).await.unwrap();
         Adapter::start(self.config(&joined)).await
     }
@@ -161,13 +163,23 @@ async fn an_identity_of_another_bus_is_not_replaced() {
     assert!(matches!(&error, JoinError::OtherBus { here, token } if here != token), "{error}");
     assert!(error.texts()[1].contains("lgsp.trial.test"), "{:?}", error.texts());
     assert_eq!(here.identity().read().unwrap(), before);
-    // Nor is what somebody uses who is configured for another gateway; mended, the same token is still good.
-    let again = here.token("one-stop");
-    let elsewhere = "https://trial.test:7443".parse().unwrap();
-    let error = join(&again, &here.identity(), Some(&elsewhere), Timings::default()).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn another_address_of_the_gateway_keeps_nobody_out_whose_identity_is_of_the_bus() {
+    let bus = Bus::new().await;
+    let elsewhere = "https://gateway.inside.test:7443".parse().unwrap();
+    // Only the address can tell whose spool this is; mended, the same token is still good.
+    let token = bus.token("one-stop");
+    let error = join(&token, &bus.identity(), Some(&elsewhere), Timings::default()).await.unwrap_err();
     assert!(matches!(error, JoinError::OtherBus { .. }), "{error}");
-    assert_eq!(here.identity().read().unwrap(), before);
-    here.join(&again).await.unwrap();
+    assert_eq!(bus.identity().read().unwrap(), None);
+    let joined = bus.join(&token).await.unwrap();
+    assert_eq!(joined.looked_for_at, None);
+
+    let again = bus.token("one-stop");
+    let joined = join(&again, &bus.identity(), Some(&elsewhere), Timings::default()).await.unwrap();
+    assert_eq!((joined.is_first, joined.looked_for_at), (false, Some(elsewhere)));
 }
 
 #[tokio::test]
@@ -226,6 +238,10 @@ async fn a_certificate_of_seconds_is_renewed_under_load_and_no_call_fails() {
     assert_eq!(bus.gateway.attempts().len(), handed_in as usize);
     assert_eq!(bus.gateway.effects().len(), handed_in as usize);
     bus.gateway.hears(v1::AcknowledgeStage::TakenOver, handed_in as usize).await;
+    let metrics = adapter.metrics().await;
+    let renewals =
+        |outcome| metrics.value(&format!("lgsp_adapter_certificate_renewals_total{{outcome=\"{outcome}\"}}"));
+    assert_eq!((renewals("renewed"), renewals("failed")), (3.0, 0.0));
     assert_ne!(bus.key_in_force(), first, "the key is another one as well");
     let sets = std::fs::read_dir(bus.identity().path()).unwrap();
     assert!(sets.count() <= 5, "two sets, the link, the lock and the name of the token");
@@ -292,6 +308,7 @@ async fn a_revoked_adapter_says_so_keeps_what_it_has_and_comes_back_with_a_new_t
     bus.authority.revoke(bus.key_in_force());
     bus.line.shake();
     let status = adapter.until(|status| status["certificate"]["turned_away"] == "revoked").await;
+    assert_eq!(adapter.metrics().await.value("lgsp_adapter_turned_away{reason=\"revoked\"}"), 1.0);
     assert!(status["certificate"]["problem"].as_str().unwrap().contains("adapter join"), "{status}");
     adapter.submit("k2").await;
     assert_eq!(adapter.status().await["outgoing"]["waiting"], 1);
@@ -384,6 +401,19 @@ async fn a_gateway_that_issues_none_is_named_and_files_exchanged_by_others_are_t
 }
 
 #[tokio::test]
+async fn a_certificate_that_another_ca_renews_is_named_and_left_to_whoever_exchanges_its_files() {
+    let bus = Bus::new().await;
+    bus.authority.certify_for(Duration::from_secs(60));
+    bus.authority.refuse_next([Reason::RenewedElsewhere; 100]);
+    let adapter = bus.adapter().await;
+    let status = adapter.until(|status| status["certificate"].get("problem").is_some()).await;
+    let certificate = &status["certificate"];
+    assert!(certificate["problem"].as_str().unwrap().contains("of another CA than the gateway's"), "{status}");
+    assert!(certificate.get("renew_from").is_none(), "{status}");
+    adapter.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn files_that_cannot_be_loaded_are_told_and_those_loaded_before_stay() {
     let bus = Bus::new().await;
     let adapter = bus.adapter().await;
@@ -394,6 +424,9 @@ async fn files_that_cannot_be_loaded_are_told_and_those_loaded_before_stay() {
         status["certificate"]["problem"].as_str().is_some_and(|problem| problem.contains("stay in force"))
     };
     adapter.until(loaded).await;
+    let metrics = adapter.metrics().await;
+    assert_eq!(metrics.value("lgsp_certificates_up_to_date"), 0.0);
+    assert!(metrics.value("lgsp_certificates_reloads_total{outcome=\"failed\"}") >= 1.0);
     adapter.submit("k1").await;
     assert_eq!(adapter.outcome("k1").await["state"], "admitted");
     std::fs::write(&chain, good).unwrap();
@@ -433,4 +466,39 @@ async fn an_adapter_without_an_identity_says_how_to_come_by_one() {
     let (ready, _) = tokio::sync::oneshot::channel();
     let error = lgsp_adapters::run(config, Default::default(), ready).await.unwrap_err();
     assert!(error.to_string().contains("lgsp adapter join"), "{error}");
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_revoked_while_its_stream_is_open_is_listened_to_no_longer() {
+    let world = World::new().await;
+    let ca = lgsp_certs::CertificateAuthority::open(world.certificates.folder()).unwrap();
+    let (now, list) = (SystemTime::now(), world.folder.path().join("gateways.crl"));
+    std::fs::write(&list, ca.revocation_list(&[], 1, now, now + DAY).unwrap()).unwrap();
+    let mut config = world.config("");
+    config.identity.revocation_lists.push(list.clone());
+    config.identity.poll = Duration::from_millis(20);
+    let adapter = Adapter::start(config).await;
+    adapter.until(|status| status["epoch"] == 1).await;
+
+    // Another certificate of its own is no cause to listen anew.
+    let next = world.certificates.system("one-stop-2");
+    std::fs::copy(next.key, &world.tls.key).unwrap();
+    std::fs::copy(&next.certificate, &world.tls.certificate).unwrap();
+    let digest = digest_in(&next.certificate);
+    adapter.until(|status| status["certificate"]["sha256"] == *digest).await;
+    world.gateway.deliver("A-1", 1);
+    world.gateway.hears(TakenOver, 1).await;
+    assert_eq!(world.gateway.opened().len(), 1);
+
+    let gateway = &certificates_in(&world.certificates.files("gateway").certificate).unwrap()[0];
+    std::fs::copy(ca.revoke(Some(gateway), now, now + DAY).unwrap(), &list).unwrap();
+    adapter.until(|status| status["certificate"]["turned_away"] == "gateway_revoked").await;
+    adapter.until(|status| status["connected"] == false).await;
+    assert_eq!(world.gateway.opened().len(), 1);
+    adapter.stop().await.unwrap();
+}
+
+/// The digest of a certificate's file, as a status shows it.
+fn digest_in(file: &std::path::Path) -> String {
+    lgsp_certs::CertificateDigest::of(&certificates_in(file).unwrap()[0]).to_string()
 }

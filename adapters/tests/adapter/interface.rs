@@ -70,6 +70,9 @@ async fn every_way_to_ask_wrongly_has_its_own_answer() {
         (Method::GET, "/v1/exceptions?page_token=17", with(&[]), b"", 422, "PAGE_TOKEN_INVALID"),
         (Method::GET, "/v1/inbox?page_token=!", with(&[]), b"", 422, "PAGE_TOKEN_INVALID"),
         (Method::GET, "/v1/inbox?party=H99", with(&[]), b"", 403, "ACTS_FOR_MISSING"),
+        (Method::GET, "/v1/webhooks/attempts?page_token=17", with(&[]), b"", 422, "PAGE_TOKEN_INVALID"),
+        (Method::POST, "/v1/webhooks/test", with(&[]), b"{}", 404, "WEBHOOK_NOT_FOUND"),
+        (Method::POST, "/v1/webhooks/test", with(&[]), b"[]", 400, "MALFORMED"),
         (Method::GET, "/v2/dossiers", with(&[]), b"", 404, "RESOURCE_NOT_FOUND"),
         (Method::PUT, "/v1/dossiers", with(&[]), b"", 405, "METHOD_NOT_ALLOWED"),
         (Method::GET, "/v1/dossiers/%FF", with(&[]), b"", 400, "MALFORMED"),
@@ -82,6 +85,7 @@ async fn every_way_to_ask_wrongly_has_its_own_answer() {
         assert_eq!((&problem["reason"], &problem["status"]), (&reason.into(), &status.into()), "{what}");
         for text in [&problem["title"], &problem["message_vi"], &problem["remedy"]["en"], &problem["remedy"]["vi"]] {
             assert!(text.as_str().is_some_and(|text| !text.is_empty()), "{what}");
+            assert!(!text.as_str().unwrap().contains(".proto"), "whoever speaks JSON has none: {what}");
         }
     }
     assert_eq!(
@@ -89,6 +93,19 @@ async fn every_way_to_ask_wrongly_has_its_own_answer() {
         ["LGSP-Party", "LGSP-Actor", "Idempotency-Key"]
     );
     assert!(world.gateway.attempts().is_empty());
+}
+
+#[tokio::test]
+async fn the_place_of_an_answer_has_the_key_as_it_was_given_wherever_a_path_can() {
+    let world = World::new().await;
+    let adapter = world.adapter().await;
+    for (key, segment) in [("ho-so_2025.07", "ho-so_2025.07"), ("a:1", "a%3A1")] {
+        let taken = adapter.submit(key).await;
+        let location = format!("/v1/requests/{segment}");
+        assert_eq!(taken.headers["location"], location.as_str());
+        assert_eq!(taken.json()["location"], location.as_str());
+        assert_eq!(adapter.call(Method::GET, &location, &CALLER, "").await.status, StatusCode::OK, "{location}");
+    }
 }
 
 #[tokio::test]

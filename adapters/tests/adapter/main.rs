@@ -5,12 +5,15 @@
 mod calls;
 mod deliveries;
 mod disk;
+mod folder;
 mod held_up;
 mod identity;
 mod interface;
 mod link;
+mod metrics;
 mod offline;
 mod restored;
 mod stream;
 mod support;
 mod uploads;
+mod webhooks;

@@ -54,15 +54,22 @@ impl RootAuthority {
     ///
     /// # Errors
     /// When any of the files exists, or cannot be written, or the root has less than a day to live. Existing files are
-    /// never touched. An interruption can leave a key without `ca.pem`: it has signed nothing and may be deleted.
+    /// never touched. An interruption can leave `root.pem` alone, and this goes on from there, or a key without `ca.pem`: that has
+    /// signed nothing and may be deleted.
     pub fn issue_authority(&self, dir: &Path, now: SystemTime) -> Result<CertificateAuthority, CaError> {
         let validity = Validity::new(now, ISSUING_VALIDITY)?.within(self.0.not_after, now, DAY)?;
         let root_file = dir.join("root.pem");
-        if root_file.exists() {
+        let pem = self.0.certificate_pem();
+        // This root's without a CA beside it is of an attempt that was interrupted here.
+        let was_begun =
+            !dir.join("ca.pem").exists() && std::fs::read(&root_file).is_ok_and(|there| there == pem.as_bytes());
+        if root_file.exists() && !was_begun {
             return Err(CaError::Exists(root_file));
         }
         make_folder(dir)?;
-        write(&root_file, self.0.certificate_pem().as_bytes(), PUBLIC)?;
+        if !was_begun {
+            write(&root_file, pem.as_bytes(), PUBLIC)?;
+        }
         let made = Signer::create(dir, "ca", |key| {
             let domain = &self.0.trust_domain;
             let mut params = params(format!("lgsp issuing CA {}, {domain}", mark(key)), validity)?;
@@ -71,7 +78,7 @@ impl RootAuthority {
             params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
             self.0.sign(params, key, true)
         });
-        if made.is_err() {
+        if made.is_err() && !was_begun {
             // It was not there before, and without a CA beside it, it would only be in the way of the next try.
             let _ = std::fs::remove_file(&root_file);
         }

@@ -5,5 +5,7 @@
 mod files;
 mod handshake;
 mod joining;
+#[path = "../../../tests/support/output.rs"]
+mod output;
 mod support;
 mod trust;

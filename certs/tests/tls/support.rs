@@ -7,6 +7,8 @@ use data_encoding::BASE64;
 use lgsp_certs::{CertificateAuthority, Certified, Credentials, Issued, TlsFiles, Usage, server_name};
 use rustls_pki_types::CertificateDer;
 
+use crate::output;
+
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// One CA with its folder; dropped, both are gone.
@@ -17,6 +19,7 @@ pub(crate) struct Authority {
 
 impl Authority {
     pub(crate) fn new() -> Self {
+        output::trace("certs");
         let folder = tempfile::tempdir().unwrap();
         let trust_domain = "lgsp.hue.test".parse().unwrap();
         // Some weeks old, so that it can have issued what has expired since.
@@ -69,5 +72,11 @@ impl Authority {
     pub(crate) fn system_since(&self, name: &str, then: SystemTime) -> Credentials {
         let issued = self.ca.issue_system(&name.parse().unwrap(), DAY, then).unwrap();
         self.keep(name, &issued, Usage::Client, then)
+    }
+}
+
+impl Drop for Authority {
+    fn drop(&mut self) {
+        output::keep("certs", self.path());
     }
 }

@@ -8,8 +8,8 @@ use data_encoding::BASE64;
 use lgsp_certs::ca::Books;
 use lgsp_certs::trust::{BundleFiles, RevokedKeys, TrustError};
 use lgsp_certs::{
-    Bundle, Credentials, Identity, NotVouched, PrivateKey, RootAuthority, SigningRequest, SystemName, SystemPattern,
-    TlsFiles, Trust, Usage, VerifiedLeaf, server_name,
+    Bundle, Credentials, Identity, NotBacked, NotVouched, PrivateKey, RootAuthority, SigningRequest, SystemName,
+    SystemPattern, TlsFiles, Trust, Usage, VerifiedLeaf, server_name,
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType};
 use rustls::{CertificateError, RootCertStore, ServerConfig};
@@ -238,6 +238,40 @@ async fn a_revoked_issuing_ca_takes_its_leafs_with_it() {
     assert_eq!(tls_error(let_in(&gateway, &trust, nothing_revoked(), &desk).await.map(drop)), REVOKED);
 }
 
+#[test]
+fn an_issuing_ca_is_backed_by_the_bundles_of_its_domain_that_lead_to_it_unless_its_root_lists_it() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let (issuing, root) = (authority.ca.intermediate(), authority.ca.root());
+    let ours = "lgsp.hue.test".parse().unwrap();
+    let bundles = || {
+        vec![
+            bundle("other", "lgsp.hue.test", &["*"], other.ca.root()),
+            bundle("root", "lgsp.hue.test", &["ward-*"], root),
+            bundle("issuing", "lgsp.hue.test", &["*"], issuing),
+            bundle("elsewhere", "so.test", &["*"], root),
+        ]
+    };
+    let trust = Trust::new(bundles()).unwrap();
+    assert_eq!(trust.backing(issuing, &ours), Ok(vec!["root", "issuing"]));
+    assert_eq!(trust.backing(issuing, &"khac.test".parse().unwrap()), Err(NotBacked::NoRoot));
+    let only = Trust::new(vec![bundle("other", "lgsp.hue.test", &["*"], other.ca.root())]).unwrap();
+    assert_eq!(only.backing(issuing, &ours), Err(NotBacked::NoRoot));
+
+    let now = SystemTime::now();
+    let list = |authority: &Authority, ca| {
+        let root = RootAuthority::open(&authority.path().join("root")).unwrap();
+        std::fs::read(root.revoke(Some(ca), now, now + DAY).unwrap()).unwrap()
+    };
+    // A list of another root says nothing about it.
+    let of_other = bundle_with_list("listed", other.ca.root(), list(&other, other.ca.intermediate()));
+    let trust = Trust::new(bundles().into_iter().chain([of_other]).collect()).unwrap();
+    assert_eq!(trust.backing(issuing, &ours), Ok(vec!["root", "issuing"]));
+    assert_eq!(trust.backing(other.ca.intermediate(), &ours), Err(NotBacked::Listed));
+    let listed = bundle_with_list("listed", root, list(&authority, issuing));
+    let trust = Trust::new(bundles().into_iter().chain([listed]).collect()).unwrap();
+    assert_eq!(trust.backing(issuing, &ours), Err(NotBacked::Listed));
+}
+
 #[tokio::test]
 async fn a_revoked_root_takes_its_leafs_with_it_though_nobody_sends_it() {
     let (authority, other) = (Authority::new(), Authority::new());
@@ -324,7 +358,6 @@ async fn of_two_lists_of_one_issuer_the_newer_counts_wherever_it_stands() {
         }
         let roots = vec![authority.ca.root().clone()];
         let bundle = Bundle::new("bus", "lgsp.hue.test".parse().unwrap(), systems(&["*"]), roots, lists).unwrap();
-        assert_eq!(bundle.crls(), std::slice::from_ref(&new));
         let trust = Arc::new(Trust::new(vec![bundle]).unwrap());
         assert_eq!(tls_error(let_in(&gateway, &trust, nothing_revoked(), &out).await.map(drop)), REVOKED);
         assert!(let_in(&gateway, &trust, nothing_revoked(), &kept).await.is_ok());
@@ -405,10 +438,125 @@ fn a_list_by_another_key_of_its_issuers_name_locks_nobody_out_and_lets_nobody_in
         assert_eq!(holds(&trust, &leaf(&after, 1)), Ok(()));
     }
 
-    // What can be told at once is: the root itself has the name, and did not sign.
-    let lists = |list| made(after.der(), vec![list]).map(drop);
-    assert_eq!(lists(of_before), Err(TrustError::ForgedList("gov".to_owned())));
-    assert_eq!(lists(list_by(&after, &[2], 1)), Ok(()));
+    // What can be told at once is, and is not in the way either: the root itself has the name, and did not sign.
+    let by_root = list_by(&after, &[2], 1);
+    let [forged, genuine, both] = [vec![of_before.clone()], vec![by_root.clone()], vec![of_before, by_root]]
+        .map(|lists| Trust::new(vec![made(after.der(), lists).unwrap()]).unwrap());
+    let aside = |trust: &Trust| trust.bundles().next().unwrap().lists_set_aside().count();
+    assert_eq!([&forged, &genuine, &both].map(aside), [1, 0, 1]);
+    assert_eq!(holds(&forged, &leaf(&after, 2)), Ok(()));
+    assert_eq!(holds(&genuine, &leaf(&after, 2)), revoked);
+    assert_eq!(holds(&both, &leaf(&after, 2)), revoked);
+}
+
+fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let content = parts.concat();
+    let length = match u16::try_from(content.len()).unwrap().to_be_bytes() {
+        [0, length @ 0..0x80] => vec![length],
+        [0, length] => vec![0x81, length],
+        [high, low] => vec![0x82, high, low],
+    };
+    [&[tag][..], &length, &content].concat()
+}
+
+/// A list as OpenSSL's shipped configuration writes it: with a number, and without saying whose key it is by.
+fn bare_list(name: &[u8], key: &KeyPair, serials: &[u8], number: u8) -> CertificateRevocationListDer<'static> {
+    const ECDSA_SHA256: &[u8] = &[0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
+    const CRL_NUMBER: &[u8] = &[0x06, 0x03, 0x55, 0x1d, 0x14];
+    let time = |text: &[u8]| der(0x17, &[text]);
+    let revoked = |serial: &u8| der(0x30, &[&der(0x02, &[&[*serial]]), &time(b"250101000000Z")]);
+    let revoked = der(0x30, &[&serials.iter().flat_map(revoked).collect::<Vec<_>>()]);
+    let number = der(0x30, &[CRL_NUMBER, &der(0x04, &[&der(0x02, &[&[number]])])]);
+    let extensions = der(0xa0, &[&der(0x30, &[&number])]);
+    let times = [time(b"250101000000Z"), time(b"490101000000Z")].concat();
+    let told = der(0x30, &[&[2, 1, 1], ECDSA_SHA256, name, &times, &revoked, &extensions]);
+    let signature = rcgen::SigningKey::sign(key, &told).unwrap();
+    der(0x30, &[&told, ECDSA_SHA256, &der(0x03, &[&[0], &signature])]).into()
+}
+
+fn name_in(certificate: &CertificateDer<'_>) -> Vec<u8> {
+    x509_parser::parse_x509_certificate(certificate).unwrap().1.subject().as_raw().to_vec()
+}
+
+#[test]
+fn of_lists_of_one_name_the_newest_that_the_issuer_signed_counts_whatever_they_say_of_themselves() {
+    let root = {
+        let (params, key) = ca_called("root");
+        CertifiedIssuer::self_signed(params, key).unwrap()
+    };
+    // An issuing CA, the same after its key was changed, and somebody who says that his key is that one.
+    let [before, after, forger] = ["before", "after", "after"].map(|key_id| {
+        let (mut params, key) = ca_called("issuing");
+        params.key_identifier_method = rcgen::KeyIdMethod::PreSpecified(key_id.into());
+        CertifiedIssuer::signed_by(params, key, &root).unwrap()
+    });
+    let name = name_in(before.der());
+    let by =
+        |issuer: &CertifiedIssuer<'_, KeyPair>, serials: &[u8], number| bare_list(&name, issuer.key(), serials, number);
+    let leaf = |issuer: &CertifiedIssuer<'_, KeyPair>, serial: u64| {
+        let mut leaf = CertificateParams::default();
+        leaf.serial_number = Some(serial.into());
+        leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let leaf = leaf.signed_by(&KeyPair::generate().unwrap(), issuer).unwrap();
+        vec![leaf.der().clone(), issuer.der().clone()]
+    };
+    let named = rcgen::CertificateRevocationListParams {
+        this_update: SystemTime::now().into(),
+        next_update: (SystemTime::now() + DAY).into(),
+        crl_number: 1000.into(),
+        issuing_distribution_point: None,
+        revoked_certs: Vec::new(),
+        key_identifier_method: rcgen::KeyIdMethod::PreSpecified("after".into()),
+    };
+    let forged = named.signed_by(&forger).unwrap().der().clone();
+    // Numbers begin anew with the key; what an older list of the same key names does not count any more.
+    let lists = [by(&before, &[1], 9), by(&after, &[1, 2], 2), by(&after, &[2], 3), forged, by(&forger, &[3], 100)];
+    for turned in 0..lists.len() {
+        let mut lists = lists.to_vec();
+        lists.rotate_left(turned);
+        let roots = vec![root.der().clone()];
+        let bundle = Bundle::new("gov", "gov.test".parse().unwrap(), systems(&["*"]), roots, lists).unwrap();
+        let trust = Trust::new(vec![bundle]).unwrap();
+        let holds = |chain: &[CertificateDer<'_>]| trust.vouching(chain, SystemTime::now()).map(drop);
+        let revoked = Err(NotVouched::Chain(REVOKED));
+        assert_eq!(holds(&leaf(&before, 1)), revoked, "{turned}");
+        assert_eq!(holds(&leaf(&after, 2)), revoked, "{turned}");
+        for (issuer, serial) in [(&before, 2), (&after, 1), (&after, 3)] {
+            assert_eq!(holds(&leaf(issuer, serial)), Ok(()), "{turned}: {serial}");
+        }
+    }
+}
+
+#[test]
+fn a_genuine_list_that_cannot_be_used_lets_nobody_in_and_a_foreign_one_is_told_by_its_name() {
+    let root = {
+        let (params, key) = ca_called("root");
+        CertifiedIssuer::self_signed(params, key).unwrap()
+    };
+    let (mut params, key) = ca_called("issuing without lists");
+    params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign];
+    let issuing = CertifiedIssuer::signed_by(params, key, &root).unwrap();
+    let mut leaf = CertificateParams::default();
+    leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let leaf = leaf.signed_by(&KeyPair::generate().unwrap(), &issuing).unwrap();
+    let chain = [leaf.der().clone(), issuing.der().clone()];
+    let under = |key: &KeyPair| {
+        let lists = vec![bare_list(&name_in(issuing.der()), key, &[1], 1)];
+        let roots = vec![root.der().clone()];
+        let bundle = Bundle::new("gov", "gov.test".parse().unwrap(), systems(&["*"]), roots, lists).unwrap();
+        Trust::new(vec![bundle]).unwrap()
+    };
+    let aside = |trust: &Trust| -> Vec<String> {
+        let bundle = trust.bundles().next().unwrap();
+        bundle.lists_set_aside().map(|(issuer, why)| format!("{issuer}: {why}")).collect()
+    };
+    let genuine = under(issuing.key());
+    let refused = rustls::Error::InvalidCertRevocationList(rustls::CertRevocationListError::IssuerInvalidForCrl);
+    let vouching = |trust: &Trust| trust.vouching(&chain, SystemTime::now()).map(drop);
+    assert_eq!((vouching(&genuine), aside(&genuine)), (Err(NotVouched::Chain(refused)), Vec::new()));
+    let foreign = under(&KeyPair::generate().unwrap());
+    assert_eq!(vouching(&foreign), Ok(()));
+    assert!(aside(&foreign)[0].ends_with("CN=issuing without lists: BadSignature"), "{:?}", aside(&foreign));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 //! Without the feature, which no default build has, [`reached`] is nothing at all. With it, `LGSP_FAULT_AT` in the
 //! environment names one point, the how-manieth time and what happens there: `journal.sync:3`, `journal.append:1:full`.
 //! Whoever starts the process decides; nothing inside it does. The fault campaign (`tests/faults`) is who it is for.
-//! It has no weeks, either, in which a spool grows old: see [`spool_keeps`].
+//! It has no weeks, either, in which a spool grows old or an index is due for a snapshot: see [`spool_keeps`] and [`snapshot_every`].
 
 use std::io;
 use std::time::Duration;
@@ -24,6 +24,12 @@ pub const PUBLISH_FOLDER: &str = "publish.folder";
 pub const CHECKPOINT_FLUSH: &str = "checkpoint.flush";
 /// After the index is durable, before that is noted.
 pub const CHECKPOINT_NOTE: &str = "checkpoint.note";
+/// After a part of a snapshot was written.
+pub const SNAPSHOT_WRITE: &str = "snapshot.write";
+/// After all of it was made durable, before it gets its name.
+pub const SNAPSHOT_NAME: &str = "snapshot.name";
+/// After the name was given, before it is durable and what is older is removed.
+pub const SNAPSHOT_FOLDER: &str = "snapshot.folder";
 /// After a dossier was written to an archive.
 pub const ARCHIVE_WRITE: &str = "archive.write";
 /// Before an archive's bytes are synced.
@@ -48,6 +54,18 @@ pub const IDENTITY_FILE: &str = "identity.file";
 pub const IDENTITY_FORCE: &str = "identity.force";
 /// After it was put in force, before that is durable and what is older is removed.
 pub const IDENTITY_FOLDER: &str = "identity.folder";
+/// After a request of a watched folder was taken in, before that is written there.
+pub const FOLDER_TAKEN: &str = "folder.taken";
+/// After a file in a watched folder was written, before it has its name.
+pub const FOLDER_NAME: &str = "folder.name";
+/// After it got its name, before that is durable.
+pub const FOLDER_SYNC: &str = "folder.sync";
+/// After the last answer to a request is durable, before the request is moved away.
+pub const FOLDER_MOVE: &str = "folder.move";
+/// After it was moved away, before the spool notes that the agency was told.
+pub const FOLDER_TOLD: &str = "folder.told";
+/// After a delivery is durable in a watched folder, before the spool notes that it was handed over.
+pub const FOLDER_DELIVERED: &str = "folder.delivered";
 
 /// The process has come to `point`. The one that was asked for does not return, or returns an error.
 ///
@@ -85,6 +103,25 @@ pub fn spool_keeps() -> Option<(Duration, u64)> {
 pub fn spool_keeps() -> Option<(Duration, u64)> {
     let wish = std::env::var("LGSP_SPOOL_KEEPS").ok()?;
     Some(keeps(&wish).unwrap_or_else(|| panic!("LGSP_SPOOL_KEEPS={wish} is not milliseconds:records")))
+}
+
+/// After how many records the index is photographed again, if somebody wants to see that soon: with the feature `faults`,
+/// `LGSP_SNAPSHOT_EVERY=1` in the environment says so, however large the index is.
+#[cfg(not(feature = "faults"))]
+#[inline(always)]
+pub fn snapshot_every() -> Option<u64> {
+    None
+}
+
+/// After how many records the index is photographed again, if somebody wants to see that soon: `LGSP_SNAPSHOT_EVERY=1` in the
+/// environment says so, however large the index is.
+///
+/// # Panics
+/// It says something else.
+#[cfg(feature = "faults")]
+pub fn snapshot_every() -> Option<u64> {
+    let wish = std::env::var("LGSP_SNAPSHOT_EVERY").ok()?;
+    Some(wish.parse().unwrap_or_else(|_| panic!("LGSP_SNAPSHOT_EVERY={wish} is no number of records")))
 }
 
 #[cfg(feature = "faults")]

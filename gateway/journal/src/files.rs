@@ -6,7 +6,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::fault;
@@ -163,6 +163,24 @@ impl RealFiles {
             TryLockError::Error(error) => error,
         })?;
         Ok(Self { directory: File::open(&folder)?, folder, lock: Some(lock) })
+    }
+
+    /// The process that holds `folder`, as far as the kernel tells (Linux, the same container): for people, who may then end it.
+    pub fn holder(folder: &Path) -> Option<u32> {
+        let file = folder.join(LOCK);
+        let inode = format!(":{}", fs::metadata(&file).ok()?.ino());
+        let locks = fs::read_to_string("/proc/locks").ok()?;
+        // "1: FLOCK  ADVISORY  WRITE 4711 08:01:131 0 EOF"
+        let processes = locks.lines().filter_map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            (fields.get(5)?.ends_with(&inode)).then(|| fields.get(4)?.parse().ok()).flatten()
+        });
+        // Another file system may have a file of that number, so the process is asked what it has open.
+        let file = file.canonicalize().ok()?;
+        processes.into_iter().find(|process: &u32| {
+            let open = fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
+            open.into_iter().any(|entry| fs::read_link(entry.path()).is_ok_and(|target| target == file))
+        })
     }
 
     /// Opens `folder` for reading only, whoever else has it open; whatever would change it is refused.

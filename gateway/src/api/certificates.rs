@@ -60,7 +60,8 @@ impl v1::certificates_server::Certificates for Certificates {
     async fn revoke(&self, request: Request<v1::RevokeRequest>) -> Result<Response<v1::RevokeResponse>, Status> {
         let peer = wire::peer(&request)?;
         let certificates::Revocation { asking, what, ground } = certificates::revocation(request.get_ref())?;
-        let revoked = self.engine.revoke(&peer, &asking.party, &asking.actor, what, ground).await?;
+        let despite_lockout = request.get_ref().despite_lockout;
+        let revoked = self.engine.revoke(&peer, &asking.party, &asking.actor, what, ground, despite_lockout).await?;
         Ok(Response::new(certificates::revoked(&revoked)))
     }
 }

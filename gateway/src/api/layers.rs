@@ -24,6 +24,7 @@ use super::listener::Caller;
 use super::{limit_of, wire};
 use crate::config::Limits;
 use crate::engine::shares::{Counted, Rates, Tally};
+use crate::telemetry::counts::Counts;
 
 /// The longest a call may take until its answer begins. Answers "forget me not": a caller that sets no deadline of its own
 /// must not hold a place for ever.
@@ -44,6 +45,7 @@ pub(super) struct Calls {
     of_systems: Arc<OfSystems>,
     /// What the registry in force says about a system.
     own: Arc<dyn Fn(&str) -> Quota + Send + Sync>,
+    counts: Arc<Counts>,
 }
 
 /// What each system has taken of it.
@@ -73,6 +75,7 @@ impl Calls {
                 uploads: Tally::new(limits.uploads.div_ceil(4)),
             }),
             own: Arc::new(|_| Quota::default()),
+            counts: Arc::default(),
         }
     }
 
@@ -80,6 +83,12 @@ impl Calls {
     #[must_use]
     pub(super) fn unless(self, own: impl Fn(&str) -> Quota + Send + Sync + 'static) -> Self {
         Self { own: Arc::new(own), ..self }
+    }
+
+    /// Counts what is refused among the figures of the node.
+    #[must_use]
+    pub(super) fn counting(self, counts: &Arc<Counts>) -> Self {
+        Self { counts: Arc::clone(counts), ..self }
     }
 
     /// Decided by the headers alone: what is turned away here costs no message, no signature and no memory.
@@ -100,6 +109,8 @@ impl Calls {
 pub(super) fn around(services: Router, calls: &Calls) -> Router {
     services.layer(
         ServiceBuilder::new()
+            // Outermost, so that whatever is refused is counted, wherever that was.
+            .layer(from_fn_with_state(calls.clone(), counted))
             // A bug costs one call, not the connection with all the calls of an agency on it.
             .layer(CatchPanicLayer::custom(panicked))
             // Everything below is logged inside the call's span.
@@ -114,6 +125,15 @@ pub(super) fn around(services: Router, calls: &Calls) -> Router {
             // Innermost, next to the library that finds messages too long or broken: it says so in its own words.
             .layer(from_fn(in_our_words)),
     )
+}
+
+/// Counts the refusals that come instead of an answer. One that ends a stream comes after it, and is not seen here.
+async fn counted(State(calls): State<Calls>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    if let Some(refusal) = Status::from_header_map(response.headers()).as_ref().and_then(Refusal::from_status) {
+        calls.counts.refused(&refusal);
+    }
+    response
 }
 
 /// Nobody knows how far a call that panicked had come.

@@ -7,9 +7,9 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::Router;
 use axum::body::Body;
@@ -37,6 +37,7 @@ use crate::engine::access::Peer;
 use crate::engine::clock::machine_now;
 use crate::engine::connections::Open;
 use crate::engine::shares::{Counted, Tally};
+use crate::telemetry::counts::TooMany;
 use crate::tls::{Generation, Identified};
 
 /// Handshakes under way at once. Each costs a signature and a few kilobytes; a flood of them waits in the kernel's queue
@@ -56,6 +57,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// What is read from the socket at a time. rustls itself asks for 4 KiB, which makes sixteen calls of a large body.
 const READ_AHEAD: usize = 32 * 1024;
 
+/// How long after an attempt to put a certificate on record the next call of its connection makes another one.
+const NOTE_AGAIN: Duration = Duration::from_secs(10);
+
 /// How long before a certificate's end its connection is asked to leave: whoever has renewed comes back with the new one and
 /// loses nothing. If less than four times as much is left to begin with, a quarter of that.
 const LEAVE_BEFORE: Duration = Duration::from_secs(300);
@@ -74,6 +78,8 @@ pub(crate) struct Caller(Arc<Called>);
 struct Called {
     peer: Result<Peer, Refusal>,
     engine: Engine,
+    /// When the certificate was last tried to be put on record.
+    noted: Mutex<Option<Instant>>,
     cut: CancellationToken,
     leaving: CancellationToken,
 }
@@ -88,7 +94,22 @@ impl Caller {
         if self.0.cut.is_cancelled() {
             return Err(Refusal::new(Reason::CertificateRevoked));
         }
-        self.0.peer.clone()
+        let peer = self.0.peer.clone()?;
+        self.note(&peer);
+        Ok(peer)
+    }
+
+    /// Sees to it that the certificate is on record: at the handshake its system may not have been in the registry yet, or the
+    /// disk may have been full.
+    fn note(&self, peer: &Peer) {
+        if self.0.engine.has_seen(peer) {
+            return;
+        }
+        let mut noted = self.0.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = noted.is_none_or(|last| last.elapsed() >= NOTE_AGAIN);
+        if is_due && self.0.engine.note_certificate(peer) {
+            *noted = Some(Instant::now());
+        }
     }
 
     /// The system's name, for counting and for the log. Who has none shares the empty one with all others without.
@@ -152,8 +173,14 @@ pub(crate) async fn serve(tcp: TcpListener, doors: Doors, services: Router, stop
                 shaken = tokio::time::timeout(HANDSHAKE_TIME, shake_hands(stream, &doors, open)) => match shaken {
                     Ok(Ok(connection)) => connection,
                     // Scanners and wrong certificates are everyday; who is turned away sees the alert.
-                    Ok(Err(error)) => return tracing::info!(%error, "a handshake failed"),
-                    Err(_) => return tracing::info!("a handshake took too long"),
+                    Ok(Err(error)) => {
+                        doors.engine.counts().handshake_failed(&error);
+                        return tracing::info!(%error, "a handshake failed");
+                    }
+                    Err(_) => {
+                        doors.engine.counts().handshake_late();
+                        return tracing::info!("a handshake took too long");
+                    }
                 }
             };
             drop(handshake);
@@ -194,18 +221,19 @@ async fn shake_hands(stream: TcpStream, doors: &Doors, place: OwnedSemaphorePerm
     // From here on a revocation reaches it.
     let open = doors.engine.connections().open_of(keys, Some(not_after), peer.as_ref().ok().cloned());
     let open = open.map_err(io::Error::other)?;
-    if let Ok(peer) = &peer {
-        doors.engine.note_certificate(peer);
-    }
     let caller = Caller(Arc::new(Called {
         peer,
         engine: doors.engine.clone(),
+        noted: Mutex::new(None),
         cut: open.cut().clone(),
         leaving: CancellationToken::new(),
     }));
+    if let Ok(peer) = &caller.0.peer {
+        caller.note(peer);
+    }
     let system = caller.system();
     let counted = doors.of_systems.count(&system);
-    let counted = counted.map_err(|_| io::Error::other(format!("{system:?} has too many connections open")))?;
+    let counted = counted.map_err(|_| io::Error::other(TooMany(system)))?;
     let stream = Silent { stream, first_word: Some(Box::pin(tokio::time::sleep(FIRST_WORD))) };
     // The certificate that it was shown ends as well: whoever stays is told to come back and see the next one.
     let not_after = not_after.min(generation.loaded().credentials().not_after());

@@ -5,16 +5,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, put};
 use axum::serve::ListenerExt as _;
 use axum::{Json, Router};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode, header};
 use lgsp_journal::room::Shortage;
 use lgsp_proto::types::BusinessTime;
+use lgsp_telemetry::{Format, Page};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -22,9 +23,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
-use crate::engine::certificates::CertificateFigures;
+use crate::engine::certificates::{CertificateFigures, NotSigning};
 use crate::engine::clock::machine_now;
 use crate::store::Figures;
+use crate::telemetry::Metrics;
 use crate::tls::standing::{Standing, Told, seconds_until};
 
 /// How far the node has come.
@@ -58,7 +60,7 @@ impl Stage {
         }
     }
 
-    fn engine(&self) -> Option<&Engine> {
+    pub(crate) fn engine(&self) -> Option<&Engine> {
         match self {
             Self::Starting(_) => None,
             Self::Serving(engine) | Self::Stopping(engine) => Some(engine),
@@ -82,6 +84,10 @@ pub(crate) struct Node {
     pub(crate) name: String,
     /// When the process began.
     pub(crate) begun: Instant,
+    /// The same by the machine's clock.
+    pub(crate) started_at: SystemTime,
+    /// What it measures.
+    pub(crate) metrics: Arc<Metrics>,
     /// How far it has come.
     pub(crate) stage: watch::Receiver<Stage>,
     /// How it stands with the certificates.
@@ -104,7 +110,8 @@ fn routes(node: Node) -> Router {
     let routes = Router::new()
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(readyz))
-        .route("/status", get(status));
+        .route("/status", get(status))
+        .route("/metrics", get(metrics));
     // Not there at all unless it is a replay: the law's clock is nobody's to set.
     let routes = if node.replay { routes.route("/business-clock", put(set_business_clock)) } else { routes };
     routes.with_state(Arc::new(node))
@@ -134,6 +141,8 @@ struct Status {
 /// Times are seconds until then, less than nothing afterwards.
 #[derive(Serialize)]
 struct CertificatesStatus {
+    /// SHA-256 of the own certificate, in hexadecimal.
+    own_sha256: String,
     /// Of the own certificate (`own`), the first of its issuing CAs (`issuing`), the CA of `[ca]` (`ca`), and the first root of each bundle to end
     /// (`bundle:` and its name).
     expires_in_seconds: BTreeMap<String, i64>,
@@ -148,6 +157,9 @@ struct CertificatesStatus {
     /// The bundles that have a revocation list past its time.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     stale_revocation_lists: Vec<String>,
+    /// The bundles that have a revocation list that was not signed by the issuing CA it names, and so counts for nobody.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    revocation_lists_set_aside: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -183,6 +195,8 @@ struct StoreStatus {
 /// What came of certifying since the start, and the tokens that are good now.
 #[derive(Serialize)]
 struct CertifyingStatus {
+    /// `signing`, or why nothing is signed now: a word of [`NotSigning`].
+    ca: &'static str,
     issued: u64,
     renewed: u64,
     /// By reason.
@@ -214,23 +228,27 @@ async fn status(State(node): State<Arc<Node>>) -> Json<Status> {
 }
 
 fn certificates_status(standing: &Standing, engine: Option<&Engine>) -> CertificatesStatus {
-    let (Told { loaded_at, problem, ends, stale_lists }, now) = (standing.told(), machine_now());
+    let (told, now) = (standing.told(), machine_now());
+    let Told { loaded_at, problem, ends, stale_lists, own, lists_set_aside } = told;
     let connections = engine.map(Engine::connections);
     let client = connections.and_then(|connections| connections.soonest_end());
     CertificatesStatus {
+        own_sha256: own.to_string(),
         expires_in_seconds: ends.into_iter().map(|end| (end.what.clone(), end.left(now))).collect(),
         client_expires_in_seconds: client.map(|end| seconds_until(end, now)),
         connections: connections.map_or(0, |connections| connections.count()),
         loaded_seconds_ago: seconds_until(now, loaded_at),
         problem,
         stale_revocation_lists: stale_lists,
+        revocation_lists_set_aside: lists_set_aside,
     }
 }
 
 async fn engine_status(engine: &Engine) -> EngineStatus {
+    let ca = engine.signs_certificates().await.map_or_else(NotSigning::as_str, |()| "signing");
     let certifying = engine.certificate_figures().await.ok().map(|figures| {
         let CertificateFigures { issued, renewed, joins_refused, tokens_open } = figures;
-        CertifyingStatus { issued, renewed, joins_refused, tokens_open }
+        CertifyingStatus { ca, issued, renewed, joins_refused, tokens_open }
     });
     let registry = engine.registry().ok();
     let streams = registry.iter().flat_map(|registry| registry.parties()).filter_map(|party| {
@@ -262,6 +280,13 @@ async fn engine_status(engine: &Engine) -> EngineStatus {
     }
 }
 
+/// The figures for Prometheus, in the form it asks for.
+async fn metrics(State(node): State<Arc<Node>>, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let Page { content_type, body } = node.metrics.page(&node, Format::for_accept(accept)).await;
+    ([(header::CONTENT_TYPE, content_type)], body).into_response()
+}
+
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct BusinessClock {
@@ -289,7 +314,6 @@ pub(crate) const HEALTH_LOOK: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::time::SystemTime;
 
     use lgsp_certs::{CertificateAuthority, TlsFiles, Usage, server_name};
     use lgsp_domain::numbering::{LAST_NUMBER, SpoolId};
@@ -347,8 +371,8 @@ mod tests {
             trust_domain: "lgsp.mau.test".parse().unwrap(),
             systems: Vec::new(),
         };
-        let tls =
-            Tls { certificate: dir.join("gateway.pem"), key: dir.join("gateway.key"), trust: vec![trust], ca: None };
+        let (certificate, key) = (dir.join("gateway.pem"), dir.join("gateway.key"));
+        let tls = Tls { certificate, key, trust: vec![trust], ca: None, kept: None };
         let now = SystemTime::now();
         Arc::new(Standing::of(&crate::tls::Loaded::load(&tls, now).unwrap(), now))
     }
@@ -390,6 +414,8 @@ mod tests {
         let node = Node {
             name: "lgsp.mau.test".into(),
             begun: Instant::now(),
+            started_at: SystemTime::now(),
+            metrics: Arc::new(Metrics::new()),
             stage,
             certificates: standing(dir.path()),
             replay: false,

@@ -92,7 +92,7 @@ impl Bus {
             let engine = engine.clone();
             move |system: &str| engine.quota_of_system(system)
         };
-        let calls = layers::Calls::new(limits, stopping.clone()).unless(own);
+        let calls = layers::Calls::new(limits, stopping.clone()).unless(own).counting(engine.counts());
         let dossiers = DossiersServer::new(dossiers::Dossiers { engine: engine.clone() });
         let documents = DocumentsServer::new(documents::Documents { engine: engine.clone() });
         let registry = RegistryServer::new(registry::Registry { engine: engine.clone() });

@@ -1,6 +1,7 @@
 //! The declared registry over the wire.
 
 use std::collections::HashSet;
+use std::time::SystemTime;
 
 use lgsp_domain::can_i::Step;
 use lgsp_domain::registry::{AuthorityChange, Change, ChangeKind, Holder, Problem};
@@ -11,6 +12,7 @@ use tonic::{Request, Response, Status};
 use super::convert::{can_i, reading};
 use super::wire;
 use crate::engine::Engine;
+use crate::engine::receipt::machine_timestamp;
 use crate::engine::registry::{LockOut, Proposal, Terms};
 
 /// Files of one registry: there are about eight kinds, and provinces may split the large ones.
@@ -57,6 +59,7 @@ impl v1::registry_server::Registry for Registry {
             base_version: plan.base_version,
             authority: plan.authority.into_iter().take(AUTHORITY_SHOWN).map(authority).collect(),
             lock_outs: plan.lock_outs.into_iter().map(lock_out).collect(),
+            still_certified: plan.still_certified.into_iter().map(still_certified).collect(),
         }))
     }
 
@@ -171,6 +174,10 @@ fn authority(change: AuthorityChange) -> v1::AuthorityChange {
         right: change.right.map_or("acts-for", |right| right.as_str()).to_owned(),
         scope: change.scope,
     }
+}
+
+fn still_certified((system, until): (String, SystemTime)) -> v1::StillCertified {
+    v1::StillCertified { system, not_after: Some(machine_timestamp(until)) }
 }
 
 fn lock_out(LockOut { right, for_everybody }: LockOut) -> v1::LockOut {

@@ -9,6 +9,7 @@ mod announced;
 mod begun;
 mod epoch;
 mod manifest;
+mod own;
 mod restore;
 mod take;
 

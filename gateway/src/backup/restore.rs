@@ -24,6 +24,7 @@ use lgsp_proto::types::{ActorId, BusinessTime, PartyId};
 use super::begun::Begun;
 use super::epoch::{BeginError, Beginning, begin, days_at_risk};
 use super::manifest::Manifest;
+use super::own::OwnCertificate;
 use super::take::private_file;
 use super::{EPOCH_FILE, MARKER, Progress, VerifyError, copy_hashed, make_folder, sync_folder, verify, write_whole};
 use crate::config::{BusinessClock, Config};
@@ -33,7 +34,7 @@ use crate::store::data_folder::{self, CannotRead};
 use crate::store::fsck::{self, fsck};
 use crate::store::read_only::ReadOnly;
 use crate::store::sled::{Limits, OpenError, Options, SledStore};
-use crate::store::{EpochStarted, Fact, ReadError, RegistryRecord, Store as _};
+use crate::store::{CommitError, EpochStarted, Fact, ReadError, RegistryRecord, Store as _};
 
 /// How far a replay's clock may be moved; it has nothing to do with the machine's.
 const REPLAY_DAYS: i64 = 366;
@@ -51,6 +52,8 @@ pub struct Ordered {
     /// The number of the new epoch; if not given, the seconds since 1970, so that it is greater than that of any restore before,
     /// whichever backup that was of.
     pub epoch: Option<u32>,
+    /// Certificates of the gateway's own that came into force after the backup, PEM or DER: what they signed counts again.
+    pub own_certificates: Vec<PathBuf>,
     /// Now, by the machine clock.
     pub now: SystemTime,
 }
@@ -131,6 +134,17 @@ pub enum RestoreError {
     /// The new epoch could not be begun.
     #[error(transparent)]
     Epoch(#[from] BeginError),
+    /// A certificate that was said to be the gateway's own cannot be, or cannot be told to be. Leave it out.
+    #[error("{} {problem}", file.display())]
+    OwnCertificate {
+        /// The file.
+        file: PathBuf,
+        /// What is the matter with it.
+        problem: String,
+    },
+    /// A certificate of the gateway's own could not be recorded.
+    #[error("a certificate of the gateway's own could not be recorded")]
+    NotOnRecord(#[source] CommitError),
     /// The books could not be checked.
     #[error("the restored books cannot be checked")]
     Check(#[from] CannotRead),
@@ -142,6 +156,7 @@ pub enum RestoreError {
 /// See [`RestoreError`].
 pub fn restore(ordered: &Ordered, config: &Config, progress: &dyn Fn(Progress)) -> Result<Restored, RestoreError> {
     let (data, documents) = (&config.store.dir, &config.documents.dir);
+    let own = ordered.own_certificates.iter().map(|file| OwnCertificate::read(file)).collect::<Result<Vec<_>, _>>()?;
     let whole = documents.join("whole");
     if !data.join(MARKER).exists() {
         refuse_unless_empty(data)?;
@@ -187,7 +202,7 @@ pub fn restore(ordered: &Ordered, config: &Config, progress: &dyn Fn(Progress)) 
 
     progress(Progress::Indexing);
     let Recorded { systems, parties, registry } = recorded(data, &config.store.node_key)?;
-    let epoch = begin_epoch(ordered, &manifest, config, parties, begun.clone().unwrap_or_default())?;
+    let epoch = begin_epoch(ordered, &manifest, config, parties, begun.clone().unwrap_or_default(), &own)?;
     let note = data.join(EPOCH_FILE);
     write_whole(&note, format!("{}\n", epoch.number).as_bytes()).map_err(failed(&note))?;
     progress(Progress::Checking);
@@ -352,6 +367,7 @@ fn begin_epoch(
     config: &Config,
     parties: BTreeSet<PartyId>,
     before: Begun,
+    own: &[OwnCertificate],
 ) -> Result<EpochStarted, RestoreError> {
     let (dir, node_key) = (config.store.dir.clone(), config.store.node_key.clone());
     let store = SledStore::open_marked(&Options { dir, node_key, limits: Limits::default() }, |_| ())?;
@@ -373,6 +389,9 @@ fn begin_epoch(
                 before,
                 parties,
             };
+            for certificate in own {
+                certificate.put_on_record(&store, ordered.now).await?;
+            }
             Ok(begin(&store, beginning).await?)
         };
         let begun = begun.await;

@@ -20,7 +20,7 @@ use super::announced::{BACKUP, announce};
 use super::manifest::{Entry, Identity, Manifest, ManifestError};
 use super::{EPOCH_FILE, MARKER, Progress, copy_hashed, digest_of, make_folder, sync_folder};
 use crate::engine::documents::keep;
-use crate::store::data_folder::{ARCHIVES, JOURNAL, KEYS};
+use crate::store::data_folder::{ARCHIVES, JOURNAL, KEYS, LISTS};
 
 /// How much of a file's beginning and end tells it from another of the same name and size: every file that is not compared
 /// whole begins or ends with bytes that are random or depend on all before them.
@@ -204,6 +204,13 @@ impl Copying<'_> {
         for path in listed(&keys)? {
             if let Some(name) = named(&path).filter(|name| name.ends_with(".keys")) {
                 self.changing(&path, format!("data/{KEYS}/{name}"))?;
+            }
+        }
+        // A gateway without a CA of its own has none.
+        let lists = sources.data.join(LISTS);
+        for path in if lists.is_dir() { listed(&lists)? } else { Vec::new() } {
+            if let Some(name) = named(&path).filter(|name| name.ends_with(".pem")) {
+                self.changing(&path, format!("data/{LISTS}/{name}"))?;
             }
         }
         let whole = sources.documents.join("whole");

@@ -22,7 +22,7 @@ pub use self::tls::{Tls, TrustFiles};
 use crate::engine::certificates::TOKEN_VALID_MAX;
 use crate::engine::inbox::Policy;
 use crate::engine::shares::Quota;
-use crate::store::data_folder::ARCHIVES;
+use crate::store::data_folder::{ARCHIVES, LISTS};
 
 /// What begins the name of every environment variable that overrides a key: `LGSP_GATEWAY__LISTEN__BUS` is `listen.bus`.
 pub const ENVIRONMENT_PREFIX: &str = "LGSP_GATEWAY__";
@@ -239,7 +239,10 @@ impl Config {
         let config = (|| {
             let name = name?;
             Some(Self {
-                tls: tls?.of_bus(&name, ca.as_ref()?.as_ref().map(|ca| ca.dir.clone())),
+                tls: {
+                    let ca = ca.as_ref()?.as_ref().map(|ca| ca.dir.clone());
+                    tls?.of_bus(&name, ca, store.as_ref()?.dir.join(LISTS))
+                },
                 name,
                 listen: listen?,
                 ca: ca?,

@@ -25,6 +25,8 @@ pub struct Tls {
     pub trust: Vec<TrustFiles>,
     /// The folder of the issuing CA, if there is one: every `*.crl` in it counts for the bundles that have its root.
     pub ca: Option<PathBuf>,
+    /// The folder in which the lists of our own CAs are kept when their folders go; `None` where nothing outlives the process.
+    pub kept: Option<PathBuf>,
 }
 
 /// A trust bundle: root certificates, and what certificates under them may say.
@@ -146,7 +148,7 @@ fn all_systems() -> SystemPattern {
 
 impl Read {
     /// Fills in what follows from the bus's own name.
-    pub(super) fn of_bus(self, ours: &TrustDomain, ca: Option<PathBuf>) -> Tls {
+    pub(super) fn of_bus(self, ours: &TrustDomain, ca: Option<PathBuf>, kept: PathBuf) -> Tls {
         let Self { certificate, key, trust } = self;
         let filled = |ReadTrust { name, bundle, crls, trust_domain, systems }| TrustFiles {
             name,
@@ -155,7 +157,7 @@ impl Read {
             trust_domain: trust_domain.unwrap_or_else(|| ours.clone()),
             systems,
         };
-        Tls { certificate, key, trust: trust.into_iter().map(filled).collect(), ca }
+        Tls { certificate, key, trust: trust.into_iter().map(filled).collect(), ca, kept: Some(kept) }
     }
 }
 

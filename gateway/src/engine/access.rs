@@ -246,19 +246,14 @@ impl Engine {
         if let Named::System(name) = peer.named() {
             return Some(name.to_string());
         }
-        let registry = self.registry().ok()?;
-        peer.system(&registry, self.clock().now().date()).ok().map(|system| system.name.clone())
+        self.system_in_force(peer)
     }
 
     /// Puts the certificate of a peer on record that the registry knows as a system, in the background: what a system was known
-    /// by must be known when it is revoked, also of one that only reads. One that nothing knows yet is not written down.
-    pub(crate) fn note_certificate(&self, peer: &Peer) {
-        let Some(system) = self.registry().ok().and_then(|registry| {
-            let today = self.clock().now().date();
-            peer.system(&registry, today).ok().map(|system| system.name.clone())
-        }) else {
-            return;
-        };
+    /// by must be known when it is revoked, also of one that only reads. One that nothing knows yet is not written down: then
+    /// this says `false`.
+    pub(crate) fn note_certificate(&self, peer: &Peer) -> bool {
+        let Some(system) = self.system_in_force(peer) else { return false };
         let (engine, peer) = (self.clone(), peer.clone());
         // Nobody waits for it; stopping does.
         drop(self.to_the_end(async move {
@@ -266,13 +261,23 @@ impl Engine {
             noted
                 .inspect_err(|refusal| tracing::warn!(system, %refusal, "a certificate that was seen is not on record"))
         }));
+        true
+    }
+
+    fn system_in_force(&self, peer: &Peer) -> Option<String> {
+        let registry = self.registry().ok()?;
+        peer.system(&registry, self.clock().now().date()).ok().map(|system| system.name.clone())
+    }
+
+    /// Whether the certificate is on record, as far as that is known without asking the store.
+    pub(crate) fn has_seen(&self, peer: &Peer) -> bool {
+        self.inner.certificates.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&peer.certificate())
     }
 
     /// Puts the certificate of a system on record, so that its signatures can be checked for as long as the journal lives.
     pub(super) async fn remember_certificate(&self, peer: &Peer, system: &str) -> Result<(), Refusal> {
         let digest = peer.certificate();
-        let seen = &self.inner.certificates.0;
-        if seen.lock().unwrap_or_else(PoisonError::into_inner).contains(&digest) {
+        if self.has_seen(peer) {
             return Ok(());
         }
         if !self.inner.store.knows_certificate(&digest).await.map_err(read_failed)? {
@@ -281,7 +286,7 @@ impl Engine {
             let commit = Commit::Certificate { digest, der, system, at: machine_now() };
             self.inner.store.commit(commit).await.map_err(|error| commit_failed(&error))?;
         }
-        seen.lock().unwrap_or_else(PoisonError::into_inner).insert(digest);
+        self.inner.certificates.0.lock().unwrap_or_else(PoisonError::into_inner).insert(digest);
         Ok(())
     }
 }

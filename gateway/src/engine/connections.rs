@@ -114,6 +114,11 @@ impl Connections {
         self.state().revoked.contains(key)
     }
 
+    /// How many keys are out of force.
+    pub fn revoked(&self) -> usize {
+        self.state().revoked.len()
+    }
+
     /// How many connections are open.
     pub fn count(&self) -> usize {
         self.state().count

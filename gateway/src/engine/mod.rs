@@ -49,6 +49,7 @@ use crate::engine::lanes::Lanes;
 use crate::engine::receipt::ReceiptSigner;
 use crate::engine::shares::{Quota, Shares};
 use crate::store::{CommitError, ReadError, Store};
+use crate::telemetry::counts::Counts;
 
 /// The bus without its sockets. Cheap to clone.
 #[derive(Clone)]
@@ -69,10 +70,13 @@ struct Inner {
     connections: Arc<Connections>,
     /// Held for reading while a certificate is recorded, alone while keys are put out of force.
     revoking: tokio::sync::RwLock<()>,
+    /// Held while a revocation looks whom it would lock out and cuts whom it knows: no disk is written under it.
+    cutting: tokio::sync::Mutex<()>,
     archives: OnceLock<Archives>,
     certifying: OnceLock<Certifying>,
     settings: Settings,
     tasks: TaskTracker,
+    counts: Arc<Counts>,
 }
 
 /// What an operator may set about the engine.
@@ -141,9 +145,11 @@ impl Engine {
                 certificates: SeenCertificates::default(),
                 connections: Arc::default(),
                 revoking: tokio::sync::RwLock::default(),
+                cutting: tokio::sync::Mutex::default(),
                 archives: OnceLock::new(),
                 certifying: OnceLock::new(),
                 tasks: TaskTracker::new(),
+                counts: Arc::default(),
                 store,
                 documents,
                 signer,
@@ -196,6 +202,11 @@ impl Engine {
     /// The open connections, and the keys that may have none.
     pub fn connections(&self) -> &Arc<Connections> {
         &self.inner.connections
+    }
+
+    /// What is counted while the gateway works.
+    pub(crate) fn counts(&self) -> &Arc<Counts> {
+        &self.inner.counts
     }
 
     /// The inboxes, for figures.

@@ -211,7 +211,9 @@ impl Engine {
     /// deliveries.
     ///
     /// # Errors
-    /// Those of [`Engine::authorize`]; `GRANT_MISSING` for others than operators; `INSTANCE_IN_USE` while it is connected.
+    /// Those of [`Engine::authorize`]; `GRANT_MISSING` for others than operators; `INSTANCE_IN_USE` while it is connected;
+    /// `FIELD_INVALID` for a system that the registry does not have and that had taken over nothing: a slip of the pen. Not
+    /// `SYSTEM_UNKNOWN`, which says of whoever asks that he is not known.
     pub async fn release(
         &self,
         peer: &Peer,
@@ -225,10 +227,18 @@ impl Engine {
         let (acting_party, system) = (asking.clone(), authorized.system().to_owned());
         let why = GivenBackWhy::Released { acting_party, actor, system, ground };
         let (engine, party, installation) = (self.clone(), party.clone(), installation.clone());
+        // One that has left the registry may have taken over something before.
+        let is_known = authorized.registry().systems().any(|system| system.name == installation.system);
         // To its end, and kept out until then, even if whoever asked goes away.
         let taking_back = async move {
             let _away = away;
-            engine.take_back(&party, &installation, |_| true, &why).await
+            let released = engine.take_back(&party, &installation, |_| true, &why).await?;
+            if released == 0 && !is_known {
+                let problem =
+                    "is no system of the registry, and had taken over nothing; see `lgsp registry show system`";
+                return Err(Refusal::new(Reason::FieldInvalid).field("system", problem));
+            }
+            Ok(released)
         };
         self.to_the_end(taking_back).await
     }

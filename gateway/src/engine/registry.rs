@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
-use lgsp_domain::registry::{self, AuthorityChange, Change, Problem, Registry, Right};
+use lgsp_domain::registry::{self, AuthorityChange, Change, ChangeKind, Problem, Registry, Right};
 use lgsp_proto::types::{ActorId, Date, PartyId};
 use lgsp_proto::{Reason, Refusal, v1};
 
@@ -13,7 +14,10 @@ use super::clock::machine_now;
 use super::lanes::Lane;
 use super::receipt::machine_timestamp;
 use super::{Engine, StartError, commit_failed, read_failed};
-use crate::store::{Commit, RegistryRecord, Store};
+use crate::store::{CertificateQuery, Commit, RegistryRecord, Store};
+
+/// Systems that would be gone and whose certificates are looked for; with more, nobody reads the warnings one by one.
+const SYSTEMS_LOOKED_AT: usize = 1_000;
 
 /// What is to become the registry in force.
 #[derive(Debug)]
@@ -62,6 +66,8 @@ pub struct Plan {
     pub authority: Vec<AuthorityChange>,
     /// What would be out of reach.
     pub lock_outs: Vec<LockOut>,
+    /// Systems that would be gone, and when the last of their certificates that are in force ends: a warning.
+    pub still_certified: Vec<(String, SystemTime)>,
     /// That version; 0 when there is none.
     pub base_version: u64,
 }
@@ -80,22 +86,38 @@ pub(super) async fn in_force(store: &dyn Store) -> Result<Option<Registry>, Star
 }
 
 impl Engine {
-    /// The files of a version; `None` for the one in force.
+    /// The files of a version; `None` for the one in force. Who neither keeps the registry nor operates or audits is not told who
+    /// applied it.
     ///
     /// # Errors
-    /// `REGISTRY_VERSION_UNKNOWN`, `REGISTRY_MISSING`, and those of [`Engine::authorize`].
+    /// `REGISTRY_VERSION_UNKNOWN`, `REGISTRY_MISSING`, and those of [`Engine::authorize`]; `GRANT_MISSING` for an earlier version
+    /// than the one in force, unless one may know who applied it.
     pub async fn read_registry(
         &self,
         peer: &Peer,
         party: &PartyId,
         version: Option<u64>,
     ) -> Result<RegistryRecord, Refusal> {
-        let _ = self.authorize(peer, party)?;
+        let authorized = self.authorize(peer, party)?;
+        let keeps = if authorized.oversees() { Ok(()) } else { authorized.require(Right::Registry, None).map(drop) };
+        if let Some(version) = version
+            && version < authorized.registry().version()
+        {
+            keeps.clone()?;
+        }
         let record = self.inner.store.registry(version).await.map_err(read_failed)?;
-        record.ok_or_else(|| match version {
+        let mut record = record.ok_or_else(|| match version {
             Some(number) => unknown(number),
             None => Refusal::new(Reason::RegistryMissing),
-        })
+        })?;
+        if keeps.is_err() {
+            let version = &mut record.version;
+            for who in [&mut version.applied_by_system, &mut version.actor, &mut version.acting_party] {
+                who.clear();
+            }
+            version.accepted_lock_out.clear();
+        }
+        Ok(record)
     }
 
     /// The versions applied before `before`, newest first: at most `most`, and fewer where their files are large. With them the
@@ -137,29 +159,59 @@ impl Engine {
         let authorized = self.authorize(peer, party)?;
         authorized.require(Right::Registry, None)?;
         let (files, _) = self.files_of(proposal).await?;
-        let (engine, peer, party) = (self.clone(), peer.clone(), party.clone());
+        let (engine, comparing) = (self.clone(), authorized.clone());
         // Comparing all that everybody may do takes a while, and the threads of the runtime serve the others.
-        let plan = tokio::task::spawn_blocking(move || engine.plan_of(&authorized, &files, (&peer, &party))).await;
-        plan.map_err(|panicked| {
+        let planned = tokio::task::spawn_blocking(move || engine.plan_of(&comparing, &files)).await;
+        let (mut plan, planned) = planned.map_err(|panicked| {
             tracing::error!(%panicked, "a plan panicked");
             Refusal::new(Reason::Internal)
-        })
+        })?;
+        let Some(planned) = planned else { return Ok(plan) };
+        let (current, today) = (authorized.registry(), authorized.today());
+        let lock_outs = self.lock_outs(current, &planned, Some((peer, party)), today).await?;
+        plan.lock_outs = lock_outs;
+        let gone = plan.changes.iter().filter(|change| change.entity == "system" && change.kind == ChangeKind::Removed);
+        for system in gone.take(SYSTEMS_LOOKED_AT) {
+            if let Some(until) = self.certified_until(&system.id).await? {
+                plan.still_certified.push((system.id.clone(), until));
+            }
+        }
+        Ok(plan)
     }
 
-    fn plan_of(&self, authorized: &Authorized, files: &[v1::RegistryFile], caller: (&Peer, &PartyId)) -> Plan {
-        let (current, today) = (authorized.registry(), authorized.today());
-        let base_version = current.version();
+    /// When the last certificate of `system` ends that is in force, if there is one.
+    async fn certified_until(&self, system: &str) -> Result<Option<SystemTime>, Refusal> {
+        let (mut until, mut after) = (None, None);
+        loop {
+            let query = CertificateQuery {
+                system: Some(system.to_owned()),
+                expiring_from: Some(machine_now()),
+                expiring_before: None,
+                with_revoked: false,
+                without_superseded: false,
+                limit: 100,
+                after,
+            };
+            let page = self.inner.store.certificates(&query).await.map_err(read_failed)?;
+            until = page.certificates.iter().map(|one| one.not_after).chain(until).max();
+            if page.next.is_none() {
+                return Ok(until);
+            }
+            after = page.next;
+        }
+    }
+
+    /// The plan without its lock-outs, and what is planned if it could be read.
+    fn plan_of(&self, authorized: &Authorized, files: &[v1::RegistryFile]) -> (Plan, Option<Arc<Registry>>) {
+        let current = authorized.registry();
+        let plan = Plan { base_version: current.version(), ..Plan::default() };
         let planned = match self.parse(&by_name(files)) {
-            Err(problems) => return Plan { problems, base_version, ..Plan::default() },
+            Err(problems) => return (Plan { problems, ..plan }, None),
             Ok(planned) => Arc::new(planned),
         };
-        Plan {
-            problems: Vec::new(),
-            changes: registry::diff(current, &planned),
-            authority: registry::gains_and_losses(current, &planned, today),
-            lock_outs: lock_outs(current, &planned, Some(caller), today),
-            base_version,
-        }
+        let changes = registry::diff(current, &planned);
+        let authority = registry::gains_and_losses(current, &planned, authorized.today());
+        (Plan { changes, authority, ..plan }, Some(planned))
     }
 
     /// Makes a proposal the version in force, if `base_version` still is. Durable when it returns `Ok`.
@@ -217,7 +269,10 @@ impl Engine {
         let planned = Arc::new(self.parse(&named).map_err(|problems| invalid(&problems))?);
         let caller = by.caller.as_ref().map(|(peer, party)| (peer, party));
         let today = self.clock().now().date();
-        let lock_outs = current.as_ref().map_or_else(Vec::new, |current| lock_outs(current, &planned, caller, today));
+        let lock_outs = match &current {
+            Some(current) => self.lock_outs(current, &planned, caller, today).await?,
+            None => Vec::new(),
+        };
         if !accept_lock_out {
             locks_nobody_out(&lock_outs)?;
         }
@@ -263,26 +318,34 @@ fn unknown(version: u64) -> Refusal {
     Refusal::new(Reason::RegistryVersionUnknown).detail("version", version)
 }
 
-/// What keeps the registry and the bus in order and would be out of reach: for everybody, or for the caller, who could not take
-/// back what it applies.
-fn lock_outs(
-    current: &Registry,
-    planned: &Arc<Registry>,
-    caller: Option<(&Peer, &PartyId)>,
-    today: Date,
-) -> Vec<LockOut> {
-    let everybody = registry::out_of_reach(current, planned, today);
-    let mut lock_outs: Vec<LockOut> =
-        everybody.into_iter().map(|right| LockOut { right, for_everybody: true }).collect();
-    let right = Right::Registry;
-    let keeps_it = |(peer, party)| {
-        let authorized = authorize(planned, peer, party, today);
-        authorized.and_then(|authorized| authorized.require(right, None)).is_ok()
-    };
-    if !lock_outs.iter().any(|one| one.right == right) && !caller.is_none_or(keeps_it) {
-        lock_outs.push(LockOut { right, for_everybody: false });
+impl Engine {
+    /// What keeps the registry and the bus in order and would be out of reach: for everybody, or for the caller, who could not
+    /// take back what it applies. Out of reach is also what is left to systems alone that have no key to come with, where one
+    /// that has could use it before.
+    async fn lock_outs(
+        &self,
+        current: &Registry,
+        planned: &Arc<Registry>,
+        caller: Option<(&Peer, &PartyId)>,
+        today: Date,
+    ) -> Result<Vec<LockOut>, Refusal> {
+        let by_registry = registry::out_of_reach(current, planned, today);
+        let able = self.keepers_with_a_key(&[current, planned], |_| true).await?;
+        let [before, after] =
+            [current, &**planned].map(|one| registry::kept_by(one, today, |name| able.contains(name)));
+        let is_lost = |right: &Right| by_registry.contains(right) || before.contains(right) && !after.contains(right);
+        let lost = registry::KEEPING.into_iter().filter(is_lost);
+        let mut lock_outs: Vec<LockOut> = lost.map(|right| LockOut { right, for_everybody: true }).collect();
+        let right = Right::Registry;
+        let keeps_it = |(peer, party)| {
+            let authorized = authorize(planned, peer, party, today);
+            authorized.and_then(|authorized| authorized.require(right, None)).is_ok()
+        };
+        if !lock_outs.iter().any(|one| one.right == right) && !caller.is_none_or(keeps_it) {
+            lock_outs.push(LockOut { right, for_everybody: false });
+        }
+        Ok(lock_outs)
     }
-    lock_outs
 }
 
 fn locks_nobody_out(lock_outs: &[LockOut]) -> Result<(), Refusal> {

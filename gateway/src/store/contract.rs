@@ -41,6 +41,7 @@ pub async fn holds(open: impl AsyncFn(&str) -> Arc<dyn Store>) {
     races::a_code_is_given_once(&open).await;
     races::no_code_is_the_alias_of_another_dossier(&open).await;
     races::of_many_at_once_exactly_one_wins(&open).await;
+    races::what_follows_from_something_visible_is_no_conflict(&open).await;
     deliveries::a_delivery_waits_until_it_is_taken_over_and_then_handed_over(&open).await;
     deliveries::deliveries_come_in_the_order_of_admission_after_a_position(&open).await;
     deliveries::acknowledging_what_is_not_owed_changes_nothing(&open).await;

@@ -1,8 +1,6 @@
 //! A data folder as files: its parts by name, and who else has them open.
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,6 +16,9 @@ pub(crate) const KEYS: &str = "keys";
 
 /// Where archives are unless the configuration says otherwise.
 pub(crate) const ARCHIVES: &str = "archives";
+
+/// The part of a data folder with the revocation lists that outlive the folders of their CAs.
+pub(crate) const LISTS: &str = "lists";
 
 /// The snapshots' part of a data folder. All of it may be lost: it is made again in time.
 pub(super) const SNAPSHOTS: &str = "snapshots";
@@ -143,7 +144,7 @@ pub(super) fn hold(dir: &Path, part: &str) -> Result<Arc<dyn Files>, FolderError
     match RealFiles::open(&folder) {
         Ok(files) => Ok(Arc::new(files)),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            let process = holder(&folder.join("lock"));
+            let process = RealFiles::holder(&folder);
             Err(FolderError::InUse { folder, process })
         }
         Err(source) => Err(FolderError::Io { folder, source }),
@@ -160,23 +161,6 @@ fn hold_existing(dir: &Path, part: &str) -> Result<Arc<dyn Files>, FolderError> 
         return Err(FolderError::Missing { folder });
     }
     hold(dir, part)
-}
-
-/// The process that holds the lock on `file`, as far as the kernel tells (Linux, the same container).
-fn holder(file: &Path) -> Option<u32> {
-    let inode = format!(":{}", fs::metadata(file).ok()?.ino());
-    let locks = fs::read_to_string("/proc/locks").ok()?;
-    // "1: FLOCK  ADVISORY  WRITE 4711 08:01:131 0 EOF"
-    let processes = locks.lines().filter_map(|line| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        (fields.get(5)?.ends_with(&inode)).then(|| fields.get(4)?.parse().ok()).flatten()
-    });
-    // Another file system may have a file of that number, so the process is asked what it has open.
-    let file = file.canonicalize().ok()?;
-    processes.into_iter().find(|process: &u32| {
-        let open = fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
-        open.into_iter().any(|entry| fs::read_link(entry.path()).is_ok_and(|target| target == file))
-    })
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use super::data_folder::{ARCHIVES, CannotRead, Stopped, open_stopped};
 use super::index::{self, Contradiction};
 use super::index_folder::{IndexError, IndexFolder, Sled};
 use super::keys;
-use super::overlay::{Base, Entries, Memory};
+use super::overlay::{Base, Change, Entries, Memory};
 use super::records;
 use super::snapshot::Snapshots;
 use books::Books;
@@ -242,6 +242,7 @@ pub fn fsck_with(
         memory: Memory::default(),
         keys: Arc::new(keys),
         archives: Vec::new(),
+        differences: Vec::new(),
         report,
     };
     let index = check.open_index(dir, &reader);
@@ -264,6 +265,7 @@ pub(super) fn check_open(reader: &Reader, keys: &Arc<KeyRing>, index: impl Base)
         memory: Memory::default(),
         keys: Arc::clone(keys),
         archives: Vec::new(),
+        differences: Vec::new(),
         report,
     };
     check.replay(reader, Some(&(index, last)), None, &|_| ());
@@ -280,6 +282,8 @@ struct Check {
     keys: Arc<KeyRing>,
     /// The archives on record.
     archives: Vec<(Position, DossiersArchived)>,
+    /// By which keys the index differs from what it should be at its mark, and how, until the record behind it has been looked at.
+    differences: Vec<(Bytes, String)>,
     report: Report,
 }
 
@@ -324,7 +328,7 @@ impl Check {
                 let position = record.as_ref().map_or(from, |(position, _)| *position);
                 from = position.next();
                 match record {
-                    Ok((_, bytes)) => self.record(position, &bytes),
+                    Ok((_, bytes)) => self.record(position, &bytes, index.map(|(index, _)| index)),
                     Err(error) => {
                         self.report.found(Invariant::Journal, position, records::journal_failed(error).to_string());
                         break;
@@ -345,9 +349,30 @@ impl Check {
                 }
             }
         }
+        // No record behind the mark explains them.
+        self.tell_differences();
     }
 
-    fn record(&mut self, position: Position, bytes: &[u8]) {
+    fn tell_differences(&mut self) {
+        for (_, what) in self.differences.drain(..) {
+            self.report.found(Invariant::Index, None, what);
+        }
+    }
+
+    /// Makes a record's changes to what the projection has made so far. If the index differs from that, it may hold the first
+    /// steps of this record without its mark: whatever stopped the gateway stopped it between two of them, and the next start makes
+    /// them all again.
+    fn apply(&mut self, steps: Vec<Vec<Change>>, index: Option<&impl Base>) {
+        let Some(index) = index.filter(|_| !self.differences.is_empty()) else {
+            return self.memory.apply(steps.into_iter().flatten());
+        };
+        if !index::is_amid(&mut self.memory, steps, index, self.differences.iter().map(|(key, _)| key)) {
+            return self.tell_differences();
+        }
+        self.differences.clear();
+    }
+
+    fn record(&mut self, position: Position, bytes: &[u8], index: Option<&impl Base>) {
         self.report.records += 1;
         let (record, fact) = match records::decode(position, bytes) {
             Ok(read) => read,
@@ -358,7 +383,7 @@ impl Check {
             self.enter_archive(position, archived);
         }
         match index::project(&fact, position, &self.memory) {
-            Ok(steps) => self.memory.apply(steps.into_iter().flatten()),
+            Ok(steps) => self.apply(steps, index),
             Err(contradiction) => {
                 let invariant = match &contradiction {
                     Contradiction::Event(Inconsistent::OpenedTwice { .. }) => Invariant::Code,
@@ -439,7 +464,7 @@ impl Check {
                 }
             }
         });
-        self.compare_entries("", entries);
+        self.differences = differences(&self.memory, entries);
     }
 
     /// Compares a snapshot with what the projection has made so far. One that a rebuild would pass over is only counted.
@@ -448,35 +473,41 @@ impl Check {
             Ok(snapshot) => {
                 self.report.snapshots += 1;
                 let entries = snapshot.entries().map(|entry| entry.map_err(|error| error.to_string()));
-                self.compare_entries(&format!("in the snapshot at record {position}, "), entries);
+                for (_, what) in differences(&self.memory, entries) {
+                    self.report.found(Invariant::Index, None, format!("in the snapshot at record {position}, {what}"));
+                }
             }
             Err(_) => self.report.snapshots_unusable += 1,
         }
     }
+}
 
-    fn compare_entries(&mut self, place: &str, entries: impl Iterator<Item = Result<(Bytes, Bytes), String>>) {
-        let Self { memory, report, .. } = self;
-        let mut found = |what: String| report.found(Invariant::Index, None, format!("{place}{what}"));
-        let mut expected = memory.0.iter().peekable();
-        for entry in entries {
-            let (key, value) = match entry {
-                Ok(entry) => entry,
-                Err(error) => return found(error),
-            };
-            if !keys::is_projected(&key) {
-                continue;
+/// By which keys entries differ from what the projection has made so far, and how.
+fn differences(memory: &Memory, entries: impl Iterator<Item = Result<(Bytes, Bytes), String>>) -> Vec<(Bytes, String)> {
+    let mut found = Vec::new();
+    let mut expected = memory.0.iter().peekable();
+    for entry in entries {
+        let (key, value) = match entry {
+            Ok(entry) => entry,
+            Err(error) => {
+                found.push((Bytes::new(), error));
+                return found;
             }
-            while let Some((missing, _)) = expected.next_if(|(expected, _)| **expected < key) {
-                found(format!("{} is missing", keys::describe(missing)));
-            }
-            match expected.next_if(|(expected, _)| **expected == key) {
-                Some((_, expected)) if *expected == value => {}
-                Some(_) => found(format!("{} is not what the journal says", keys::describe(&key))),
-                None => found(format!("{} is nothing the journal knows of", keys::describe(&key))),
-            }
+        };
+        if !keys::is_projected(&key) {
+            continue;
         }
-        for (missing, _) in expected {
-            found(format!("{} is missing", keys::describe(missing)));
+        while let Some((missing, _)) = expected.next_if(|(expected, _)| **expected < key) {
+            found.push((missing.clone(), format!("{} is missing", keys::describe(missing))));
         }
+        let what = match expected.next_if(|(expected, _)| **expected == key) {
+            Some((_, expected)) if *expected == value => continue,
+            Some(_) => "is not what the journal says",
+            None => "is nothing the journal knows of",
+        };
+        let what = format!("{} {what}", keys::describe(&key));
+        found.push((key, what));
     }
+    found.extend(expected.map(|(missing, _)| (missing.clone(), format!("{} is missing", keys::describe(missing)))));
+    found
 }

@@ -23,7 +23,7 @@ use prost::Message;
 
 use super::codec::{self, Admitted, EpochStarted, Fact, Held, NumbersLeased, day_number, unix_ms};
 use super::keys::{self, Key};
-use super::overlay::{Change, Read};
+use super::overlay::{Change, Memory, Read};
 use super::{DocumentMeta, ReadError};
 
 /// A record that cannot follow what the index holds.
@@ -103,6 +103,28 @@ pub(super) fn project(fact: &Fact, position: Position, index: &dyn Read) -> Resu
     }
     draft.finish_step();
     Ok(draft.steps)
+}
+
+/// Makes the steps of a record's projection in `memory`, and says whether `index` is what stands between two of them: it may
+/// `differ` from what was there before by keys of theirs only, and holds them as after one of the steps. What cannot be read is
+/// not.
+pub(super) fn is_amid<'a>(
+    memory: &mut Memory,
+    steps: Vec<Vec<Change>>,
+    index: &impl Read,
+    mut differ: impl Iterator<Item = &'a Bytes>,
+) -> bool {
+    let keys: BTreeSet<Bytes> = steps.iter().flatten().map(|change| change.key.clone()).collect();
+    let held: Result<Vec<_>, _> = keys.iter().map(|key| index.get(key)).collect();
+    let held = held.ok().filter(|_| differ.all(|key| keys.contains(key)));
+    let mut is_amid = false;
+    for step in steps {
+        memory.apply(step);
+        let is_as_here =
+            |held: &Vec<Option<Bytes>>| keys.iter().zip(held).all(|(key, held)| memory.0.get(key) == held.as_ref());
+        is_amid = is_amid || held.as_ref().is_some_and(is_as_here);
+    }
+    is_amid
 }
 
 fn admit(admitted: &Admitted, position: Position, draft: &mut Draft<'_>) -> Result<(), Contradiction> {
@@ -418,7 +440,6 @@ mod tests {
         AUTHORITY, PORTAL, acknowledgement, admission, at, code, handled, holder, machine, opened, parked, party,
         progressed,
     };
-    use super::super::overlay::Memory;
     use super::super::{Commit, GivenBack, GivenBackWhy, ParkedAction, Stage};
     use super::*;
 

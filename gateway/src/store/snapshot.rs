@@ -21,7 +21,7 @@ use aws_lc_rs::digest::{Context, SHA256, digest};
 use bytes::Bytes;
 use lgsp_journal::files::{AppendFile, ReadFile};
 use lgsp_journal::room::Room;
-use lgsp_journal::{Files, Position, Reader};
+use lgsp_journal::{Files, Position, Reader, fault};
 use tracing::{info, warn};
 
 use super::ReadError;
@@ -210,7 +210,9 @@ impl Snapshots {
     fn publish(&self, draft: Draft) -> io::Result<u64> {
         let (position, temporary) = (draft.position, draft.temporary.clone());
         let entries = draft.finish()?;
+        fault::reached(fault::SNAPSHOT_NAME)?;
         self.files.rename(&temporary, &name_of(position))?;
+        fault::reached(fault::SNAPSHOT_FOLDER)?;
         self.files.sync_dir()?;
         for old in self.positions()?.into_iter().skip(KEPT) {
             self.files.remove(&name_of(old))?;
@@ -309,6 +311,7 @@ impl Draft {
         self.file.append(&self.buffer)?;
         self.unsynced += self.buffer.len();
         self.buffer.clear();
+        fault::reached(fault::SNAPSHOT_WRITE)?;
         if self.unsynced >= SYNC_EVERY {
             self.file.sync_data()?;
             self.unsynced = 0;
@@ -338,6 +341,8 @@ pub(super) struct Photographer {
     room: Arc<Room>,
     /// Records between two snapshots, at least.
     every: u64,
+    /// See [`ENTRIES_PER_RECORD`].
+    entries_per_record: u64,
     /// Entries that are written at a time.
     slice: usize,
     /// The next one is due when the index has this record.
@@ -358,10 +363,13 @@ impl Photographer {
     /// Goes on after the newest snapshot there is. One is due when more records have come since the last than `every`, and than a
     /// sixteenth of the entries it held: see [`ENTRIES_PER_RECORD`].
     pub(super) fn new(snapshots: Snapshots, every: u64, room: Arc<Room>) -> Self {
+        // Whoever is in a hurry to see one is so whatever it costs.
+        let hurried = fault::snapshot_every().map(|every| (every, u64::MAX));
+        let (every, entries_per_record) = hurried.unwrap_or((every, ENTRIES_PER_RECORD));
         let newest = snapshots.positions().ok().and_then(|positions| positions.first().copied());
         let last = newest.and_then(|position| snapshots.look_at(position).ok());
-        let due = last.map_or(Position(every), |last| after(last.position, every, last.entries));
-        Self { snapshots, room, every, slice: SLICE, due, under_way: None }
+        let due = last.map_or(Position(every), |last| after(last.position, every, last.entries / entries_per_record));
+        Self { snapshots, room, every, entries_per_record, slice: SLICE, due, under_way: None }
     }
 
     /// Whether there is something to be written.
@@ -422,7 +430,7 @@ impl Photographer {
         } else if is_last && let Some(Exposure { draft, .. }) = self.under_way.take() {
             match self.snapshots.publish(draft) {
                 Ok(entries) => {
-                    self.due = after(position, self.every, entries);
+                    self.due = after(position, self.every, entries / self.entries_per_record);
                     info!(%position, entries, "a snapshot of the index was taken");
                 }
                 Err(failure) => self.give_up(position, &failure),
@@ -466,9 +474,9 @@ impl Exposure {
     }
 }
 
-/// When the snapshot after one that was taken at `position` is due.
-fn after(position: Position, every: u64, entries: u64) -> Position {
-    Position(position.0 + every.max(entries / ENTRIES_PER_RECORD))
+/// When the snapshot after one that was taken at `position` is due; what that one cost is reckoned in records.
+fn after(position: Position, every: u64, its_price: u64) -> Position {
+    Position(position.0 + every.max(its_price))
 }
 
 fn name_of(position: Position) -> String {

@@ -11,12 +11,14 @@ use bytes::Bytes;
 use lgsp_certs::reload::Files;
 use lgsp_certs::{Credentials, TrustDomain};
 use lgsp_proto::types::Sha256Digest;
-use tokio::signal::unix::{SignalKind, signal};
+use lgsp_telemetry::certificates;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::Generation;
+use super::kept::Kept;
 use super::standing::Standing;
-use super::{Generation, Loaded};
 use crate::config::{Tls, TrustFiles};
 use crate::engine::Engine;
 use crate::engine::certificates::revocation_lists;
@@ -77,17 +79,25 @@ pub(crate) struct Keeper {
     pub(crate) standing: Arc<Standing>,
     /// As they looked when what is in force was read.
     pub(crate) files: Files,
+    /// Whether the lists that are to outlive their files are not written down yet.
+    pub(crate) unkept: bool,
 }
 
 impl Keeper {
-    /// Keeps the certificates up to date until `stopping`.
-    pub(crate) async fn run(mut self, mut asked: Asked, stopping: CancellationToken) {
-        let mut hangup = signal(SignalKind::hangup()).ok();
+    /// Keeps the certificates up to date until `stopping`. From the call on, before it is first polled, SIGHUP ends nobody.
+    pub(crate) fn run(self, asked: Asked, stopping: CancellationToken) -> impl Future<Output = ()> {
+        let hangup = signal(SignalKind::hangup()).ok();
+        self.keep(asked, stopping, hangup)
+    }
+
+    async fn keep(mut self, mut asked: Asked, stopping: CancellationToken, mut hangup: Option<Signal>) {
         let (mut look, mut ask) = (tokio::time::interval(LOOK), tokio::time::interval(ASK));
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         // Files that do not load may be half way through being replaced: told when they are so at the next look as well.
         let mut pending = 0_u32;
         loop {
+            // With what was loaded last. It tells the log by itself.
+            let _ = self.engine.signs_certificates().await;
             let asking = tokio::select! {
                 () = stopping.cancelled() => return,
                 _ = look.tick() => None,
@@ -95,6 +105,11 @@ impl Keeper {
                 _ = ask.tick() => {
                     let current = Arc::clone(&self.current.borrow());
                     self.standing.warn(current.loaded(), machine_now());
+                    if self.unkept {
+                        let tls = self.tls.clone();
+                        let kept = tokio::task::spawn_blocking(move || current.loaded().keep(&tls)).await;
+                        self.unkept = !kept.expect("writing lists down does not panic, and is not aborted");
+                    }
                     continue;
                 }
                 () = hung_up(hangup.as_mut()) => {
@@ -107,6 +122,8 @@ impl Keeper {
                 continue;
             }
             let reloaded = self.reload().await;
+            let reloads = &self.engine.counts().reloads;
+            reloads.count(if reloaded.is_ok() { certificates::IN_FORCE } else { certificates::FAILED });
             match &reloaded {
                 Ok(()) => pending = 0,
                 Err(problem) => {
@@ -136,11 +153,20 @@ impl Keeper {
         changed
     }
 
-    async fn reload(&self) -> Result<(), NotReloaded> {
+    async fn reload(&mut self) -> Result<(), NotReloaded> {
         let (tls, now) = (self.tls.clone(), machine_now());
-        let loaded = tokio::task::spawn_blocking(move || Loaded::load(&tls, now)).await;
-        let loaded = loaded.expect("loading files does not panic, and is not aborted");
-        let loaded = loaded.map_err(|error| NotReloaded::Files(in_words(&error)))?;
+        let present = Arc::clone(&self.current.borrow());
+        let load = move || {
+            // A list that has come since the last time is a file to look at from now on.
+            let files = files_of(&tls);
+            let loaded = present.loaded().next(&tls, now).map(|loaded| (loaded.keep(&tls), loaded));
+            (files, loaded)
+        };
+        let loaded = tokio::task::spawn_blocking(load).await;
+        let (files, loaded) = loaded.expect("loading files does not panic, and is not aborted");
+        self.files = files;
+        let (kept, loaded) = loaded.map_err(|error| NotReloaded::Files(in_words(&error)))?;
+        self.unkept = !kept;
         put_on_record(self.engine.store().as_ref(), loaded.credentials()).await.map_err(NotReloaded::Record)?;
         self.standing.replaced(&loaded, now);
         let certificate = loaded.credentials().digest();
@@ -151,9 +177,9 @@ impl Keeper {
     }
 }
 
-/// The files of a configuration, as they look now.
+/// The files of a configuration, as they look now, and those that came with earlier ones and still count.
 pub(crate) fn files_of(tls: &Tls) -> Files {
-    let Tls { certificate, key, trust, ca } = tls;
+    let Tls { certificate, key, trust, ca, kept } = tls;
     let of_bundle = |TrustFiles { bundle, crls, .. }: &TrustFiles| -> Vec<PathBuf> {
         std::iter::once(bundle).chain(crls).cloned().collect()
     };
@@ -162,7 +188,14 @@ pub(crate) fn files_of(tls: &Tls) -> Files {
         let lists = revocation_lists(dir).unwrap_or_default();
         lists.into_iter().chain([dir.clone(), dir.join("ca.crl"), dir.join("ca.pem"), dir.join("root.pem")])
     });
-    Files::new([certificate.clone(), key.clone()].into_iter().chain(trust.iter().flat_map(of_bundle)).chain(of_ca))
+    // What cannot be read is told by whoever loads it.
+    let kept = kept.as_deref().and_then(|dir| Kept::read(dir).ok()).unwrap_or_default();
+    let of_kept = kept.folders().flat_map(|dir| {
+        let lists = revocation_lists(dir).unwrap_or_default();
+        lists.into_iter().chain([dir.to_owned()])
+    });
+    let own = [certificate.clone(), key.clone()].into_iter();
+    Files::new(own.chain(trust.iter().flat_map(of_bundle)).chain(of_ca).chain(of_kept))
 }
 
 /// Puts our certificate on record before the first receipt it signs, as it is done for everybody else's.
@@ -192,7 +225,7 @@ fn in_words(error: &dyn std::error::Error) -> String {
     words
 }
 
-async fn hung_up(hangup: Option<&mut tokio::signal::unix::Signal>) {
+async fn hung_up(hangup: Option<&mut Signal>) {
     if let Some(hangup) = hangup
         && hangup.recv().await.is_some()
     {

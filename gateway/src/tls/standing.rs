@@ -1,10 +1,11 @@
 //! How long the certificates last, for whoever asks the local listener, and for the log in good time.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use lgsp_certs::CertificateFacts;
+use arc_swap::ArcSwap;
+use lgsp_certs::{CertificateDigest, CertificateFacts, Trust};
 use tokio::time::Instant;
 
 use super::Loaded;
@@ -17,7 +18,10 @@ const IN_SIGHT: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// How it stands with the certificates of a gateway.
 #[derive(Debug)]
-pub(crate) struct Standing(Mutex<State>);
+pub(crate) struct Standing {
+    state: Mutex<State>,
+    in_force: ArcSwap<InForce>,
+}
 
 #[derive(Debug)]
 struct State {
@@ -27,6 +31,13 @@ struct State {
     ends: Vec<End>,
     stale_lists: Vec<String>,
     told: HashMap<String, Instant>,
+}
+
+/// What is in force, asked when somebody wants to know: a list is set aside only when a certificate comes.
+#[derive(Debug)]
+struct InForce {
+    own: CertificateDigest,
+    trust: Arc<Trust>,
 }
 
 /// A certificate that ends.
@@ -45,22 +56,28 @@ pub(crate) struct Told {
     pub(crate) problem: Option<String>,
     pub(crate) ends: Vec<End>,
     pub(crate) stale_lists: Vec<String>,
+    /// The own certificate.
+    pub(crate) own: CertificateDigest,
+    /// The bundles with a list that is not by the CA it names.
+    pub(crate) lists_set_aside: Vec<String>,
 }
 
 impl Standing {
     /// How it stands with what was just loaded.
     pub(crate) fn of(loaded: &Loaded, now: SystemTime) -> Self {
-        Self(Mutex::new(State {
+        let state = State {
             loaded_at: now,
             problem: None,
             ends: ends_of(loaded),
             stale_lists: stale_lists_of(loaded, now),
             told: HashMap::new(),
-        }))
+        };
+        Self { state: Mutex::new(state), in_force: ArcSwap::from_pointee(InForce::of(loaded)) }
     }
 
     /// Something else is in force.
     pub(crate) fn replaced(&self, loaded: &Loaded, now: SystemTime) {
+        self.in_force.store(Arc::new(InForce::of(loaded)));
         let mut state = self.state();
         (state.loaded_at, state.problem) = (now, None);
         (state.ends, state.stale_lists) = (ends_of(loaded), stale_lists_of(loaded, now));
@@ -75,8 +92,16 @@ impl Standing {
     }
 
     pub(crate) fn told(&self) -> Told {
+        let in_force = self.in_force.load();
         let State { loaded_at, problem, ends, stale_lists, .. } = &*self.state();
-        Told { loaded_at: *loaded_at, problem: problem.clone(), ends: ends.clone(), stale_lists: stale_lists.clone() }
+        Told {
+            loaded_at: *loaded_at,
+            problem: problem.clone(),
+            ends: ends.clone(),
+            stale_lists: stale_lists.clone(),
+            own: in_force.own,
+            lists_set_aside: lists_set_aside_by(&in_force.trust),
+        }
     }
 
     /// Writes to the log what ends soon, each once a day.
@@ -89,9 +114,12 @@ impl Standing {
                 tracing::warn!(bundle, "a revocation list is past its time; what it names stays revoked");
             }
         }
-        for bundle in lists_set_aside_by(loaded) {
-            if state.is_news(&format!("aside:{bundle}"), instant) {
-                tracing::error!(bundle, "a revocation list is not signed by the CA it names, and counts for nobody");
+        for bundle in loaded.trust().bundles() {
+            for (list, why) in bundle.lists_set_aside() {
+                let bundle = bundle.name();
+                if state.is_news(&format!("aside:{bundle}:{list}:{why}"), instant) {
+                    tracing::error!(bundle, list, why, "a revocation list cannot be used, and is set aside");
+                }
             }
         }
         for end in state.due(now, instant) {
@@ -106,7 +134,13 @@ impl Standing {
 
     // Nothing panics while it holds the lock.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl InForce {
+    fn of(loaded: &Loaded) -> Self {
+        Self { own: loaded.credentials().digest(), trust: Arc::clone(loaded.trust()) }
     }
 }
 
@@ -171,8 +205,8 @@ fn stale_lists_of(loaded: &Loaded, now: SystemTime) -> Vec<String> {
     stale.map(|bundle| bundle.name().to_owned()).collect()
 }
 
-fn lists_set_aside_by(loaded: &Loaded) -> Vec<String> {
-    let bundles = loaded.trust().bundles().filter(|bundle| bundle.sets_a_list_aside());
+fn lists_set_aside_by(trust: &Trust) -> Vec<String> {
+    let bundles = trust.bundles().filter(|bundle| bundle.sets_a_list_aside());
     bundles.map(|bundle| bundle.name().to_owned()).collect()
 }
 

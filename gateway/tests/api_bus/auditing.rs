@@ -112,7 +112,15 @@ async fn administer(rpc: &str, operator: &System, code: &str, parked: &str) -> O
         "/lgsp.v1.Certificates/Revoke" => {
             let what = Some(v1::revoke_request::What::KeySha256(vec![7; 32].into()));
             let ground = "KEY_STOLEN".to_owned();
-            within(certificates.revoke(v1::RevokeRequest { acting_party, actor, what, ground })).await.unwrap();
+            within(certificates.revoke(v1::RevokeRequest {
+                acting_party,
+                actor,
+                what,
+                ground,
+                despite_lockout: false,
+            }))
+            .await
+            .unwrap();
             Some("KEY_STOLEN")
         }
         "/lgsp.v1.Inbox/HandleParked" => {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use lgsp_proto::{Reason, v1};
 
+use super::joining::speaks;
 use super::world::*;
 
 const OPERATOR: &str = "H99.VH";
@@ -93,6 +94,9 @@ async fn nobody_is_locked_out_unless_it_is_meant_so() {
     let refused = refusal(within(operator.registry().apply(apply(1, gone))).await);
     assert_eq!((refused.reason(), refused.details()["nobody_could"].as_str()), (Reason::RegistryLocksOut, "registry"));
 
+    // Handed on to somebody who is on the bus, it is out of the caller's reach only.
+    let departments = world.system("so-nganh").await;
+    assert!(speaks(&departments).await);
     let handed_on =
         edited("grants.toml", "party = \"H99.VH\"\nright = \"registry\"", "party = \"H99.01\"\nright = \"registry\"");
     assert_eq!(out(&planned(&operator, plan(handed_on.clone())).await), [("registry".to_owned(), false)]);

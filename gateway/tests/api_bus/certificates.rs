@@ -31,12 +31,18 @@ impl World {
         self.connected(self.credentials_of(issued, stem)).await
     }
 
-    async fn connected(&self, credentials: lgsp_certs::Credentials) -> System {
+    pub(super) async fn connected(&self, credentials: lgsp_certs::Credentials) -> System {
         let channel = connect(self.bus(), credentials.client_config()).await.unwrap();
         System { credentials, channel }
     }
 
-    async fn issued(&self, authority: &CertificateAuthority, system: &str, life: Duration, stem: &str) -> System {
+    pub(super) async fn issued(
+        &self,
+        authority: &CertificateAuthority,
+        system: &str,
+        life: Duration,
+        stem: &str,
+    ) -> System {
         let issued = authority.issue_system(&name(system), life, SystemTime::now()).unwrap();
         self.with_certificate(&issued, stem).await
     }
@@ -60,7 +66,7 @@ impl World {
     }
 
     /// What the local listener says about the certificates.
-    async fn certificates(&self) -> serde_json::Value {
+    pub(super) async fn certificates(&self) -> serde_json::Value {
         let (_, body) = self.local("GET", "/status", "").await;
         serde_json::from_str::<serde_json::Value>(&body).unwrap()["certificates"].take()
     }
@@ -86,7 +92,7 @@ impl World {
     }
 }
 
-fn pem(certificates: &[CertificateDer<'_>]) -> String {
+pub(super) fn pem(certificates: &[CertificateDer<'_>]) -> String {
     let block = |der: &CertificateDer<'_>| {
         let text = data_encoding::BASE64.encode(der);
         format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
@@ -290,6 +296,34 @@ async fn a_system_that_never_signed_anything_is_put_out_by_its_name() {
 }
 
 #[tokio::test]
+async fn a_certificate_first_seen_as_another_systems_is_put_out_with_the_one_it_is_bound_to_now() {
+    let mut world = World::start().await;
+    let agency = Agency::new();
+    world.write("agency.pem", &agency.root);
+    world.trust = "[[tls.trust]]\nname = \"agency\"\nbundle = \"agency.pem\"\ntrust_domain = \"so.test\"\n\
+                   systems = [\"*\"]"
+        .into();
+    world.restart().await;
+    let bound = |name: &str| format!("name = \"{name}\", spiffe_ids = [\"spiffe://so.test/ns/binh\"],");
+    world.change_systems("name = \"mot-cua-binh\",", &bound("mot-cua-binh")).await;
+    let spire = world.connected(agency.write(&world, "spire", Some("spiffe://so.test/ns/binh"))).await;
+    assert_eq!(speaks_for(&spire, BINH).await, Ok(()));
+    let digest = lgsp_proto::types::Sha256Digest::from(*spire.credentials.digest().as_bytes());
+    let key = lgsp_certs::CertificateFacts::read(spire.credentials.certificate()).unwrap().key_sha256;
+    world.eventually(async || world.engine().store().knows_certificate(&digest).await.unwrap()).await;
+    drop(spire);
+    world.eventually(async || world.engine().connections().peers().iter().all(|(other, _)| *other != key)).await;
+    world.change_systems(&bound("mot-cua-binh"), "name = \"mot-cua-binh\",").await;
+    world.change_systems("name = \"cong-an\",", &bound("cong-an")).await;
+
+    let operator = world.system("van-hanh").await;
+    let request = joining::revoke(v1::revoke_request::What::System("cong-an".into()));
+    let revoked = within(joining::certificates(&operator).revoke(request)).await.unwrap().into_inner();
+    assert_eq!(revoked.certificate_sha256, [digest.as_bytes().to_vec()]);
+    assert!(world.engine().connections().is_revoked(&key));
+}
+
+#[tokio::test]
 async fn receipts_verify_by_the_certificate_that_their_connection_was_shown() {
     let world = World::start().await;
     let desk = world.system("mot-cua").await;
@@ -343,6 +377,66 @@ async fn changed_files_are_seen_by_themselves_and_a_set_that_does_not_load_chang
 
 async fn problem(world: &World) -> Option<String> {
     world.certificates().await["problem"].as_str().map(str::to_owned)
+}
+
+#[tokio::test]
+async fn a_list_that_came_after_the_start_is_seen_when_it_is_overwritten_and_a_broken_one_undoes_nothing() {
+    let mut world = World::start().await;
+    let list = |stem: &str, number| {
+        let (now, serial) = (SystemTime::now(), serial_of(&world, stem));
+        world.authority().revocation_list(&[RevokedCertificate { serial, at: now }], number, now, now + DAY).unwrap()
+    };
+    let mut out = Vec::new();
+    for (stem, number) in [("first", 1), ("second", 2)] {
+        let system = world.issued(world.authority(), "mot-cua-binh", DAY, stem).await;
+        assert_eq!(speaks_for(&system, BINH).await, Ok(()));
+        // In its place: what changes the second time is the file, and not the folder.
+        std::fs::write(world.folder().join("ca/by-hand.crl"), list(stem, number)).unwrap();
+        world.eventually(async || is_locked_out(&world, system.credentials.client_config()).await).await;
+        out.push(system);
+    }
+    let second = &out[1].credentials;
+    let told = within(joining::certificates(&world.system("mot-cua").await).trust(v1::TrustRequest::default())).await;
+    let told = told.unwrap().into_inner().revocation_lists;
+
+    std::fs::write(world.folder().join("ca/by-hand.crl"), "half of a lis").unwrap();
+    world.reload().await.unwrap();
+    assert!(is_locked_out(&world, second.client_config()).await);
+    world.restart().await;
+    assert!(is_locked_out(&world, second.client_config()).await, "the start has let a listed certificate in again");
+    let again = within(joining::certificates(&world.system("mot-cua").await).trust(v1::TrustRequest::default())).await;
+    assert_eq!((told.len(), again.unwrap().into_inner().revocation_lists), (1, told));
+}
+
+#[tokio::test]
+async fn a_list_that_its_root_did_not_sign_keeps_nothing_from_being_put_in_force() {
+    let mut world = World::start().await;
+    let agency = world.other_authority("agency", DOMAIN);
+    let root = RootAuthority::open(&world.folder().join("agency/root")).unwrap();
+    let now = SystemTime::now();
+    // By the root about its issuing CA, and the same with a damaged signature: as from a key that the root had before.
+    let genuine = std::fs::read(root.revoke(Some(agency.intermediate()), now, now + DAY).unwrap()).unwrap();
+    let mut forged = genuine.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    world.write("agency.pem", agency.root_pem());
+    world.write("agency.crl", &forged);
+    world.trust =
+        "[[tls.trust]]\nname = \"agency\"\nbundle = \"agency.pem\"\ncrl = \"agency.crl\"\nsystems = [\"*\"]".into();
+    world.restart().await;
+    let system = world.issued(&agency, "mot-cua-binh", DAY, "agencys").await;
+    assert_eq!(speaks_for(&system, BINH).await, Ok(()));
+    world.write("agency.crl", &genuine);
+    world.reload().await.unwrap();
+    assert!(is_locked_out(&world, system.credentials.client_config()).await);
+    // The good one goes on while a bad one is in its place, and the gateway's own certificate is renewed all the same.
+    world.write("agency.crl", &forged);
+    world.replace_certificate(world.authority());
+    world.reload().await.unwrap();
+    assert!(is_locked_out(&world, system.credentials.client_config()).await);
+    assert_eq!(problem(&world).await, None);
+    let desk = world.system("mot-cua").await;
+    let receipt = desk.submit(&aid("k-after")).await.unwrap().receipt.unwrap();
+    assert_eq!(receipt.certificate_sha256, world.gateway().digest().as_bytes()[..]);
 }
 
 #[tokio::test]

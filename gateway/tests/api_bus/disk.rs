@@ -16,7 +16,7 @@ use super::documents::{content, message, start};
 use super::erasing::{OPERATOR, erase};
 use super::world::*;
 
-fn free(folder: &Path) -> u64 {
+pub(super) fn free(folder: &Path) -> u64 {
     let system = rustix::fs::statvfs(folder).unwrap();
     system.f_bavail * system.f_frsize
 }

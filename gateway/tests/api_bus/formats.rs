@@ -190,7 +190,8 @@ fn restores(version: &Path) {
         [store]\ndir = \"data\"\nnode_key = \"node.key\"\n[documents]\ndir = \"documents\"\n";
     let config = Config::parse(text, folder.path(), []).unwrap_or_else(|problems| panic!("{problems}"));
     let (from, actor) = (folder.path().join("backup"), "van.hanh.1".parse().unwrap());
-    let ordered = Ordered { from, actor, numbers_from: None, epoch: None, now: std::time::SystemTime::now() };
+    let (own_certificates, now) = (Vec::new(), std::time::SystemTime::now());
+    let ordered = Ordered { from, actor, numbers_from: None, epoch: None, own_certificates, now };
     let restored = restore(&ordered, &config, &|_| ()).unwrap();
     assert!(restored.report.is_sound(), "{}: {:?}", version.display(), restored.report.problems);
     assert!(restored.epoch.number > 1);

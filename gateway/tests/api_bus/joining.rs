@@ -16,6 +16,7 @@ use tonic::transport::Channel;
 
 use super::wire::send;
 use super::world::*;
+use crate::output;
 
 /// Who runs the bus.
 const OPERATOR: &str = "H99.VH";
@@ -34,7 +35,9 @@ pub(super) fn token_for(system: &str) -> v1::IssueTokenRequest {
 }
 
 pub(super) async fn issue(operator: &System, request: v1::IssueTokenRequest) -> JoinToken {
-    within(certificates(operator).issue_token(request)).await.unwrap().into_inner().token.parse().unwrap()
+    let token = within(certificates(operator).issue_token(request)).await.unwrap().into_inner().token;
+    output::tokens_in("api_bus", &token);
+    token.parse().unwrap()
 }
 
 /// The door for strangers, known by the roots in the token.
@@ -59,7 +62,7 @@ pub(super) async fn join(world: &World, token: &JoinToken, key: &PrivateKey) -> 
 }
 
 /// The system that holds `key`, by its certificate.
-fn credentials(world: &World, stem: &str, key: &PrivateKey, issued: &v1::IssuedCertificate) -> Credentials {
+pub(super) fn credentials(world: &World, stem: &str, key: &PrivateKey, issued: &v1::IssuedCertificate) -> Credentials {
     let pem = |der: &bytes::Bytes| {
         let text = data_encoding::BASE64_MIME.encode(der);
         format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", text.trim_end())
@@ -70,13 +73,21 @@ fn credentials(world: &World, stem: &str, key: &PrivateKey, issued: &v1::IssuedC
     world.load(stem)
 }
 
-async fn system(world: &World, credentials: Credentials) -> System {
+pub(super) async fn system(world: &World, credentials: Credentials) -> System {
     let channel = connect(world.bus(), credentials.client_config()).await.unwrap();
     System { credentials, channel }
 }
 
+/// Whether the bus talks to whoever comes with these.
+async fn lets_in(world: &World, credentials: &Credentials) -> bool {
+    match connect(world.bus(), credentials.client_config()).await {
+        Ok(channel) => within(CertificatesClient::new(channel).trust(v1::TrustRequest::default())).await.is_ok(),
+        Err(_) => false,
+    }
+}
+
 /// Whether the bus talks to it.
-async fn speaks(system: &System) -> bool {
+pub(super) async fn speaks(system: &System) -> bool {
     within(certificates(system).trust(v1::TrustRequest::default())).await.is_ok()
 }
 
@@ -86,10 +97,11 @@ pub(super) fn revoke(what: What) -> v1::RevokeRequest {
         actor: "van.hanh.1".into(),
         what: Some(what),
         ground: "KEY_STOLEN".into(),
+        despite_lockout: false,
     }
 }
 
-fn list(party: &str) -> v1::ListCertificatesRequest {
+pub(super) fn list(party: &str) -> v1::ListCertificatesRequest {
     v1::ListCertificatesRequest {
         acting_party: party.into(),
         actor: "van.hanh.1".into(),
@@ -97,7 +109,7 @@ fn list(party: &str) -> v1::ListCertificatesRequest {
     }
 }
 
-async fn asked_of(operator: &System, request: v1::ListCertificatesRequest) -> v1::ListCertificatesResponse {
+pub(super) async fn asked_of(operator: &System, request: v1::ListCertificatesRequest) -> v1::ListCertificatesResponse {
     within(certificates(operator).list(request)).await.unwrap().into_inner()
 }
 
@@ -401,6 +413,16 @@ async fn who_may_only_certify_gets_no_token_for_a_system_that_may_more() {
     let refused = refusal(within(certificates(&desk).issue_token(token("van-hanh"))).await);
     assert_eq!((refused.reason(), refused.details()["right"].as_str()), (Reason::GrantMissing, "registry"));
     issue(&world.system("van-hanh").await, token_for("van-hanh")).await;
+
+    // Nor by way of a new system: who keeps the registry and hands out certificates does not operate.
+    let registry = format!("{}\nright = \"registry\"\nowner = \"H99.VH\"\n\n[[grant]]\n{theirs}", grant("so", AN));
+    world.change("grants.toml", &theirs, &registry).await;
+    let new = v1::IssueTokenRequest { acts_for: vec![OPERATOR.into()], ..token("he-thong-moi") };
+    let refused = refusal(within(certificates(&desk).issue_token(new)).await);
+    assert_eq!((refused.reason(), refused.details()["right"].as_str()), (Reason::GrantMissing, "operate"));
+    let unknown = refusal(within(certificates(&desk).issue_token(token("he-thong-moi"))).await);
+    assert_eq!(fields(&unknown), ["acts_for"], "it was not entered");
+    issue(&desk, v1::IssueTokenRequest { acts_for: vec![BINH.into()], ..token("he-thong-moi") }).await;
 }
 
 #[tokio::test]
@@ -474,13 +496,74 @@ async fn what_is_revoked_stays_so_when_the_gateway_comes_back() {
     assert_eq!(reason(unknown), Reason::CertificateNotFound);
     within(certificates(&operator).revoke(revoke(What::KeySha256(key_of(&issued))))).await.unwrap();
     world.restart().await;
-    let channel = connect(world.bus(), joined.client_config()).await;
-    let is_let_in = match channel {
-        Ok(channel) => speaks(&System { credentials: joined, channel }).await,
-        Err(_) => false,
-    };
-    assert!(!is_let_in);
+    assert!(!lets_in(&world, &joined).await);
     assert!(speaks(&world.system("van-hanh").await).await);
+}
+
+#[tokio::test]
+async fn whoever_is_revoked_is_cut_though_the_disk_takes_nothing() {
+    let mut world = World::start().await;
+    // What has to be taken back cannot be written either.
+    issue(&world.system("van-hanh").await, token_for("mot-cua-binh")).await;
+    let room = rustix::fs::statvfs(world.folder()).unwrap();
+    world.min_free_bytes = room.f_bavail * room.f_frsize * 8;
+    world.restart().await;
+    let (operator, thief) = (world.system("van-hanh").await, world.system("mot-cua-binh").await);
+    assert!(speaks(&thief).await);
+    let refused = within(certificates(&operator).revoke(revoke(What::System("mot-cua-binh".into())))).await;
+    let refused = refusal(refused);
+    let told = |key: &str| refused.details()[key].as_str();
+    assert_eq!(refused.reason(), Reason::ReadOnly);
+    assert_eq!((told("connections_cut"), told("out_of_force")), ("1", "until_restart"));
+    assert!(!speaks(&thief).await);
+    assert!(!lets_in(&world, &thief.credentials).await);
+    assert!(speaks(&world.system("mot-cua").await).await);
+    // Said again when there is room, it is on record.
+    world.min_free_bytes = 0;
+    world.restart().await;
+    let operator = world.system("van-hanh").await;
+    let again = System { channel: connect(world.bus(), thief.credentials.client_config()).await.unwrap(), ..thief };
+    assert!(speaks(&again).await, "it was said that it lasts until the restart");
+    let revoked = within(certificates(&operator).revoke(revoke(What::System("mot-cua-binh".into())))).await.unwrap();
+    let revoked = revoked.into_inner();
+    assert_eq!((revoked.connections_cut, revoked.tokens_withdrawn, revoked.repeated), (1, 1, false));
+    world.restart().await;
+    assert!(!lets_in(&world, &again.credentials).await);
+}
+
+#[tokio::test]
+async fn whoever_is_revoked_is_cut_though_somebody_is_writing() {
+    let world = World::start().await;
+    let (operator, thief) = (world.system("van-hanh").await, world.system("mot-cua-binh").await);
+    let key = CertificateFacts::read(thief.credentials.certificate()).unwrap().key_sha256;
+    let writing = world.engine().as_if_revoking().await;
+    for what in [What::KeySha256(key.to_vec().into()), What::System("mot-cua".into())] {
+        let desk = world.system("mot-cua").await;
+        let mut client = certificates(&operator);
+        let revoking = tokio::spawn(async move { client.revoke(revoke(what.clone())).await });
+        world.eventually(async || !speaks(&thief).await || !speaks(&desk).await).await;
+        revoking.abort();
+    }
+    assert!(!speaks(&thief).await);
+    assert!(!lets_in(&world, &thief.credentials).await);
+    drop(writing);
+}
+
+#[tokio::test]
+async fn a_certificate_that_came_before_its_system_was_in_the_registry_is_found_when_it_is_revoked() {
+    let world = World::start().await;
+    let operator = world.system("van-hanh").await;
+    let early = world.system("xa-som").await;
+    assert!(!speaks(&early).await);
+    let token = v1::IssueTokenRequest { acts_for: vec![BINH.into()], ..token_for("xa-som") };
+    issue(&operator, token).await;
+    assert!(speaks(&early).await);
+    let of_it = || v1::ListCertificatesRequest { system: "xa-som".into(), ..list(OPERATOR) };
+    world.eventually(async || asked_of(&operator, of_it()).await.certificates.len() == 1).await;
+    let credentials = early.credentials;
+    drop(early.channel);
+    within(certificates(&operator).revoke(revoke(What::System("xa-som".into())))).await.unwrap();
+    assert!(!lets_in(&world, &credentials).await);
 }
 
 #[tokio::test]

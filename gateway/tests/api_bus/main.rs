@@ -15,7 +15,10 @@ mod documents;
 mod erasing;
 mod formats;
 mod identity;
+mod issuing;
 mod joining;
+mod lockout;
+mod metrics;
 mod numbers;
 mod operations;
 #[path = "../../../tests/support/output.rs"]

@@ -91,6 +91,20 @@ async fn a_registry_is_planned_applied_and_read_and_survives_a_restart() {
         ..v1::ReadRegistryRequest::default()
     };
     assert_eq!(reason(within(operator.registry().read(unknown)).await), Reason::RegistryVersionUnknown);
+
+    // A desk reads by what it decides, and not who the operators are.
+    let desk = world.system("mot-cua").await;
+    let read = |version| v1::ReadRegistryRequest {
+        acting_party: AN.into(),
+        actor: "can.bo.1".into(),
+        version,
+        ..v1::ReadRegistryRequest::default()
+    };
+    let told = within(desk.registry().read(read(0))).await.unwrap().into_inner();
+    let version = told.version.unwrap();
+    assert_eq!((version.number, version.sha256.len(), told.files.len()), (2, 32, files().len()));
+    assert_eq!((&*version.actor, &*version.acting_party, &*version.applied_by_system), ("", "", ""));
+    assert_eq!(reason(within(desk.registry().read(read(1))).await), Reason::GrantMissing);
 }
 
 #[tokio::test]

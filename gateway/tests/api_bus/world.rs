@@ -175,6 +175,11 @@ impl World {
         self.running().bus
     }
 
+    /// Where this machine looks.
+    pub(crate) fn local_address(&self) -> SocketAddr {
+        self.running().local
+    }
+
     /// Where systems join.
     pub(crate) fn enrolment(&self) -> SocketAddr {
         self.running().enrol
@@ -240,6 +245,12 @@ impl World {
 
     pub(crate) async fn certified(&self, authority: &CertificateAuthority, name: &str) -> System {
         let credentials = self.issue(authority, name);
+        let channel = connect(self.bus(), credentials.client_config()).await.unwrap();
+        System { credentials, channel }
+    }
+
+    /// A system with a certificate that was made for it elsewhere.
+    pub(crate) async fn connected_by(&self, credentials: Credentials) -> System {
         let channel = connect(self.bus(), credentials.client_config()).await.unwrap();
         System { credentials, channel }
     }

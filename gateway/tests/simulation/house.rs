@@ -21,6 +21,8 @@ use lgsp_proto::types::Sha256Digest;
 use lgsp_proto::v1;
 use rustls::{ClientConnection, ServerConnection};
 
+use crate::output;
+
 const DOMAIN: &str = "lgsp.mau.test";
 
 /// The systems of the runs; the last one is the operator's.
@@ -43,6 +45,7 @@ pub(crate) static HOUSE: LazyLock<House> = LazyLock::new(House::build);
 
 impl House {
     fn build() -> Self {
+        output::trace("simulation");
         let dir = tempfile::tempdir().unwrap();
         let now = SystemTime::now();
         let ca = CertificateAuthority::create(dir.path(), &DOMAIN.parse().unwrap(), now).unwrap();
@@ -61,6 +64,8 @@ impl House {
         let node_key = dir.path().join("node.key");
         let _ = NodeKey::load_or_create(&node_key).unwrap();
         let certificate_der = Bytes::copy_from_slice(gateway.certificate());
+        // A static is never dropped, so what it made is kept at its beginning.
+        output::keep("simulation", dir.path());
         Self {
             signer,
             certificate,

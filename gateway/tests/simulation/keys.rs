@@ -21,6 +21,7 @@ use crate::draw::Draw;
 use crate::house::HOUSE;
 use crate::machine::{OPERATOR, Shared, lock};
 use crate::node::Running;
+use crate::output;
 use crate::watch::{Watch, now};
 
 /// The systems that join; none of them has a machine in the runs.
@@ -307,6 +308,7 @@ async fn issue(system: &'static str, running: &Running, seen: &Shared<Seen>) -> 
         TokenWanted { system: system.parse().unwrap(), acts_for: Vec::new(), description: String::new(), valid: None };
     let issued = running.engine.issue_token(&HOUSE.peer("van-hanh"), &party, &actor, wanted).await;
     let token = Arc::new(issued.map_err(|refusal| (format!("a token for {system}"), refusal))?.token);
+    output::tokens_in("simulation", token.to_text().as_bytes());
     let mut seen = lock(seen);
     seen.tokens.push(Token {
         token,
@@ -407,7 +409,7 @@ async fn revoke((key, what): (usize, ToRevoke), running: &Running, seen: &Shared
     let (party, actor) = (OPERATOR.parse().unwrap(), "van-hanh-1".parse().unwrap());
     let system = if let ToRevoke::System(system) = &what { Some(system.clone()) } else { None };
     let ground = "KEY_STOLEN".to_owned();
-    let revoked = running.engine.revoke(&HOUSE.peer("van-hanh"), &party, &actor, what, ground).await;
+    let revoked = running.engine.revoke(&HOUSE.peer("van-hanh"), &party, &actor, what, ground, true).await;
     let said = system.as_ref().map_or_else(|| format!("revoking key {key}"), |system| format!("revoking {system}"));
     let revoked = revoked.map_err(|refusal| (said.clone(), refusal))?;
     let (mut seen, mut watch) = (lock(seen), lock(watch));

@@ -20,6 +20,8 @@ mod house;
 mod keys;
 mod machine;
 mod node;
+#[path = "../../../tests/support/output.rs"]
+mod output;
 mod request;
 mod scenario;
 mod spool;
@@ -59,6 +61,7 @@ fn run(seed: u64, steps: u64) -> Run {
         lock(&world.watch).violated("SIM-9", "a panic, see above");
     }
     let watch = std::mem::take(&mut *lock(&world.watch));
+    output::said("simulation", watch.log.join("\n"));
     Run { log: watch.log, violation: watch.violation, tally: watch.tally }
 }
 

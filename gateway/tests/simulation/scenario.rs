@@ -210,7 +210,7 @@ async fn a_key_that_is_certified_while_its_system_is_revoked_is_revoked_as_well(
     let revoked = drive(&running, async move {
         let (party, actor) = ("H99.VH".parse().unwrap(), "van-hanh-1".parse().unwrap());
         let everything = ToRevoke::System("so-nganh".to_owned());
-        engine.revoke(&HOUSE.peer("van-hanh"), &party, &actor, everything, "KEY_STOLEN".to_owned()).await
+        engine.revoke(&HOUSE.peer("van-hanh"), &party, &actor, everything, "KEY_STOLEN".to_owned(), true).await
     });
     let revoked = revoked.await.unwrap();
     let renewed = renewing.await.unwrap().unwrap();

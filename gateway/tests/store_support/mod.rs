@@ -10,6 +10,12 @@ use lgsp_gateway::store::contract::sample::{admission, at, code, opened, progres
 use lgsp_gateway::store::sled::{Limits, OpenError, Options, Progress, SledStore};
 use lgsp_gateway::store::{Bodies, Commit, CommitError, Figures, Recorded, Store};
 
+#[path = "../../../tests/support/output.rs"]
+pub(crate) mod output;
+
+/// Under this name what a suite says is kept.
+const SUITE: &str = env!("CARGO_CRATE_NAME");
+
 /// Options for a data folder.
 pub(crate) fn options(dir: &Path) -> Options {
     Options { dir: dir.to_owned(), node_key: node_key(dir), limits: Limits::default() }
@@ -22,8 +28,13 @@ pub(crate) fn node_key(dir: &Path) -> PathBuf {
 
 /// Opens the store of a data folder, and says what opening did.
 pub(crate) fn try_open(dir: &Path) -> (Result<SledStore, OpenError>, Vec<Progress>) {
+    output::trace(SUITE);
     let progress = Mutex::new(Vec::new());
     let opened = SledStore::open(&options(dir), |step| progress.lock().unwrap().push(step));
+    output::key(SUITE, &node_key(dir));
+    if let Err(error) = &opened {
+        output::said(SUITE, format!("{error} {error:?}"));
+    }
     (opened, progress.into_inner().unwrap())
 }
 

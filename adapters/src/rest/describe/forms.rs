@@ -105,7 +105,8 @@ const FORMS: &[Form] = &[
     any(&["query.page_token"], ""),
     any(&["query.case"], "truong-hop-1"),
     any(&["query.locality"], "19753"),
-    any(&["DeliveryName.dossier_code"], "H57.12-250714-0001"),
+    any(&["DeliveryName.dossier_code", "query.dossier_code"], "H57.12-250714-0001"),
+    any(&["WebhookTest.url"], "http://127.0.0.1:9090/lgsp"),
     any(&["delivery_id"], "H57.101/H57.12-250714-0001/3"),
 ];
 

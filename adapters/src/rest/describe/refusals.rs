@@ -26,6 +26,8 @@ pub(crate) struct Uploading;
 pub(crate) struct Ranged;
 /// What the gateway is asked at once.
 pub(crate) struct FromGateway;
+/// A trial of webhooks.
+pub(crate) struct Tried;
 
 /// Before anything is looked at.
 const ALWAYS: [Refused; 2] = [Refused::Here(LocalReason::TokenInvalid), Refused::Bus(Reason::Overloaded)];
@@ -94,6 +96,13 @@ impl IntoResponses for UploadedTo {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         let upload = [Refused::Here(LocalReason::UploadNotFound), Refused::Here(LocalReason::UploadOffsetWrong)];
         described(&[&ALWAYS, &ASKED, &upload, &KEPT])
+    }
+}
+
+impl IntoResponses for Tried {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let trial = [Refused::Here(LocalReason::WebhookNotFound), Refused::Bus(Reason::MessageTooLarge)];
+        described(&[&ALWAYS, &ASKED[..2], &trial])
     }
 }
 

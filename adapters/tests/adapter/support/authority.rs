@@ -22,7 +22,7 @@ use tonic::{Request, Response, Status};
 use zeroize::Zeroizing;
 
 use super::gateway::{Connection, sha256};
-use super::{Certificates, DAY, OTHER_PARTY, PARTY};
+use super::{Certificates, DAY, OTHER_PARTY, PARTY, output};
 
 /// See the module. Clones are one.
 #[derive(Clone)]
@@ -138,7 +138,9 @@ impl Authority {
         books.tokens.insert(id.to_vec(), (secret, system.to_owned()));
         let roots = vec![sha256(self.0.ca.root())[..].try_into().unwrap()];
         let url = format!("https://{enrolment}");
-        JoinToken::new(&url, None, roots, id, Zeroizing::new(secret), system, expires_at).unwrap()
+        let token = JoinToken::new(&url, None, roots, id, Zeroizing::new(secret), system, expires_at).unwrap();
+        output::tokens_in("adapter", token.to_text().as_bytes());
+        token
     }
 
     /// Serves whoever joins.

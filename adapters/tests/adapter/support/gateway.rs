@@ -300,10 +300,12 @@ impl Gateway {
 
     /// Delivers an event of a dossier to the party, on whatever stream there is.
     pub fn deliver(&self, dossier: &str, sequence: u32) {
-        let entry = v1::Entry {
-            what: Some(v1::entry::What::Accepted(v1::Accepted { note: "đủ".into() })),
-            ..v1::Entry::default()
-        };
+        self.deliver_entry(dossier, sequence, v1::entry::What::Accepted(v1::Accepted { note: "đủ".into() }));
+    }
+
+    /// The same, with something else that was said.
+    pub fn deliver_entry(&self, dossier: &str, sequence: u32, what: v1::entry::What) {
+        let entry = v1::Entry { what: Some(what), ..v1::Entry::default() };
         let event = v1::Event {
             dossier_code: dossier.into(),
             sequence,

@@ -24,6 +24,7 @@ use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use lgsp_adapters::{Config, RunError};
 use lgsp_certs::{CertificateAuthority, Credentials, TlsFiles, Usage, server_name};
+use rustls_pki_types::ServerName;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
@@ -83,10 +84,15 @@ impl Certificates {
 
     /// Credentials of a gateway, under `<stem>.*`.
     pub fn server(&self, stem: &str) -> Credentials {
-        let names = [server_name("127.0.0.1").unwrap()];
-        let issued = self.ca.issue_server(&names, DAY, SystemTime::now()).unwrap();
+        let files = self.server_for(&server_name("127.0.0.1").unwrap(), stem);
+        files.load(Usage::Server, SystemTime::now()).unwrap()
+    }
+
+    /// Certificate and key of a server of this name, under `<stem>.*`.
+    pub fn server_for(&self, name: &ServerName<'static>, stem: &str) -> TlsFiles {
+        let issued = self.ca.issue_server(std::slice::from_ref(name), DAY, SystemTime::now()).unwrap();
         issued.write_to(self.folder.path(), stem).unwrap();
-        self.files(stem).load(Usage::Server, SystemTime::now()).unwrap()
+        self.files(stem)
     }
 }
 
@@ -174,6 +180,19 @@ pub struct Answered {
     pub status: StatusCode,
     pub headers: http::HeaderMap,
     pub body: Bytes,
+}
+
+/// A page of figures.
+pub struct Metrics {
+    pub text: String,
+}
+
+impl Metrics {
+    /// The value of a series, as it is written on the page.
+    pub fn value(&self, series: &str) -> f64 {
+        let line = self.text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{series} is not among\n{}", self.text)).parse().unwrap()
+    }
 }
 
 impl Answered {
@@ -281,6 +300,13 @@ impl Adapter {
 
     pub async fn status(&self) -> Value {
         self.get("/status").await.json()
+    }
+
+    /// What it tells Prometheus.
+    pub async fn metrics(&self) -> Metrics {
+        let answered = self.get("/metrics").await;
+        assert_eq!(answered.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+        Metrics { text: String::from_utf8(answered.body.to_vec()).unwrap() }
     }
 
     /// Waits until the status is as wanted.

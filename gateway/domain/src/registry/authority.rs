@@ -11,7 +11,7 @@ use lgsp_proto::types::PartyId;
 
 use super::call::Names;
 use super::grant::Procedures;
-use super::{Registry, Right};
+use super::{Registry, Right, System};
 
 /// Something that somebody may do after a change and could not before, or the other way round.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -60,17 +60,31 @@ pub fn gains_and_losses(old: &Registry, new: &Registry, date: Date) -> Vec<Autho
 }
 
 /// The rights without which a registry cannot be put right again, or nobody let onto the bus.
-const KEEPING: [Right; 3] = [Right::Registry, Right::Operate, Right::Certify];
+pub const KEEPING: [Right; 3] = [Right::Registry, Right::Operate, Right::Certify];
 
 /// The rights that keep the bus in order and that nobody could use any more if `new` took the place of `old`.
 pub fn out_of_reach(old: &Registry, new: &Registry, date: Date) -> Vec<Right> {
-    KEEPING.into_iter().filter(|right| is_in_reach(old, *right, date) && !is_in_reach(new, *right, date)).collect()
+    let kept = kept_by(new, date, |_| true);
+    kept_by(old, date, |_| true).into_iter().filter(|right| !kept.contains(right)).collect()
 }
 
-/// Whether anybody at all can use a right on that day: a party that holds it, and a system that acts for that party.
-fn is_in_reach(registry: &Registry, right: Right, date: Date) -> bool {
-    let systems = || registry.systems().filter(|system| system.validity.contains(date));
-    registry.parties_with(right, date).any(|party| systems().any(|system| registry.acts_for(system, party, date)))
+/// The rights that keep the bus in order and that a system which `counts`, by its name, can use on that day.
+pub fn kept_by(registry: &Registry, date: Date, counts: impl Fn(&str) -> bool) -> Vec<Right> {
+    let is_kept = |right: &Right| using(registry, *right, date).any(|system| counts(&system.name));
+    KEEPING.into_iter().filter(is_kept).collect()
+}
+
+/// The systems that can use any right that keeps the bus in order, by name.
+pub fn keepers(registry: &Registry, date: Date) -> BTreeSet<&str> {
+    KEEPING.into_iter().flat_map(|right| using(registry, right, date)).map(|system| system.name.as_str()).collect()
+}
+
+/// The systems that can use a right on that day: each acts for a party that holds it.
+fn using(registry: &Registry, right: Right, date: Date) -> impl Iterator<Item = &System> {
+    let systems = move || registry.systems().filter(move |system| system.validity.contains(date));
+    registry
+        .parties_with(right, date)
+        .flat_map(move |party| systems().filter(move |system| registry.acts_for(system, party, date)))
 }
 
 fn acting(old: &Registry, new: &Registry, date: Date) -> Vec<AuthorityChange> {

@@ -33,7 +33,7 @@ use jiff::civil::Date;
 use lgsp_proto::Refusal;
 use lgsp_proto::types::{PartyId, ProcedureCode, UnitCode};
 
-pub use authority::{AuthorityChange, Holder, gains_and_losses, out_of_reach};
+pub use authority::{AuthorityChange, Holder, KEEPING, gains_and_losses, keepers, kept_by, out_of_reach};
 pub use binding::{CertificateBinding, KeyDigest};
 pub use call::{CallGrant, CallScope, MissingCall, Names, Wanted};
 pub use diff::{Change, ChangeKind, diff};

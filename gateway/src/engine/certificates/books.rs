@@ -3,14 +3,17 @@
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
+use lgsp_certs::Identity;
 use lgsp_domain::registry::Right;
 use lgsp_proto::types::{ActorId, PartyId, Sha256Digest};
 use lgsp_proto::{Reason, Refusal};
+use rustls::pki_types::CertificateDer;
 
 use super::super::access::Peer;
 use super::super::clock::machine_now;
 use super::super::{Engine, commit_failed, read_failed};
 use super::TOKENS_SHOWN;
+use super::lockout::Asker;
 use crate::store::{
     CertificateCursor, CertificateQuery, CertificateRevoked, Commit, KEYS_MAX, KnownCertificate, OWN_NAME, ReadError,
     TokenIssued, TokenWithdrawn,
@@ -73,8 +76,8 @@ pub struct Revoked {
 
 /// Keys and their known certificates.
 #[derive(Default)]
-struct Keys {
-    keys: BTreeSet<Sha256Digest>,
+pub(super) struct Keys {
+    pub(super) keys: BTreeSet<Sha256Digest>,
     certificates: BTreeSet<Sha256Digest>,
 }
 
@@ -121,11 +124,13 @@ impl Engine {
     }
 
     /// Puts keys out of force, and takes back the open tokens when a system is meant. Durable, and every connection of theirs on
-    /// this node told to end, when it returns `Ok`.
+    /// this node told to end, when it returns `Ok`. Who is known is cut before anything is written. What would cost the bus its CA,
+    /// its own key or the last of those who keep it in order is done `despite_lockout` only.
     ///
     /// # Errors
-    /// Those of [`Engine::authorize`], `GRANT_MISSING`, `CERTIFICATE_NOT_FOUND`, those of a commit. After one of the latter the
-    /// keys are out of force until the next start at least: say it again. The tokens may be taken back in part.
+    /// Those of [`Engine::authorize`], `GRANT_MISSING`, `CERTIFICATE_NOT_FOUND`; `REVOCATION_LOCKS_OUT`, after which no key is
+    /// out of force; those of reading and of a commit, with `out_of_force` and `connections_cut`: what was found by then is out of
+    /// force until the next start at least. Say it again. The tokens may be taken back in part.
     pub async fn revoke(
         &self,
         peer: &Peer,
@@ -133,6 +138,7 @@ impl Engine {
         actor: &ActorId,
         what: ToRevoke,
         ground: String,
+        despite_lockout: bool,
     ) -> Result<Revoked, Refusal> {
         self.authorize(peer, party)?.require(Right::Certify, None)?;
         let draft = CertificateRevoked {
@@ -148,24 +154,67 @@ impl Engine {
             system: self.caller(peer)?,
             at: machine_now(),
         };
-        let engine = self.clone();
-        self.to_the_end(async move { engine.revoke_now(&what, draft).await }).await
+        let (engine, asker) = (self.clone(), self.asker(peer, despite_lockout));
+        self.to_the_end(async move { engine.revoke_now(&what, draft, &asker).await }).await
     }
 
-    async fn revoke_now(&self, what: &ToRevoke, draft: CertificateRevoked) -> Result<Revoked, Refusal> {
-        // Before anything is looked at: who was joining with one has its certificate on record by now, and nobody else joins.
-        let tokens_withdrawn = match what {
-            ToRevoke::System(system) => self.withdraw_tokens_of(system, &draft).await?,
-            ToRevoke::Certificate(_) | ToRevoke::Key(_) => 0,
+    async fn revoke_now(&self, what: &ToRevoke, draft: CertificateRevoked, asker: &Asker) -> Result<Revoked, Refusal> {
+        let (known, mut cut) = self.cut_at_once(what, asker).await?;
+        let recorded = self.revoke_on_record(what, known, &draft, &mut cut).await;
+        recorded.map_err(|refusal| {
+            if refusal.reason() == Reason::CertificateNotFound {
+                return refusal;
+            }
+            tracing::error!(%refusal, connections_cut = cut, "a revocation is not, or not wholly, on record");
+            // Its own words say that nothing was done.
+            refusal.detail("connections_cut", cut).detail("out_of_force", "until_restart")
+        })
+    }
+
+    /// Puts out of force what is known of those meant, whatever the disk takes and whoever is writing: each may be a thief's, and
+    /// nothing takes it back. The keys, and how many connections of theirs were told to end.
+    async fn cut_at_once(&self, what: &ToRevoke, asker: &Asker) -> Result<(BTreeSet<Sha256Digest>, u32), Refusal> {
+        // Of two who take each other out at once, the second finds itself to be the last.
+        let _alone = self.inner.cutting.lock().await;
+        let mut keys = self.known_in_memory(what)?;
+        // A record that cannot be read keeps nobody in.
+        if let Ok(found) = self.meant(what, keys.clone()).await {
+            keys = found.keys;
+        }
+        match self.locks_nobody_out(&keys, asker).await {
+            Err(refusal) if refusal.reason() == Reason::RevocationLocksOut => return Err(refusal),
+            Ok(()) | Err(_) => {}
+        }
+        let cut = self.connections().revoke(keys.iter().map(|key| *key.as_bytes()));
+        Ok((keys, cut))
+    }
+
+    async fn revoke_on_record(
+        &self,
+        what: &ToRevoke,
+        known: BTreeSet<Sha256Digest>,
+        draft: &CertificateRevoked,
+        cut: &mut u32,
+    ) -> Result<Revoked, Refusal> {
+        // Before it is looked who came in by one: that has its certificate on record by then. A token that cannot be taken back
+        // keeps no key in force.
+        let withdrawn = match what {
+            ToRevoke::System(system) => self.withdraw_tokens_of(system, draft).await,
+            ToRevoke::Certificate(_) | ToRevoke::Key(_) => Ok(0),
         };
-        // One at a time, so that what is said twice at once is recorded once; and no certificate is recorded meanwhile, or a key
+        // One at a time, so that what is said twice at once is recorded once; and no certificate is issued meanwhile, or a key
         // that is being taken away could leave another behind that nobody looked for.
         let _alone = self.inner.revoking.write().await;
-        let Keys { keys, certificates } = match self.meant(what).await {
+        let Keys { keys, certificates } = match self.meant(what, known).await {
             // One that never came onto the bus has nothing but its tokens.
-            Err(refusal) if refusal.reason() == Reason::CertificateNotFound && tokens_withdrawn > 0 => Keys::default(),
+            Err(refusal)
+                if refusal.reason() == Reason::CertificateNotFound && withdrawn.as_ref().is_ok_and(|n| *n > 0) =>
+            {
+                Keys::default()
+            }
             found => found?,
         };
+        *cut += self.connections().revoke(keys.iter().map(|key| *key.as_bytes()));
         let (mut fresh, mut earliest) = (Vec::new(), draft.at);
         for key in keys {
             match self.inner.store.revocation(&key).await.map_err(read_failed)? {
@@ -173,24 +222,33 @@ impl Engine {
                 None => fresh.push(key),
             }
         }
-        let certificates: Vec<_> = certificates.into_iter().collect();
-        if fresh.is_empty() {
-            let repeated = tokens_withdrawn == 0;
-            return Ok(Revoked { certificates, at: earliest, connections_cut: 0, tokens_withdrawn, repeated });
-        }
-        // At once, whatever the disk does: each of these may be a thief's. That nothing takes back.
-        let connections_cut = self.connections().revoke(fresh.iter().map(|key| *key.as_bytes()));
         for keys in fresh.chunks(KEYS_MAX) {
             let of_these = self.known_of(keys).await.map_err(read_failed)?;
             let record = CertificateRevoked { keys: keys.to_vec(), certificates: of_these, ..draft.clone() };
             let committed = self.inner.store.commit(Commit::CertificateRevoked(record)).await;
-            committed.map_err(|error| {
-                tracing::error!(%error, connections_cut, "revoked keys are out of force until the next start only");
-                commit_failed(&error)
-            })?;
+            committed.map_err(|error| commit_failed(&error))?;
+        }
+        let (tokens_withdrawn, connections_cut) = (withdrawn?, *cut);
+        let certificates: Vec<_> = certificates.into_iter().collect();
+        if fresh.is_empty() {
+            let repeated = tokens_withdrawn == 0;
+            return Ok(Revoked { certificates, at: earliest, connections_cut, tokens_withdrawn, repeated });
         }
         tracing::warn!(keys = fresh.len(), connections_cut, tokens_withdrawn, ground = draft.ground, "keys revoked");
         Ok(Revoked { certificates, at: draft.at, connections_cut, tokens_withdrawn, repeated: false })
+    }
+
+    /// The keys that are meant as far as no record has to be read for it.
+    fn known_in_memory(&self, what: &ToRevoke) -> Result<BTreeSet<Sha256Digest>, Refusal> {
+        match what {
+            ToRevoke::Key(key) => Ok(BTreeSet::from([*key])),
+            ToRevoke::System(system) => self.connected_and_bound(system),
+            ToRevoke::Certificate(digest) => {
+                let peers = self.connections().peers();
+                let its = peers.iter().filter(|(_, peer)| peer.certificate() == *digest);
+                Ok(its.map(|(key, _)| Sha256Digest::from(*key)).collect())
+            }
+        }
     }
 
     /// Takes back the tokens of a system that are open; how many there were.
@@ -216,19 +274,20 @@ impl Engine {
         Ok(count)
     }
 
-    /// The keys that are meant.
-    async fn meant(&self, what: &ToRevoke) -> Result<Keys, Refusal> {
+    /// The keys that are meant, with those that are `known` already: their connections, by which they were, may be gone by now.
+    pub(super) async fn meant(&self, what: &ToRevoke, known: BTreeSet<Sha256Digest>) -> Result<Keys, Refusal> {
         let not_found = || Refusal::new(Reason::CertificateNotFound);
         let store = &self.inner.store;
-        let (mut found, now) = (Keys::default(), machine_now());
+        let (mut found, now) = (Keys { keys: known, ..Keys::default() }, machine_now());
         match what {
             ToRevoke::Certificate(digest) => {
                 let known = store.known_certificate(digest).await.map_err(read_failed)?;
-                found.keys.insert(known.ok_or_else(not_found)?.key);
+                found.keys.extend(known.map(|known| known.key));
+                if found.keys.is_empty() {
+                    return Err(not_found());
+                }
             }
-            ToRevoke::Key(key) => {
-                found.keys.insert(*key);
-            }
+            ToRevoke::Key(_) => {}
             ToRevoke::System(system) => {
                 let mut after = None;
                 loop {
@@ -238,8 +297,9 @@ impl Engine {
                     after = slice.last().map(|(digest, _)| *digest);
                     for (digest, key) in slice {
                         let known = store.known_certificate(&digest).await.map_err(read_failed)?;
-                        // What has expired opens nothing any more, and there may be years of it.
-                        let is_over = known.is_some_and(|known| known.not_after < now);
+                        // What has expired opens nothing any more, and there may be years of it. Another CA may certify the
+                        // same key again.
+                        let is_over = known.is_some_and(|known| known.issued_here && known.not_after < now);
                         found.keys.extend((!is_over).then_some(key));
                     }
                     if is_last {
@@ -247,6 +307,7 @@ impl Engine {
                     }
                 }
                 found.keys.extend(self.connected_and_bound(system)?);
+                found.keys.extend(self.bound_by_id(system, now).await?);
                 if found.keys.is_empty() {
                     return Err(not_found().detail("system", system));
                 }
@@ -267,6 +328,45 @@ impl Engine {
         let systems = registry.systems().filter(|system| system.name == name);
         let bound = systems.flat_map(|system| &system.certificates).map(|bound| Sha256Digest::from(bound.key_sha256.0));
         Ok(connected.chain(bound).collect())
+    }
+
+    /// Keys in certificates on record, not expired, whose SPIFFE id the registry binds to a system now: they may have been first
+    /// seen when it bound them to another.
+    async fn bound_by_id(&self, name: &str, now: SystemTime) -> Result<BTreeSet<Sha256Digest>, Refusal> {
+        let registry = self.registry()?;
+        let systems = registry.systems().filter(|system| system.name == name);
+        let ids: BTreeSet<&str> = systems.flat_map(|system| &system.spiffe_ids).map(String::as_str).collect();
+        let (mut keys, store) = (BTreeSet::new(), &self.inner.store);
+        let mut query = CertificateQuery {
+            expiring_from: Some(now),
+            with_revoked: true,
+            limit: SLICE,
+            ..CertificateQuery::default()
+        };
+        while !ids.is_empty() {
+            let page = store.certificates(&query).await.map_err(read_failed)?;
+            for known in page.certificates.into_iter().filter(|known| !known.issued_here) {
+                let der = store.certificate(&known.digest).await.map_err(read_failed)?;
+                let identity = der.and_then(|der| Identity::of(&CertificateDer::from(&*der)).ok());
+                let is_its = match identity {
+                    Some(Identity::Spiffe(id)) => ids.contains(id.to_string().as_str()),
+                    Some(Identity::ForeignSpiffe(id)) => ids.contains(id.as_str()),
+                    Some(Identity::NoSpiffeId(_)) | None => false,
+                };
+                keys.extend(is_its.then_some(known.key));
+            }
+            match page.next {
+                Some(next) => query.after = Some(next),
+                None => break,
+            }
+        }
+        Ok(keys)
+    }
+
+    /// Has its turn as a revocation does that looks whom it would lock out, until it is dropped.
+    #[cfg(feature = "test-util")]
+    pub async fn as_if_cutting(&self) -> impl Drop + '_ {
+        self.inner.cutting.lock().await
     }
 
     /// Waits as a revocation does, and keeps certificates from being recorded until it is dropped.

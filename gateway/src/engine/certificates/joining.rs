@@ -16,7 +16,7 @@ use super::super::access::Peer;
 use super::super::clock::machine_now;
 use super::super::lanes::Lane;
 use super::super::{Engine, commit_failed, read_failed};
-use super::{Doors, IssuedChain, TrustSet, sha256};
+use super::{Doors, IssuedChain, NotSigning, TrustSet, sha256};
 use crate::store::{Commit, CommitError, IssuedOver, Token, TokenId, TokenState};
 
 /// What a secret is compared with when there is no token; no secret is known to have it.
@@ -68,7 +68,7 @@ impl Engine {
 
     async fn try_join(&self, attempt: JoinAttempt) -> Result<Joined, Refusal> {
         let certifying = self.certifying()?;
-        let _ = certifying.authority()?;
+        let _ = self.issuer().await?;
         // By the last byte alone, so that nobody fills our memory with names. One that guesses shares it with few.
         certifying.attempts.take(&attempt.id[15], None)?;
         // What everybody shares is for those who have a token: strangers without one must not use it up.
@@ -117,24 +117,30 @@ impl Engine {
     /// A new certificate for the system that asks, over the one it shows.
     ///
     /// # Errors
-    /// `CA_NOT_CONFIGURED`, `CERTIFICATE_WITHOUT_IDENTITY`, `SYSTEM_UNKNOWN`, `SIGNING_REQUEST_INVALID`, `CERTIFICATE_REVOKED`,
-    /// `QUOTA_EXCEEDED`, those of a commit.
+    /// `CA_NOT_CONFIGURED`, `RENEWED_ELSEWHERE`, `SYSTEM_UNKNOWN`, `SIGNING_REQUEST_INVALID`, `CERTIFICATE_REVOKED`,
+    /// `CERTIFICATE_NOT_VOUCHED`, `QUOTA_EXCEEDED`, those of a commit.
     pub async fn renew(&self, peer: &Peer, signing_request: &[u8]) -> Result<IssuedChain, Refusal> {
         let certifying = self.certifying()?;
-        let _ = certifying.authority()?;
+        let issuer = self.issuer().await?;
         let system = self.caller(peer)?;
-        // One of another CA's names is renewed by that CA.
+        // One of another CA is renewed by that CA, whether it names the system in that CA's way or in ours.
         if peer.own_name().is_none_or(|name| name.as_str() != system) {
-            return Err(Refusal::new(Reason::CertificateWithoutIdentity).detail("system", system));
+            return Err(Refusal::new(Reason::RenewedElsewhere).detail("system", system));
         }
-        certifying.renewals.take(&system, Instant::now())?;
+        issuer.renews(peer)?;
         let request = SigningRequest::parse(signing_request).map_err(|error| bad_request(&error))?;
         self.refuse_revoked(&request.key_sha256())?;
+        certifying.renewals.take(&system, Instant::now())?;
         let (engine, peer) = (self.clone(), peer.clone());
         let renewed = self.to_the_end(async move {
-            let chain = engine.certify(request, &system, Over::Certificate(&peer)).await?;
-            engine.certifying()?.count(|counted| counted.renewed += 1);
-            Ok(chain)
+            let chain = engine.certify(request, &system, Over::Certificate(&peer)).await;
+            let certifying = engine.certifying()?;
+            match &chain {
+                Ok(_) => certifying.count(|counted| counted.renewed += 1),
+                // What was not issued must not count: the next try is the one that keeps the system on the bus.
+                Err(_) => certifying.renewals.give_back(&system),
+            }
+            chain
         });
         renewed.await
     }
@@ -147,9 +153,13 @@ impl Engine {
             Over::Token(id) => (IssuedOver::Token(id), &[][..]),
             Over::Certificate(peer) => (IssuedOver::Renewal(peer.certificate()), peer.leaf().chain_keys()),
         };
-        let issued = self.certifying()?.authority()?.sign(request, name, over).await?;
+        let issuer = self.issuer().await?;
+        let issued = self.certifying()?.authority()?.sign(&issuer, request, name, over).await?;
         // A revocation comes before this, and is seen here, or after it, and sees what is recorded.
         let _recording = self.inner.revoking.read().await;
+        if issuer.keys.iter().any(|key| self.connections().is_revoked(key)) {
+            return Err(NotSigning::KeyRevoked.refusal());
+        }
         for key in shown.iter().chain([&key]) {
             self.refuse_revoked(key)?;
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use aws_lc_rs::rand;
 use jiff::Timestamp;
 use lgsp_certs::SystemName;
-use lgsp_domain::registry::{PartyPattern, Right, System};
+use lgsp_domain::registry::{PartyPattern, Right};
 use lgsp_proto::types::{ActorId, JoinToken, PartyId};
 use lgsp_proto::{Reason, Refusal};
 use zeroize::Zeroizing;
@@ -72,21 +72,18 @@ impl Engine {
         let (system, party, actor) = (authorized.system().to_owned(), party.clone(), actor.clone());
         let order = Order { peer: peer.clone(), system, party, actor };
         let engine = self.clone();
-        self.to_the_end(async move { engine.issue_token_now(&authorized, order, wanted).await }).await
+        self.to_the_end(async move { engine.issue_token_now(order, wanted).await }).await
     }
 
-    async fn issue_token_now(
-        &self,
-        authorized: &Authorized,
-        order: Order,
-        wanted: TokenWanted,
-    ) -> Result<NewToken, Refusal> {
+    async fn issue_token_now(&self, order: Order, wanted: TokenWanted) -> Result<NewToken, Refusal> {
         let certifying = self.certifying()?;
         let authority = certifying.authority()?;
+        // A token that nobody can join with is none.
+        let _ = self.issuer().await?;
         let no_door = || Refusal::new(Reason::CaNotConfigured).detail("key", "listen.enrol");
         let url = certifying.doors.enrolment_url.as_deref().ok_or_else(no_door)?;
         let trust = certifying.trust.read().await?;
-        let registry_version = self.enter_system(authorized, &order, &wanted).await?;
+        let registry_version = self.enter_system(&order, &wanted).await?;
 
         let at = machine_now();
         let expires_at = at + wanted.valid.unwrap_or_else(|| authority.token_valid());
@@ -109,10 +106,14 @@ impl Engine {
     }
 
     /// Sees to it that the system is in the registry; the version that entered it, or 0.
-    async fn enter_system(&self, authorized: &Authorized, order: &Order, wanted: &TokenWanted) -> Result<u64, Refusal> {
+    async fn enter_system(&self, order: &Order, wanted: &TokenWanted) -> Result<u64, Refusal> {
         let name = wanted.system.as_str();
-        for _ in 0..ATTEMPTS {
-            let registry = self.registry()?;
+        let mut entered = 0;
+        for _ in 0..=ATTEMPTS {
+            // Each time anew: a right that was taken away meanwhile enters nobody.
+            let authorized = self.authorize(&order.peer, &order.party)?;
+            authorized.require(Right::Certify, None)?;
+            let registry = authorized.registry();
             if let Some(system) = registry.system(name, self.clock().now().date()) {
                 let texts =
                     |patterns: &[PartyPattern]| patterns.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
@@ -121,21 +122,23 @@ impl Engine {
                         "is not what the registry has for this system; leave it out, or change systems.toml first";
                     return Err(Refusal::new(Reason::FieldInvalid).field("acts_for", what));
                 }
-                require_what_it_may(authorized, system)?;
-                return Ok(0);
+                require_what_they_may(&authorized, |party| registry.acts_for(system, party, authorized.today()))?;
+                return Ok(entered);
             }
             authorized.require(Right::Registry, None)?;
             if wanted.acts_for.is_empty() {
                 let what = "is missing: the system is not in the registry, and has to act for somebody";
                 return Err(Refusal::new(Reason::FieldInvalid).field("acts_for", what));
             }
+            require_what_they_may(&authorized, |party| wanted.acts_for.iter().any(|pattern| pattern.matches(party)))?;
             let record = self.inner.store.registry(None).await.map_err(read_failed)?;
             let record = record.ok_or_else(|| Refusal::new(Reason::RegistryMissing))?;
             let base = record.version.number;
             let description = if wanted.description.is_empty() { name } else { &wanted.description };
             let files = system_entry::enter(record.files, name, description, &wanted.acts_for);
             match self.enter_files(order, files, base).await {
-                Ok(version) => return Ok(version),
+                // What it may now is asked once more, of the registry that has it.
+                Ok(version) => entered = version,
                 // Somebody else has applied one meanwhile, perhaps with this very system.
                 Err(refusal) if refusal.reason() == Reason::StaleVersion => {}
                 Err(refusal) => return Err(refusal),
@@ -196,12 +199,11 @@ impl Engine {
     }
 }
 
-/// Whoever hands out a token could use it: of what administers the bus, a token gives nothing that its issuer has not.
-fn require_what_it_may(authorized: &Authorized, system: &System) -> Result<(), Refusal> {
-    let (registry, today) = (authorized.registry(), authorized.today());
+/// Whoever hands out a token could use it: of what administers the bus, a token gives nothing that its issuer has not. `is_acted_for`
+/// says whom the token's system will act for.
+fn require_what_they_may(authorized: &Authorized, is_acted_for: impl Fn(&PartyId) -> bool) -> Result<(), Refusal> {
     for right in [Right::Registry, Right::Operate, Right::Audit, Right::Certify] {
-        let mut parties = registry.parties_of_system(system, today);
-        if parties.any(|party| registry.grant(party, right, None, today).is_ok()) {
+        if authorized.registry().parties_with(right, authorized.today()).any(&is_acted_for) {
             authorized.require(right, None)?;
         }
     }

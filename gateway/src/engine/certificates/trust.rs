@@ -25,8 +25,12 @@ pub struct TrustFiles {
     authority: Option<PathBuf>,
     /// More roots, e.g. the one that comes next.
     more: Option<PathBuf>,
+    /// Lists that count though they are in no file there any more, of CAs under these roots.
+    lists: Arc<ListsUnder>,
     last: Arc<Mutex<Option<TrustSet>>>,
 }
+
+type ListsUnder = dyn Fn(&[CertificateDer<'_>]) -> Vec<CertificateRevocationListDer<'static>> + Send + Sync;
 
 /// Roots and revocation lists, DER.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -46,7 +50,17 @@ impl TrustFiles {
         authority: Option<PathBuf>,
         more: Option<PathBuf>,
     ) -> Self {
-        Self { own: Box::new(own), authority, more, last: Arc::default() }
+        Self { own: Box::new(own), authority, more, lists: Arc::new(|_| Vec::new()), last: Arc::default() }
+    }
+
+    /// Tells of these revocation lists as well, which are asked for with the roots that are told.
+    #[must_use]
+    pub fn and_lists(
+        mut self,
+        lists: impl Fn(&[CertificateDer<'_>]) -> Vec<CertificateRevocationListDer<'static>> + Send + Sync + 'static,
+    ) -> Self {
+        self.lists = Arc::new(lists);
+        self
     }
 
     /// What they hold now.
@@ -54,7 +68,9 @@ impl TrustFiles {
         let (own, authority, more) = ((self.own)(), self.authority.clone(), self.more.clone());
         let before = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let before = before.map(|set| set.revocation_lists).unwrap_or_default();
-        let read = tokio::task::spawn_blocking(move || read(own, authority.as_deref(), more.as_deref(), &before)).await;
+        let kept = Arc::clone(&self.lists);
+        let read = move || read(own, authority.as_deref(), more.as_deref(), &before, &*kept);
+        let read = tokio::task::spawn_blocking(read).await;
         let read = read.unwrap_or_else(|panicked| Err(panicked.to_string()));
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         match read {
@@ -67,13 +83,14 @@ impl TrustFiles {
     }
 }
 
-/// A list that cannot be used is told and left out: every adapter would refuse the whole set for it, the roots included. In
+/// A list that cannot be used is left out: every adapter would refuse the whole set for it, the roots included. In
 /// its place the lists told `before` go on, as far as no newer one of their issuers is there.
 fn read(
     own: Option<CertificateDer<'_>>,
     authority: Option<&Path>,
     more: Option<&Path>,
     before: &[Bytes],
+    kept: &ListsUnder,
 ) -> Result<TrustSet, String> {
     let mut roots: Vec<Bytes> = own.iter().map(|root| Bytes::copy_from_slice(root)).collect();
     let at = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
@@ -85,22 +102,22 @@ fn read(
     }
     let issuing = authority.map(|dir| dir.join("ca.pem"));
     let issuing = issuing.and_then(|file| CertificateDer::from_pem_file(file).ok());
-    let issuers: Vec<_> = roots.iter().map(|root| root.to_vec().into()).chain(issuing).collect();
+    let under: Vec<CertificateDer<'static>> = roots.iter().map(|root| root.to_vec().into()).collect();
+    let issuers: Vec<_> = under.iter().cloned().chain(issuing).collect();
     let mut lists = Vec::new();
     for file in authority.map(revocation_lists).transpose()?.unwrap_or_default() {
-        match lists_in(std::slice::from_ref(&file), &issuers) {
+        match lists_in(std::slice::from_ref(&file), &under) {
             Ok(found) => lists.extend(found),
-            Err(error) => {
-                let why = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::error!(file = %file.display(), why, "a revocation list is left out of what adapters are told");
-                lists.extend(before.iter().map(|list| CertificateRevocationListDer::from(list.to_vec())));
-            }
+            // Told to the operator where the same files count for the gateway itself.
+            Err(_) => lists.extend(before.iter().map(|list| CertificateRevocationListDer::from(list.to_vec()))),
         }
     }
-    let mut lists: Vec<Bytes> = newest_lists(lists).iter().map(|list| Bytes::copy_from_slice(list)).collect();
     if roots.is_empty() {
         return Err("there is no root behind the gateway's certificate".to_owned());
     }
+    lists.extend(kept(&under));
+    let lists = newest_lists(lists, &issuers);
+    let mut lists: Vec<Bytes> = lists.iter().map(|list| Bytes::copy_from_slice(list)).collect();
     for part in [&mut roots, &mut lists] {
         part.sort_unstable();
         part.dedup();
@@ -156,7 +173,7 @@ mod tests {
             Bytes::from(made)
         };
         let write = |name: &str, content: &[u8]| std::fs::write(folder.path().join(name), content).unwrap();
-        let told = |before: &[Bytes]| read(None, Some(folder.path()), None, before).unwrap();
+        let told = |before: &[Bytes]| read(None, Some(folder.path()), None, before, &|_| Vec::new()).unwrap();
         // A signature is never the same twice.
         let (old, new) = (list(3), list(7));
         write("ca.crl", &new);

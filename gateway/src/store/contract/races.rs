@@ -119,3 +119,26 @@ pub(super) async fn of_many_at_once_exactly_one_wins(open: &impl AsyncFn(&str) -
     assert_eq!(store.backlog(&party(AUTHORITY)).await.unwrap().waiting, 1);
     store.close().await;
 }
+
+/// Whoever reads what was admitted may act on it at once, be it before the one who admitted it has heard so.
+pub(super) async fn what_follows_from_something_visible_is_no_conflict(open: &impl AsyncFn(&str) -> Arc<dyn Store>) {
+    let store = open("what follows").await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 1..=200 {
+        let (opening, following) = (Arc::clone(&store), Arc::clone(&store));
+        tasks.spawn(async move { opening.commit(Commit::Admission(Box::new(admission(opened(number))))).await });
+        tasks.spawn(async move {
+            let dossier = loop {
+                match following.dossier(&code(number)).await.unwrap() {
+                    Some(dossier) => break dossier,
+                    None => tokio::task::yield_now().await,
+                }
+            };
+            following.commit(Commit::Admission(Box::new(admission(progressed(&dossier, at(100)))))).await
+        });
+    }
+    while let Some(committed) = tasks.join_next().await {
+        committed.unwrap().unwrap();
+    }
+    store.close().await;
+}

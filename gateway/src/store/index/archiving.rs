@@ -127,9 +127,10 @@ mod tests {
         AUTHORITY, DESK, PORTAL, RETURN_DESK, acknowledgement, admission, at, attached, code, document, machine,
         opened, party, progressed, sha256,
     };
+    use super::super::super::keys::Key as _;
     use super::super::super::overlay::Memory;
     use super::super::super::{Commit, DocumentMeta, Stage};
-    use super::super::{dossier, fetch, project};
+    use super::super::{dossier, fetch, is_amid, project};
     use super::*;
 
     fn apply_all(memory: &mut Memory, position: u64, fact: &Fact) {
@@ -194,6 +195,18 @@ mod tests {
         for done in 0..=steps.len() {
             let mut interrupted = before.clone();
             interrupted.apply(steps[..done].iter().flatten().cloned());
+            // A check of the stopped folder knows it for what it is, and anything else for what that is.
+            let is_amid = |index: &Memory| {
+                let differ: Vec<_> = index.0.iter().filter(|(key, value)| before.0.get(*key) != Some(value)).collect();
+                is_amid(&mut before.clone(), steps.clone(), index, differ.into_iter().map(|(key, _)| key))
+            };
+            assert_eq!(is_amid(&interrupted), done > 0, "after {done} of {} steps", steps.len());
+            let mut forged = interrupted.clone();
+            forged.0.insert(keys::Archived(&code(1)).encode().into(), bytes::Bytes::from_static(b"forged"));
+            assert!(!is_amid(&forged));
+            let mut invented = interrupted.clone();
+            invented.0.insert(keys::Archived(&code(9)).encode().into(), bytes::Bytes::from_static(b"invented"));
+            assert!(!is_amid(&invented));
             apply_all(&mut interrupted, position.0, &fact);
             assert_eq!(interrupted, after, "after {done} of {} steps", steps.len());
         }

@@ -115,7 +115,7 @@ impl<F: Follow> Inner<F> {
     pub(super) async fn commit(&self, commit: Commit) -> Result<(), CommitError> {
         self.check_writable()?;
         self.check_room(&commit)?;
-        let Some(claim) = self.claims.claim(claimed(&commit)) else { return Err(CommitError::Conflict) };
+        let claim = self.claims.claim(claimed(&commit)).await;
         let (commit, key_id) = match self.check(commit) {
             Ok(Checked::Write(commit, key_id)) => (commit, key_id),
             Ok(Checked::Done) => return Ok(()),

@@ -25,7 +25,7 @@ impl<F: Follow> Inner<F> {
     pub(super) async fn erase(&self, erasure: Erasure) -> Result<Erased, CommitError> {
         self.check_writable()?;
         let claimed = vec![keys::Dossier(&erasure.code).encode()];
-        let claim = self.claims.claim(claimed).ok_or(CommitError::Conflict)?;
+        let claim = self.claims.claim(claimed).await;
         let before = self.erasure(&erasure.code).map_err(|error| cannot_read(&error))?;
         let erased = match before {
             Some(erasure) => Erased { erasure, repeated: true },
