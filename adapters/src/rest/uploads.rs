@@ -137,6 +137,8 @@ async fn add_to_the_end(
     let turn = api.office.turn_to_upload(&api.busy, party, upload).await;
     let Progress { begun, mut offset, complete } = api.office.upload(party, upload).await?;
     if at != offset {
+        // Nobody has to wait for what is thrown away.
+        drop(turn);
         drain(body).await;
         let refused = Problem::from(LocalReason::UploadOffsetWrong).into_response();
         return Ok(tell(refused, offset, complete.is_some()));
@@ -161,6 +163,7 @@ async fn add_to_the_end(
         };
         let Ok(bytes) = frame.into_data() else { continue };
         if offset + (piece.len() + bytes.len()) as u64 > begun.size_bytes {
+            drop(turn);
             drain(body).await;
             let what = format!("more content than {LENGTH} said");
             return Err(Problem::from(LocalReason::UploadOffsetWrong).with_detail(what));
@@ -178,7 +181,9 @@ async fn add_to_the_end(
         offset += length;
     }
     if !is_whole {
-        return Err(Problem::malformed("the body broke off; what came is kept"));
+        // Also for one whose turn another took: it may be the one that is alive.
+        let refused = Problem::malformed("the body broke off; what came is kept").into_response();
+        return Ok(tell(refused, offset, false));
     }
     if offset < begun.size_bytes {
         return Ok(tell(StatusCode::NO_CONTENT.into_response(), offset, false));

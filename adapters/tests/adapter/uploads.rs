@@ -2,10 +2,11 @@
 
 use http::{Method, StatusCode};
 use serde_json::Value;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::support::gateway::sha256;
-use crate::support::{Adapter, Answered, OTHER_PARTY, PARTY, World, until};
+use crate::support::{Adapter, Answered, OTHER_PARTY, PARTY, PATIENCE, World, until};
 
 const PDF: &str = "application/pdf";
 
@@ -85,7 +86,7 @@ async fn what_came_before_the_line_broke_off_counts() {
     let adapter = world.adapter().await;
     let content = content();
     let upload = began(&adapter, content.len()).await;
-    let mut line = tokio::net::TcpStream::connect(adapter.address()).await.unwrap();
+    let mut line = TcpStream::connect(adapter.address()).await.unwrap();
     let head_of = format!(
         "PATCH {upload} HTTP/1.1\r\nhost: a\r\nlgsp-party: {PARTY}\r\nupload-offset: 0\r\ncontent-length: {}\r\n\r\n",
         content.len()
@@ -146,7 +147,7 @@ async fn a_line_that_is_dead_and_does_not_know_it_keeps_nobody_from_going_on() {
     let adapter = world.adapter().await;
     let content = content();
     let upload = began(&adapter, content.len()).await;
-    let mut dead = tokio::net::TcpStream::connect(adapter.address()).await.unwrap();
+    let mut dead = TcpStream::connect(adapter.address()).await.unwrap();
     let head_of = format!(
         "PATCH {upload} HTTP/1.1\r\nhost: a\r\nlgsp-party: {PARTY}\r\nupload-offset: 0\r\ncontent-length: {}\r\n\r\n",
         content.len()
@@ -163,4 +164,51 @@ async fn a_line_that_is_dead_and_does_not_know_it_keeps_nobody_from_going_on() {
         }
         at = answer.headers["upload-offset"].to_str().unwrap().parse().unwrap();
     }
+}
+
+/// Begins to add at a place, and is heard, but says nothing more.
+async fn silent(adapter: &Adapter, upload: &str, at: usize, length: usize) -> TcpStream {
+    let mut line = TcpStream::connect(adapter.address()).await.unwrap();
+    let head_of = format!(
+        "PATCH {upload} HTTP/1.1\r\nhost: a\r\nlgsp-party: {PARTY}\r\nupload-offset: {at}\r\n\
+         content-length: {length}\r\nexpect: 100-continue\r\n\r\n"
+    );
+    line.write_all(head_of.as_bytes()).await.unwrap();
+    assert!(told(&mut line).await.starts_with("HTTP/1.1 100 "));
+    line
+}
+
+/// The next head of an answer.
+async fn told(line: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    let whole = async {
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(line.read_u8().await.unwrap());
+        }
+    };
+    tokio::time::timeout(PATIENCE, whole).await.unwrap();
+    String::from_utf8(head).unwrap()
+}
+
+#[tokio::test]
+async fn who_loses_its_turn_is_told_how_far_it_is() {
+    let world = World::new().await;
+    let adapter = world.adapter().await;
+    let content = content();
+    let upload = began(&adapter, content.len()).await;
+    is_at(&add(&adapter, &upload, 0, &content[..100_000]).await, 204, 100_000, "?0");
+    let mut earlier = silent(&adapter, &upload, 100_000, 200_000).await;
+    is_the_document(&add(&adapter, &upload, 100_000, &content[100_000..]).await, &content);
+    let told = told(&mut earlier).await;
+    assert!(told.starts_with("HTTP/1.1 400 ") && told.contains("upload-offset: 100000\r\n"), "{told}");
+}
+
+#[tokio::test]
+async fn what_is_thrown_away_keeps_nobody_from_going_on() {
+    let world = World::new().await;
+    let adapter = world.adapter().await;
+    let content = content();
+    let upload = began(&adapter, content.len()).await;
+    let _elsewhere = silent(&adapter, &upload, 7, 1000).await;
+    is_the_document(&add(&adapter, &upload, 0, &content).await, &content);
 }
