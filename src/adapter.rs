@@ -43,7 +43,8 @@ The agency's own system then hands in a dossier and asks what became of it (a su
   curl http://127.0.0.1:8480/v1/dossiers -H 'LGSP-Party: H57.101' -H 'LGSP-Actor: cb01' \\
       -H 'Idempotency-Key: ho-so-1' -d @submission.json
   curl 'http://127.0.0.1:8480/v1/requests/ho-so-1?wait_ms=5000' -H 'LGSP-Party: H57.101'
-Whatever else happens is posted to the webhook until it answers 2xx; without a webhook it waits at GET /v1/inbox.
+Whatever else happens is posted to the webhook, signed, until it answers 2xx (try it: lgsp webhook test); without a webhook it waits at
+GET /v1/inbox.
 
 Any key can be overridden: LGSP_ADAPTER__REST__LISTEN=127.0.0.1:8481
 
@@ -89,7 +90,8 @@ impl Runnable for Config {
 
     fn check(&self, _: Lang) -> anyhow::Result<()> {
         let loaded = self.address.tls.load(Usage::Client, SystemTime::now());
-        loaded.map(drop).map_err(|error| Failure::of_tls_file(&error))
+        loaded.map(drop).map_err(|error| Failure::of_tls_file(&error))?;
+        lgsp_adapters::webhook::check(&self.webhook).map_err(|error| Failure::usage(because(&error)))
     }
 
     /// One thread: an adapter waits for others most of the time, and an agency's machine has other things to do.
@@ -105,9 +107,13 @@ impl Runnable for Config {
         };
         let (ended, told) = tokio::join!(Box::pin(lgsp_adapters::run(self, shutdown, ready)), told);
         ended.map_err(|error| match &error {
-            RunError::Link(_) | RunError::NotJoined { .. } | RunError::Copy { .. } | RunError::Token { .. } => {
-                Failure::usage(because(&error))
-            }
+            RunError::Link(_)
+            | RunError::NotJoined { .. }
+            | RunError::Copy { .. }
+            | RunError::Token { .. }
+            | RunError::WebhookSecrets { .. }
+            | RunError::WebhookBundle(_)
+            | RunError::Listen { .. } => Failure::usage(because(&error)),
             RunError::Spool(SpoolOpenError::InUse { folder, process }) => {
                 Failure::usage(in_use(folder, *process, lang))
             }

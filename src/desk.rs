@@ -1,17 +1,15 @@
 //! `lgsp desk`: what a clerk of a one-stop desk does at the adapter beside their system.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use lgsp_proto::types::{ActorId, PartyId, RequestKey};
 use serde_json::{Value, json};
 
-use crate::demo::http::Client;
-use crate::failure::{Failure, REFUSED};
 use crate::lang::Lang;
+use crate::local::{Local, refused};
 use crate::output::{Output, print};
 use crate::table::Table;
 
@@ -49,15 +47,11 @@ enum Exceptions {
     Handle(Box<Handle>),
 }
 
-/// How to reach the adapter.
+/// At which adapter, for which desk.
 #[derive(Args, Debug)]
-struct Local {
-    /// Where the adapter's local interface listens.
-    #[arg(long, value_name = "HOST:PORT", env = "LGSP_ADAPTER", default_value = "127.0.0.1:8480")]
-    adapter: String,
-    /// The adapter's token file, if it has one.
-    #[arg(long, value_name = "FILE", env = "LGSP_ADAPTER_TOKEN_FILE")]
-    token_file: Option<PathBuf>,
+struct AtDesk {
+    #[command(flatten)]
+    local: Local,
     /// The desk, e.g. H57.101.
     #[arg(long = "as", value_name = "PARTY", env = "LGSP_PARTY")]
     party: PartyId,
@@ -71,7 +65,7 @@ struct List {
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
-    local: Local,
+    desk: AtDesk,
 }
 
 #[derive(Args, Debug)]
@@ -90,7 +84,7 @@ struct Handle {
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
-    local: Local,
+    desk: AtDesk,
 }
 
 impl Command {
@@ -111,7 +105,7 @@ impl List {
         let mut page = String::new();
         loop {
             let path = format!("/v1/exceptions?page_size=200&handled={}{page}", self.handled);
-            let mut answer = match self.local.ask(Method::GET, &path, None, Value::Null).await? {
+            let mut answer = match self.desk.ask(Method::GET, &path, None, Value::Null).await? {
                 Ok(answer) => answer,
                 Err(problem) => return refused(&problem, lang),
             };
@@ -146,7 +140,7 @@ impl Handle {
         // A colon is all that a key may hold and a path may not.
         let key = self.key.as_str().replace(':', "%3A");
         let path = format!("/v1/exceptions/{key}/handled");
-        match self.local.ask(Method::POST, &path, Some(&self.actor), body).await? {
+        match self.desk.ask(Method::POST, &path, Some(&self.actor), body).await? {
             Ok(exception) => {
                 let done = lang.pick("Đã ghi nhận xử lý", "Noted as worked off");
                 self.output.print(|| exception.clone(), || format!("{done}: {}\n", number(&exception)))?;
@@ -157,7 +151,7 @@ impl Handle {
     }
 }
 
-impl Local {
+impl AtDesk {
     /// The adapter's answer, or its refusal.
     async fn ask(
         &self,
@@ -172,33 +166,8 @@ impl Local {
         if let Some(actor) = actor {
             headers.insert(HeaderName::from_static("lgsp-actor"), value(actor.as_str())?);
         }
-        if let Some(file) = &self.token_file {
-            let token = std::fs::read_to_string(file);
-            let token = token.map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
-            headers.insert(http::header::AUTHORIZATION, value(&format!("Bearer {}", token.trim()))?);
-        }
-        let body = if body.is_null() { String::new() } else { body.to_string() };
-        let answered = Client::new(&self.adapter).send(method, path, headers, body).await;
-        let (status, answer) = answered.map_err(|error| {
-            let (adapter, cause) = (self.adapter.clone(), error.root_cause().to_string());
-            anyhow::Error::new(Failure::NoAdapter { adapter, cause })
-        })?;
-        let json = serde_json::from_slice(&answer).context("the adapter answered something unexpected")?;
-        Ok(if status == StatusCode::OK { Ok(json) } else { Err(json) })
+        self.local.ask(method, path, headers, body).await
     }
-}
-
-/// Says what the adapter refused, and why.
-fn refused(problem: &Value, lang: Lang) -> anyhow::Result<ExitCode> {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let what = text(&problem[lang.pick("message_vi", "title")]);
-    let remedy = text(&problem["remedy"][lang.pick("vi", "en")]);
-    eprintln!("{}: {}\n  {what}", lang.pick("Bị từ chối", "Refused"), text(&problem["reason"]));
-    for field in problem["fields"].as_array().into_iter().flatten() {
-        eprintln!("  - {}: {}", text(&field["field"]), text(&field["problem"]));
-    }
-    eprintln!("  {}: {remedy}", lang.pick("Cần làm", "What to do"));
-    Ok(ExitCode::from(REFUSED))
 }
 
 fn table(exceptions: &[Value], lang: Lang) -> String {

@@ -16,6 +16,7 @@ mod fsck;
 mod gateway;
 mod inbox;
 mod lang;
+mod local;
 mod moment;
 mod node;
 mod output;
@@ -24,6 +25,7 @@ mod profile;
 mod registry;
 mod restore;
 mod table;
+mod webhook;
 
 use std::process::ExitCode;
 
@@ -67,11 +69,14 @@ enum Command {
     Dossier(dossier::Command),
     Inbox(inbox::Command),
     Desk(desk::Command),
+    Webhook(webhook::Command),
     Fsck(fsck::Command),
     Backup(backup::Command),
     Archive(archive::Command),
     Audit(audit::Command),
     Restore(restore::Command),
+    /// Prints the description of the adapter's local interface (OpenAPI 3.1), for generators of clients.
+    Openapi,
     /// The stand-in for an agency's own software in the demo.
     #[command(hide = true)]
     DemoAgency(demo::agency::Args),
@@ -90,14 +95,22 @@ fn main() -> ExitCode {
         Command::Dossier(command) => command.run(lang),
         Command::Inbox(command) => command.run(lang),
         Command::Desk(command) => command.run(lang),
+        Command::Webhook(command) => command.run(lang),
         Command::Fsck(command) => command.run(lang),
         Command::Backup(command) => command.run(lang),
         Command::Archive(command) => command.run(lang),
         Command::Audit(command) => command.run(lang),
         Command::Restore(command) => command.run(lang),
+        Command::Openapi => openapi(),
         Command::DemoAgency(args) => demo::agency::run(args),
     };
     done.unwrap_or_else(|error| ended_badly(&error, lang))
+}
+
+/// The same as every adapter of this version answers at `GET /v1/openapi.json`.
+fn openapi() -> anyhow::Result<ExitCode> {
+    output::print(String::from_utf8_lossy(&lgsp_adapters::description()))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Says what went wrong, and gives the exit code that means it.

@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::serve::ListenerExt as _;
-use lgsp_certs::Credentials;
+use lgsp_certs::{Credentials, SpiffeId};
 use lgsp_journal::fault;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
@@ -20,17 +20,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::acting::Acting;
 use crate::config::{Config, WebhookUrl};
+use crate::folder::{self, ToFolder};
 use crate::forward::Forward;
 use crate::handover::{Blames, HandOver};
 use crate::identity::{self, Folder, Leaf, Source};
 use crate::link::{ConnectError, Link};
+use crate::office::{Busy, Office};
 use crate::offline::{Copy, Desk, Keeper};
 use crate::pump;
 use crate::receive::Receive;
 use crate::rest::{self, Api};
 use crate::spool::{self, Spool};
 use crate::telemetry;
-use crate::webhook::Webhook;
+use crate::webhook::{self, Webhooks};
 
 /// How often outcomes whose time is over are looked for.
 const TIDY_UP_EVERY: Duration = Duration::from_secs(600);
@@ -81,6 +83,18 @@ pub enum RunError {
         #[source]
         source: io::Error,
     },
+    /// The secrets that webhooks are signed with.
+    #[error("the webhook secrets in {} cannot be used", file.display())]
+    WebhookSecrets {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: io::Error,
+    },
+    /// The CA certificates of https webhooks.
+    #[error("webhook.bundle cannot be used")]
+    WebhookBundle(#[source] lgsp_certs::tls::TlsFileError),
     /// The port.
     #[error("cannot listen on {address}")]
     Listen {
@@ -107,7 +121,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
     let (credentials, leaf) = load(&source, &config)?;
     let link = Link::with(&config.address, &credentials).map_err(ConnectError::from)?;
     let token = config.rest.token_file.as_deref().map(read_token).transpose()?;
-    let (places, webhooks) = places(&config);
+    let (places, urls) = places(&config);
     let (keep_outcomes, restate_after) = fault::spool_keeps().unwrap_or((config.spool.keep_outcomes, RESTATE_AFTER));
     let options = spool::Options {
         folder: config.spool.folder.clone(),
@@ -117,10 +131,18 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
         max_document_bytes: config.spool.max_documents_bytes,
         min_free_bytes: config.spool.min_free_bytes,
         restate_after,
-        places,
+        places: places.clone(),
     };
     let opening = tokio::task::spawn_blocking(move || Spool::open(&options));
     let spool = Arc::new(opening.await.map_err(|_| RunError::PartEnded)??);
+    // The spool's folder is there now, and with it a place for the secrets.
+    let webhooks = Webhooks::open(&config.webhook, &urls, &places, &event_source(&leaf, &config.exchange.instance));
+    let webhooks = Arc::new(webhooks.map_err(|error| match error {
+        webhook::OpenError::Secrets(source) => {
+            RunError::WebhookSecrets { file: config.webhook.secret_file.clone(), source }
+        }
+        webhook::OpenError::Bundle(error) => RunError::WebhookBundle(error),
+    })?);
     let folder = config.spool.folder.join("registry");
     let copied = folder.clone();
     let opening = tokio::task::spawn_blocking(move || Copy::open(copied));
@@ -136,30 +158,47 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
     let mut parts = JoinSet::new();
     let acting = Arc::new(Acting::new(config.parties.clone()));
     let keeper = identity::Keeper::new(link.clone(), source, &config.identity, &leaf);
-    let api = Arc::new(Api {
+    let office = Arc::new(Office {
         spool: spool.clone(),
         link: link.clone(),
         desk: desk.clone(),
         acting: acting.clone(),
+        max_document_bytes: config.spool.max_document_bytes,
+    });
+    let watched = config
+        .folder
+        .as_ref()
+        .map(|watched| folder::Folder::new(watched, &config.spool, config.exchange.backoff, office.clone()));
+    let api = Arc::new(Api {
+        office,
+        folder: watched.clone(),
         certificate: keeper.known(),
         telemetry: telemetry::instruments(),
-        max_document_bytes: config.spool.max_document_bytes,
+        webhooks: webhooks.clone(),
         token,
         requests: Semaphore::new(config.rest.max_requests.get()),
+        streams: Arc::new(Semaphore::new(rest::MOST_STREAMS)),
         stop: stopping.clone(),
         started: Instant::now(),
+        busy: Busy::default(),
+        unreadable: Mutex::default(),
+        description: rest::description(),
     });
     parts.spawn(serve(listener, api, stopping.clone()));
     parts.spawn(keeper.run(stopping.clone()));
     let exchange = &config.exchange;
     let forward = Arc::new(Forward::new(spool.clone(), link.clone()));
     parts.spawn(pump::run(forward, exchange.at_once, exchange.backoff, stopping.clone()));
-    for (place, url) in webhooks.iter().enumerate() {
-        let at_once = config.webhook.at_once;
-        let webhook = Webhook::new(url, config.webhook.timeout, at_once.get());
+    for (place, carrier) in webhooks.all.iter().cloned().enumerate() {
         let (spool, blames) = (spool.clone(), Blames::new(config.webhook.attempts.get()));
-        let hand_over = Arc::new(HandOver { spool, place, webhook, blames });
-        parts.spawn(pump::run(hand_over, at_once, exchange.backoff, stopping.clone()));
+        let hand_over = Arc::new(HandOver { spool, place, carrier, blames });
+        parts.spawn(pump::run(hand_over, config.webhook.at_once, exchange.backoff, stopping.clone()));
+    }
+    if let Some(folder) = watched {
+        let (carrier, blames) = (ToFolder(folder.clone()), Blames::new(config.webhook.attempts.get()));
+        let hand_over = Arc::new(HandOver { spool: spool.clone(), place: webhooks.all.len(), carrier, blames });
+        parts.spawn(pump::run(hand_over, folder::AT_ONCE, exchange.backoff, stopping.clone()));
+        parts.spawn(folder.run(stopping.clone()));
     }
     if config.offline.enabled {
         let keeper = Keeper {
@@ -224,16 +263,30 @@ fn load(source: &Source, config: &Config) -> Result<(Credentials, Leaf), RunErro
     Ok((credentials, leaf))
 }
 
-/// Gives every URL a number, and every party the number of its URL.
+/// What events name as their source: this adapter's system, as its certificate does. One without such a name has the instance's;
+/// an event's id is unique either way.
+fn event_source(leaf: &Leaf, instance: &str) -> String {
+    match (&leaf.trust_domain, &leaf.system) {
+        (Some(domain), Some(system)) => SpiffeId::new(domain.clone(), system.clone()).to_string(),
+        _ => format!("urn:lgsp:adapter:{instance}"),
+    }
+}
+
+/// Gives every URL a number, and every party the number of its URL. Behind them comes the folder, with its parties.
 fn places(config: &Config) -> (HashMap<lgsp_proto::types::PartyId, usize>, Vec<WebhookUrl>) {
-    let url_of = |party| config.webhook.parties.get(party).or(config.webhook.url.as_ref());
+    let in_folder = config.folder.as_ref().map_or(&[][..], |folder| &folder.parties[..]);
+    let url_of = |party| {
+        let default = config.webhook.url.as_ref().filter(|_| !in_folder.contains(party));
+        config.webhook.parties.get(party).or(default)
+    };
     let mut urls = BTreeMap::new();
     for url in config.parties.iter().filter_map(url_of) {
         let next = urls.len();
         urls.entry(url.clone()).or_insert(next);
     }
     let place = |party| Some((Clone::clone(party), *urls.get(url_of(party)?)?));
-    let places = config.parties.iter().filter_map(place).collect();
+    let mut places: HashMap<_, _> = config.parties.iter().filter_map(place).collect();
+    places.extend(in_folder.iter().map(|party| (party.clone(), urls.len())));
     let mut numbered: Vec<_> = urls.into_iter().collect();
     numbered.sort_unstable_by_key(|(_, number)| *number);
     (places, numbered.into_iter().map(|(url, _)| url).collect())

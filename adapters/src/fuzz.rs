@@ -24,6 +24,13 @@ pub fn rest(body: &[u8]) {
     crate::rest::fuzz(body);
 }
 
+/// Reads what lies in a watched folder.
+pub fn folder(text: &[u8]) {
+    if let Ok(party) = "H57.101".parse() {
+        crate::folder::fuzz(text, &party);
+    }
+}
+
 /// Reads a message of a gateway's and writes it as the agency's own system gets it; `which` picks the kind.
 pub fn answer(which: u8, message: &[u8]) {
     match which % 6 {

@@ -1,28 +1,38 @@
-//! Carries deliveries and outcomes on to the agency's own system by webhook: in order per dossier, dossiers side by side,
+//! Carries deliveries and outcomes on to the agency's own system, by whichever [`Carrier`] it is set up with: in order per dossier, dossiers side by side,
 //! again until it says that it has them.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use http::StatusCode;
 use lgsp_journal::Position;
 use lgsp_proto::v1;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::json::{DeliveryJson, ReceiptJson, WarningJson};
+use crate::json::{DeliveryJson, ReceiptJson, WarningJson, print_time};
 use crate::lanes::{Job, Lanes};
 use crate::problem::Problem;
 use crate::pump::{Verdict, Work};
 use crate::spool::{CallId, DeliveryId, Outcome, Parcel, RecordError, Spool, Stage, Standing, fingerprint};
 use crate::trace::TraceParent;
-use crate::webhook::{Blame, NotTaken, Webhook};
 
 /// Carries what belongs to one place.
-pub(crate) struct HandOver {
+pub(crate) struct HandOver<C> {
     pub(crate) spool: Arc<Spool>,
     pub(crate) place: usize,
-    pub(crate) webhook: Webhook,
+    pub(crate) carrier: C,
     pub(crate) blames: Blames,
+}
+
+/// A way out to the agency's own system.
+pub(crate) trait Carrier: Send + Sync + 'static {
+    /// Carries one message. When this returns `Ok`, the agency's system has it, durably as far as that way can tell.
+    ///
+    /// # Errors
+    /// See [`NotTaken`]; the agency's system may have it all the same, and knows by the message's id when it comes again.
+    fn carry(&self, message: &Message) -> impl Future<Output = Result<(), NotTaken>> + Send;
 }
 
 /// What is held against the deliveries of one place.
@@ -46,11 +56,91 @@ struct Held {
     taken: u64,
 }
 
-/// A message about to be posted.
-struct Message {
-    id: String,
-    trace: Option<TraceParent>,
-    body: Vec<u8>,
+/// Why the agency's system does not have it, as far as we know.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub(crate) enum NotTaken {
+    /// Nobody listens there.
+    #[error("the agency's system cannot be reached")]
+    Unreachable,
+    /// The connection broke, or what came back is not HTTP.
+    #[error("the agency's system broke off")]
+    BrokenOff,
+    /// It does not answer.
+    #[error("the agency's system did not answer in time")]
+    TimedOut,
+    /// It says no.
+    #[error("the agency's system answered {0}")]
+    Status(StatusCode),
+}
+
+/// What a failure is about.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Blame {
+    /// The line, the agency's system as a whole, or how it is set up: nothing is wrong with the message.
+    Line,
+    /// This message, if others were taken meanwhile: it may be what makes the agency's system hang or crash. Else the line.
+    ThisIfOthersPass,
+    /// This message, as far as we know; it may be taken later.
+    This,
+    /// This message, and it will never be taken as it is.
+    ThisForGood,
+}
+
+impl NotTaken {
+    /// What it is about. Answers of proxies, of logins and of an address that leads nowhere say nothing of the message (RFC
+    /// 9110, section 15; RFC 6585; RFC 8470).
+    pub(crate) fn blames(self) -> Blame {
+        let status = match self {
+            NotTaken::Status(status) => status,
+            NotTaken::Unreachable => return Blame::Line,
+            NotTaken::BrokenOff | NotTaken::TimedOut => return Blame::ThisIfOthersPass,
+        };
+        match status.as_u16() {
+            400 | 413 | 415 | 422 => Blame::ThisForGood,
+            401 | 403 | 404 | 405 | 408 | 425 | 429 | 502 | 503 | 504 => Blame::Line,
+            400..=599 => Blame::This,
+            _ => Blame::Line,
+        }
+    }
+}
+
+/// A message for the agency's own system.
+pub(crate) struct Message {
+    /// What it is known by: the same however often it comes.
+    pub(crate) id: String,
+    /// What it is about.
+    pub(crate) about: About,
+    /// What it tells.
+    pub(crate) what: What,
+    /// The dossier, as far as it is known.
+    pub(crate) dossier_code: Option<String>,
+    /// When the gateway admitted it, RFC 3339; it does not say when it refuses.
+    pub(crate) time: Option<String>,
+    /// 1 at the first try since the start.
+    pub(crate) attempt: u32,
+    /// The trace it belongs to.
+    pub(crate) trace: Option<TraceParent>,
+    /// The JSON document.
+    pub(crate) body: Vec<u8>,
+}
+
+/// What a message tells.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum What {
+    /// An event: the number of its kind, as the gateway gave it.
+    Event(i32),
+    /// A request was admitted.
+    Admitted,
+    /// A request was refused.
+    Refused,
+}
+
+/// What a message is about.
+pub(crate) enum About {
+    /// An event of a dossier, for one party.
+    Delivery(DeliveryId),
+    /// The outcome of a request of the agency's system.
+    Outcome(CallId),
 }
 
 /// What the agency's system is told when the gateway has answered a request.
@@ -71,7 +161,7 @@ struct OutcomeJson<'a> {
     attempt: u32,
 }
 
-impl Work for HandOver {
+impl<C: Carrier> Work for HandOver<C> {
     type Item = Parcel;
 
     fn lanes<R>(&self, with: impl FnOnce(&mut Lanes<Parcel>) -> R) -> R {
@@ -119,7 +209,7 @@ enum NotCarried {
     Broken,
 }
 
-impl HandOver {
+impl<C: Carrier> HandOver<C> {
     async fn delivery(&self, position: Position, attempt: u32) -> Result<(), NotCarried> {
         let delivery = self.spool.delivery(position)?;
         let id = DeliveryId::from(delivery.r#ref.as_ref().unwrap_or(&v1::DeliveryRef::default()));
@@ -132,10 +222,15 @@ impl HandOver {
         let event = delivery.event.as_ref().and_then(|recorded| recorded.event.as_ref());
         let message = Message {
             id: self.spool.delivery_name(&id),
+            about: About::Delivery(id.clone()),
+            what: What::Event(event.map_or(0, |event| event.kind)),
+            dossier_code: Some(id.dossier.to_string()),
+            time: event.and_then(|event| print_time(event.admitted_at.as_ref()?)),
+            attempt,
             trace: event.and_then(|event| TraceParent::parse(&event.traceparent)),
             body: to_json(&DeliveryJson::new(delivery, self.spool.delivery_name(&id), Some(attempt))),
         };
-        self.post(message).await?;
+        self.carry(&message).await?;
         self.blames.forget(position);
         self.spool.handed_over(&id, fingerprint).await.map_err(|_| NotCarried::Broken)
     }
@@ -170,9 +265,10 @@ impl HandOver {
             problem: None,
             attempt,
         };
+        let mut what = What::Refused;
         match self.spool.outcome(position)? {
             Outcome::Admitted(response) => {
-                json.kind = "request.admitted";
+                (json.kind, what) = ("request.admitted", What::Admitted);
                 json.receipt = response.receipt.as_ref().and_then(ReceiptJson::new);
                 json.dossier_code = json.receipt.as_ref().map(|receipt| receipt.dossier_code.clone());
                 json.warnings = response.warnings.into_iter().map(WarningJson::new).collect();
@@ -180,13 +276,23 @@ impl HandOver {
             Outcome::Refused(status) => json.problem = Some(Problem::of_kept(&status)),
         }
         let trace = self.spool.trace_of(id);
-        let message = Message { id: format!("{}/request/{}", id.party, id.key), trace, body: to_json(&json) };
-        self.post(message).await?;
+        let name = format!("{}/request/{}", id.party, id.key);
+        let message = Message {
+            id: name,
+            about: About::Outcome(id.clone()),
+            what,
+            dossier_code: json.dossier_code.clone(),
+            time: json.receipt.as_ref().and_then(|receipt| receipt.admitted_at.clone()),
+            attempt,
+            trace,
+            body: to_json(&json),
+        };
+        self.carry(&message).await?;
         self.spool.told(id).await.map_err(|_| NotCarried::Broken)
     }
 
-    async fn post(&self, message: Message) -> Result<(), NotTaken> {
-        self.webhook.post(&message.id, message.trace.as_ref(), message.body).await?;
+    async fn carry(&self, message: &Message) -> Result<(), NotTaken> {
+        self.carrier.carry(message).await?;
         self.blames.one_more_taken();
         Ok(())
     }
@@ -248,6 +354,24 @@ fn to_json(value: &impl Serialize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_an_answer_about_the_message_is_held_against_it() {
+        let blames = |status| NotTaken::Status(StatusCode::from_u16(status).unwrap()).blames();
+        for status in [400, 413, 415, 422] {
+            assert_eq!(blames(status), Blame::ThisForGood, "{status}");
+        }
+        for status in [301, 401, 403, 404, 405, 408, 425, 429, 502, 503, 504] {
+            assert_eq!(blames(status), Blame::Line, "{status}");
+        }
+        for status in [402, 409, 410, 423, 500, 501, 507] {
+            assert_eq!(blames(status), Blame::This, "{status}");
+        }
+        assert_eq!(NotTaken::Unreachable.blames(), Blame::Line);
+        for error in [NotTaken::BrokenOff, NotTaken::TimedOut] {
+            assert_eq!(error.blames(), Blame::ThisIfOthersPass);
+        }
+    }
 
     #[test]
     fn silence_is_held_against_a_delivery_only_if_others_were_taken_since_its_last_try() {

@@ -154,6 +154,11 @@ impl<T: Clone> Lanes<T> {
         self.lanes.values_mut().for_each(|lane| lane.hurried = lane.taken);
     }
 
+    /// How many items there are.
+    pub(crate) fn len(&self) -> usize {
+        self.lanes.values().map(|lane| lane.items.len()).sum()
+    }
+
     /// Nothing is given out before `until`.
     pub(crate) fn pause(&mut self, until: Instant) {
         self.paused_until = Some(until);

@@ -10,7 +10,10 @@
 //! | `forward`, `receive`, `handover` | the three loops: calls out, deliveries in, deliveries and outcomes on to the agency |
 //! | `offline` | the desk without a line: the registry's copy, numbers leased ahead, deciding here |
 //! | [`identity`] | the own certificate: joining, renewing, reloading |
-//! | `rest` | the local interface of the agency's own system |
+//! | `office` | what the agency's own system can have done here, whichever way in it comes by |
+//! | [`webhook`] | one way out: signed CloudEvents over HTTP, and what became of the last ones |
+//! | `rest` | one way in: the local HTTP interface |
+//! | `folder` | another way in and out: a watched folder of JSON files with their documents |
 //! | [`json`], `problem` | what that system reads and writes; the command line's `--json` writes the same |
 //! | [`config`], [`adapter`] | the configuration, and putting everything together |
 //! | [`telemetry`] | what is measured, for Prometheus |
@@ -22,6 +25,7 @@ pub mod adapter;
 mod backoff;
 pub mod config;
 mod digest;
+mod folder;
 mod forward;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
@@ -30,6 +34,7 @@ pub mod identity;
 pub mod json;
 mod lanes;
 pub mod link;
+mod office;
 mod offline;
 mod problem;
 mod pump;
@@ -38,9 +43,10 @@ mod rest;
 mod spool;
 pub mod telemetry;
 pub mod trace;
-mod webhook;
+pub mod webhook;
 
 pub use adapter::{Ready, RunError, run};
 pub use backoff::Backoff;
 pub use config::Config;
+pub use rest::description;
 pub use spool::{OpenError as SpoolOpenError, RecordError as SpoolRecordError, SpoolKeyError};

@@ -1,19 +1,27 @@
 //! What the agency's own system reads when something is refused: problem details (RFC 9457) with the bus's stable reason,
 //! every field at fault, and what to do, in Vietnamese and English.
 
+pub(crate) mod explain;
+
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use lgsp_journal::room::Shortage;
-use lgsp_proto::{ERROR_DOMAIN, Reason, Refusal};
+use lgsp_proto::{ERROR_DOMAIN, RETRY_AFTER_MS, Reason, Refusal};
 use prost::Message;
 use serde::Serialize;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::link::CallError;
+
+/// Where something will pass and nobody says when.
+const SHORT_WAIT_SECONDS: u64 = 5;
 
 /// Refusals that only the adapter itself gives; the others are [`Reason`]s of the bus.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -30,12 +38,24 @@ pub(crate) enum LocalReason {
     ExceptionNotFound,
     /// The exception was worked off before, in other words.
     ExceptionHandled,
+    /// No upload of this party has this name, or its time is over.
+    UploadNotFound,
+    /// The upload is elsewhere than the caller thinks.
+    UploadOffsetWrong,
+    /// Nothing of the document lies in the range that was asked for.
+    RangeNotSatisfiable,
+    /// No webhook is set up for this party or URL.
+    WebhookNotFound,
     /// The gateway does not answer, and the question cannot wait in the spool.
     GatewayUnreachable,
     /// The spool's disk is nearly full.
     SpoolDiskFull,
     /// A request that was taken in cannot be read from the spool any more.
     SpoolRecordDamaged,
+    /// What lies in the outbox of a watched folder is no request.
+    FolderEntryInvalid,
+    /// A file of a request in a watched folder.
+    FolderFileUnusable,
 }
 
 /// A refusal, ready to be sent. Boxed, because it travels as the rare side of every result here.
@@ -43,36 +63,92 @@ pub(crate) enum LocalReason {
 #[serde(transparent)]
 pub(crate) struct Problem(Box<Content>);
 
-#[derive(Clone, Debug, Serialize)]
+/// Why something was refused (RFC 9457), and what to do.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
 struct Content {
+    /// `urn:lgsp:problem:` and the reason. Names the kind of problem; there is nothing to fetch.
     #[serde(rename = "type")]
     kind: String,
+    /// What happened, in English.
     title: String,
+    /// The HTTP status of the answer.
     status: u16,
+    /// What is particular about this case; never a citizen's data.
     #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
     detail: String,
+    /// The stable word. Programs branch on this one.
     reason: String,
+    /// Every field at fault.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     fields: Vec<Field>,
+    /// Values to act on, such as `limit_bytes` or `retry_after_ms`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(required = false)]
     details: BTreeMap<String, String>,
     remedy: Remedy,
+    /// What happened, in Vietnamese.
     message_vi: String,
+    /// The command that explains it, where there is one; what stands in capitals is to be filled in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explain: Option<String>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+/// A field at fault.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = FieldProblem)]
 struct Field {
+    /// Its path, such as `components[0].document.sha256`, or the header or parameter.
     field: String,
+    /// What is wrong with it; reads on from the name. The value is not repeated.
     problem: String,
 }
 
-#[derive(Clone, Debug, Serialize)]
+/// What to do.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Remedy)]
 struct Remedy {
     en: String,
     vi: String,
 }
 
+impl PartialSchema for Problem {
+    fn schema() -> RefOr<Schema> {
+        Content::schema()
+    }
+}
+
+impl ToSchema for Problem {
+    fn name() -> Cow<'static, str> {
+        Content::name()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        Content::schemas(schemas);
+    }
+}
+
 impl LocalReason {
+    pub(crate) const ALL: [Self; 15] = [
+        Self::TokenInvalid,
+        Self::ResourceNotFound,
+        Self::MethodNotAllowed,
+        Self::RequestNotFound,
+        Self::ExceptionNotFound,
+        Self::ExceptionHandled,
+        Self::UploadNotFound,
+        Self::UploadOffsetWrong,
+        Self::RangeNotSatisfiable,
+        Self::WebhookNotFound,
+        Self::GatewayUnreachable,
+        Self::SpoolDiskFull,
+        Self::SpoolRecordDamaged,
+        Self::FolderEntryInvalid,
+        Self::FolderFileUnusable,
+    ];
+
     const fn word(self) -> &'static str {
         match self {
             Self::TokenInvalid => "TOKEN_INVALID",
@@ -81,21 +157,34 @@ impl LocalReason {
             Self::RequestNotFound => "REQUEST_NOT_FOUND",
             Self::ExceptionNotFound => "EXCEPTION_NOT_FOUND",
             Self::ExceptionHandled => "EXCEPTION_HANDLED",
+            Self::UploadNotFound => "UPLOAD_NOT_FOUND",
+            Self::UploadOffsetWrong => "UPLOAD_OFFSET_WRONG",
+            Self::RangeNotSatisfiable => "RANGE_NOT_SATISFIABLE",
+            Self::WebhookNotFound => "WEBHOOK_NOT_FOUND",
             Self::GatewayUnreachable => "GATEWAY_UNREACHABLE",
             Self::SpoolDiskFull => "SPOOL_DISK_FULL",
             Self::SpoolRecordDamaged => "SPOOL_RECORD_DAMAGED",
+            Self::FolderEntryInvalid => "FOLDER_ENTRY_INVALID",
+            Self::FolderFileUnusable => "FOLDER_FILE_UNUSABLE",
         }
     }
 
     fn status(self) -> StatusCode {
         match self {
             Self::TokenInvalid => StatusCode::UNAUTHORIZED,
-            Self::ResourceNotFound | Self::RequestNotFound | Self::ExceptionNotFound => StatusCode::NOT_FOUND,
+            Self::ResourceNotFound | Self::RequestNotFound | Self::ExceptionNotFound | Self::WebhookNotFound => {
+                StatusCode::NOT_FOUND
+            }
             Self::ExceptionHandled => StatusCode::CONFLICT,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::UploadNotFound => StatusCode::NOT_FOUND,
+            Self::UploadOffsetWrong => StatusCode::CONFLICT,
+            Self::RangeNotSatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::GatewayUnreachable => StatusCode::SERVICE_UNAVAILABLE,
             Self::SpoolDiskFull => StatusCode::INSUFFICIENT_STORAGE,
             Self::SpoolRecordDamaged => http_status(Code::DataLoss),
+            // Nobody hears it over HTTP; it stands in the answer, as every other does.
+            Self::FolderEntryInvalid | Self::FolderFileUnusable => http_status(Code::InvalidArgument),
         }
     }
 
@@ -138,6 +227,30 @@ impl LocalReason {
                 "See GET /v1/exceptions?handled=true for what was noted; nothing was changed.",
                 "Xem GET /v1/exceptions?handled=true để biết nội dung đã ghi; không có gì thay đổi.",
             ],
+            Self::UploadNotFound => [
+                "No upload of this party has this name, or its time is over.",
+                "Không có lượt tải lên nào của cơ quan mang tên này, hoặc đã hết thời gian lưu.",
+                "Begin another with POST /v1/document-uploads.",
+                "Bắt đầu lượt khác bằng POST /v1/document-uploads.",
+            ],
+            Self::UploadOffsetWrong => [
+                "The upload does not go on there; nothing of this was kept beyond Upload-Offset.",
+                "Lượt tải lên không tiếp tục từ vị trí này; không giữ gì ngoài Upload-Offset.",
+                "Ask with HEAD how far it is, and go on from there.",
+                "Hỏi bằng HEAD xem đã đến đâu, rồi tiếp tục từ đó.",
+            ],
+            Self::RangeNotSatisfiable => [
+                "Nothing of the document lies in this range.",
+                "Không có phần nào của tài liệu nằm trong khoảng này.",
+                "Ask for a range within the length that the Content-Range header names, or for the whole.",
+                "Yêu cầu một khoảng nằm trong độ dài nêu ở tiêu đề Content-Range, hoặc cả tài liệu.",
+            ],
+            Self::WebhookNotFound => [
+                "No webhook is set up here for this party or URL.",
+                "Chưa cấu hình webhook cho cơ quan hoặc địa chỉ này.",
+                "See GET /v1/webhooks; set webhook.url, or the party's own in [webhook.parties], and start the adapter again.",
+                "Xem GET /v1/webhooks; đặt webhook.url hoặc địa chỉ riêng trong [webhook.parties] rồi khởi động lại bộ kết nối.",
+            ],
             Self::GatewayUnreachable => [
                 "The gateway does not answer just now.",
                 "Hiện không kết nối được với trục.",
@@ -156,6 +269,18 @@ impl LocalReason {
                 "Look whether the dossier is with the gateway; if not, hand it in again with another key. Check the adapter's disk.",
                 "Kiểm tra hồ sơ đã có trên trục chưa; nếu chưa, gửi lại với khoá khác. Kiểm tra đĩa của bộ kết nối.",
             ],
+            Self::FolderEntryInvalid => [
+                "What lies in the outbox is no folder of a request that can be read; nothing was taken in.",
+                "Mục trong outbox không phải thư mục yêu cầu đọc được; chưa tiếp nhận gì.",
+                "Put request.json and its documents into a sub-folder with a plain name of at most 120 bytes, and rename it into the outbox when it is whole.",
+                "Đặt request.json và các tài liệu vào một thư mục con có tên đơn giản, tối đa 120 byte, rồi đổi tên vào outbox khi đã ghi xong.",
+            ],
+            Self::FolderFileUnusable => [
+                "A file that belongs to the request is missing or cannot be used; nothing was taken in.",
+                "Tệp của yêu cầu bị thiếu hoặc không dùng được; chưa tiếp nhận gì.",
+                "Mend each file named here, and put the request into the outbox again under the same key.",
+                "Sửa từng tệp được nêu rồi đặt lại yêu cầu vào outbox với cùng khoá.",
+            ],
         }
     }
 }
@@ -172,24 +297,73 @@ impl LocalReason {
 }
 
 impl Problem {
+    /// The HTTP status, the stable word, and what happened.
+    pub(crate) fn as_described(&self) -> (u16, &str, &str) {
+        (self.0.status, &self.0.reason, &self.0.title)
+    }
+
     /// Adds what is particular about this case.
     pub(crate) fn with_detail(mut self, detail: impl Into<String>) -> Self {
         self.0.detail = detail.into();
         self
     }
 
-    /// A request that cannot be read. What the bus says to do about `MALFORMED` is for those who speak its own protocol.
+    /// A request that cannot be read. How it has to look, the description of this interface says, and not the `.proto` files.
     pub(crate) fn malformed(detail: impl Into<String>) -> Self {
         let mut problem = Self::from(Reason::Malformed).with_detail(detail);
         problem.0.remedy = Remedy {
-            en: "Mend the request as detail says: JSON in UTF-8, with the paths, parameters and fields of the adapter's interface; \
-                 then send it again with the same key."
-                .to_owned(),
-            vi: "Sửa yêu cầu theo detail: JSON mã UTF-8, đường dẫn, tham số và trường đúng như giao diện của bộ kết nối; rồi gửi lại \
-                 với cùng khoá."
-                .to_owned(),
+            en: "Compare it with GET /v1/openapi.json, or generate the client from that.".to_owned(),
+            vi: "Đối chiếu với GET /v1/openapi.json, hoặc sinh mã khách từ đó.".to_owned(),
         };
         problem
+    }
+
+    /// How long to wait before asking again: what the refusal says itself, in whole seconds, or a while where it will pass.
+    fn retry_after_seconds(&self) -> Option<u64> {
+        let said = self.0.details.get(RETRY_AFTER_MS).and_then(|wait| wait.parse::<u64>().ok());
+        let passes = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::INSUFFICIENT_STORAGE].map(|status| status.as_u16());
+        said.map(|wait| wait.div_ceil(1000)).or_else(|| passes.contains(&self.0.status).then_some(SHORT_WAIT_SECONDS))
+    }
+
+    /// Adds what is wrong with a field.
+    pub(crate) fn with_field(mut self, field: impl Into<String>, problem: impl ToString) -> Self {
+        self.0.fields.push(Field { field: field.into(), problem: problem.to_string() });
+        self
+    }
+
+    /// The same in a document where the fields at fault stand below `path`, all but `outside`.
+    pub(crate) fn below(mut self, path: &str, outside: &[&str]) -> Self {
+        for field in self.0.fields.iter_mut().filter(|field| !outside.contains(&&*field.field)) {
+            field.field = format!("{path}.{}", field.field);
+        }
+        self
+    }
+
+    /// The stable reason.
+    pub(crate) fn reason(&self) -> &str {
+        &self.0.reason
+    }
+
+    /// Whether the same may be taken later as it is: the fault is not the request's.
+    pub(crate) fn may_pass(&self) -> bool {
+        self.0.status >= 500
+    }
+
+    /// JSON that is not what it should be. Says where; the content itself is not repeated.
+    pub(crate) fn of_json(error: &serde_json::Error) -> Self {
+        let message = error.to_string();
+        // Of serde's messages these name fields and types; the others may quote a value, and so does a field that is none of a
+        // program's: somebody's name, say, where a comma is missing.
+        let named = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
+        let is_word = |name: &str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        let detail = if message.starts_with("missing field") || named.is_some_and(is_word) {
+            message
+        } else if error.line() > 0 {
+            format!("line {} column {} is not what belongs there", error.line(), error.column())
+        } else {
+            "a field is of another type, or the type of event is unknown".to_owned()
+        };
+        Self::malformed(detail)
     }
 
     /// Nothing is taken in while the spool's disk is nearly full.
@@ -237,6 +411,7 @@ impl Problem {
             status: http_status(status.code()).as_u16(),
             detail: String::new(),
             fields: Vec::new(),
+            explain: explain::command(&info.reason, &BTreeMap::new()),
             details: info.metadata.into_iter().collect(),
             remedy,
             message_vi: status.get_details_localized_message().map_or_else(String::new, |message| message.message),
@@ -268,6 +443,7 @@ impl From<&Refusal> for Problem {
             details: refusal.details().clone(),
             remedy: Remedy { en: texts.remedy.en.to_owned(), vi: texts.remedy.vi.to_owned() },
             message_vi: texts.what.vi.to_owned(),
+            explain: explain::command(reason.as_str(), refusal.details()),
         }))
     }
 }
@@ -297,19 +473,21 @@ impl From<LocalReason> for Problem {
             details: BTreeMap::new(),
             remedy: Remedy { en, vi },
             message_vi,
+            explain: explain::command(reason.word(), &BTreeMap::new()),
         }))
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        let wait = self.retry_after_seconds();
         let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::INSUFFICIENT_STORAGE) {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        if let Some(seconds) = wait {
+            headers.insert(header::RETRY_AFTER, seconds.into());
         }
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -394,21 +572,30 @@ mod tests {
 
     #[test]
     fn local_words_are_no_words_of_the_bus() {
-        use LocalReason::*;
-        for reason in [
-            TokenInvalid,
-            ResourceNotFound,
-            MethodNotAllowed,
-            RequestNotFound,
-            ExceptionNotFound,
-            ExceptionHandled,
-            GatewayUnreachable,
-            SpoolDiskFull,
-            SpoolRecordDamaged,
-        ] {
+        for reason in LocalReason::ALL {
             assert_eq!(Reason::parse(reason.word()), None);
             let [title, message_vi, en, vi] = reason.texts();
             assert!(title.is_ascii() && en.is_ascii() && !message_vi.is_ascii() && !vi.is_ascii());
         }
+    }
+
+    #[test]
+    fn who_is_to_wait_is_told_for_how_long_by_the_refusal_itself() {
+        let wait = |problem: Problem| {
+            let headers = problem.into_response().headers().clone();
+            headers.get(header::RETRY_AFTER).map(|value| value.to_str().unwrap().to_owned())
+        };
+        let after = |ms: u64| Problem::from(Refusal::new(Reason::QuotaExceeded).detail(RETRY_AFTER_MS, ms));
+        assert_eq!(wait(after(1)).as_deref(), Some("1"));
+        assert_eq!(wait(after(61_001)).as_deref(), Some("62"));
+        assert_eq!(wait(Reason::ReadOnly.into()).as_deref(), Some("5"));
+        assert_eq!(wait(Reason::FieldInvalid.into()), None);
+    }
+
+    #[test]
+    fn a_refusal_names_the_command_that_explains_it() {
+        let refusal = Refusal::new(Reason::ActsForMissing).detail("party", "H57.99");
+        assert_eq!(json(&refusal.into())["explain"], "lgsp can-i --party H57.99");
+        assert_eq!(json(&Reason::Overloaded.into()).get("explain"), None);
     }
 }

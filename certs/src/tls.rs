@@ -382,6 +382,20 @@ pub(crate) fn client(finish: impl FnOnce(ConfigBuilder<ClientConfig, WantsVerifi
     config
 }
 
+/// The configuration of a client of an ordinary HTTPS server: no certificate of its own, HTTP/1.1, and trust in the CAs of the
+/// PEM file `bundle` only. Connections may be resumed: nothing hangs on a revocation here.
+///
+/// # Errors
+/// When the file cannot be read, has no certificate, or a damaged one.
+pub fn https_client_config(bundle: &Path) -> Result<ClientConfig, TlsFileError> {
+    let named = |problem| TlsFileError { file: bundle.to_owned(), problem };
+    let roots = certificates(bundle).and_then(|certificates| store(&certificates)).map_err(named)?;
+    let mut config = client(|config| config.with_root_certificates(roots).with_no_client_auth());
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.resumption = Resumption::default();
+    Ok(config)
+}
+
 /// The certificates in a PEM file; at least one.
 ///
 /// # Errors

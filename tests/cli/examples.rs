@@ -6,7 +6,7 @@ use std::fs;
 use super::support::{HUE, Place};
 
 /// The lines of a help text under "Examples:", as one would type them.
-fn examples(help: &str) -> Vec<String> {
+pub(super) fn examples(help: &str) -> Vec<String> {
     let after = help.split("Examples:\n").nth(1).unwrap_or_else(|| panic!("no examples in {help}"));
     let block = after.replace("\\\n", " ");
     let lines: Vec<String> =

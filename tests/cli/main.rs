@@ -9,3 +9,4 @@ mod gateway;
 mod join;
 mod offline;
 mod support;
+mod webhook;

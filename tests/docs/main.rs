@@ -78,6 +78,24 @@ fn every_path_a_document_names_exists() {
     }
 }
 
+#[test]
+fn both_readmes_name_every_type_of_webhook_and_hold_the_same_receiver() {
+    let [en, vi] = ["README.md", "README.vi.md"].map(document);
+    let receiver = |page: &str| page.split("```python\n").nth(1).unwrap().split("```").next().unwrap().to_owned();
+    assert_eq!(receiver(&en), receiver(&vi));
+    for page in [en, vi] {
+        let section = page.split("\n## Webhook").nth(1).unwrap().split("\n## ").next().unwrap();
+        let types = lgsp_adapters::webhook::event_types();
+        for kind in &types {
+            let of_dossier = kind.strip_prefix("vn.lgsp.dossier.").and_then(|kind| kind.strip_suffix(".v1"));
+            assert!(section.contains(&format!("`{}`", of_dossier.unwrap_or(kind))), "{kind}");
+        }
+        let listed = section.lines().find(|line| line.starts_with("| `vn.lgsp.dossier.KIND.v1`")).unwrap();
+        let of_dossiers = types.iter().filter(|kind| kind.starts_with("vn.lgsp.dossier.")).count();
+        assert_eq!(listed.matches('`').count() / 2, of_dossiers + 1, "a kind too many or too few");
+    }
+}
+
 /// A threat's answer names where it is shown as "`path`: *the test's name*, *another*; `path`: …".
 #[test]
 fn every_test_that_the_page_on_security_names_is_there() {

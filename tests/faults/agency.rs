@@ -317,7 +317,8 @@ impl Agencies {
 async fn take(State(agencies): State<Agencies>, Path(name): Path<String>, body: Bytes) -> (StatusCode, &'static str) {
     const GARBAGE: &str = "<html>\u{0}500";
     let Some(system) = agencies.0.systems.get(&name) else { return (StatusCode::NOT_FOUND, "") };
-    let Ok(hook) = serde_json::from_slice::<Value>(&body) else { return (StatusCode::BAD_REQUEST, "") };
+    let Ok(mut event) = serde_json::from_slice::<Value>(&body) else { return (StatusCode::BAD_REQUEST, "") };
+    let hook = event["data"].take();
     let manner = {
         let mut manner = lock(&system.manner);
         let (now, left) = *manner;

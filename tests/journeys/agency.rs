@@ -170,7 +170,11 @@ async fn take(State(books): State<Arc<Books>>, body: Bytes) -> StatusCode {
     if books.refuses.load(Ordering::SeqCst) {
         return StatusCode::UNPROCESSABLE_ENTITY;
     }
-    let hook = serde_json::from_slice(&body).unwrap();
-    books.told.send_modify(|told| told.push(hook));
+    let mut event: Value = serde_json::from_slice(&body).unwrap();
+    // A refusal is about no dossier, and the gateway does not say when it refused.
+    let of_dossier = event["type"] != "vn.lgsp.request.refused.v1";
+    assert_eq!((event["subject"].is_string(), event["time"].is_string()), (of_dossier, of_dossier), "{event}");
+    assert_eq!(event["subject"], event["data"]["dossier_code"]);
+    books.told.send_modify(|told| told.push(event["data"].take()));
     StatusCode::NO_CONTENT
 }

@@ -5,6 +5,7 @@
 //! - [`gateway_killed`]: the gateway dies under load, again and again; what was answered holds.
 //! - [`restored`]: the gateway's disk is lost, a backup restored; what the agencies have receipts for comes back.
 //! - [`adapter_killed`]: the adapter dies between its 202 and the gateway's answer; the effect is had once.
+//! - [`by_folder`]: the same life by files alone, adapters killed between any two steps; the effect is had once.
 //! - [`line_cut`]: ten communes go on without a line for a day's worth of dossiers; in the end the books are equal.
 //! - [`exception`]: a code given out without a line in vain is worked off by a clerk.
 //! - [`privacy`]: everything is logged and much goes wrong; no citizen and no key is found in what was said.
@@ -24,6 +25,7 @@ mod line;
 mod place;
 
 mod adapter_killed;
+mod by_folder;
 mod dossier_life;
 mod exception;
 mod gateway_killed;

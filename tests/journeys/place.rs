@@ -218,13 +218,43 @@ impl Place {
         self.adapter_in(party, system, party, (gateway, webhook), &more).await
     }
 
+    /// Starts the adapter of a system that the agency's software meets in a folder of this name, and nowhere else. At `fault`, a
+    /// point and its how-manieth time, the process ends as if killed.
+    pub(crate) async fn adapter_by_folder(
+        &self,
+        system: &str,
+        party: &str,
+        gateway: SocketAddr,
+        folder: &str,
+        fault: Option<&str>,
+    ) -> Adapter {
+        let more = format!(
+            "[folder]\ndir = \"{folder}\"\nparties = [\"{party}\"]\npoll_ms = 20\nsettle_ms = 40\ndocuments = true\n"
+        );
+        // Nobody listens at the webhook: a party of the folder has no other way out.
+        let nobody = SocketAddr::from(([127, 0, 0, 1], 9));
+        self.adapter_with(system, system, party, (gateway, nobody), &more, fault).await
+    }
+
     async fn adapter_in(
+        &self,
+        name: &str,
+        system: &str,
+        party: &str,
+        addresses: (SocketAddr, SocketAddr),
+        more: &str,
+    ) -> Adapter {
+        self.adapter_with(name, system, party, addresses, more, None).await
+    }
+
+    async fn adapter_with(
         &self,
         name: &str,
         system: &str,
         party: &str,
         (gateway, webhook): (SocketAddr, SocketAddr),
         more: &str,
+        fault: Option<&str>,
     ) -> Adapter {
         let TlsFiles { certificate, key, bundle } = self.certificate(system);
         // Impatient, so that what comes back is noticed soon.
@@ -238,7 +268,7 @@ impl Place {
         );
         let file = format!("{name}.toml");
         self.write(&file, &config);
-        let process = self.start("adapter", &file).await;
+        let process = self.start_with("adapter", &file, fault).await;
         Adapter { rest: process.listener("rest"), process }
     }
 
@@ -398,9 +428,14 @@ impl Place {
     }
 
     async fn start(&self, role: &str, config: &str) -> Process {
+        self.start_with(role, config, None).await
+    }
+
+    async fn start_with(&self, role: &str, config: &str, fault: Option<&str>) -> Process {
         let log = self.path(config).with_extension("log");
         let log = File::options().create(true).append(true).open(log).unwrap();
         let mut command = self.lgsp(&[role, "--config", config, "--until-stdin-closes"]);
+        command.envs(fault.map(|point| ("LGSP_FAULT_AT", point)));
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let stdin = child.stdin.take().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -476,6 +511,12 @@ impl Gateway {
 }
 
 impl Adapter {
+    /// Waits until it has died by itself.
+    pub(crate) async fn died(mut self) {
+        let ended: ExitStatus = within("a death", self.process.child.wait()).await.unwrap();
+        assert!(!ended.success());
+    }
+
     pub(crate) async fn kill(self) {
         self.process.kill().await;
     }

@@ -31,7 +31,7 @@ const ADDRESS: &str = "17 kiệt Canh Chừng";
 const CITIZEN: [&str; 6] = [NAME, NUMBER, BORN, PHONE, EMAIL, ADDRESS];
 
 /// The suites that leave output when a run is asked to: each must have, or the search has nothing to say about it.
-const SUITES: [&str; 18] = [
+const SUITES: [&str; 19] = [
     "adapter",
     "api_bus",
     "backup",
@@ -42,6 +42,7 @@ const SUITES: [&str; 18] = [
     "faults",
     "journeys",
     "python",
+    "rest",
     "security",
     "simulation",
     "store_contract",

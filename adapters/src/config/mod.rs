@@ -19,7 +19,7 @@ use lgsp_certs::{TlsFiles, server_name};
 use lgsp_proto::types::PartyId;
 
 use crate::backoff::Backoff;
-use crate::identity::Folder;
+use crate::identity;
 use crate::link::{Address, GatewayUrl, Timings};
 pub use crate::webhook::WebhookUrl;
 use raw::Raw;
@@ -52,6 +52,8 @@ pub struct Config {
     pub rest: Rest,
     /// Where things are carried.
     pub webhook: Webhook,
+    /// The folder watched instead, if there is one.
+    pub folder: Option<Folder>,
     /// What goes to the gateway and comes from it.
     pub exchange: Exchange,
     /// Work without a line.
@@ -110,12 +112,35 @@ pub struct Webhook {
     pub url: Option<WebhookUrl>,
     /// For single parties, `[webhook.parties]`.
     pub parties: BTreeMap<PartyId, WebhookUrl>,
+    /// The secrets that every post is signed with; the file is made if it is not there.
+    pub secret_file: PathBuf,
+    /// The CA certificates that `https` webhooks must chain to, PEM; no others are trusted.
+    pub bundle: Option<PathBuf>,
     /// For one post.
     pub timeout: Duration,
     /// Posts to one URL at one time.
     pub at_once: NonZeroUsize,
     /// After so many answers that blame a delivery, and not the line, it goes back to the gateway.
     pub attempts: NonZeroU32,
+}
+
+/// A folder that is watched for requests and gets deliveries and outcomes, `[folder]`; in place of REST and webhooks.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    /// The folder itself. It has to be there; what is in it is made.
+    pub dir: PathBuf,
+    /// Those that it speaks for; each of them has no webhook.
+    pub parties: Vec<PartyId>,
+    /// How often it is looked at.
+    pub poll: Duration,
+    /// How long nothing of a request may have changed before it is read.
+    pub settle: Duration,
+    /// Whether a delivery's documents are fetched and put beside it.
+    pub documents: bool,
+    /// How long what is done, and its answers, are kept.
+    pub keep: Duration,
+    /// The most deliveries that lie in it and were not taken.
+    pub max_inbox: NonZeroUsize,
 }
 
 /// What goes to the gateway and comes from it, `[exchange]`.
@@ -224,7 +249,8 @@ impl Config {
         let timings = timings(&mut raw);
         let spool = spool(&mut raw, base);
         let rest = rest(&mut raw, base);
-        let webhook = webhook(&mut raw, parties.as_deref());
+        let webhook = webhook(&mut raw, base, spool.as_ref(), parties.as_deref());
+        let folder = folder(&mut raw, base, parties.as_deref(), webhook.as_ref());
         let exchange = exchange(&mut raw);
         let offline = offline(&mut raw);
         let problems = raw.problems();
@@ -238,6 +264,7 @@ impl Config {
                 spool: spool?,
                 rest: rest?,
                 webhook: webhook?,
+                folder: folder?,
                 exchange: exchange?,
                 offline: offline?,
                 stop_grace: stop_grace?,
@@ -269,7 +296,7 @@ fn tls(raw: &mut Raw, base: &Path) -> Option<(TlsFiles, Identity)> {
                     section.problem(key, "is set beside identity, which has its own", "remove the one or the other");
                 }
             }
-            Some(Folder::at(folder).files())
+            Some(identity::Folder::at(folder).files())
         }
         _ => {
             let mut file = |key, what| section.required(key, what, path);
@@ -348,8 +375,12 @@ fn rest(raw: &mut Raw, base: &Path) -> Option<Rest> {
     Some(Rest { listen: listen?, token_file: token_file?, max_requests: max_requests? })
 }
 
-fn webhook(raw: &mut Raw, acted_for: Option<&[PartyId]>) -> Option<Webhook> {
+fn webhook(raw: &mut Raw, base: &Path, spool: Option<&Spool>, acted_for: Option<&[PartyId]>) -> Option<Webhook> {
     let mut section = raw.section("webhook");
+    // In a folder of its own anyway, so that two adapters with one base don't share it by accident.
+    let in_spool = spool.map_or(base, |spool| &spool.folder).join("webhook.secret");
+    let secret_file = section.or("secret_file", in_spool, |text: String| Ok::<_, String>(base.join(text)));
+    let bundle = section.optional("bundle", |text: String| Ok::<_, String>(base.join(text)));
     let url = section.optional("url", |text: String| text.parse::<WebhookUrl>());
     let timeout = section.or("timeout_ms", Duration::from_secs(10), millis);
     let at_once = section.or("at_once", count_of(16), count);
@@ -357,7 +388,7 @@ fn webhook(raw: &mut Raw, acted_for: Option<&[PartyId]>) -> Option<Webhook> {
     let mut parties = BTreeMap::new();
     for (party, url) in single.flatten().unwrap_or_default() {
         let key = format!("parties.{party}");
-        let remedy = "write \"H57.101\" = \"http://host:port/path\" with one of the parties above";
+        let remedy = "write \"H57.101\" = \"https://host:port/path\" with one of the parties above";
         match (party.parse::<PartyId>(), url.parse::<WebhookUrl>()) {
             (Ok(party), _) if acted_for.is_some_and(|acted_for| !acted_for.contains(&party)) => {
                 section.problem(&key, "is not one of the parties", remedy);
@@ -373,8 +404,61 @@ fn webhook(raw: &mut Raw, acted_for: Option<&[PartyId]>) -> Option<Webhook> {
         let attempts = u32::try_from(number).ok().and_then(NonZeroU32::new);
         attempts.filter(|attempts| attempts.get() <= 10_000).ok_or("is not between 1 and 10000")
     });
+    let mut urls = url.iter().flatten().chain(parties.values());
+    if let Some(None) = bundle
+        && urls.any(WebhookUrl::is_https)
+    {
+        let remedy = "set it to a PEM file with the CA certificates of the agency's system; what this machine trusts is not used";
+        section.problem("bundle", "is missing, and a webhook is https", remedy);
+    }
     raw.finish(section);
-    Some(Webhook { url: url?, parties, timeout: timeout?, at_once: at_once?, attempts: attempts? })
+    Some(Webhook {
+        url: url?,
+        parties,
+        secret_file: secret_file?,
+        bundle: bundle?,
+        timeout: timeout?,
+        at_once: at_once?,
+        attempts: attempts?,
+    })
+}
+
+fn folder(
+    raw: &mut Raw,
+    base: &Path,
+    acted_for: Option<&[PartyId]>,
+    webhook: Option<&Webhook>,
+) -> Option<Option<Folder>> {
+    let mut section = raw.section("folder");
+    let dir = section.optional("dir", |text: String| Ok::<_, String>(base.join(text)));
+    let spoken_for = section.optional("parties", parties);
+    let poll = section.or("poll_ms", Duration::from_millis(1000), millis);
+    let settle = section.or("settle_ms", Duration::from_millis(2000), millis);
+    let documents = section.or("documents", false, yes_or_no);
+    let keep =
+        section.or("keep_hours", Duration::from_secs(7 * DAY), |hours| seconds(u64::saturating_mul(hours, 3600)));
+    let max_inbox = section.or("max_inbox", count_of(10_000), count);
+    for party in spoken_for.iter().flatten().flatten() {
+        if acted_for.is_some_and(|acted_for| !acted_for.contains(party)) {
+            let what = format!("names {party}, which is not one of the parties");
+            section.problem("parties", what, "write some of the parties above");
+        }
+        if webhook.is_some_and(|webhook| webhook.parties.contains_key(party)) {
+            let what = format!("names {party}, which has a webhook of its own");
+            section.problem("parties", what, "a party has one way out: remove it here or from [webhook.parties]");
+        }
+    }
+    match (&dir, &spoken_for) {
+        (Some(Some(_)), Some(None)) => {
+            section.problem("parties", "is missing", "write the parties whose things go there")
+        }
+        (Some(None), Some(Some(_))) => section.problem("dir", "is missing", "write the folder that is watched"),
+        _ => {}
+    }
+    raw.finish(section);
+    let (dir, parties) = (dir?, spoken_for?);
+    let (poll, settle, documents, keep, max_inbox) = (poll?, settle?, documents?, keep?, max_inbox?);
+    Some(dir.zip(parties).map(|(dir, parties)| Folder { dir, parties, poll, settle, documents, keep, max_inbox }))
 }
 
 fn exchange(raw: &mut Raw) -> Option<Exchange> {
@@ -403,13 +487,7 @@ fn exchange(raw: &mut Raw) -> Option<Exchange> {
 
 fn offline(raw: &mut Raw) -> Option<Offline> {
     let mut section = raw.section("offline");
-    // Text too, because environment variables are text.
-    let enabled = section.or("enabled", true, |value: toml::Value| match (value.as_bool(), value.as_str()) {
-        (Some(enabled), _) => Ok(enabled),
-        (_, Some("true")) => Ok(true),
-        (_, Some("false")) => Ok(false),
-        _ => Err("is neither true nor false"),
-    });
+    let enabled = section.or("enabled", true, yes_or_no);
     let block = section.or("block", 50, |number: u64| within(number, 1, 1000));
     let days_ahead = section.or("days_ahead", 3, |number: u64| within(number, 0, 7));
     let authorities = section.or("authorities", Vec::new(), |texts: Vec<String>| match &texts[..] {
@@ -436,6 +514,16 @@ fn offline(raw: &mut Raw) -> Option<Offline> {
 }
 
 const DAY: u64 = 24 * 3600;
+
+/// Text too, because environment variables are text.
+fn yes_or_no(value: toml::Value) -> Result<bool, &'static str> {
+    match (value.as_bool(), value.as_str()) {
+        (Some(yes), _) => Ok(yes),
+        (_, Some("true")) => Ok(true),
+        (_, Some("false")) => Ok(false),
+        _ => Err("is neither true nor false"),
+    }
+}
 
 fn within(number: u64, least: u32, most: u32) -> Result<u32, String> {
     let number = u32::try_from(number).ok().filter(|number| (least..=most).contains(number));
@@ -522,15 +610,16 @@ mod tests {
         let is_key = |line: &str| line.strip_prefix("# ").is_some_and(|key| key.split_once(" = ").is_some());
         let (mut spelled_out, mut keys) = (String::new(), 0);
         for line in EXAMPLE.lines() {
-            let needs_more =
-                ["server_name", "identity", "token_file", "url", "\"H57.12\""].iter().any(|key| line.contains(key));
+            let needs_more = ["server_name", "identity", "token_file", "url", "bundle", "\"H57.12\"", "dir", "parties"]
+                .iter()
+                .any(|key| line.contains(key));
             let uncommented = is_key(line) && !needs_more;
             keys += usize::from(uncommented);
             spelled_out += if uncommented { &line[2..] } else { line };
             spelled_out.push('\n');
         }
         assert_eq!(format!("{:?}", parse(&spelled_out, &[]).unwrap()), format!("{shown:?}"));
-        assert_eq!(keys, 32);
+        assert_eq!(keys, 38);
     }
 
     #[test]
@@ -560,7 +649,7 @@ mod tests {
             [rest]
             listen = "0.0.0.0:8480"
             [webhook]
-            url = "https://agency"
+            url = "ftp://agency"
             [webhook.parties]
             "h57" = "http://agency/"
             [exchange]
@@ -592,6 +681,33 @@ mod tests {
         let with = |party: &str| format!("{SMALLEST}\n[webhook.parties]\n\"{party}\" = \"http://127.0.0.1:9000/\"");
         assert_eq!(parse(&with("H57.12"), &[]).unwrap().webhook.parties.len(), 1);
         assert_eq!(keys(parse(&with("H57.13"), &[]).unwrap_err()), ["webhook.parties.H57.13"]);
+    }
+
+    #[test]
+    fn a_webhook_over_https_needs_to_be_told_whom_to_trust() {
+        let with = |more: &str| format!("{SMALLEST}\n[webhook]\nurl = \"https://agency.test/lgsp\"\n{more}");
+        let problems = parse(&with(""), &[]).unwrap_err();
+        assert!(problems.to_string().contains("CA certificates of the agency's system"), "{problems}");
+        assert_eq!(keys(problems), ["webhook.bundle"]);
+        let config = parse(&with("bundle = \"agency-ca.pem\""), &[]).unwrap();
+        assert_eq!(config.webhook.bundle.as_deref(), Some(Path::new("/srv/adapter/agency-ca.pem")));
+        assert_eq!(config.webhook.secret_file, Path::new("/srv/adapter/spool/webhook.secret"));
+    }
+
+    #[test]
+    fn a_folder_speaks_for_parties_that_have_no_other_way_out() {
+        let with = |text: &str| format!("{SMALLEST}\n[folder]\n{text}");
+        let config = parse(&with("dir = \"lgsp\"\nparties = [\"H57.12\"]"), &[]).unwrap().folder.unwrap();
+        assert_eq!((&*config.dir, config.parties.len()), (Path::new("/srv/adapter/lgsp"), 1));
+        assert!(parse(&with("documents = true"), &[]).unwrap().folder.is_none());
+        let stranger = with("dir = \"lgsp\"\nparties = [\"H57.13\"]");
+        let twice =
+            with("dir = \"lgsp\"\nparties = [\"H57.12\"]\n[webhook.parties]\n\"H57.12\" = \"http://127.0.0.1:9/\"");
+        let nobodys = with("dir = \"lgsp\"");
+        for text in [&stranger, &twice, &nobodys] {
+            assert_eq!(keys(parse(text, &[]).unwrap_err()), ["folder.parties"], "{text}");
+        }
+        assert_eq!(keys(parse(&with("parties = [\"H57.12\"]"), &[]).unwrap_err()), ["folder.dir"]);
     }
 
     #[test]

@@ -15,6 +15,9 @@ use lgsp_proto::types::PartyId;
 /// The name of the identity's folder beside the configuration.
 pub const IDENTITY: &str = "identity";
 
+/// Where the CA certificates of an https webhook are looked for, beside the configuration.
+const AGENCY_CA: &str = "agency-ca.pem";
+
 /// What whoever joins may choose.
 #[derive(Clone, Debug)]
 pub struct Wishes {
@@ -73,9 +76,14 @@ pub fn starter(joined: &Joined, wishes: &Wishes) -> String {
         wishes.listen
     );
     text += &match &wishes.webhook {
+        Some(url) if url.is_https() => format!(
+            "[webhook]\nurl = {}\n# The CA certificates of the agency's own system, PEM: put them there.\nbundle = \"{AGENCY_CA}\"\n",
+            Value::from(url.to_string())
+        ),
         Some(url) => format!("[webhook]\nurl = {}\n", Value::from(url.to_string())),
         None => "# Where deliveries and outcomes are posted; without it they are fetched from /v1/inbox.\n\
-                 # [webhook]\n# url = \"http://127.0.0.1:9000/lgsp\"\n"
+                 # [webhook]\n# url = \"http://127.0.0.1:9000/lgsp\"\n\
+                 # Or all of it by files: [folder] in the adapter's example configuration.\n"
             .to_owned(),
     };
     text
@@ -114,6 +122,14 @@ mod tests {
         assert_eq!((config.parties.len(), config.rest.listen), (2, listen));
         assert_eq!(config.address.server_name.as_deref(), Some("bus.lgsp.hue.test"));
         assert!(config.webhook.url.is_some());
+    }
+
+    #[test]
+    fn a_webhook_over_https_has_a_place_for_the_agencys_own_roots() {
+        let webhook = Some("https://agency.test/lgsp".parse().unwrap());
+        let wishes = Wishes { listen: "127.0.0.1:8480".parse().unwrap(), webhook, parties: Vec::new() };
+        let config = read(&joined(&["H57.101"], &[]), &wishes).unwrap();
+        assert_eq!(config.webhook.bundle.as_deref(), Some(Path::new("/srv/adapter/agency-ca.pem")));
     }
 
     #[test]

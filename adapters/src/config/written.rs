@@ -6,7 +6,7 @@ use std::time::Duration;
 use lgsp_certs::TlsFiles;
 use toml::Value;
 
-use super::{Config, Exchange, Identity, Offline, Rest, Spool, Webhook};
+use super::{Config, Exchange, Folder, Identity, Offline, Rest, Spool, Webhook};
 use crate::backoff::Backoff;
 use crate::link::{Address, Timings};
 
@@ -18,7 +18,8 @@ impl Config {
         let number = |number: u64| Value::from(i64::try_from(number).unwrap_or(i64::MAX));
         let count = |count: usize| number(count as u64);
         let millis = |duration: Duration| number(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
-        let Config { address, identity, parties, spool, rest, webhook, exchange, offline, stop_grace } = self;
+        let Config { address, identity, parties, spool, rest, webhook, folder: watched, exchange, offline, stop_grace } =
+            self;
         // Every part is taken apart by name, so that a new key cannot be forgotten here.
         let Address { gateway, server_name, tls: TlsFiles { certificate, key, bundle }, timings } = address;
         let Identity { folder: identity, poll, trust_every, revocation_lists } = identity;
@@ -33,7 +34,8 @@ impl Config {
             min_free_bytes,
         } = spool;
         let Rest { listen, token_file, max_requests } = rest;
-        let Webhook { url, parties: single, timeout, at_once: posts_at_once, attempts } = webhook;
+        let Webhook { url, parties: single, secret_file, bundle: agency_ca, timeout, at_once: posts_at_once, attempts } =
+            webhook;
         let Exchange { instance, at_once, credit, backoff: Backoff { first, limit } } = exchange;
         let Offline { enabled, block, days_ahead, authorities, refresh, skew_tolerance, ahead, back } = offline;
         let optional = |key, value: Option<Value>| value.map(|value| (key, value));
@@ -49,6 +51,8 @@ impl Config {
         listening.push(("max_requests", count(max_requests.get())));
 
         let mut posting: Vec<_> = optional("url", url.as_ref().map(|url| url.to_string().into())).into_iter().collect();
+        posting.push(("secret_file", path(secret_file)));
+        posting.extend(optional("bundle", agency_ca.as_deref().map(path)));
         posting.extend([
             ("timeout_ms", millis(*timeout)),
             ("at_once", count(posts_at_once.get())),
@@ -57,6 +61,19 @@ impl Config {
         let single: toml::Table =
             single.iter().map(|(party, url)| (party.to_string(), url.to_string().into())).collect();
         posting.extend(optional("parties", (!single.is_empty()).then_some(Value::Table(single))));
+
+        let watching = watched.as_ref().map_or_else(Vec::new, |watched| {
+            let Folder { dir, parties, poll, settle, documents, keep, max_inbox } = watched;
+            vec![
+                ("dir", path(dir)),
+                ("parties", Value::Array(parties.iter().map(|party| party.to_string().into()).collect())),
+                ("poll_ms", millis(*poll)),
+                ("settle_ms", millis(*settle)),
+                ("documents", Value::from(*documents)),
+                ("keep_hours", number(keep.as_secs() / 3600)),
+                ("max_inbox", count(max_inbox.get())),
+            ]
+        });
 
         let mut known_by = match identity {
             Some(folder) => vec![("identity", path(folder))],
@@ -95,6 +112,7 @@ impl Config {
             ),
             ("rest", listening),
             ("webhook", posting),
+            ("folder", watching),
             (
                 "exchange",
                 vec![
@@ -140,7 +158,7 @@ mod tests {
     const EVERYTHING: &str = r#"
         gateway = "https://gw.lgsp.hue.test:7443"
         server_name = "another.lgsp.hue.test"
-        parties = ["H57.101", "H57.12"]
+        parties = ["H57.101", "H57.12", "H57.13"]
         stop_grace_seconds = 11
         [tls]
         certificate = "/etc/adapter.pem"
@@ -168,11 +186,21 @@ mod tests {
         max_requests = 257
         [webhook]
         url = "http://127.0.0.1:9000/lgsp"
+        secret_file = "/etc/webhook.secret"
+        bundle = "/etc/agency-ca.pem"
         timeout_ms = 10004
         at_once = 17
         attempts = 21
         [webhook.parties]
         "H57.12" = "http://127.0.0.1:9001/lgsp"
+        [folder]
+        dir = "/srv/lgsp"
+        parties = ["H57.13"]
+        poll_ms = 1001
+        settle_ms = 2001
+        documents = true
+        keep_hours = 170
+        max_inbox = 10003
         [exchange]
         instance = "hue-2"
         at_once = 65
@@ -201,7 +229,7 @@ mod tests {
         assert_eq!(format!("{:#?}", parse(&printed)), format!("{config:#?}"), "{printed}");
         // A key at its default would be tried by nothing; one that is not printed is missed here by its name.
         let is_key = |line: &&str| line.trim().split_once(" = ").is_some();
-        let compulsory = ["gateway", "parties", "certificate", "key", "bundle", "folder"];
+        let compulsory = ["gateway", "parties", "certificate", "key", "bundle", "folder", "dir"];
         for line in EVERYTHING.lines().filter(is_key) {
             let (key, _) = line.trim().split_once(" = ").unwrap();
             assert!(printed.contains(&format!("{key} = ")), "{key}");
@@ -218,7 +246,7 @@ mod tests {
         let to = EVERYTHING.find("poll_ms = ").unwrap();
         let config = parse(&format!("{}identity = \"/srv/identity\"\n{}", &EVERYTHING[..from], &EVERYTHING[to..]));
         let printed = config.to_toml();
-        assert!(printed.contains("identity = \"/srv/identity\"") && !printed.contains("bundle"), "{printed}");
+        assert!(printed.contains("identity = \"/srv/identity\"") && !printed.contains("ca.pem\"\ncrl"), "{printed}");
         assert_eq!(format!("{:#?}", parse(&printed)), format!("{config:#?}"));
     }
 

@@ -1,22 +1,37 @@
 //! One thing a party says about an existing dossier.
 
+use std::borrow::Cow;
+
 use lgsp_proto::types::{ActorId, Alias, DossierCode, PartyId, RequestKey, ReturnChannel};
 use lgsp_proto::v1::entry::What;
-use lgsp_proto::{Refusal, v1};
+use lgsp_proto::{Reason, Refusal, v1};
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::schema::{Discriminator, OneOfBuilder};
+use utoipa::openapi::{ObjectBuilder, Ref, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::fields::Fields;
-use super::parts::{ComponentJson, FeeJson, ResultJson, compulsory, each, long, short, text};
+use super::parts::{self, ComponentJson, DocumentJson, FeeJson, ResultJson, compulsory, each, long, short, text};
 use super::submission::return_number;
 use super::time;
+use super::whole::{whole, whole_or_null};
 
 /// The body of `POST /v1/dossiers/{code}/events`, and of every event but `submitted`.
 pub(crate) struct EntryJson {
     /// What happened, with its own fields.
     what: WhatJson,
+    common: CommonJson,
+}
+
+/// What every entry has beside the fields of its type.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+struct CommonJson {
     /// When it happened. Compulsory.
+    #[schema(required, nullable = false)]
     occurred_at: Option<String>,
     /// The last event the sender has seen; left out, whatever came in between.
+    #[serde(deserialize_with = "whole_or_null")]
     expected_sequence: Option<u32>,
 }
 
@@ -28,8 +43,8 @@ enum WhatJson {
     Refused(ReasonJson),
     SupplementRequested(SupplementJson),
     SupplementProvided(ProvidedJson),
-    SupplementExpired(ReasonJson),
-    Withdrawn(ReasonJson),
+    SupplementExpired(WhyJson),
+    Withdrawn(WhyJson),
     ProcessingStarted(NoteJson),
     FeeRequested(FeesJson),
     FeePaid(PaidJson),
@@ -44,7 +59,8 @@ enum WhatJson {
 }
 
 /// A note that may be left out.
-#[derive(Default, Deserialize, Serialize)]
+#[derive(Default, Deserialize, Serialize, ToSchema)]
+#[schema(as = Note)]
 #[serde(deny_unknown_fields, default)]
 struct NoteJson {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,24 +68,39 @@ struct NoteJson {
 }
 
 /// A reason; the law wants it wherever a dossier is refused, stopped or taken back.
-#[derive(Default, Deserialize, Serialize)]
+#[derive(Default, Deserialize, Serialize, ToSchema)]
+#[schema(as = Reason)]
 #[serde(deny_unknown_fields, default)]
 struct ReasonJson {
+    #[schema(required, nullable = false)]
+    reason: Option<String>,
+}
+
+/// A reason that may be left out.
+#[derive(Default, Deserialize, Serialize, ToSchema)]
+#[schema(as = Why)]
+#[serde(deny_unknown_fields, default)]
+struct WhyJson {
+    #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
 
 /// Form 02: what is missing, and until when. Both compulsory.
-#[derive(Default, Deserialize, Serialize)]
+#[derive(Default, Deserialize, Serialize, ToSchema)]
+#[schema(as = Supplement)]
 #[serde(deny_unknown_fields, default)]
 struct SupplementJson {
+    #[schema(required, nullable = false)]
     reason: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     items: Vec<String>,
+    #[schema(required, nullable = false)]
     until: Option<String>,
 }
 
 /// What the citizen brought.
-#[derive(Default, Deserialize, Serialize)]
+#[derive(Default, Deserialize, Serialize, ToSchema)]
+#[schema(as = Provided)]
 #[serde(deny_unknown_fields, default)]
 struct ProvidedJson {
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -79,66 +110,84 @@ struct ProvidedJson {
 }
 
 /// At least one fee.
-#[derive(Default, Deserialize, Serialize)]
+#[derive(Default, Deserialize, Serialize, ToSchema)]
+#[schema(as = Fees)]
 #[serde(deny_unknown_fields, default)]
 struct FeesJson {
+    #[schema(required, nullable = false)]
     fees: Vec<FeeJson>,
 }
 
 /// The payment's reference is compulsory.
-#[derive(Default, Deserialize, Serialize)]
+#[derive(Default, Deserialize, Serialize, ToSchema)]
+#[schema(as = Paid)]
 #[serde(deny_unknown_fields, default)]
 struct PaidJson {
+    #[schema(required, nullable = false)]
     payment_reference: Option<String>,
+    #[serde(deserialize_with = "whole")]
     amount_vnd: u64,
 }
 
 /// At least one result.
-#[derive(Default, Deserialize, Serialize)]
+#[derive(Default, Deserialize, Serialize, ToSchema)]
+#[schema(as = Resolved)]
 #[serde(deny_unknown_fields, default)]
 struct ResolvedJson {
+    #[schema(required, nullable = false)]
     results: Vec<ResultJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
 }
 
 /// How it was handed out; compulsory.
-#[derive(Default, Deserialize, Serialize)]
+#[derive(Default, Deserialize, Serialize, ToSchema)]
+#[schema(as = Returned)]
 #[serde(deny_unknown_fields, default)]
 struct ReturnedJson {
+    #[schema(required, nullable = false)]
     channel: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
 }
 
 /// Form 04: why, and the new date. Both compulsory.
-#[derive(Default, Deserialize, Serialize)]
+#[derive(Default, Deserialize, Serialize, ToSchema)]
+#[schema(as = Extended)]
 #[serde(deny_unknown_fields, default)]
 struct ExtendedJson {
+    #[schema(required, nullable = false)]
     reason: Option<String>,
+    #[schema(required, nullable = false)]
     new_due_at: Option<String>,
 }
 
 /// Why the clock stops; the cause is compulsory.
-#[derive(Default, Deserialize, Serialize)]
+#[derive(Default, Deserialize, Serialize, ToSchema)]
+#[schema(as = Paused)]
 #[serde(deny_unknown_fields, default)]
 struct PausedJson {
+    #[schema(required, nullable = false)]
     cause: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
 
 /// The cause that has ended; compulsory.
-#[derive(Default, Deserialize, Serialize)]
+#[derive(Default, Deserialize, Serialize, ToSchema)]
+#[schema(as = Resumed)]
 #[serde(deny_unknown_fields, default)]
 struct ResumedJson {
+    #[schema(required, nullable = false)]
     cause: Option<String>,
 }
 
 /// A step inside the authority; its name is compulsory.
-#[derive(Default, Deserialize, Serialize)]
+#[derive(Default, Deserialize, Serialize, ToSchema)]
+#[schema(as = Progress)]
 #[serde(deny_unknown_fields, default)]
 struct ProgressJson {
+    #[schema(required, nullable = false)]
     step: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unit: Option<String>,
@@ -153,9 +202,38 @@ impl EntryJson {
     /// When it is not JSON, the type is unknown, or a field does not belong to the type.
     pub(crate) fn read(body: &[u8]) -> serde_json::Result<Self> {
         let mut object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body)?;
-        let occurred_at = object.remove("occurred_at").map(serde_json::from_value).transpose()?.flatten();
-        let expected_sequence = object.remove("expected_sequence").map(serde_json::from_value).transpose()?.flatten();
-        Ok(Self { what: serde_json::from_value(object.into())?, occurred_at, expected_sequence })
+        let common = ["occurred_at", "expected_sequence"].into_iter().filter_map(|name| object.remove_entry(name));
+        let common: serde_json::Map<String, serde_json::Value> = common.collect();
+        Ok(Self { common: serde_json::from_value(common.into())?, what: serde_json::from_value(object.into())? })
+    }
+
+    /// Notes the last event the sender has seen, as a header told it.
+    ///
+    /// # Errors
+    /// The body says another.
+    pub(crate) fn expect(&mut self, sequence: u32) -> Result<(), Refusal> {
+        let said = self.common.expected_sequence.filter(|said| *said > 0);
+        if said.is_some_and(|said| said != sequence) {
+            return Err(Refusal::new(Reason::FieldInvalid).field("expected_sequence", "is not what If-Match says"));
+        }
+        self.common.expected_sequence = Some(sequence);
+        Ok(())
+    }
+
+    /// The documents it names, each with its path.
+    pub(crate) fn documents_mut(&mut self) -> Vec<(String, &mut DocumentJson)> {
+        match &mut self.what {
+            WhatJson::SupplementProvided(provided) => parts::documents_of(&mut provided.components),
+            WhatJson::Resolved(resolved) => {
+                let numbered = resolved.results.iter_mut().enumerate();
+                numbered
+                    .filter_map(|(number, result)| {
+                        Some((format!("results[{number}].document"), result.document.as_mut()?))
+                    })
+                    .collect()
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// The entry to be signed.
@@ -178,8 +256,8 @@ impl EntryJson {
             acting_party: party.as_str().to_owned(),
             actor: actor.as_str().to_owned(),
             dossier_code: dossier.to_owned(),
-            expected_sequence: self.expected_sequence.unwrap_or_default(),
-            occurred_at: fields.time("occurred_at", self.occurred_at.as_deref()),
+            expected_sequence: self.common.expected_sequence.unwrap_or_default(),
+            occurred_at: fields.time("occurred_at", self.common.occurred_at.as_deref()),
             what: Some(self.what.into_proto(&mut fields)),
         };
         fields.finish(entry)
@@ -280,8 +358,8 @@ impl WhatJson {
                 components: what.components.into_iter().map(ComponentJson::from_proto).collect(),
                 note: text(what.note),
             }),
-            What::SupplementExpired(what) => Self::SupplementExpired(reason(what.reason)),
-            What::Withdrawn(what) => Self::Withdrawn(reason(what.reason)),
+            What::SupplementExpired(what) => Self::SupplementExpired(WhyJson { reason: text(what.reason) }),
+            What::Withdrawn(what) => Self::Withdrawn(WhyJson { reason: text(what.reason) }),
             What::ProcessingStarted(what) => Self::ProcessingStarted(note(what.note)),
             What::FeeRequested(what) => {
                 Self::FeeRequested(FeesJson { fees: what.fees.into_iter().map(FeeJson::from_proto).collect() })
@@ -310,6 +388,85 @@ impl WhatJson {
             }
         }
     }
+}
+
+impl PartialSchema for EntryJson {
+    fn schema() -> RefOr<Schema> {
+        let kinds = kinds();
+        let mut either = OneOfBuilder::new().description(Some(
+            "One thing said about a dossier: `type` says which, and the fields of that type stand beside it.",
+        ));
+        let mut by_type = Discriminator::new("type");
+        for (kind, _) in kinds {
+            let named = Ref::from_schema_name(kind_name(kind));
+            by_type.mapping.insert(kind.to_owned(), named.ref_location.clone());
+            either = either.item(named);
+        }
+        either.discriminator(Some(by_type)).into()
+    }
+}
+
+impl ToSchema for EntryJson {
+    fn name() -> Cow<'static, str> {
+        "Entry".into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        for (kind, own) in kinds() {
+            let (RefOr::T(Schema::Object(mut object)), RefOr::T(Schema::Object(common))) = (own, CommonJson::schema())
+            else {
+                unreachable!("the fields of an entry are those of a struct")
+            };
+            object.properties.insert("type".to_owned(), kind_schema(kind));
+            object.properties.extend(common.properties);
+            object.required.push("type".to_owned());
+            object.required.extend(common.required);
+            schemas.push((kind_name(kind), object.into()));
+        }
+        ComponentJson::schemas(schemas);
+        schemas.extend([
+            (ComponentJson::name().into_owned(), ComponentJson::schema()),
+            (ResultJson::name().into_owned(), ResultJson::schema()),
+            (FeeJson::name().into_owned(), FeeJson::schema()),
+        ]);
+    }
+}
+
+/// Every type of entry, with its own fields as [`WhatJson`] has them.
+fn kinds() -> [(&'static str, RefOr<Schema>); 17] {
+    [
+        ("accepted", NoteJson::schema()),
+        ("refused", ReasonJson::schema()),
+        ("supplement_requested", SupplementJson::schema()),
+        ("supplement_provided", ProvidedJson::schema()),
+        ("supplement_expired", WhyJson::schema()),
+        ("withdrawn", WhyJson::schema()),
+        ("processing_started", NoteJson::schema()),
+        ("fee_requested", FeesJson::schema()),
+        ("fee_paid", PaidJson::schema()),
+        ("stopped", ReasonJson::schema()),
+        ("resolved", ResolvedJson::schema()),
+        ("result_recalled", ReasonJson::schema()),
+        ("returned", ReturnedJson::schema()),
+        ("extended", ExtendedJson::schema()),
+        ("paused", PausedJson::schema()),
+        ("resumed", ResumedJson::schema()),
+        ("progressed", ProgressJson::schema()),
+    ]
+}
+
+fn kind_schema(kind: &str) -> RefOr<Schema> {
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some([kind])).into()
+}
+
+/// `fee_paid` is described as `EntryFeePaid`.
+fn kind_name(kind: &str) -> String {
+    let mut name = "Entry".to_owned();
+    for word in kind.split('_') {
+        let (first, rest) = word.split_at(1);
+        name.extend([first.to_ascii_uppercase().as_str(), rest]);
+    }
+    name
 }
 
 impl ReasonJson {

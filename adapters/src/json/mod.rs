@@ -9,14 +9,16 @@ mod parts;
 mod submission;
 mod time;
 mod views;
+mod whole;
 
 pub(crate) use entry::EntryJson;
 pub(crate) use fields::Fields;
-pub(crate) use parts::ComponentJson;
+pub(crate) use parts::{ComponentJson, DocumentJson};
 pub(crate) use submission::SubmissionJson;
 pub(crate) use time::{machine_time, print as print_time};
 pub(crate) use views::{BodyJson, DeliveryJson};
 pub use views::{DossierJson, EventJson, ReceiptJson, RouteJson, WarningJson};
+pub(crate) use whole::whole;
 
 #[cfg(test)]
 mod tests {
@@ -93,6 +95,15 @@ mod tests {
         ];
         assert_eq!(fields, expected);
         assert!(!refusal.to_string().contains("12345"));
+    }
+
+    #[test]
+    fn a_file_beside_a_request_is_a_watched_folders_and_nobody_elses() {
+        let mut json = submission();
+        json["components"][0]["document"]["file"] = "to-khai.pdf".into();
+        let refusal = parse(&json).unwrap_err();
+        let fields: Vec<_> = refusal.violations().iter().map(|violation| violation.field.as_str()).collect();
+        assert_eq!(fields, ["components[0].document.file"]);
     }
 
     #[test]

@@ -5,26 +5,38 @@ use data_encoding::HEXLOWER;
 use lgsp_proto::types::{FileName, MediaType, Sha256Digest, Text};
 use lgsp_proto::v1;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::fields::Fields;
+use super::whole::{whole, whole_or_null};
 
 /// A document, named by its content. Upload it first with `POST /v1/documents`.
-#[derive(Clone, Default, Deserialize, Serialize)]
+#[derive(Clone, Default, Deserialize, Serialize, ToSchema)]
+#[schema(as = Document)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct DocumentJson {
     /// SHA-256 of the content, 64 hexadecimal digits. Compulsory.
+    #[schema(required, nullable = false)]
     pub(crate) sha256: Option<String>,
     /// The content's length. Compulsory.
+    #[schema(required, nullable = false)]
+    #[serde(deserialize_with = "whole_or_null")]
     pub(crate) size_bytes: Option<u64>,
     /// E.g. `application/pdf`. Compulsory.
+    #[schema(required, nullable = false)]
     pub(crate) media_type: Option<String>,
     /// What people call it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) file_name: Option<String>,
+    /// In a request of a watched folder only: the file beside it, which says digest and length by itself.
+    #[serde(skip_serializing)]
+    #[schema(ignore)]
+    pub(crate) file: Option<String>,
 }
 
 /// A paper or data item of the dossier (thành phần hồ sơ).
-#[derive(Clone, Default, Deserialize, Serialize)]
+#[derive(Clone, Default, Deserialize, Serialize, ToSchema)]
+#[schema(as = Component)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ComponentJson {
     /// The component's code in the registry's procedure; left out for a free one.
@@ -37,13 +49,16 @@ pub(crate) struct ComponentJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) document: Option<DocumentJson>,
     /// How many originals.
+    #[serde(deserialize_with = "whole")]
     pub(crate) originals: u32,
     /// How many copies.
+    #[serde(deserialize_with = "whole")]
     pub(crate) copies: u32,
 }
 
 /// One result paper.
-#[derive(Clone, Default, Deserialize, Serialize)]
+#[derive(Clone, Default, Deserialize, Serialize, ToSchema)]
+#[schema(as = ResultPaper)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ResultJson {
     /// The result's code (MaGiayToKetQua), where it has one.
@@ -58,7 +73,8 @@ pub(crate) struct ResultJson {
 }
 
 /// One fee or charge.
-#[derive(Clone, Default, Deserialize, Serialize)]
+#[derive(Clone, Default, Deserialize, Serialize, ToSchema)]
+#[schema(as = Fee)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct FeeJson {
     /// Its code, where it has one.
@@ -68,6 +84,7 @@ pub(crate) struct FeeJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) name: Option<String>,
     /// Whole đồng.
+    #[serde(deserialize_with = "whole")]
     pub(crate) amount_vnd: u64,
 }
 
@@ -79,6 +96,9 @@ impl DocumentJson {
         }
         let media_type = fields.required::<MediaType>(&format!("{path}.media_type"), self.media_type.as_deref());
         let file_name = fields.optional::<FileName>(&format!("{path}.file_name"), self.file_name.as_deref());
+        if self.file.is_some() {
+            fields.problem(&format!("{path}.file"), "is for requests in a watched folder; upload the document first");
+        }
         v1::DocumentRef {
             sha256: sha256.map_or_else(Bytes::new, |digest| Bytes::copy_from_slice(digest.as_bytes())),
             size_bytes: self.size_bytes.unwrap_or_default(),
@@ -93,6 +113,7 @@ impl DocumentJson {
             size_bytes: Some(document.size_bytes),
             media_type: text(document.media_type),
             file_name: text(document.file_name),
+            file: None,
         }
     }
 }
@@ -151,6 +172,16 @@ impl FeeJson {
     }
 }
 
+/// The documents that components name, each with its path.
+pub(super) fn documents_of(components: &mut [ComponentJson]) -> Vec<(String, &mut DocumentJson)> {
+    let numbered = components.iter_mut().enumerate();
+    numbered
+        .filter_map(|(number, component)| {
+            Some((format!("components[{number}].document"), component.document.as_mut()?))
+        })
+        .collect()
+}
+
 /// Reads each element of a list, under its own path.
 pub(super) fn each<T, P>(
     path: &str,
@@ -179,7 +210,7 @@ pub(super) fn long(fields: &mut Fields, field: &str, text: Option<String>) -> St
 
 /// As [`long`], but the law wants it.
 pub(super) fn compulsory(fields: &mut Fields, field: &str, text: Option<String>) -> String {
-    if text.is_none() {
+    if text.as_deref().is_none_or(str::is_empty) {
         fields.problem(field, "is missing");
     }
     long(fields, field, text)

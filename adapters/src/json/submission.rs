@@ -9,28 +9,34 @@ use lgsp_proto::types::{
 use lgsp_proto::{Refusal, v1};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::fields::Fields;
-use super::parts::{ComponentJson, bounded, each, long, short, text};
+use super::parts::{ComponentJson, DocumentJson, bounded, documents_of, each, long, short, text};
 use super::time;
 
 /// The electronic form's largest content; the rest of a dossier is documents.
 const MAX_FORM_BYTES: usize = 1 << 20;
 
 /// The body of `POST /v1/dossiers`, and of the event `submitted`. The request key, the party and the clerk travel in headers.
-#[derive(Default, Deserialize, Serialize)]
+#[derive(Default, Deserialize, Serialize, ToSchema)]
+#[schema(as = Submission)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct SubmissionJson {
     /// National procedure code, e.g. `1.001193`; a suffix such as `.000.00.00.H57` is stripped. Compulsory.
+    #[schema(required, nullable = false)]
     pub(crate) procedure_code: Option<String>,
     /// The case of the procedure, where it has several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) case_code: Option<String>,
     /// Who asks. Compulsory.
+    #[schema(required, nullable = false)]
     pub(crate) applicant: Option<ApplicantJson>,
     /// The commune (five digits) or province (two) the matter belongs to. Compulsory.
+    #[schema(required, nullable = false)]
     pub(crate) locality: Option<String>,
     /// `direct`, `online` or `postal`. Compulsory.
+    #[schema(required, nullable = false)]
     pub(crate) intake_channel: Option<String>,
     /// The agent point that helped to file.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -39,6 +45,7 @@ pub(crate) struct SubmissionJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) return_desk: Option<String>,
     /// `direct`, `post` or `online`. Compulsory.
+    #[schema(required, nullable = false)]
     pub(crate) return_channel: Option<String>,
     /// When the desk received it; left out, when the adapter takes it in. It decides the deadline. A repeated request says the
     /// same, or leaves it out again.
@@ -52,6 +59,7 @@ pub(crate) struct SubmissionJson {
     pub(crate) summary: Option<String>,
     /// The electronic form when it is JSON; passed on to the letter.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
     pub(crate) form: Option<Box<RawValue>>,
     /// The electronic form when it is something else, in Base64. One of the two at most.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,12 +76,15 @@ pub(crate) struct SubmissionJson {
 }
 
 /// The person or organisation that asks.
-#[derive(Default, Deserialize, Serialize)]
+#[derive(Default, Deserialize, Serialize, ToSchema)]
+#[schema(as = Applicant)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ApplicantJson {
     /// `citizen`, `enterprise`, `state_agency` or `other_organisation`. Compulsory.
+    #[schema(required, nullable = false)]
     pub(crate) kind: Option<String>,
     /// As the clerk typed it. Compulsory.
+    #[schema(required, nullable = false)]
     pub(crate) full_name: Option<String>,
     /// 12-digit personal number, or the 9-digit number of an old card.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -99,6 +110,11 @@ pub(crate) struct ApplicantJson {
 }
 
 impl SubmissionJson {
+    /// The documents it names, each with its path.
+    pub(crate) fn documents_mut(&mut self) -> Vec<(String, &mut DocumentJson)> {
+        documents_of(&mut self.components)
+    }
+
     /// The submission to be signed; without a time of reception where none was given.
     ///
     /// # Errors
@@ -219,7 +235,7 @@ impl ApplicantJson {
         if born.is_some_and(|text| text.parse::<Date>().map_or(true, |date| date.to_string() != text)) {
             f.problem("applicant.date_of_birth", "is not a date of the form yyyy-mm-dd");
         }
-        if self.full_name.is_none() {
+        if self.full_name.as_deref().is_none_or(str::is_empty) {
             f.problem("applicant.full_name", "is missing");
         }
         v1::Applicant {

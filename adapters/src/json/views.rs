@@ -5,6 +5,7 @@ use lgsp_proto::types::{IntakeChannel, ReturnChannel, Status};
 use lgsp_proto::v1;
 use prost::Message;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::entry::{EntryJson, cause_word};
 use super::parts::{DocumentJson, text};
@@ -12,7 +13,8 @@ use super::submission::{SubmissionJson, intake_number, return_number};
 use super::time;
 
 /// One admitted fact about a dossier. No personal data; that is in `body`, where it is asked for.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Event)]
 pub struct EventJson {
     dossier_code: String,
     sequence: u32,
@@ -34,7 +36,8 @@ pub struct EventJson {
 }
 
 /// How a dossier stands.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Dossier)]
 pub struct DossierJson {
     code: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -74,7 +77,8 @@ pub struct DossierJson {
 }
 
 /// The deadline of a dossier.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Deadline)]
 struct ClockJson {
     original_due_at: Option<String>,
     promised_at: Option<String>,
@@ -87,7 +91,8 @@ struct ClockJson {
     late: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Pause)]
 struct PauseJson {
     cause: Option<String>,
     from: Option<String>,
@@ -96,7 +101,8 @@ struct PauseJson {
 }
 
 /// What the gateway signed, and where the proof of it is.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Receipt)]
 pub struct ReceiptJson {
     pub(crate) dossier_code: String,
     sequence: u32,
@@ -106,7 +112,7 @@ pub struct ReceiptJson {
     request_key: String,
     acting_party: String,
     body_sha256: String,
-    admitted_at: Option<String>,
+    pub(crate) admitted_at: Option<String>,
     occurred_at: Option<String>,
     competent_authority: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -125,7 +131,8 @@ pub struct ReceiptJson {
 }
 
 /// Something odd that is no ground for refusal.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Warning)]
 pub struct WarningJson {
     reason: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -135,7 +142,8 @@ pub struct WarningJson {
 }
 
 /// One event for one party: the body of a webhook, and an element of `GET /v1/inbox`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Delivery)]
 pub(crate) struct DeliveryJson {
     #[serde(rename = "type")]
     kind: &'static str,
@@ -147,6 +155,7 @@ pub(crate) struct DeliveryJson {
     event: Option<EventJson>,
     dossier: Option<DossierJson>,
     /// What was said, as the sender signed it; `null` when the content was erased, or is of a kind not known here.
+    #[schema(value_type = Option<Object>, required)]
     body: BodyJson,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     erased: bool,
@@ -155,7 +164,8 @@ pub(crate) struct DeliveryJson {
 }
 
 /// Which authority would be competent, and why.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Route)]
 pub struct RouteJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     competent_authority: Option<String>,
@@ -169,7 +179,8 @@ pub struct RouteJson {
     registry_version: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = RouteStep)]
 struct StepJson {
     rule: String,
     matched: bool,
@@ -297,6 +308,11 @@ impl WarningJson {
 }
 
 impl DeliveryJson {
+    /// By what it goes, and its type.
+    pub(crate) fn name(&self) -> (&str, &str) {
+        (&self.delivery_id, self.kind)
+    }
+
     pub(crate) fn new(delivery: v1::Delivery, delivery_id: String, attempt: Option<u32>) -> Self {
         let reference = delivery.r#ref.unwrap_or_default();
         let recorded = delivery.event.unwrap_or_default();

@@ -3,20 +3,14 @@
 use std::str::FromStr;
 
 use http::HeaderMap;
-use lgsp_proto::types::{ActorId, Malformed, PartyId, RequestKey};
-use lgsp_proto::{Reason, Refusal};
+use lgsp_proto::Reason;
+use lgsp_proto::types::{Malformed, PartyId, RequestKey};
 
 use super::Api;
 use crate::json::Fields;
+use crate::office::Caller;
 use crate::problem::Problem;
 use crate::trace::{self, TraceParent};
-
-/// Who calls.
-pub(super) struct Caller {
-    pub(super) party: PartyId,
-    pub(super) actor: ActorId,
-    pub(super) trace: TraceParent,
-}
 
 /// The headers, as refusals name them.
 const PARTY: &str = "LGSP-Party";
@@ -54,7 +48,7 @@ impl Caller {
         let mut fields = Fields::default();
         let party = header(headers, PARTY, &mut fields);
         let party = fields.finish(party)?.ok_or(Reason::Internal)?;
-        acts_for(api, &party)?;
+        api.office.acts_for(&party)?;
         Ok(party)
     }
 
@@ -68,20 +62,9 @@ impl Caller {
     fn admit(api: &Api, caller: Option<Self>) -> Result<Self, Problem> {
         // Without a caller a field was at fault, and that has been said.
         let caller = caller.ok_or(Reason::Internal)?;
-        acts_for(api, &caller.party)?;
+        api.office.acts_for(&caller.party)?;
         Ok(caller)
     }
-}
-
-/// Checks that this adapter acts for a party.
-///
-/// # Errors
-/// It does not.
-pub(super) fn acts_for(api: &Api, party: &PartyId) -> Result<(), Problem> {
-    if api.acting.all().contains(party) {
-        return Ok(());
-    }
-    Err(Refusal::new(Reason::ActsForMissing).detail("party", party).into())
 }
 
 fn header<T: FromStr<Err = Malformed>>(headers: &HeaderMap, name: &str, fields: &mut Fields) -> Option<T> {

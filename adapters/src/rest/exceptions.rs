@@ -12,31 +12,30 @@ use lgsp_proto::types::{ActorId, RequestKey, Text};
 use lgsp_proto::{Reason, Refusal};
 use prost_types::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
-use super::caller::Caller;
-use super::spooled::unreadable;
+use super::describe::{CallerHeaders, Listed, PartyHeader, Waiting};
+use super::pages::{self, List};
 use super::{Api, bad_request, json, read_json};
 use crate::json::{Fields, machine_time, print_time};
+use crate::office::{Caller, unreadable};
 use crate::problem::{LocalReason, Problem};
 use crate::spool::{Exception, HandleError, Handling, call_id};
 
-/// Exceptions on one page, at most and unless asked otherwise.
-const MAX_PAGE: usize = 200;
-const PAGE: usize = 50;
-
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
     /// Whether those worked off come along, as long as they are kept.
     #[serde(default)]
     handled: bool,
-    page_size: Option<usize>,
-    /// From the page before.
-    page_token: Option<u64>,
+    page_size: Option<u32>,
+    page_token: Option<String>,
 }
 
 /// One page, the earliest refusal first.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ExceptionPage)]
 struct PageJson {
     exceptions: Vec<ExceptionJson>,
     /// Absent on the last page.
@@ -44,7 +43,8 @@ struct PageJson {
     next_page_token: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Exception)]
 struct ExceptionJson {
     request_key: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,7 +65,8 @@ struct ExceptionJson {
     handled: Option<HandledJson>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Handled)]
 struct HandledJson {
     actor: String,
     note: String,
@@ -75,18 +76,27 @@ struct HandledJson {
 }
 
 /// What a clerk did about an exception.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
+#[schema(as = Handle)]
 #[serde(deny_unknown_fields, default)]
 struct HandleJson {
     /// The clerk's account; left out, that of the header.
     actor: Option<String>,
     /// What was done: 1 to 1,000 characters. Compulsory.
+    #[schema(required, nullable = false)]
     note: Option<String>,
     /// The request that took its place, if one did.
     replaced_by_request_key: Option<String>,
 }
 
 /// `GET /v1/exceptions`: what a clerk has to work off.
+#[utoipa::path(
+    get, path = "/v1/exceptions", tag = "exceptions", operation_id = "list_exceptions",
+    summary = "What a clerk has to work off",
+    description = "Dossiers that were given a number without a line, and that the gateway refused later. The earliest refusal first.",
+    params(PartyHeader, ListQuery),
+    responses((status = 200, description = "One page", body = PageJson), Listed),
+)]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     query: Result<Query<ListQuery>, QueryRejection>,
@@ -94,21 +104,26 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     let Query(ListQuery { handled, page_size, page_token }) = query.map_err(bad_request)?;
     let party = Caller::party(&api, &headers)?;
-    let size = page_size.unwrap_or(PAGE);
-    if !(1..=MAX_PAGE).contains(&size) {
-        let refusal = Refusal::new(Reason::FieldInvalid);
-        return Err(refusal.field("page_size", format!("is not between 1 and {MAX_PAGE}")).into());
-    }
-    let found = api.spool.exceptions(&party, page_token.unwrap_or(0), handled, size + 1);
+    let size = pages::size(page_size)?;
+    let after = pages::number(List::Exceptions, page_token.as_deref())?.unwrap_or(0);
+    let found = api.office.spool.exceptions(&party, after, handled, size + 1);
     let mut found = found.map_err(|error| unreadable(&error))?;
     let more = found.len() > size;
     found.truncate(size);
-    let next = found.last().filter(|_| more).map(|last| last.place.to_string());
+    let next = found.last().filter(|_| more).map(|last| pages::token(List::Exceptions, &last.place.to_be_bytes()));
     let page = PageJson { exceptions: found.into_iter().map(ExceptionJson::new).collect(), next_page_token: next };
     Ok(json(StatusCode::OK, &page))
 }
 
 /// `POST /v1/exceptions/{key}/handled`: a clerk has worked one off. Durable when answered.
+#[utoipa::path(
+    post, path = "/v1/exceptions/{key}/handled", tag = "exceptions", operation_id = "handle_exception",
+    summary = "A clerk has worked one off",
+    description = "Durable when answered; the same again does no harm.",
+    params(CallerHeaders, ("key" = String, Path, description = "The request's key")),
+    request_body = HandleJson,
+    responses((status = 200, description = "It is noted", body = ExceptionJson), Waiting),
+)]
 pub(super) async fn handle(
     State(api): State<Arc<Api>>,
     key: Result<Path<String>, PathRejection>,
@@ -127,7 +142,7 @@ pub(super) async fn handle(
     let note = given.note.unwrap_or_default();
     let handling = Handling { actor: actor.unwrap_or(caller.actor), note, replaced_by };
     let id = call_id(caller.party.as_str(), &key);
-    api.spool.handle_exception(&id, &handling).await.map_err(|error| match error {
+    api.office.spool.handle_exception(&id, &handling).await.map_err(|error| match error {
         HandleError::Unknown => LocalReason::ExceptionNotFound.into(),
         HandleError::Already => LocalReason::ExceptionHandled.into(),
         HandleError::NoSuchReplacement => {
@@ -136,7 +151,7 @@ pub(super) async fn handle(
         }
         HandleError::Broken(broken) => Problem::from(Reason::ReadOnly).with_detail(broken.to_string()),
     })?;
-    let exception = api.spool.exception(&id).map_err(|error| unreadable(&error))?;
+    let exception = api.office.spool.exception(&id).map_err(|error| unreadable(&error))?;
     let exception = exception.ok_or(LocalReason::ExceptionNotFound)?;
     Ok(json(StatusCode::OK, &ExceptionJson::new(exception)))
 }

@@ -10,20 +10,24 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use lgsp_proto::Reason;
 use lgsp_proto::types::RequestKey;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use prost::Message;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
-use super::caller::Caller;
-use super::offline::{self, OfflineJson, TakenIn};
-use super::spooled::{not_queued, unreadable};
+use super::conditional;
+use super::describe::{IfMatch, Listed, PartyHeader, RequestHeaders, TakingIn, Waiting};
+use super::pages::{self, List};
 use super::{Api, MAX_JSON_BYTES, bad_request, body, json, not_readable, read_json, wait_for};
-use crate::json::{EntryJson, ReceiptJson, SubmissionJson, WarningJson, machine_time};
-use crate::problem::{LocalReason, Problem};
-use crate::spool::{CallKind, CallView, NewCall, Outcome, Standing, call_id};
+use crate::json::{EntryJson, Fields, SubmissionJson};
+use crate::office::{
+    Caller, OfflineJson, RequestJson, RequestOverviewJson, RequestPlace, RequestState, TakenIn, unreadable,
+};
+use crate::problem::Problem;
+use crate::spool::{CallView, Outcome, Standing, call_id};
 use crate::trace::{self, TraceParent};
 
 /// The answer 202: the request is in the spool, and will be sent.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Accepted)]
 struct AcceptedJson<'a> {
     request_key: &'a str,
     state: &'static str,
@@ -36,53 +40,84 @@ struct AcceptedJson<'a> {
     offline: Option<OfflineJson>,
 }
 
-/// How a request stands.
-#[derive(Serialize)]
-struct RequestJson<'a> {
-    request_key: &'a str,
-    /// `queued`, `sending`, `admitted` or `refused`.
-    state: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dossier_code: Option<String>,
-    /// What was given out instead of a code, without a line and without numbers.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    provisional_number: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    receipt: Option<ReceiptJson>,
-    /// Whether the gateway had admitted this very request before.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    repeated: Option<bool>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    warnings: Vec<WarningJson>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    problem: Option<Problem>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    queued_at: Option<String>,
-    attempts: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_error: Option<&'a str>,
-}
+/// The header by which a caller says whether the adapter may decide by itself.
+const OFFLINE: &str = "LGSP-Offline";
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WaitQuery {
     /// How long to wait for the outcome, at most a minute.
     wait_ms: Option<u64>,
 }
 
+/// All that is set must hold.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    /// One or more of `queued`, `sending`, `admitted`, `refused`, with commas between them.
+    state: Option<String>,
+    page_size: Option<u32>,
+    page_token: Option<String>,
+}
+
+/// One page of requests.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RequestPage)]
+struct PageJson {
+    /// The requests of this page.
+    requests: Vec<RequestOverviewJson>,
+    /// Absent on the last page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_page_token: Option<String>,
+}
+
 /// `POST /v1/dossiers`: hands a new dossier in.
+#[utoipa::path(
+    post, path = "/v1/dossiers", tag = "dossiers", operation_id = "submit_dossier",
+    summary = "Hands a new dossier in",
+    description = "Answered once it is on the adapter's disk; the dossier's code comes with the outcome. While the line is \
+        down, it is decided and numbered here. Upload the documents it names first.",
+    params(
+        RequestHeaders,
+        ("LGSP-Offline" = Option<String>, Header, description = "Left out, `allowed`: without a line it may be decided here. `never`: it waits instead."),
+    ),
+    request_body = SubmissionJson,
+    responses(
+        (status = 202, description = "It is kept, and will be sent", body = AcceptedJson, headers(
+            ("Location" = String, description = "Where to ask what became of it"),
+            ("traceparent" = String, description = "The trace it belongs to"),
+        )),
+        TakingIn,
+    ),
+)]
 pub(super) async fn submit(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
     let (caller, key) = Caller::read_with_key(&api, &headers)?;
     let submission: SubmissionJson = read_json(body).await?;
     let submission = submission.into_proto(&key, &caller.party, &caller.actor)?;
-    let allowed = offline::is_allowed(&headers)?;
+    let allowed = is_allowed(&headers)?;
     let trace = caller.trace.clone();
-    let TakenIn { view, offline, code_pending } =
-        offline::take_in(api.clone(), caller, key.clone(), submission, allowed).await?;
+    let TakenIn { view, offline, code_pending } = api.office.take_in(caller, key.clone(), submission, allowed).await?;
     accepted(&api, &key, &trace, &view, offline, code_pending)
 }
 
 /// `POST /v1/dossiers/{code}/events`: says something about a dossier.
+#[utoipa::path(
+    post, path = "/v1/dossiers/{code}/events", tag = "dossiers", operation_id = "record_event",
+    summary = "Says something about a dossier",
+    description = "Answered once it is on the adapter's disk. Whether the law allows it now is the gateway's to say, and comes \
+        with the outcome. What is said about one dossier is sent in the order it came in.",
+    params(RequestHeaders, IfMatch, ("code" = String, Path, description = "The dossier's code, or another it goes by")),
+    request_body = EntryJson,
+    responses(
+        (status = 202, description = "It is kept, and will be sent", body = AcceptedJson, headers(
+            ("Location" = String, description = "Where to ask what became of it"),
+            ("traceparent" = String, description = "The trace it belongs to"),
+        )),
+        TakingIn,
+    ),
+)]
 pub(super) async fn record(
     State(api): State<Arc<Api>>,
     code: Result<Path<String>, PathRejection>,
@@ -91,21 +126,22 @@ pub(super) async fn record(
 ) -> Result<Response, Problem> {
     let Path(code) = code.map_err(bad_request)?;
     let (caller, key) = Caller::read_with_key(&api, &headers)?;
-    let entry = EntryJson::read(&body::whole(body, MAX_JSON_BYTES).await?).map_err(|error| not_readable(&error))?;
+    let mut entry = EntryJson::read(&body::whole(body, MAX_JSON_BYTES).await?).map_err(|error| not_readable(&error))?;
+    if let Some(sequence) = conditional::expected_sequence(&headers)? {
+        entry.expect(sequence)?;
+    }
     let entry = entry.into_proto(&code, &key, &caller.party, &caller.actor)?;
-    let call = NewCall {
-        id: call_id(caller.party.as_str(), key.as_str()),
-        kind: CallKind::Record,
-        dossier: Some(code),
-        body: entry.encode_to_vec().into(),
-        trace: caller.trace.clone(),
-        offline: None,
-    };
-    let view = api.spool.queue(call).await.map_err(not_queued)?;
+    let view = api.office.record(&caller, &key, code, &entry).await?;
     accepted(&api, &key, &caller.trace, &view, None, false)
 }
 
 /// `GET /v1/requests/{key}`: how a request stands; with `wait_ms`, as soon as it has an outcome.
+#[utoipa::path(
+    get, path = "/v1/requests/{key}", tag = "dossiers", operation_id = "show_request",
+    summary = "How a request stands, and its outcome",
+    params(PartyHeader, ("key" = String, Path, description = "The request's key"), WaitQuery),
+    responses((status = 200, description = "How it stands", body = RequestJson), Waiting),
+)]
 pub(super) async fn show(
     State(api): State<Arc<Api>>,
     key: Result<Path<String>, PathRejection>,
@@ -117,59 +153,55 @@ pub(super) async fn show(
     let party = Caller::party(&api, &headers)?;
     let id = call_id(party.as_str(), &key);
     wait_for(&api, wait_ms, || {
-        let call = api.spool.call(&id);
+        let call = api.office.spool.call(&id);
         // An unknown one will not become known by waiting.
         call.is_none_or(|call| matches!(call.standing, Standing::Answered(_))).then_some(())
     })
     .await;
-    let call = api.spool.call(&id).ok_or(LocalReason::RequestNotFound)?;
-    let intake = match api.spool.submission(&id) {
-        Ok(kept) => kept.and_then(|(_, intake)| intake),
-        // How it stands is known all the same.
-        Err(error) => {
-            tracing::error!(%error, "a request cannot be read from the spool");
-            api.spool.known_intake(&id)
-        }
-    };
-    let (code, provisional) = match intake {
-        Some(intake) => (intake.dossier_code, intake.provisional_number),
-        None => (String::new(), String::new()),
-    };
-    let mut answer = RequestJson {
-        request_key: &key,
-        state: "queued",
-        dossier_code: Some(code).filter(|code| !code.is_empty()),
-        provisional_number: Some(provisional).filter(|number| !number.is_empty()),
-        receipt: None,
-        repeated: None,
-        warnings: Vec::new(),
-        problem: None,
-        queued_at: machine_time(call.queued_at_ms),
-        attempts: call.attempts,
-        last_error: call.last_error.as_deref(),
-    };
-    match call.standing {
-        Standing::Queued => {}
-        Standing::Sending => answer.state = "sending",
-        Standing::Answered(position) => match api.spool.outcome(position).map_err(|error| unreadable(&error))? {
-            Outcome::Admitted(response) => {
-                answer.state = "admitted";
-                answer.receipt = response.receipt.as_ref().and_then(ReceiptJson::new);
-                if let Some(receipt) = &answer.receipt {
-                    answer.dossier_code = Some(receipt.dossier_code.clone());
-                }
-                answer.repeated = Some(response.repeated);
-                answer.warnings = response.warnings.into_iter().map(WarningJson::new).collect();
-            }
-            Outcome::Refused(status) => {
-                answer.state = "refused";
-                answer.problem = Some(Problem::of_kept(&status));
-            }
-        },
-    }
-    Ok(json(StatusCode::OK, &answer))
+    Ok(json(StatusCode::OK, &api.office.request(&id)?))
 }
 
+/// `GET /v1/requests`: a party's requests.
+#[utoipa::path(
+    get, path = "/v1/requests", tag = "dossiers", operation_id = "list_requests",
+    summary = "The party's requests",
+    description = "The latest first, as long as they are kept. What was answered is under `GET /v1/requests/{key}`.",
+    params(PartyHeader, ListQuery),
+    responses((status = 200, description = "One page", body = PageJson), Listed),
+)]
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    query: Result<Query<ListQuery>, QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let Query(ListQuery { state, page_size, page_token }) = query.map_err(bad_request)?;
+    let party = Caller::party(&api, &headers)?;
+    let mut fields = Fields::default();
+    let words = state.as_deref().filter(|words| !words.is_empty()).into_iter().flat_map(|words| words.split(','));
+    let states: Vec<_> = words
+        .filter_map(|word| {
+            let state = RequestState::ALL.into_iter().find(|state| state.as_str() == word);
+            if state.is_none() {
+                fields.problem("state", "is not one of queued, sending, admitted, refused");
+            }
+            state
+        })
+        .collect();
+    let states = fields.finish(states)?;
+    let place = pages::place(List::Requests, page_token.as_deref())?.map(|place| read_place(&place)).transpose()?;
+    let (requests, next) = api.office.requests(&party, &states, place.as_ref(), pages::size(page_size)?);
+    let next_page_token =
+        next.map(|(at_ms, key)| pages::token(List::Requests, &[&at_ms.to_be_bytes(), key.as_bytes()].concat()));
+    Ok(json(StatusCode::OK, &PageJson { requests, next_page_token }))
+}
+
+fn read_place(place: &[u8]) -> Result<RequestPlace, Problem> {
+    let read = place.split_first_chunk().and_then(|(at_ms, key)| {
+        let key: RequestKey = std::str::from_utf8(key).ok()?.parse().ok()?;
+        Some((i64::from_be_bytes(*at_ms), key.as_str().to_owned()))
+    });
+    read.ok_or_else(|| Reason::PageTokenInvalid.into())
+}
 /// What a segment of a path cannot hold as it is; the others are unreserved (RFC 3986 §2.3), and stay as they were given.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -186,7 +218,7 @@ fn accepted(
     let state = match view.standing {
         Standing::Queued => "queued",
         Standing::Sending => "sending",
-        Standing::Answered(position) => match api.spool.outcome(position) {
+        Standing::Answered(position) => match api.office.spool.outcome(position) {
             Ok(Outcome::Admitted(_)) => "admitted",
             Ok(Outcome::Refused(_)) => "refused",
             Err(error) => return Err(unreadable(&error)),
@@ -198,4 +230,20 @@ fn accepted(
     response.headers_mut().insert(header::LOCATION, ascii(&location)?);
     response.headers_mut().insert(trace::HEADER, ascii(trace.as_str())?);
     Ok(response)
+}
+
+/// Whether the caller lets the adapter decide by itself.
+///
+/// # Errors
+/// The header says something else.
+fn is_allowed(headers: &HeaderMap) -> Result<bool, Problem> {
+    match headers.get(OFFLINE).map(|value| value.as_bytes()) {
+        None | Some(b"allowed") => Ok(true),
+        Some(b"never") => Ok(false),
+        Some(_) => {
+            let mut fields = Fields::default();
+            fields.problem(OFFLINE, "is neither allowed nor never");
+            Err(fields.finish(()).err().unwrap_or_else(|| Reason::Internal.into()).into())
+        }
+    }
 }

@@ -10,15 +10,19 @@ use jiff::{Timestamp, ToSpan as _};
 use lgsp_journal::room::Shortage;
 use lgsp_telemetry::{Format, Page};
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use super::describe::Always;
 use super::{Api, json};
+use crate::folder::FolderJson;
 use crate::link::TurnedAway;
 use crate::offline::wall_clock;
 use crate::spool::{Told, now_ms};
 use crate::telemetry;
 
 /// Whether the adapter can keep its promises.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Health)]
 struct HealthJson {
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -28,7 +32,8 @@ struct HealthJson {
 }
 
 /// There is too little room on the spool's disk.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Disk)]
 struct DiskJson {
     free_bytes: u64,
     needed_bytes: u64,
@@ -36,13 +41,14 @@ struct DiskJson {
 
 impl DiskJson {
     fn of(api: &Api) -> Option<Self> {
-        let shortage = api.spool.shortage();
+        let shortage = api.office.spool.shortage();
         shortage.map(|Shortage { free_bytes, needed_bytes }| Self { free_bytes, needed_bytes })
     }
 }
 
 /// What waits where, and since when.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Status)]
 struct StatusJson {
     gateway: String,
     connected: bool,
@@ -63,7 +69,11 @@ struct StatusJson {
     parties_refused: Vec<String>,
     outgoing: OutgoingJson,
     incoming: IncomingJson,
+    webhooks: WebhooksJson,
     offline: OfflineJson,
+    /// The watched folder; absent if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    folder: Option<FolderJson>,
     /// Whether the spool can be written.
     writable: bool,
     /// Absent unless the disk is nearly full: then nothing new is taken in.
@@ -73,7 +83,8 @@ struct StatusJson {
 }
 
 /// The adapter's own certificate.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Certificate)]
 struct CertificateJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     system: Option<String>,
@@ -101,7 +112,7 @@ impl CertificateJson {
         let view = api.certificate.view();
         let left = view.not_after.duration_since(SystemTime::now()).ok();
         // One that has expired is turned away as such sooner or later; it is known here before that.
-        let turned_away = api.link.connectivity().borrow().turned_away;
+        let turned_away = api.office.link.connectivity().borrow().turned_away;
         let turned_away = if left.is_none() { Some(TurnedAway::Expired) } else { turned_away };
         let [vi, en] = match turned_away {
             Some(why) => why.texts().map(|text| Some(text.to_owned())),
@@ -110,7 +121,7 @@ impl CertificateJson {
         let moment = |time| Timestamp::try_from(time).map(|time| time.to_string()).unwrap_or_default();
         Self {
             system: view.system,
-            sha256: api.link.certificate().to_string(),
+            sha256: api.office.link.certificate().to_string(),
             not_after: moment(view.not_after),
             seconds_left: left.map_or(0, |left| left.as_secs()),
             renew_from: view.renew_from.map(moment),
@@ -123,7 +134,8 @@ impl CertificateJson {
 }
 
 /// Calls on their way to the gateway, and those answered whose outcome is still kept.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Outgoing)]
 struct OutgoingJson {
     waiting: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -133,7 +145,8 @@ struct OutgoingJson {
 }
 
 /// Deliveries on their way to the agency's own system.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Incoming)]
 struct IncomingJson {
     not_handed_over: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -144,8 +157,37 @@ struct IncomingJson {
     returned: usize,
 }
 
+/// How webhooks do, all together; `GET /v1/webhooks` says it of each.
+#[derive(Serialize, ToSchema)]
+#[schema(as = WebhooksStatus)]
+struct WebhooksJson {
+    /// How many URLs there are.
+    configured: usize,
+    /// How many of them did not take the last post.
+    failing: usize,
+    /// Events and outcomes that they have still to take.
+    waiting: usize,
+    /// Why the file of secrets is not used as it is now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret_problem: Option<String>,
+}
+
+impl WebhooksJson {
+    fn new(api: &Api) -> Self {
+        let webhooks = &api.webhooks;
+        let places = 0..webhooks.all.len();
+        Self {
+            configured: places.len(),
+            failing: places.clone().filter(|at| webhooks.attempts.health(*at).failing_since_ms.is_some()).count(),
+            waiting: places.map(|at| api.office.spool.parcels(at, |lanes| lanes.len())).sum(),
+            secret_problem: webhooks.secrets.as_ref().and_then(|secrets| secrets.problem()),
+        }
+    }
+}
+
 /// Whether the desk could work without a line, and what it did so far.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = OfflineStatus)]
 struct OfflineJson {
     enabled: bool,
     /// Whether nobody answers at the other end just now.
@@ -160,7 +202,8 @@ struct OfflineJson {
 }
 
 /// The registry's copy.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = RegistryCopy)]
 struct RegistryJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<u64>,
@@ -173,7 +216,8 @@ struct RegistryJson {
 }
 
 /// The numbers left to give out, for a day.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Numbers)]
 struct NumbersJson {
     desk: String,
     authority: String,
@@ -182,7 +226,8 @@ struct NumbersJson {
 }
 
 /// This machine's clock against the gateway's.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Clock)]
 struct ClockJson {
     /// By how much the gateway's is ahead; absent until they were compared.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -193,15 +238,15 @@ struct ClockJson {
 
 impl OfflineJson {
     fn new(api: &Api, waiting: usize, exceptions: usize) -> Self {
-        let config = &api.desk.config;
-        let copy = api.desk.copy.view();
+        let config = &api.office.desk.config;
+        let copy = api.office.desk.copy.view();
         let today = wall_clock().date();
         let last = today.checked_add(i64::from(config.days_ahead).days()).unwrap_or(today);
-        let numbers = api.spool.numbers_overview(today, last);
+        let numbers = api.office.spool.numbers_overview(today, last);
         let skew_seconds = |skew_ms: i64| std::time::Duration::from_millis(skew_ms.unsigned_abs()).as_secs_f64();
         Self {
             enabled: config.enabled,
-            line_down: api.link.is_down(),
+            line_down: api.office.link.is_down(),
             registry: RegistryJson {
                 version: copy.version,
                 age_seconds: copy.synced_at_ms.map(seconds_since),
@@ -218,11 +263,12 @@ impl OfflineJson {
                 .collect(),
             clock: ClockJson {
                 skew_seconds: api
+                    .office
                     .desk
                     .skew_ms()
                     .map(|skew| skew_seconds(skew).copysign(if skew < 0 { -1.0 } else { 1.0 })),
                 tolerance_seconds: config.skew_tolerance.as_secs(),
-                exceeded: api.desk.is_skewed(),
+                exceeded: api.office.desk.is_skewed(),
             },
             waiting,
             exceptions,
@@ -231,8 +277,17 @@ impl OfflineJson {
 }
 
 /// `GET /healthz`: 200 while the adapter can keep its promises. A line that is down is no reason to restart it.
+#[utoipa::path(
+    get, path = "/healthz", tag = "operators", operation_id = "health",
+    summary = "Whether the adapter can keep its promises", description = "A line that is down is no reason to restart it.",
+    security(()),
+    responses(
+        (status = 200, description = "It can", body = HealthJson),
+        (status = 503, description = "It cannot; `status` says why", body = HealthJson),
+    ),
+)]
 pub(super) async fn health(State(api): State<Arc<Api>>) -> Response {
-    if api.spool.broken().is_cancelled() {
+    if api.office.spool.broken().is_cancelled() {
         let status = "the spool cannot write any more; restart the adapter once the disk is well";
         let status_vi = Some("hàng đợi không ghi được nữa; hãy khởi động lại bộ kết nối khi đĩa đã ổn");
         return json(StatusCode::SERVICE_UNAVAILABLE, &HealthJson { status, status_vi, disk: None });
@@ -246,22 +301,27 @@ pub(super) async fn health(State(api): State<Arc<Api>>) -> Response {
 }
 
 /// `GET /status`: what waits where.
+#[utoipa::path(
+    get, path = "/status", tag = "operators", operation_id = "status",
+    summary = "What waits where, and since when",
+    responses((status = 200, description = "How it is", body = StatusJson), Always),
+)]
 pub(super) async fn status(State(api): State<Arc<Api>>) -> Response {
-    let counts = api.spool.counts();
-    let connectivity = *api.link.connectivity().borrow();
+    let counts = api.office.spool.counts();
+    let connectivity = *api.office.link.connectivity().borrow();
     let status = StatusJson {
-        gateway: api.link.gateway().to_string(),
+        gateway: api.office.link.gateway().to_string(),
         connected: connectivity.connected_since.is_some(),
         connected_seconds: connectivity.connected_since.map(|since| seconds_since(unix_ms(since))),
         connections: connectivity.connections,
         certificate: CertificateJson::new(&api),
-        epoch: api.spool.is_epoch_certain().then(|| api.spool.epoch()).filter(|epoch| *epoch > 0),
-        epoch_behind: match api.spool.epoch_told() {
+        epoch: api.office.spool.is_epoch_certain().then(|| api.office.spool.epoch()).filter(|epoch| *epoch > 0),
+        epoch_behind: match api.office.spool.epoch_told() {
             Told::Behind { epoch } => Some(epoch),
             Told::Nothing { .. } | Told::Known => None,
         },
-        parties: api.acting.all().iter().map(ToString::to_string).collect(),
-        parties_refused: api.acting.shut_out().iter().map(ToString::to_string).collect(),
+        parties: api.office.acting.all().iter().map(ToString::to_string).collect(),
+        parties_refused: api.office.acting.shut_out().iter().map(ToString::to_string).collect(),
         outgoing: OutgoingJson {
             waiting: counts.waiting,
             oldest_seconds: counts.oldest_waiting_ms.map(seconds_since),
@@ -274,8 +334,10 @@ pub(super) async fn status(State(api): State<Arc<Api>>) -> Response {
             unconfirmed: counts.unconfirmed,
             returned: counts.returned,
         },
+        webhooks: WebhooksJson::new(&api),
         offline: OfflineJson::new(&api, counts.offline_waiting, counts.exceptions),
-        writable: !api.spool.broken().is_cancelled(),
+        folder: api.folder.as_ref().map(|folder| folder.to_json()),
+        writable: !api.office.spool.broken().is_cancelled(),
         disk: DiskJson::of(&api),
         uptime_seconds: api.started.elapsed().as_secs(),
     };
@@ -283,6 +345,18 @@ pub(super) async fn status(State(api): State<Arc<Api>>) -> Response {
 }
 
 /// `GET /metrics`: the figures for Prometheus, in the form it asks for.
+#[utoipa::path(
+    get, path = "/metrics", tag = "operators", operation_id = "metrics",
+    summary = "The figures for Prometheus",
+    description = "OpenMetrics 1.0 for who asks for it by `Accept`, else the text form 0.0.4.",
+    responses(
+        (status = 200, description = "The figures", content(
+            (String = "text/plain"),
+            (String = "application/openmetrics-text"),
+        )),
+        Always,
+    ),
+)]
 pub(super) async fn metrics(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let Page { content_type, body } = telemetry::page(&api, Format::for_accept(accept));

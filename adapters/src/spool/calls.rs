@@ -81,6 +81,18 @@ pub(crate) struct CallView {
     pub(crate) queued_at_ms: i64,
 }
 
+/// One of many calls: how it stands, without what was answered.
+#[derive(Clone, Debug)]
+pub(crate) struct CallOverview {
+    pub(crate) id: CallId,
+    pub(crate) kind: CallKind,
+    pub(crate) view: CallView,
+    /// Whether it was admitted; `None` as long as it has no outcome.
+    pub(crate) admitted: Option<bool>,
+    /// The dossier it is about or became, or the code that was given out for it.
+    pub(crate) dossier: Option<Box<str>>,
+}
+
 /// How far a call has come, for whoever asks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Standing {
@@ -154,6 +166,31 @@ impl Spool {
     /// How a call stands; `None` if it is not known, or not any more.
     pub(crate) fn call(&self, id: &CallId) -> Option<CallView> {
         self.shared.state().calls.get(id).and_then(view)
+    }
+
+    /// A party's calls, the latest first, from the one after `after` on: when it was taken in, and its key. At most `limit`.
+    pub(crate) fn calls(
+        &self,
+        party: &str,
+        after: Option<(i64, &str)>,
+        limit: usize,
+        is_wanted: impl Fn(&CallOverview) -> bool,
+    ) -> Vec<CallOverview> {
+        let mut found: Vec<_> = {
+            let state = self.shared.state();
+            let of_party = state.calls.iter().filter(|(id, _)| &*id.party == party);
+            let later = of_party.filter(|(id, call)| after.is_none_or(|after| (call.at_ms, &*id.key) < after));
+            later.filter_map(|(id, call)| overview(id, call)).filter(is_wanted).collect()
+        };
+        let last_first = |one: &CallOverview, other: &CallOverview| {
+            (other.view.queued_at_ms, &other.id.key).cmp(&(one.view.queued_at_ms, &one.id.key))
+        };
+        if found.len() > limit {
+            found.select_nth_unstable_by(limit, last_first);
+            found.truncate(limit);
+        }
+        found.sort_unstable_by(last_first);
+        found
     }
 
     /// The answer kept at `position`.
@@ -263,6 +300,12 @@ impl Spool {
         self.write(Kind::Told(stored::Told { acting_party, request_key })).await.map(drop)
     }
 
+    /// Whether it is noted that the agency's own system was told of a call's outcome.
+    pub(crate) fn is_told(&self, id: &CallId) -> bool {
+        let told = |call: &Call| matches!(call.progress, Progress::Answered { told: Some(_), .. });
+        self.shared.state().calls.get(id).is_some_and(told)
+    }
+
     /// The trace a call belongs to.
     pub(crate) fn trace_of(&self, id: &CallId) -> Option<TraceParent> {
         let position = self.shared.state().calls.get(id).map(|call| call.position)?;
@@ -287,6 +330,23 @@ impl Drop for CallReservation<'_> {
 }
 
 /// `None` while nothing was promised.
+fn overview(id: &CallId, call: &Call) -> Option<CallOverview> {
+    let admitted = match &call.progress {
+        Progress::Answered { admitted, .. } => Some(*admitted),
+        // What is sent again was admitted.
+        Progress::Waiting { earlier: Some(_), .. } => Some(true),
+        Progress::Waiting { .. } | Progress::Reserved => None,
+    };
+    let given = || call.offline.as_ref().map(|offline| offline.intake().dossier_code).filter(|code| !code.is_empty());
+    Some(CallOverview {
+        id: id.clone(),
+        kind: call.kind,
+        view: view(call)?,
+        admitted,
+        dossier: call.dossier.as_deref().map(Into::into).or_else(|| given().map(Into::into)),
+    })
+}
+
 fn view(call: &Call) -> Option<CallView> {
     let (standing, attempts, last_error) = match &call.progress {
         Progress::Reserved => return None,

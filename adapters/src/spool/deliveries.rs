@@ -4,6 +4,7 @@
 //! ones of its dossier; until the gateway knows that, nothing of the dossier is taken over.
 
 use std::future::Future;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use lgsp_journal::room::Shortage;
@@ -130,9 +131,16 @@ impl Spool {
     }
 
     /// What waits for a party's system, the oldest first.
+    #[cfg(test)]
     pub(crate) fn pending(&self, party: &str, limit: usize) -> Vec<Position> {
+        self.pending_after(party, Position::ORIGIN, limit)
+    }
+
+    /// What waits for a party's system after a place, the oldest first.
+    pub(crate) fn pending_after(&self, party: &str, after: Position, limit: usize) -> Vec<Position> {
         let state = self.shared.state();
-        let of_party = state.pending.iter().filter(|(_, pending)| &*pending.id.party == party);
+        let later = state.pending.range((Bound::Excluded(after), Bound::Unbounded));
+        let of_party = later.filter(|(_, pending)| &*pending.id.party == party);
         of_party.map(|(position, _)| *position).take(limit).collect()
     }
 

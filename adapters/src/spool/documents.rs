@@ -29,6 +29,22 @@ use crate::digest::random;
 /// How the name of an unfinished file begins; no party's does.
 const UNFINISHED: &str = "unfinished-";
 
+/// How the name of a piece of an upload begins; no party's does either.
+const PIECE: &str = "piece-";
+
+/// How long the pieces of an upload are kept that does not come to its end.
+const PIECE_LIFE: Duration = Duration::from_secs(24 * 3600);
+
+/// A piece of an upload: a file of an owner of its own.
+#[derive(Clone, Debug)]
+pub(crate) struct Piece {
+    pub(crate) owner: String,
+    pub(crate) sha256: [u8; 32],
+    /// Which piece it is: where it begins.
+    pub(crate) at: u64,
+    pub(crate) size: u64,
+}
+
 /// The documents of a spool.
 pub(crate) struct Documents {
     folder: Arc<Path>,
@@ -106,6 +122,35 @@ impl Documents {
         lock(&self.index).files.contains_key(&file_name(party, sha256))
     }
 
+    /// Whose a piece of the upload `name` is.
+    pub(crate) fn piece_owner(name: &str, at: u64) -> String {
+        format!("{PIECE}{name}-{at:016x}")
+    }
+
+    /// The pieces of the upload `name`, or of all, if it is empty; in no order. One that came twice is there once.
+    pub(crate) fn pieces(&self, name: &str) -> Vec<Piece> {
+        let index = lock(&self.index);
+        let piece = |(file, kept): (&String, &Kept)| {
+            let (owner, sha256) = parse_name(file)?;
+            let (of, at) = owner.strip_prefix(PIECE)?.rsplit_once('-')?;
+            let at = u64::from_str_radix(at, 16).ok()?;
+            (name.is_empty() || of == name).then(|| Piece {
+                owner: owner.to_owned(),
+                sha256,
+                at,
+                size: plain(kept.size),
+            })
+        };
+        index.files.iter().filter_map(piece).collect()
+    }
+
+    /// A piece that nobody needs any more. What cannot be removed expires.
+    pub(crate) fn drop_piece(&self, piece: &Piece) {
+        if let Err(error) = self.remove(&mut lock(&self.index), &file_name(&piece.owner, &piece.sha256)) {
+            tracing::warn!(%error, "a piece of an upload stays in the spool");
+        }
+    }
+
     /// Begins to receive a document of at most `limit` bytes.
     pub(crate) fn put(&self, party: &str, limit: u64) -> Upload {
         // The network is ahead of the disk by as much as this holds.
@@ -169,6 +214,7 @@ impl Documents {
             let Some((party, sha256)) = parse_name(&name) else { continue };
             let written = fs::metadata(self.folder.join(&name)).and_then(|metadata| metadata.modified());
             let age = written.ok().and_then(|written| now.duration_since(written).ok()).unwrap_or_default();
+            let after = if name.starts_with(PIECE) { after.min(PIECE_LIFE) } else { after };
             if age > after
                 && !needed(party, &sha256)
                 && let Err(error) = self.remove(&mut lock(&self.index), &name)
@@ -238,6 +284,12 @@ impl Index {
     fn remove(&mut self, name: &str) {
         self.bytes -= self.files.remove(name).map_or(0, |kept| kept.size);
     }
+}
+
+/// The length of the content of a sealed file of so many bytes.
+fn plain(sealed: u64) -> u64 {
+    let chunks = sealed.saturating_sub(HEADER as u64).div_ceil(SEALED_CHUNK as u64);
+    sealed.saturating_sub(HEADER as u64 + chunks * (SEALED_CHUNK - CHUNK) as u64)
 }
 
 fn lock(index: &Mutex<Index>) -> MutexGuard<'_, Index> {
@@ -453,6 +505,29 @@ mod tests {
             assert!(!documents.holds("H57.101", &stored.sha256));
         }
         assert_eq!(files(folder.path()), 0);
+    }
+
+    #[tokio::test]
+    async fn a_piece_is_as_long_as_its_content_and_is_forgotten_after_a_day() {
+        let folder = tempfile::tempdir().unwrap();
+        let documents = open(folder.path());
+        for (at, size) in [(0, 1), (1, CHUNK), (2, CHUNK + 1), (3, 150_000)] {
+            let mut piece = documents.put(&Documents::piece_owner("H57.101-ab", at), LIMIT);
+            piece.chunk(vec![at as u8; size].into()).await.unwrap();
+            piece.finish().await.unwrap();
+        }
+        let mut pieces = open(folder.path()).pieces("H57.101-ab");
+        pieces.sort_unstable_by_key(|piece| piece.at);
+        let sizes: Vec<_> = pieces.iter().map(|piece| (piece.at, piece.size)).collect();
+        assert_eq!(sizes, [(0, 1), (1, CHUNK as u64), (2, CHUNK as u64 + 1), (3, 150_000)]);
+        let week = Duration::from_secs(7 * 24 * 3600);
+        documents.expire(week, |_, _| false);
+        assert_eq!(documents.pieces("").len(), 4);
+        let file = folder.path().join("documents").join(file_name(&pieces[0].owner, &pieces[0].sha256));
+        let long_ago = SystemTime::now() - PIECE_LIFE - Duration::from_secs(60);
+        File::options().write(true).open(file).unwrap().set_modified(long_ago).unwrap();
+        documents.expire(week, |_, _| false);
+        assert_eq!(documents.pieces("").len(), 3);
     }
 
     #[tokio::test]

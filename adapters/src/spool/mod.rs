@@ -40,9 +40,9 @@ use lgsp_proto::spool_v1 as stored;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use calls::{CallView, NewCall, Outcome, QueueError, QueuedCall, Standing};
+pub(crate) use calls::{CallOverview, CallView, NewCall, Outcome, QueueError, QueuedCall, Standing};
 pub(crate) use deliveries::TakeOverError;
-pub(crate) use documents::{Documents, PutError};
+pub(crate) use documents::{Documents, Piece, PutError, Stored};
 pub(crate) use epoch::{StreamEnd, Told};
 pub(crate) use offline::{Exception, HandleError, Handling, OfflineFound};
 pub use opening::OpenError;

@@ -112,7 +112,7 @@ impl Offline {
     }
 
     /// What is known of the intake without its record.
-    fn intake(&self) -> stored::OfflineIntake {
+    pub(super) fn intake(&self) -> stored::OfflineIntake {
         let provisional = self.provisional.and_then(|_| self.names.get(usize::from(self.code.is_some())));
         stored::OfflineIntake {
             dossier_code: self.code.as_ref().map(ToString::to_string).unwrap_or_default(),

@@ -53,7 +53,7 @@ pub(crate) fn page(api: &Api, format: Format) -> Page {
 }
 
 fn at_the_certificates(api: &Api, figures: &mut Figures) {
-    let (view, ends) = (api.certificate.view(), api.link.ends());
+    let (view, ends) = (api.certificate.view(), api.office.link.ends());
     figures.soonest(&certificates::CERTIFICATE_NOT_AFTER, ["own"], view.not_after);
     for issuing in &ends.issuing {
         figures.soonest(&certificates::CERTIFICATE_NOT_AFTER, ["issuing"], *issuing);
@@ -70,7 +70,7 @@ fn at_the_certificates(api: &Api, figures: &mut Figures) {
 }
 
 fn at_the_link(api: &Api, figures: &mut Figures) {
-    let connectivity = *api.link.connectivity().borrow();
+    let connectivity = *api.office.link.connectivity().borrow();
     figures.soonest(&STARTED, [], SystemTime::now() - api.started.elapsed());
     figures.tell(&CONNECTED, yes_or_no(connectivity.connected_since.is_some()));
     figures.tell(&CONNECTIONS, count(connectivity.connections));
@@ -81,11 +81,11 @@ fn at_the_link(api: &Api, figures: &mut Figures) {
         let is_it = turned_away == Some(reason);
         figures.tell_of(&TURNED_AWAY, [reason.as_str()], yes_or_no(is_it));
     }
-    figures.tell(&PARTIES_REFUSED, count(api.acting.shut_out().len()));
+    figures.tell(&PARTIES_REFUSED, count(api.office.acting.shut_out().len()));
 }
 
 fn at_the_spool(api: &Api, figures: &mut Figures) {
-    let counts = api.spool.counts();
+    let counts = api.office.spool.counts();
     let outgoing = [("waiting", counts.waiting), ("admitted", counts.admitted), ("refused", counts.refused)];
     for (state, calls) in outgoing {
         figures.tell_of(&OUTGOING, [state], count(calls));
@@ -104,21 +104,21 @@ fn at_the_spool(api: &Api, figures: &mut Figures) {
             figures.soonest(metric, [], moment(since));
         }
     }
-    figures.tell(&SPOOL_WRITABLE, yes_or_no(!api.spool.broken().is_cancelled()));
-    figures.tell(&DISK_SHORT, yes_or_no(api.spool.shortage().is_some()));
+    figures.tell(&SPOOL_WRITABLE, yes_or_no(!api.office.spool.broken().is_cancelled()));
+    figures.tell(&DISK_SHORT, yes_or_no(api.office.spool.shortage().is_some()));
     figures.tell(&OFFLINE_WAITING, count(counts.offline_waiting));
     figures.tell(&OFFLINE_EXCEPTIONS, count(counts.exceptions));
 }
 
 fn at_the_desk(api: &Api, figures: &mut Figures) {
-    let copy = api.desk.copy.view();
+    let copy = api.office.desk.copy.view();
     if let Some(version) = copy.version {
         figures.tell(&REGISTRY_VERSION, count(version));
     }
     if let Some(synced) = copy.synced_at_ms {
         figures.soonest(&REGISTRY_SYNCED, [], moment(synced));
     }
-    figures.tell(&CLOCK_SKEWED, yes_or_no(api.desk.is_skewed()));
+    figures.tell(&CLOCK_SKEWED, yes_or_no(api.office.desk.is_skewed()));
 }
 
 fn moment(unix_ms: i64) -> SystemTime {

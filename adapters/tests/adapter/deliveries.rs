@@ -270,7 +270,18 @@ async fn a_party_without_a_webhook_fetches_and_acknowledges() {
         world.gateway.deliver("A-1", sequence);
         world.gateway.hears(TakenOver, sequence as usize).await;
     }
-    let inbox = adapter.get("/v1/inbox?limit=2").await.json();
+    // Page by page, without acknowledging; and from the last place on, what is yet to come.
+    let mut path = "/v1/inbox?page_size=2".to_owned();
+    for expected in [&[1, 2][..], &[3], &[]] {
+        let page = adapter.get(&path).await.json();
+        let sequences: Vec<_> = page["deliveries"].as_array().unwrap().iter().map(|d| d["sequence"].clone()).collect();
+        assert_eq!(sequences, expected);
+        path = format!("/v1/inbox?page_size=2&page_token={}", page["next_page_token"].as_str().unwrap());
+    }
+    world.gateway.deliver("A-1", 4);
+    let next = adapter.get(&format!("{path}&wait_ms=30000")).await.json();
+    assert_eq!(next["deliveries"][0]["sequence"], 4);
+    let inbox = adapter.get("/v1/inbox?page_size=2").await.json();
     let sequences: Vec<_> = inbox["deliveries"].as_array().unwrap().iter().map(|d| d["sequence"].clone()).collect();
     assert_eq!(sequences, [1, 2]);
     assert_eq!(inbox["deliveries"][0]["body"]["type"], "accepted");
@@ -307,7 +318,7 @@ async fn a_party_without_a_webhook_fetches_and_acknowledges() {
     heard.sort_unstable();
     assert_eq!(heard, ["A-1/1", "A-1/2"]);
     let inbox = adapter.get("/v1/inbox").await.json();
-    assert_eq!(inbox["deliveries"].as_array().unwrap().len(), 1);
+    assert_eq!(inbox["deliveries"].as_array().unwrap().len(), 2);
     assert!(world.agency.posted().is_empty());
 }
 

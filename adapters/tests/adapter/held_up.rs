@@ -200,13 +200,20 @@ async fn a_delivery_that_cannot_be_read_back_keeps_back_its_own_dossier_and_no_o
     }
     spoil(segment, u64::midpoint(begin as u64, now.iter().rposition(|byte| *byte != 0).unwrap() as u64));
     for (limit, rest) in [(50, &["B-1/1", "B-1/2"][..]), (1, &["B-1/1"])] {
-        let inbox = adapter.get(&format!("/v1/inbox?limit={limit}")).await;
+        let inbox = adapter.get(&format!("/v1/inbox?page_size={limit}")).await;
         assert_eq!(inbox.status, StatusCode::OK);
         let inbox = inbox.json();
         let named = |one: &Value| format!("{}/{}", one["dossier_code"].as_str().unwrap(), one["sequence"]);
         let there: Vec<_> = inbox["deliveries"].as_array().unwrap().iter().map(named).collect();
         assert_eq!(there, rest, "limit {limit}");
     }
+    // A page that begins behind it knows what it keeps back.
+    let page = adapter.get("/v1/inbox?page_size=1").await.json();
+    let next = format!("/v1/inbox?page_token={}", page["next_page_token"].as_str().unwrap());
+    deliver("A-1", 3).await;
+    let next = adapter.get(&next).await.json();
+    let named = |one: &Value| format!("{}/{}", one["dossier_code"].as_str().unwrap(), one["sequence"]);
+    assert_eq!(next["deliveries"].as_array().unwrap().iter().map(named).collect::<Vec<_>>(), ["B-1/2"]);
 }
 
 #[tokio::test]

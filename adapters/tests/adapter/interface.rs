@@ -1,7 +1,8 @@
 //! What the agency's own system sees of the adapter: answers, refusals, limits.
 
 use http::{Method, StatusCode};
-use lgsp_proto::Reason;
+use lgsp_proto::{Reason, v1};
+use prost::Message as _;
 use serde_json::{Value, json};
 
 use crate::support::gateway::sha256;
@@ -62,7 +63,16 @@ async fn every_way_to_ask_wrongly_has_its_own_answer() {
         (Method::GET, "/v1/requests/k?wait=1", with(&[]), b"", 400, "MALFORMED"),
         (Method::GET, "/v1/dossiers?status=done", with(&[]), b"", 422, "FIELD_INVALID"),
         (Method::GET, "/v1/route", with(&[]), b"", 422, "FIELD_INVALID"),
+        (Method::GET, "/v1/requests?state=done", with(&[]), b"", 422, "FIELD_INVALID"),
+        (Method::GET, "/v1/requests?state=queued,", with(&[]), b"", 422, "FIELD_INVALID"),
+        (Method::GET, "/v1/requests?page_token=AQ", with(&[]), b"", 422, "PAGE_TOKEN_INVALID"),
+        (Method::GET, "/v1/requests?colour=1", with(&[]), b"", 400, "MALFORMED"),
+        (Method::GET, "/v1/exceptions?page_token=17", with(&[]), b"", 422, "PAGE_TOKEN_INVALID"),
+        (Method::GET, "/v1/inbox?page_token=!", with(&[]), b"", 422, "PAGE_TOKEN_INVALID"),
         (Method::GET, "/v1/inbox?party=H99", with(&[]), b"", 403, "ACTS_FOR_MISSING"),
+        (Method::GET, "/v1/webhooks/attempts?page_token=17", with(&[]), b"", 422, "PAGE_TOKEN_INVALID"),
+        (Method::POST, "/v1/webhooks/test", with(&[]), b"{}", 404, "WEBHOOK_NOT_FOUND"),
+        (Method::POST, "/v1/webhooks/test", with(&[]), b"[]", 400, "MALFORMED"),
         (Method::GET, "/v2/dossiers", with(&[]), b"", 404, "RESOURCE_NOT_FOUND"),
         (Method::PUT, "/v1/dossiers", with(&[]), b"", 405, "METHOD_NOT_ALLOWED"),
         (Method::GET, "/v1/dossiers/%FF", with(&[]), b"", 400, "MALFORMED"),
@@ -242,4 +252,183 @@ async fn the_status_says_what_waits_where() {
     adapter.outcome("k1").await;
     let status = adapter.until(|status| status["outgoing"]["waiting"] == 0).await;
     assert_eq!((&status["outgoing"]["admitted"], &status["connected"]), (&1.into(), &true.into()));
+}
+
+#[tokio::test]
+async fn the_description_is_served_to_anybody_and_every_path_in_it_is_there() {
+    let world = World::new().await;
+    let file = world.folder.path().join("token");
+    std::fs::write(&file, "a-secret\n").unwrap();
+    let mut adapter = Adapter::start(world.config(&format!("rest.token_file = {file:?}"))).await;
+    let served = adapter.get("/v1/openapi.json").await;
+    assert_eq!(
+        (served.status, &served.headers["content-type"]),
+        (StatusCode::OK, &"application/json".parse().unwrap())
+    );
+    assert_eq!(served.body, lgsp_adapters::description());
+    let described = served.json();
+    assert_eq!(described["openapi"], "3.1.0");
+
+    adapter.token = Some("a-secret".into());
+    for (path, operations) in described["paths"].as_object().unwrap() {
+        let path = path.replace("{code}", "A-1").replace("{key}", "k").replace("{sha256}", &"ab".repeat(32));
+        for method in ["get", "post", "put", "patch", "delete"] {
+            let method_of = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+            let answer = adapter.call(method_of, &path, &[], "").await;
+            let is_described = operations.get(method).is_some();
+            assert_eq!(answer.status != StatusCode::METHOD_NOT_ALLOWED, is_described, "{method} {path}");
+            // What is not allowed without its headers says so as described.
+            if is_described && !answer.status.is_success() {
+                let statuses = &operations[method]["responses"];
+                assert!(statuses.get(answer.status.as_str()).is_some(), "{method} {path}: {}", answer.status);
+                assert_ne!(answer.json()["reason"], "RESOURCE_NOT_FOUND", "{method} {path}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_has_one_size_everywhere_and_a_bad_one_is_named() {
+    let world = World::new().await;
+    let adapter = world.adapter().await;
+    for list in ["dossiers", "requests", "inbox", "exceptions"] {
+        for size in ["0", "201", "-1", "many", "4294967296"] {
+            let refused = adapter.get(&format!("/v1/{list}?page_size={size}")).await;
+            assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{list} {size}");
+            assert_eq!(fields(&refused.json()), ["page_size"], "{list} {size}");
+        }
+        for size in ["1", "200"] {
+            assert_eq!(
+                adapter.get(&format!("/v1/{list}?page_size={size}")).await.status,
+                StatusCode::OK,
+                "{list} {size}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_partys_requests_are_listed_by_state_and_page_by_page() {
+    let world = World::new().await;
+    let adapter = world.adapter().await;
+    for key in ["k1", "k2"] {
+        adapter.submit(key).await;
+        adapter.outcome(key).await;
+    }
+    world.line.cut();
+    for key in ["k3", "k4", "k5"] {
+        adapter.submit(key).await;
+    }
+    let listed = async |query: String| {
+        let page = adapter.get(&format!("/v1/requests?{query}")).await.json();
+        let keys =
+            page["requests"].as_array().unwrap().iter().map(|one| one["request_key"].as_str().unwrap().to_owned());
+        (keys.collect::<Vec<_>>(), page["next_page_token"].as_str().map(str::to_owned))
+    };
+    assert_eq!(listed(String::new()).await, (["k5", "k4", "k3", "k2", "k1"].map(String::from).to_vec(), None));
+    assert_eq!(listed("state=admitted".into()).await.0, ["k2", "k1"]);
+    assert_eq!(listed("state=queued,sending".into()).await.0, ["k5", "k4", "k3"]);
+    assert_eq!(listed("state=refused".into()).await.0, [""; 0]);
+    let (mut all, mut token) = (Vec::new(), String::new());
+    loop {
+        let (keys, next) = listed(format!("page_size=2&page_token={token}")).await;
+        assert!(keys.len() <= 2);
+        all.extend(keys);
+        let Some(next) = next else { break };
+        token = next;
+    }
+    assert_eq!(all, ["k5", "k4", "k3", "k2", "k1"]);
+    // Another party's are its own.
+    let other = [("lgsp-party", crate::support::OTHER_PARTY)];
+    assert_eq!(adapter.call(Method::GET, "/v1/requests", &other, "").await.json()["requests"], json!([]));
+    let first = adapter.get("/v1/requests?state=admitted&page_size=1").await.json()["requests"][0].clone();
+    assert_eq!((&first["kind"], &first["state"]), (&"submission".into(), &"admitted".into()));
+    assert!(first["dossier_code"].is_string() && first["queued_at"].is_string(), "{first}");
+}
+
+#[tokio::test]
+async fn who_has_seen_the_answer_is_told_that_it_is_the_same() {
+    let world = World::new().await;
+    let adapter = world.adapter().await;
+    for path in [
+        "/v1/dossiers/H57.12-250714-0001",
+        "/v1/dossiers/H57.12-250714-0001?after=1",
+        "/v1/route?procedure=1.001193&locality=19753",
+        "/v1/openapi.json",
+    ] {
+        let first = adapter.get(path).await;
+        let tag = first.headers["etag"].to_str().unwrap();
+        let again = adapter.call(Method::GET, path, &[&CALLER[..], &[("if-none-match", tag)]].concat(), "").await;
+        assert_eq!(
+            (again.status, &again.body[..], &again.headers["etag"]),
+            (StatusCode::NOT_MODIFIED, &b""[..], &first.headers["etag"])
+        );
+        let other = [&CALLER[..], &[("if-none-match", "\"another\"")]].concat();
+        assert_eq!(adapter.call(Method::GET, path, &other, "").await.body, first.body, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_caller_has_seen_goes_along_with_what_it_says() {
+    let world = World::new().await;
+    let adapter = world.adapter().await;
+    let found = adapter.get("/v1/dossiers/H57.12-250714-0001").await;
+    let (tag, sequence) = (found.headers["etag"].to_str().unwrap(), found.json()["dossier"]["sequence"].clone());
+    let say = async |key: &'static str, tag: &str, body: Value| {
+        let headers = [&CALLER[..], &[("idempotency-key", key), ("if-match", tag)]].concat();
+        adapter.call(Method::POST, "/v1/dossiers/H57.12-250714-0001/events", &headers, body.to_string()).await
+    };
+    assert_eq!(say("k1", tag, accepted()).await.status, StatusCode::ACCEPTED);
+    adapter.outcome("k1").await;
+    let sent = v1::Entry::decode(world.gateway.attempts()[0].body.clone()).unwrap();
+    assert_eq!((json!(sent.expected_sequence), sequence), (json!(3), json!(3)));
+    let mut other = accepted();
+    other["expected_sequence"] = 77.into();
+    let refused = say("k2", tag, other).await;
+    assert_eq!(
+        (refused.status, fields(&refused.json())),
+        (StatusCode::UNPROCESSABLE_ENTITY, vec!["expected_sequence"])
+    );
+    let refused = say("k2", "W/\"3\"", accepted()).await;
+    assert_eq!((refused.status, fields(&refused.json())), (StatusCode::UNPROCESSABLE_ENTITY, vec!["If-Match"]));
+}
+
+#[tokio::test]
+async fn a_download_goes_on_where_it_broke_off() {
+    let world = World::new().await;
+    let adapter = world.adapter().await;
+    let content: Vec<u8> = (0..200_000).map(|at| (at % 251) as u8).collect();
+    world.gateway.keep_document(PARTY, &sha256(&content), &content);
+    let digest = data_encoding::HEXLOWER.encode(&sha256(&content));
+    let path = format!("/v1/dossiers/H57.12-250714-0001/documents/{digest}");
+    let ask = async |more: &[(&str, &str)]| adapter.call(Method::GET, &path, &[&CALLER[..], more].concat(), "").await;
+    let tag = format!("\"{digest}\"");
+    let whole = ask(&[]).await;
+    assert_eq!(
+        (whole.status, &whole.headers["accept-ranges"], &whole.headers["etag"]),
+        (StatusCode::OK, &"bytes".parse().unwrap(), &tag.parse().unwrap())
+    );
+
+    for (range, part, named) in [
+        ("bytes=150000-", &content[150_000..], "bytes 150000-199999/200000"),
+        ("bytes=49999-100001", &content[49_999..=100_001], "bytes 49999-100001/200000"),
+        ("bytes=-70000", &content[130_000..], "bytes 130000-199999/200000"),
+        ("bytes=0-0", &content[..1], "bytes 0-0/200000"),
+    ] {
+        let answer = ask(&[("range", range), ("if-range", &tag)]).await;
+        assert_eq!(
+            (answer.status, &answer.headers["content-range"]),
+            (StatusCode::PARTIAL_CONTENT, &named.parse().unwrap())
+        );
+        assert!(answer.body == part, "{range}");
+    }
+    // Of something else, the whole.
+    assert_eq!(ask(&[("range", "bytes=150000-"), ("if-range", "\"other\"")]).await.body, content);
+    let beyond = ask(&[("range", "bytes=200000-")]).await;
+    assert_eq!(
+        (beyond.status, &beyond.headers["content-range"]),
+        (StatusCode::RANGE_NOT_SATISFIABLE, &"bytes */200000".parse().unwrap())
+    );
+    assert_eq!(beyond.json()["reason"], "RANGE_NOT_SATISFIABLE");
+    assert_eq!(ask(&[("if-none-match", &tag)]).await.status, StatusCode::NOT_MODIFIED);
 }

@@ -5,6 +5,7 @@
 mod calls;
 mod deliveries;
 mod disk;
+mod folder;
 mod held_up;
 mod identity;
 mod interface;
@@ -12,4 +13,7 @@ mod link;
 mod metrics;
 mod offline;
 mod restored;
+mod stream;
 mod support;
+mod uploads;
+mod webhooks;

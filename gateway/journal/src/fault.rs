@@ -54,6 +54,18 @@ pub const IDENTITY_FILE: &str = "identity.file";
 pub const IDENTITY_FORCE: &str = "identity.force";
 /// After it was put in force, before that is durable and what is older is removed.
 pub const IDENTITY_FOLDER: &str = "identity.folder";
+/// After a request of a watched folder was taken in, before that is written there.
+pub const FOLDER_TAKEN: &str = "folder.taken";
+/// After a file in a watched folder was written, before it has its name.
+pub const FOLDER_NAME: &str = "folder.name";
+/// After it got its name, before that is durable.
+pub const FOLDER_SYNC: &str = "folder.sync";
+/// After the last answer to a request is durable, before the request is moved away.
+pub const FOLDER_MOVE: &str = "folder.move";
+/// After it was moved away, before the spool notes that the agency was told.
+pub const FOLDER_TOLD: &str = "folder.told";
+/// After a delivery is durable in a watched folder, before the spool notes that it was handed over.
+pub const FOLDER_DELIVERED: &str = "folder.delivered";
 
 /// The process has come to `point`. The one that was asked for does not return, or returns an error.
 ///

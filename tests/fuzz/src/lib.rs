@@ -33,6 +33,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "calls", run: told::calls },
     Target { name: "answers", run: told::answers },
     Target { name: "rest", run: told::rest },
+    Target { name: "folder-request", run: told::folder_request },
     Target { name: "registry", run: written::registry },
     Target { name: "gateway-config", run: written::gateway_config },
     Target { name: "adapter-config", run: written::adapter_config },

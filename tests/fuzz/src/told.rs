@@ -104,6 +104,11 @@ pub(crate) fn answers(bytes: &[u8]) {
     }
 }
 
+/// A request in a folder that an adapter watches.
+pub(crate) fn folder_request(text: &[u8]) {
+    lgsp_adapters::fuzz::folder(text);
+}
+
 /// The bodies of the adapter's REST interface.
 pub(crate) fn rest(body: &[u8]) {
     lgsp_adapters::fuzz::rest(body);

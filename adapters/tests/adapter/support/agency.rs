@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::routing::post;
 use http::{HeaderMap, StatusCode};
@@ -18,7 +19,13 @@ use super::when;
 pub struct Posted {
     pub id: String,
     pub traceparent: Option<String>,
+    /// The CloudEvent, without its data.
+    pub event: Value,
+    /// Its data.
     pub body: Value,
+    /// What was signed: the headers, and the bytes after them.
+    pub headers: HeaderMap,
+    pub bytes: Bytes,
     /// What it was answered.
     pub answer: StatusCode,
 }
@@ -91,9 +98,11 @@ impl Agency {
     }
 }
 
-async fn take(State(books): State<Arc<Books>>, headers: HeaderMap, body: String) -> StatusCode {
+async fn take(State(books): State<Arc<Books>>, headers: HeaderMap, bytes: Bytes) -> StatusCode {
     let header = |name: &str| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
-    let id = header("lgsp-delivery-id").unwrap();
+    let mut event: Value = serde_json::from_slice(&bytes).unwrap();
+    let id = event["id"].as_str().unwrap().to_owned();
+    assert_eq!(header("webhook-id"), Some(id.replace('.', "%2E")));
     let mut held = books.held.subscribe();
     held.wait_for(|held| !held.contains(&id)).await.unwrap();
     let answer = {
@@ -101,8 +110,9 @@ async fn take(State(books): State<Arc<Books>>, headers: HeaderMap, body: String)
         let next = answers.get_mut(&id).filter(|answers| !answers.is_empty());
         next.map_or(StatusCode::NO_CONTENT, |answers| answers.remove(0))
     };
-    let body = serde_json::from_str(&body).unwrap();
-    books.posted.lock().unwrap().push(Posted { id, traceparent: header("traceparent"), body, answer });
+    let body = event.as_object_mut().unwrap().remove("data").unwrap();
+    let traceparent = header("traceparent");
+    books.posted.lock().unwrap().push(Posted { id, traceparent, event, body, headers, bytes, answer });
     books.news.send_replace(());
     answer
 }

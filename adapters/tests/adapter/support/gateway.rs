@@ -300,10 +300,12 @@ impl Gateway {
 
     /// Delivers an event of a dossier to the party, on whatever stream there is.
     pub fn deliver(&self, dossier: &str, sequence: u32) {
-        let entry = v1::Entry {
-            what: Some(v1::entry::What::Accepted(v1::Accepted { note: "đủ".into() })),
-            ..v1::Entry::default()
-        };
+        self.deliver_entry(dossier, sequence, v1::entry::What::Accepted(v1::Accepted { note: "đủ".into() }));
+    }
+
+    /// The same, with something else that was said.
+    pub fn deliver_entry(&self, dossier: &str, sequence: u32, what: v1::entry::What) {
+        let entry = v1::Entry { what: Some(what), ..v1::Entry::default() };
         let event = v1::Event {
             dossier_code: dossier.into(),
             sequence,
@@ -667,7 +669,8 @@ impl Dossiers for Service {
         }
         let event = v1::Event { sequence: 1, kind: v1::EventKind::Submitted as i32, ..v1::Event::default() };
         let recorded = v1::RecordedEvent { event: Some(event), ..v1::RecordedEvent::default() };
-        let dossier = v1::Dossier { code, status: v1::Status::Processing as i32, ..v1::Dossier::default() };
+        let dossier =
+            v1::Dossier { code, status: v1::Status::Processing as i32, sequence: 3, ..v1::Dossier::default() };
         Ok(Response::new(v1::GetResponse { dossier: Some(dossier), events: vec![recorded] }))
     }
 
@@ -807,7 +810,9 @@ impl Documents for Service {
             size_bytes: content.len() as u64,
             media_type: "application/pdf".into(),
         };
-        let chunks: Vec<_> = content.chunks(50_000).map(|chunk| Part::Chunk(Bytes::copy_from_slice(chunk))).collect();
+        let begin = usize::try_from(request.offset).unwrap().min(content.len());
+        let chunks: Vec<_> =
+            content[begin..].chunks(50_000).map(|chunk| Part::Chunk(Bytes::copy_from_slice(chunk))).collect();
         let parts = std::iter::once(Part::Head(head)).chain(chunks);
         let parts = parts.map(|part| Ok(v1::DownloadResponse { response: Some(part) }));
         Ok(Response::new(Box::pin(tokio_stream::iter(parts.collect::<Vec<_>>()))))

@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use axum::body::Body;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
@@ -23,6 +24,7 @@ use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use lgsp_adapters::{Config, RunError};
 use lgsp_certs::{CertificateAuthority, Credentials, TlsFiles, Usage, server_name};
+use rustls_pki_types::ServerName;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
@@ -82,10 +84,15 @@ impl Certificates {
 
     /// Credentials of a gateway, under `<stem>.*`.
     pub fn server(&self, stem: &str) -> Credentials {
-        let names = [server_name("127.0.0.1").unwrap()];
-        let issued = self.ca.issue_server(&names, DAY, SystemTime::now()).unwrap();
+        let files = self.server_for(&server_name("127.0.0.1").unwrap(), stem);
+        files.load(Usage::Server, SystemTime::now()).unwrap()
+    }
+
+    /// Certificate and key of a server of this name, under `<stem>.*`.
+    pub fn server_for(&self, name: &ServerName<'static>, stem: &str) -> TlsFiles {
+        let issued = self.ca.issue_server(std::slice::from_ref(name), DAY, SystemTime::now()).unwrap();
         issued.write_to(self.folder.path(), stem).unwrap();
-        self.files(stem).load(Usage::Server, SystemTime::now()).unwrap()
+        self.files(stem)
     }
 }
 
@@ -245,6 +252,18 @@ impl Adapter {
             output::said("adapter", &body);
         }
         Answered { status: head.status, headers: head.headers, body }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Opens an answer that goes on, and gives what it begins with.
+    pub async fn open(&self, path: &str) -> (StatusCode, Body) {
+        let request = Request::builder().uri(format!("http://{}{path}", self.address)).header("lgsp-party", PARTY);
+        let request = request.body(Full::new(Bytes::new())).unwrap();
+        let answer = tokio::time::timeout(PATIENCE, self.client.request(request)).await.unwrap().unwrap();
+        (answer.status(), Body::new(answer.into_body()))
     }
 
     pub async fn get(&self, path: &str) -> Answered {

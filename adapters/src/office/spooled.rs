@@ -6,7 +6,7 @@ use crate::problem::Problem;
 use crate::spool::{QueueError, RecordError};
 
 /// A call that was not taken in.
-pub(super) fn not_queued(error: QueueError) -> Problem {
+pub(crate) fn not_queued(error: QueueError) -> Problem {
     match error {
         QueueError::Full => Problem::from(Reason::Overloaded).with_detail(error.to_string()),
         QueueError::Disk(shortage) => Problem::of_shortage(&shortage),
@@ -17,7 +17,7 @@ pub(super) fn not_queued(error: QueueError) -> Problem {
 }
 
 /// A record that cannot be read back. The caller is not told why: it is our own disk.
-pub(super) fn unreadable(error: &RecordError) -> Problem {
+pub(crate) fn unreadable(error: &RecordError) -> Problem {
     tracing::error!(%error, "an outcome cannot be read from the spool");
     Reason::Internal.into()
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
 use lgsp_domain::registry::Registry;
 use lgsp_proto::reason::Bilingual;
 use lgsp_proto::spool_v1::OfflineIntake;
@@ -11,17 +10,13 @@ use lgsp_proto::{Reason, v1};
 use prost::Message;
 use prost_types::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::Api;
-use super::caller::Caller;
-use super::spooled::{not_queued, unreadable};
-use crate::json::{ComponentJson, Fields, SubmissionJson, WarningJson, print_time};
+use super::{Caller, Office, not_queued, unreadable};
+use crate::json::{ComponentJson, SubmissionJson, WarningJson, print_time};
 use crate::offline::{as_before, refuse_own_number, wall_clock};
 use crate::problem::Problem;
 use crate::spool::{CallKind, CallView, NewCall, QueueError, call_id, now_ms};
-
-/// The header by which a caller says whether the adapter may decide by itself.
-const OFFLINE: &str = "LGSP-Offline";
 
 const PROVISIONAL: Bilingual = Bilingual {
     en: "No number was left for this authority and day: this number is provisional, and the code follows with the gateway's answer.",
@@ -29,8 +24,9 @@ const PROVISIONAL: Bilingual = Bilingual {
 };
 
 /// What the citizen can be told at once, though the gateway has not answered.
-#[derive(Serialize)]
-pub(super) struct OfflineJson {
+#[derive(Serialize, ToSchema)]
+#[schema(as = OfflineIntake)]
+pub(crate) struct OfflineJson {
     /// Always true.
     offline: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,7 +53,8 @@ pub(super) struct OfflineJson {
 
 /// What the receipt says beside the above (form 01, Giấy tiếp nhận hồ sơ và hẹn trả kết quả, TT 03/2025/TT-VPCP); the applicant
 /// the caller knows.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Slip)]
 struct SlipJson {
     form: &'static str,
     desk: String,
@@ -76,110 +73,100 @@ struct SlipJson {
 }
 
 /// A submission that is in the spool now.
-pub(super) struct TakenIn {
-    pub(super) view: CallView,
-    pub(super) offline: Option<OfflineJson>,
+pub(crate) struct TakenIn {
+    pub(crate) view: CallView,
+    pub(crate) offline: Option<OfflineJson>,
     /// Without a line, and without a code either.
-    pub(super) code_pending: bool,
+    pub(crate) code_pending: bool,
 }
 
-/// Whether the caller lets the adapter decide by itself.
-///
-/// # Errors
-/// The header says something else.
-pub(super) fn is_allowed(headers: &HeaderMap) -> Result<bool, Problem> {
-    match headers.get(OFFLINE).map(|value| value.as_bytes()) {
-        None | Some(b"allowed") => Ok(true),
-        Some(b"never") => Ok(false),
-        Some(_) => {
-            let mut fields = Fields::default();
-            fields.problem(OFFLINE, "is neither allowed nor never");
-            Err(fields.finish(()).err().unwrap_or_else(|| Reason::Internal.into()).into())
-        }
+impl Office {
+    /// Takes a submission in. `allowed` says whether it may be decided here while the line is down.
+    ///
+    /// # Errors
+    /// What the gateway would refuse, without a line the adapter refuses; else as for any call.
+    pub(crate) async fn take_in(
+        self: &Arc<Self>,
+        caller: Caller,
+        key: RequestKey,
+        submission: v1::Submission,
+        allowed: bool,
+    ) -> Result<TakenIn, Problem> {
+        self.acts_for(&caller.party)?;
+        let office = Arc::clone(self);
+        // Once a number is given out nobody's leaving may come between it and the disk.
+        tokio::spawn(async move { office.take_in_to_the_end(&caller, &key, submission, allowed).await })
+            .await
+            .map_err(|_| Reason::Internal)?
     }
-}
 
-/// Takes a submission in: durable when this returns, and the same again is the same.
-///
-/// # Errors
-/// What the gateway would refuse without a line, it refuses here; else as for any call.
-pub(super) async fn take_in(
-    api: Arc<Api>,
-    caller: Caller,
-    key: RequestKey,
-    submission: v1::Submission,
-    allowed: bool,
-) -> Result<TakenIn, Problem> {
-    // Once a number is given out nobody's leaving may come between it and the disk.
-    tokio::spawn(async move { take_in_to_the_end(&api, &caller, &key, submission, allowed).await })
-        .await
-        .map_err(|_| Reason::Internal)?
-}
-
-async fn take_in_to_the_end(
-    api: &Api,
-    caller: &Caller,
-    key: &RequestKey,
-    submission: v1::Submission,
-    allowed: bool,
-) -> Result<TakenIn, Problem> {
-    let down = api.desk.config.enabled && api.link.is_down();
-    let _one_at_a_time = if down { Some(api.desk.intakes.lock().await) } else { None };
-    let mut attempts = 0;
-    loop {
-        attempts += 1;
-        let mut submission = submission.clone();
-        let id = call_id(caller.party.as_str(), key.as_str());
-        let stored = api.spool.submission(&id).map_err(|error| unreadable(&error))?;
-        let mut warnings = Vec::new();
-        let offline = match &stored {
-            Some((stored, intake)) => {
-                as_before(&mut submission, stored, intake.as_ref());
-                intake.clone()
-            }
-            None => {
-                refuse_own_number(&submission, &api.spool)?;
-                submission.received_at.get_or_insert_with(|| timestamp(wall_clock()));
-                let registry = api.desk.copy.registry().filter(|_| down && allowed && api.desk.may_date(&api.spool));
-                match registry {
-                    Some(registry) => {
-                        let (intake, odd) = api.desk.take_in(&mut submission, &registry, &api.spool)?;
-                        warnings = odd;
-                        Some(intake)
-                    }
-                    None => None,
+    async fn take_in_to_the_end(
+        &self,
+        caller: &Caller,
+        key: &RequestKey,
+        submission: v1::Submission,
+        allowed: bool,
+    ) -> Result<TakenIn, Problem> {
+        let down = self.desk.config.enabled && self.link.is_down();
+        let _one_at_a_time = if down { Some(self.desk.intakes.lock().await) } else { None };
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let mut submission = submission.clone();
+            let id = call_id(caller.party.as_str(), key.as_str());
+            let stored = self.spool.submission(&id).map_err(|error| unreadable(&error))?;
+            let mut warnings = Vec::new();
+            let offline = match &stored {
+                Some((stored, intake)) => {
+                    as_before(&mut submission, stored, intake.as_ref());
+                    intake.clone()
                 }
-            }
-        };
-        let call = NewCall {
-            id: id.clone(),
-            kind: CallKind::Submit,
-            dossier: None,
-            body: submission.encode_to_vec().into(),
-            trace: caller.trace.clone(),
-            offline,
-        };
-        match api.spool.queue(call).await {
-            // The same request came in beside this one; what it became is known now.
-            Err(QueueError::KeyReused) if stored.is_none() && attempts == 1 => {}
-            Err(error) => return Err(not_queued(error)),
-            Ok(view) => {
-                // What stands in the spool is what counts.
-                let kept = api.spool.submission(&id).map_err(|error| unreadable(&error))?;
-                let offline = kept.and_then(|(submission, intake)| Some((submission, intake?)));
-                let code_pending = down && offline.is_none();
-                let offline = offline.map(|(submission, intake)| OfflineJson::new(api, submission, intake, warnings));
-                return Ok(TakenIn { view, offline, code_pending });
+                None => {
+                    refuse_own_number(&submission, &self.spool)?;
+                    submission.received_at.get_or_insert_with(|| timestamp(wall_clock()));
+                    let registry =
+                        self.desk.copy.registry().filter(|_| down && allowed && self.desk.may_date(&self.spool));
+                    match registry {
+                        Some(registry) => {
+                            let (intake, odd) = self.desk.take_in(&mut submission, &registry, &self.spool)?;
+                            warnings = odd;
+                            Some(intake)
+                        }
+                        None => None,
+                    }
+                }
+            };
+            let call = NewCall {
+                id: id.clone(),
+                kind: CallKind::Submit,
+                dossier: None,
+                body: submission.encode_to_vec().into(),
+                trace: caller.trace.clone(),
+                offline,
+            };
+            match self.spool.queue(call).await {
+                // The same request came in beside this one; what it became is known now.
+                Err(QueueError::KeyReused) if stored.is_none() && attempts == 1 => {}
+                Err(error) => return Err(not_queued(error)),
+                Ok(view) => {
+                    // What stands in the spool is what counts.
+                    let kept = self.spool.submission(&id).map_err(|error| unreadable(&error))?;
+                    let offline = kept.and_then(|(submission, intake)| Some((submission, intake?)));
+                    let code_pending = down && offline.is_none();
+                    let offline =
+                        offline.map(|(submission, intake)| OfflineJson::new(self, submission, intake, warnings));
+                    return Ok(TakenIn { view, offline, code_pending });
+                }
             }
         }
     }
 }
 
 impl OfflineJson {
-    fn new(api: &Api, submission: v1::Submission, intake: OfflineIntake, warnings: Vec<v1::Warning>) -> Self {
-        let registry = api.desk.copy.registry();
+    fn new(office: &Office, submission: v1::Submission, intake: OfflineIntake, warnings: Vec<v1::Warning>) -> Self {
+        let registry = office.desk.copy.registry();
         let registry = registry.as_deref();
-        let synced_at_ms = api.desk.copy.view().synced_at_ms;
+        let synced_at_ms = office.desk.copy.view().synced_at_ms;
         let age = synced_at_ms.and_then(|at| u64::try_from(now_ms().saturating_sub(at) / 1000).ok());
         let provisional = !intake.provisional_number.is_empty();
         Self {
