@@ -152,7 +152,11 @@ fn explain_refused(refused: &Refused, lang: Lang) -> String {
     let reason = refusal.reason();
     let mut text = format!("{}: {reason}\n  {}", lang.pick("Bị từ chối", "Refused"), lang.what(reason));
     for violation in refusal.violations() {
-        text.push_str(&format!("\n  - {}: {}", violation.field, violation.problem));
+        text.push_str(&format!(
+            "\n  - {}: {}",
+            violation.field,
+            lang.pick(violation.problem.vi(), violation.problem.en())
+        ));
     }
     for (key, value) in refusal.details() {
         text.push_str(&format!("\n  {key}: {value}"));

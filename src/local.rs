@@ -59,7 +59,7 @@ pub(crate) fn refused(problem: &Value, lang: Lang) -> anyhow::Result<ExitCode> {
     let remedy = text(&problem["remedy"][lang.pick("vi", "en")]);
     eprintln!("{}: {}\n  {what}", lang.pick("Bị từ chối", "Refused"), text(&problem["reason"]));
     for field in problem["fields"].as_array().into_iter().flatten() {
-        eprintln!("  - {}: {}", text(&field["field"]), text(&field["problem"]));
+        eprintln!("  - {}: {}", text(&field["field"]), text(&field[lang.pick("problem_vi", "problem")]));
     }
     eprintln!("  {}: {remedy}", lang.pick("Cần làm", "What to do"));
     Ok(ExitCode::from(REFUSED))

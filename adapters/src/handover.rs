@@ -10,6 +10,7 @@ use lgsp_journal::Position;
 use lgsp_proto::v1;
 use serde::Serialize;
 use tokio::sync::watch;
+use utoipa::ToSchema;
 
 use crate::json::{DeliveryJson, ReceiptJson, WarningJson, print_time};
 use crate::lanes::{Job, Lanes};
@@ -144,20 +145,26 @@ pub(crate) enum About {
 }
 
 /// What the agency's system is told when the gateway has answered a request.
-#[derive(Serialize)]
-struct OutcomeJson<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = RequestOutcome)]
+pub(crate) struct OutcomeJson<'a> {
+    /// `request.admitted` or `request.refused`.
     #[serde(rename = "type")]
     kind: &'static str,
     party: &'a str,
     request_key: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     dossier_code: Option<String>,
+    /// What the gateway signed; of what was admitted.
     #[serde(skip_serializing_if = "Option::is_none")]
     receipt: Option<ReceiptJson>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     warnings: Vec<WarningJson>,
+    /// Why it was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<Problem>,
+    /// 1 at the first try to tell it since the start.
     attempt: u32,
 }
 

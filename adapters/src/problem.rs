@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use lgsp_journal::room::Shortage;
-use lgsp_proto::{ERROR_DOMAIN, RETRY_AFTER_MS, Reason, Refusal};
+use lgsp_proto::{ERROR_DOMAIN, RETRY_AFTER_MS, Reason, Refusal, Wrong};
 use prost::Message;
 use serde::Serialize;
 use tonic::{Code, Status};
@@ -104,6 +104,8 @@ struct Field {
     field: String,
     /// What is wrong with it; reads on from the name. The value is not repeated.
     problem: String,
+    /// The same in Vietnamese.
+    problem_vi: String,
 }
 
 /// What to do.
@@ -112,6 +114,12 @@ struct Field {
 struct Remedy {
     en: String,
     vi: String,
+}
+
+impl Field {
+    fn new(field: String, problem: &Wrong) -> Self {
+        Self { field, problem: problem.en().to_owned(), problem_vi: problem.vi().to_owned() }
+    }
 }
 
 impl PartialSchema for Problem {
@@ -326,8 +334,8 @@ impl Problem {
     }
 
     /// Adds what is wrong with a field.
-    pub(crate) fn with_field(mut self, field: impl Into<String>, problem: impl ToString) -> Self {
-        self.0.fields.push(Field { field: field.into(), problem: problem.to_string() });
+    pub(crate) fn with_field(mut self, field: impl Into<String>, problem: impl Into<Wrong>) -> Self {
+        self.0.fields.push(Field::new(field.into(), &problem.into()));
         self
     }
 
@@ -429,10 +437,7 @@ impl From<&Refusal> for Problem {
             Reason::MessageTooLarge | Reason::DocumentTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             reason => http_status(reason.code()),
         };
-        let field = |violation: &lgsp_proto::FieldViolation| Field {
-            field: violation.field.clone(),
-            problem: violation.problem.clone(),
-        };
+        let field = |violation: &lgsp_proto::FieldViolation| Field::new(violation.field.clone(), &violation.problem);
         Self(Box::new(Content {
             kind: kind(reason.as_str()),
             title: texts.what.en.to_owned(),
@@ -529,13 +534,16 @@ mod tests {
 
     #[test]
     fn a_refusal_says_reason_field_and_remedy_in_both_languages() {
-        let refusal =
-            Refusal::new(Reason::UnitCeased).field("locality", "ceased on 2025-07-01").detail("successor", "19753");
+        let refusal = Refusal::new(Reason::UnitCeased)
+            .field("locality", Wrong::new("đã giải thể ngày 2025-07-01", "ceased on 2025-07-01"))
+            .detail("successor", "19753");
         let problem = json(&Problem::from(&refusal));
         assert_eq!(problem["type"], "urn:lgsp:problem:unit-ceased");
         assert_eq!(problem["status"], 422);
         assert_eq!(problem["reason"], "UNIT_CEASED");
         assert_eq!(problem["fields"][0]["field"], "locality");
+        assert_eq!(problem["fields"][0]["problem"], "ceased on 2025-07-01");
+        assert_eq!(problem["fields"][0]["problem_vi"], "đã giải thể ngày 2025-07-01");
         assert_eq!(problem["details"]["successor"], "19753");
         assert_eq!(problem["message_vi"], Reason::UnitCeased.texts().what.vi);
         assert_eq!(problem["remedy"]["vi"], Reason::UnitCeased.texts().remedy.vi);
@@ -544,7 +552,7 @@ mod tests {
     #[test]
     fn a_kept_refusal_reads_like_a_fresh_one() {
         for reason in Reason::ALL {
-            let refusal = Refusal::new(*reason).field("a", "b").detail("c", "d");
+            let refusal = Refusal::new(*reason).field("a", Wrong::new("bê", "b")).detail("c", "d");
             let status = refusal.to_status();
             assert_eq!(json(&Problem::of_kept(status.details())), json(&Problem::from(&refusal)), "{reason}");
             assert_eq!(json(&Problem::of_status(status)), json(&Problem::from(&refusal)), "{reason}");

@@ -60,6 +60,20 @@ pub enum NameError {
     },
 }
 
+impl NameError {
+    /// The sentence that `Display` gives in English, in Vietnamese.
+    pub fn vietnamese(&self) -> String {
+        match self {
+            Self::Empty => "đang để trống".to_owned(),
+            Self::TooLong { limit } => format!("dài quá {limit} ký tự"),
+            Self::LeadingHyphen => "bắt đầu bằng dấu gạch nối".to_owned(),
+            Self::IllegalCharacter { character, position, allowed } => {
+                format!("có {character:?} ở vị trí {position}; chỉ được dùng {allowed}")
+            }
+        }
+    }
+}
+
 /// The rule a SPIFFE id broke.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum SpiffeIdError {

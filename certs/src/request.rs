@@ -36,6 +36,18 @@ pub enum BadRequest {
     Signature,
 }
 
+impl BadRequest {
+    /// The sentence that `Display` gives in English, in Vietnamese.
+    pub fn vietnamese(&self) -> String {
+        match self {
+            Self::TooLong { limit } => format!("dài quá {limit} byte"),
+            Self::Malformed => "không phải yêu cầu cấp chứng thư PKCS #10 dạng DER".to_owned(),
+            Self::NotP256 => "không dùng khoá ECDSA P-256 dạng không nén".to_owned(),
+            Self::Signature => "không được ký bằng chính khoá của nó theo ECDSA và SHA-256".to_owned(),
+        }
+    }
+}
+
 impl SigningRequest {
     /// The most bytes looked at. A request of this package has about 200; other makers' names and attributes fit too, but
     /// nobody can keep the parser busy.

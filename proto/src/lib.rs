@@ -16,7 +16,7 @@ pub mod refusal;
 pub mod types;
 
 pub use reason::Reason;
-pub use refusal::{FieldViolation, Refusal};
+pub use refusal::{FieldViolation, Refusal, Wrong};
 
 /// Generated from the `.proto` files; nested as their packages are, because the generated code refers to itself so.
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code, documented in the .proto files")]

@@ -3,21 +3,69 @@
 //!
 //! Never holds personal data: details are codes, identifiers, dates and names of rules.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use prost::Message as _;
 use tonic::Status;
+use tonic_types::pb::{self, bad_request};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::reason::{Bilingual, Reason};
+use crate::types::Malformed;
+
+/// How much of a status the fields at fault may take with their Vietnamese texts. It travels in headers, in Base64, and peers cut those at
+/// 8 KiB: what comes after so much has its English text only.
+const IN_BOTH_MAX: usize = 4 << 10;
+
+/// How the type of a detail is named.
+const BAD_REQUEST: &str = "type.googleapis.com/google.rpc.BadRequest";
+
+/// What is wrong with a field, in both languages. A predicate, which reads on from the field's name; it never repeats a personal value.
+///
+/// There is no other way to say so, so that nothing is said in one language only.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Wrong {
+    vi: Cow<'static, str>,
+    en: Cow<'static, str>,
+}
+
+impl Wrong {
+    /// In Vietnamese and in English.
+    pub fn new(vi: impl Into<Cow<'static, str>>, en: impl Into<Cow<'static, str>>) -> Self {
+        Self { vi: vi.into(), en: en.into() }
+    }
+
+    /// Something compulsory was left out.
+    pub const fn missing() -> Self {
+        Self { vi: Cow::Borrowed("bị thiếu"), en: Cow::Borrowed("is missing") }
+    }
+
+    /// In Vietnamese.
+    pub fn vi(&self) -> &str {
+        &self.vi
+    }
+
+    /// In English.
+    pub fn en(&self) -> &str {
+        &self.en
+    }
+}
+
+impl From<Malformed> for Wrong {
+    fn from(malformed: Malformed) -> Self {
+        Self::new(malformed.vietnamese(), malformed.to_string())
+    }
+}
 
 /// One field at fault, and why.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct FieldViolation {
     /// Path in the message, e.g. `applicant.personal_number` or `components[2].document.sha256`.
     pub field: String,
-    /// What is wrong with it, in English; never repeats a personal value.
-    pub problem: String,
+    /// What is wrong with it.
+    pub problem: Wrong,
 }
 
 /// Why the bus refuses something, with all a caller needs to mend it. Nothing was written.
@@ -41,7 +89,7 @@ impl Refusal {
 
     /// Adds a field at fault.
     #[must_use]
-    pub fn field(mut self, field: impl Into<String>, problem: impl Into<String>) -> Self {
+    pub fn field(mut self, field: impl Into<String>, problem: impl Into<Wrong>) -> Self {
         self.fields.push(FieldViolation { field: field.into(), problem: problem.into() });
         self
     }
@@ -73,7 +121,8 @@ impl Refusal {
         self.details.get(crate::RETRY_AFTER_MS)?.parse().ok().map(Duration::from_millis)
     }
 
-    /// Packs the refusal into a status: `ErrorInfo`, both languages, and a `BadRequest` when fields are at fault.
+    /// Packs the refusal into a status: `ErrorInfo`, both languages, and a `BadRequest` when fields are at fault, each with its
+    /// Vietnamese text as `localized_message`.
     ///
     /// `google.rpc.ErrorDetails` carries one localized message; it is the Vietnamese one. The English text is the
     /// status message, and both remedies are in the `ErrorInfo` metadata (`remedy_vi`, `remedy_en`).
@@ -89,10 +138,8 @@ impl Refusal {
         if let Some(wait) = self.retry_after() {
             details.set_retry_info(Some(wait));
         }
-        for violation in &self.fields {
-            details.add_bad_request_violation(&violation.field, &violation.problem);
-        }
-        Status::with_error_details(self.reason.code(), texts.what.en, details)
+        let status = Status::with_error_details(self.reason.code(), texts.what.en, details);
+        if self.fields.is_empty() { status } else { with_fields(&status, &self.fields) }
     }
 
     /// Reads a refusal back from a status.
@@ -106,17 +153,44 @@ impl Refusal {
             return None;
         }
         let reason = Reason::parse(&info.reason)?;
-        let fields = details.bad_request().map_or_else(Vec::new, |bad| {
-            let violation = |v: &tonic_types::FieldViolation| FieldViolation {
-                field: v.field.clone(),
-                problem: v.description.clone(),
-            };
-            bad.field_violations.iter().map(violation).collect()
-        });
+        let fields = fields_of(status);
         let ours = |key: &str| key != "remedy_en" && key != "remedy_vi";
         let facts = info.metadata.iter().filter(|(key, _)| ours(key));
         Some(Self { reason, fields, details: facts.map(|(key, value)| (key.clone(), value.clone())).collect() })
     }
+}
+
+/// The status with one detail more. What `tonic_types` makes by itself has no place for a second language.
+fn with_fields(status: &Status, fields: &[FieldViolation]) -> Status {
+    let mut bytes = 0;
+    let packed = |violation: &FieldViolation| {
+        let FieldViolation { field, problem } = violation;
+        bytes += field.len() + problem.en.len() + problem.vi.len();
+        let vi = || pb::LocalizedMessage { locale: "vi".into(), message: problem.vi.clone().into_owned() };
+        bad_request::FieldViolation {
+            field: field.clone(),
+            description: problem.en.clone().into_owned(),
+            reason: String::new(),
+            localized_message: (bytes <= IN_BOTH_MAX).then(vi),
+        }
+    };
+    let bad = pb::BadRequest { field_violations: fields.iter().map(packed).collect() };
+    let mut details = pb::Status::decode(status.details()).unwrap_or_default();
+    details.details.push(prost_types::Any { type_url: BAD_REQUEST.into(), value: bad.encode_to_vec() });
+    Status::with_details(status.code(), status.message(), details.encode_to_vec().into())
+}
+
+/// Every field that a status names. One without a Vietnamese text, of an earlier gateway or far down the list, has the English one twice.
+fn fields_of(status: &Status) -> Vec<FieldViolation> {
+    let Ok(details) = pb::Status::decode(status.details()) else { return Vec::new() };
+    let bad = details.details.iter().find(|detail| detail.type_url == BAD_REQUEST);
+    let Some(Ok(bad)) = bad.map(|detail| pb::BadRequest::decode(&*detail.value)) else { return Vec::new() };
+    let violation = |violation: bad_request::FieldViolation| {
+        let bad_request::FieldViolation { field, description: en, localized_message, .. } = violation;
+        let vi = localized_message.filter(|text| text.locale == "vi").map_or_else(|| en.clone(), |text| text.message);
+        FieldViolation { field, problem: Wrong::new(vi, en) }
+    };
+    bad.field_violations.into_iter().map(violation).collect()
 }
 
 impl From<Reason> for Refusal {
@@ -138,7 +212,7 @@ impl std::fmt::Display for Refusal {
         let Bilingual { en, .. } = self.reason.texts().what;
         write!(f, "{}: {en}", self.reason)?;
         for violation in &self.fields {
-            write!(f, " [{}: {}]", violation.field, violation.problem)?;
+            write!(f, " [{}: {}]", violation.field, violation.problem.en())?;
         }
         for (key, value) in &self.details {
             write!(f, " {key}={value}")?;
@@ -153,11 +227,59 @@ mod tests {
 
     #[test]
     fn a_refusal_survives_the_wire() {
-        let refusal =
-            Refusal::new(Reason::UnitCeased).field("locality", "ceased on 2025-07-01").detail("successor", "19753");
+        let wrong = Wrong::new("đã giải thể ngày 2025-07-01", "ceased on 2025-07-01");
+        let refusal = Refusal::new(Reason::UnitCeased).field("locality", wrong).detail("successor", "19753");
         let status = refusal.to_status();
         assert_eq!(status.code(), tonic::Code::FailedPrecondition);
         assert_eq!(Refusal::from_status(&status), Some(refusal));
+    }
+
+    #[test]
+    fn a_field_at_fault_is_told_in_both_languages_as_google_says_it() {
+        let refusal = Refusal::new(Reason::FieldInvalid).field("applicant", Wrong::missing());
+        let status = refusal.to_status();
+        // Whoever reads the standard message only finds the field and the English text as ever.
+        let bad = status.get_details_bad_request().unwrap();
+        assert_eq!(
+            (bad.field_violations[0].field.as_str(), bad.field_violations[0].description.as_str()),
+            ("applicant", "is missing")
+        );
+        let details = pb::Status::decode(status.details()).unwrap();
+        let bad = details.details.iter().find(|detail| detail.type_url == BAD_REQUEST).unwrap();
+        let bad = pb::BadRequest::decode(&*bad.value).unwrap();
+        let vi = bad.field_violations[0].localized_message.as_ref().unwrap();
+        assert_eq!((vi.locale.as_str(), vi.message.as_str()), ("vi", "bị thiếu"));
+    }
+
+    #[test]
+    fn many_fields_are_all_named_and_the_status_still_fits_into_headers() {
+        let fields = (0..64).map(|at| FieldViolation {
+            field: format!("components[{at}].document.sha256"),
+            problem: Wrong::new(
+                "không phải 64 chữ số thập lục phân viết liền",
+                "is not 64 hexadecimal digits in one word",
+            ),
+        });
+        let status = Refusal::fields(fields.collect()).to_status();
+        let read = Refusal::from_status(&status).unwrap();
+        assert_eq!(read.violations().len(), 64);
+        assert!(read.violations()[0].problem.vi().starts_with("không"));
+        let last = &read.violations()[63].problem;
+        assert_eq!(last.vi(), last.en());
+        let in_english_only = 64 * "components[99].document.sha256 is not 64 hexadecimal digits in one word".len();
+        assert!(status.details().len() < in_english_only + IN_BOTH_MAX, "{}", status.details().len());
+    }
+
+    #[test]
+    fn an_earlier_gateway_that_says_it_in_english_is_understood() {
+        let mut details = ErrorDetails::with_error_info("FIELD_INVALID", crate::ERROR_DOMAIN, HashMap::new());
+        details.add_bad_request_violation("applicant", "is missing");
+        let status = Status::with_error_details(tonic::Code::InvalidArgument, "", details);
+        let read = Refusal::from_status(&status).unwrap();
+        assert_eq!(
+            (read.violations()[0].problem.en(), read.violations()[0].problem.vi()),
+            ("is missing", "is missing")
+        );
     }
 
     #[test]

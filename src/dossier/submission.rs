@@ -8,7 +8,7 @@ use std::path::Path;
 use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
 use lgsp_adapters::link::Profile;
 use lgsp_proto::types::{BusinessTime, IntakeChannel, ReturnChannel};
-use lgsp_proto::v1;
+use lgsp_proto::{Wrong, v1};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -94,16 +94,25 @@ impl SubmissionFile {
             return_desk: self.return_desk,
             return_channel: words.read("return_channel", self.return_channel.as_deref(), hand_back),
             received_at: words.read("received_at", self.received_at.as_deref(), |text| {
-                let time = text.parse::<BusinessTime>().map_err(|malformed| malformed.to_string())?;
+                let time = text.parse::<BusinessTime>()?;
                 Ok(Some(moment::wire(time)))
             }),
             components: self.components.into_iter().map(|component| component.into_message(&mut words)).collect(),
             summary: self.summary,
             form: match (self.form, self.form_base64) {
-                (Some(_), Some(_)) => words.problem("form", "and form_base64 are both there; one of them at most"),
+                (Some(_), Some(_)) => words.problem(
+                    "form",
+                    Wrong::new(
+                        "và form_base64 cùng có mặt; chỉ được một trong hai",
+                        "and form_base64 are both there; one of them at most",
+                    ),
+                ),
                 (Some(json), None) => json.get().as_bytes().to_vec().into(),
                 (None, base64) => words.read("form_base64", base64.as_deref(), |text| {
-                    Ok(BASE64.decode(text.as_bytes()).map_err(|_| "is not Base64 with padding")?.into())
+                    Ok(BASE64
+                        .decode(text.as_bytes())
+                        .map_err(|_| Wrong::new("không phải Base64 có ký tự đệm", "is not Base64 with padding"))?
+                        .into())
                 }),
             },
             aliases: self.aliases,
@@ -146,7 +155,10 @@ impl ComponentFile {
     fn into_message(self, words: &mut Words) -> v1::Component {
         let document = self.document.map(|document| v1::DocumentRef {
             sha256: words.read("components.document.sha256", Some(&document.sha256), |text| {
-                Ok(HEXLOWER_PERMISSIVE.decode(text.as_bytes()).map_err(|_| "is not hexadecimal")?.into())
+                Ok(HEXLOWER_PERMISSIVE
+                    .decode(text.as_bytes())
+                    .map_err(|_| Wrong::new("không phải chữ số thập lục phân", "is not hexadecimal"))?
+                    .into())
             }),
             size_bytes: document.size_bytes,
             media_type: document.media_type,
@@ -157,9 +169,8 @@ impl ComponentFile {
     }
 }
 
-fn intake(word: &str) -> Result<i32, String> {
-    let channel: IntakeChannel =
-        word.parse().map_err(|malformed: lgsp_proto::types::Malformed| malformed.to_string())?;
+fn intake(word: &str) -> Result<i32, Wrong> {
+    let channel: IntakeChannel = word.parse()?;
     Ok(match channel {
         IntakeChannel::Direct => v1::IntakeChannel::Direct,
         IntakeChannel::Online => v1::IntakeChannel::Online,
@@ -168,9 +179,8 @@ fn intake(word: &str) -> Result<i32, String> {
 }
 
 /// The number of a return channel's word.
-pub(super) fn hand_back(word: &str) -> Result<i32, String> {
-    let channel: ReturnChannel =
-        word.parse().map_err(|malformed: lgsp_proto::types::Malformed| malformed.to_string())?;
+pub(super) fn hand_back(word: &str) -> Result<i32, Wrong> {
+    let channel: ReturnChannel = word.parse()?;
     Ok(match channel {
         ReturnChannel::Direct => v1::ReturnChannel::Direct,
         ReturnChannel::Post => v1::ReturnChannel::Post,
@@ -178,28 +188,33 @@ pub(super) fn hand_back(word: &str) -> Result<i32, String> {
     } as i32)
 }
 
-fn kind(word: &str) -> Result<i32, String> {
+fn kind(word: &str) -> Result<i32, Wrong> {
     let kind = match word {
         "citizen" => v1::ApplicantKind::Citizen,
         "enterprise" => v1::ApplicantKind::Enterprise,
         "state_agency" => v1::ApplicantKind::StateAgency,
         "other_organisation" => v1::ApplicantKind::OtherOrganisation,
-        _ => return Err("is not one of citizen, enterprise, state_agency, other_organisation".into()),
+        _ => {
+            return Err(Wrong::new(
+                "không thuộc: citizen, enterprise, state_agency, other_organisation",
+                "is not one of citizen, enterprise, state_agency, other_organisation",
+            ));
+        }
     };
     Ok(kind as i32)
 }
 
-fn sex(word: &str) -> Result<i32, String> {
+fn sex(word: &str) -> Result<i32, Wrong> {
     match word {
         "male" => Ok(v1::Sex::Male as i32),
         "female" => Ok(v1::Sex::Female as i32),
-        _ => Err("is not one of male, female".into()),
+        _ => Err(Wrong::new("không thuộc: male, female", "is not one of male, female")),
     }
 }
 
 /// Collects what cannot even be written into a message.
 #[derive(Default)]
-pub(super) struct Words(Vec<String>);
+pub(super) struct Words(Vec<(String, Wrong)>);
 
 impl Words {
     /// Reads a text; absent is the default value, which the wire leaves out.
@@ -207,23 +222,30 @@ impl Words {
         &mut self,
         field: &str,
         text: Option<&str>,
-        read: impl FnOnce(&str) -> Result<T, String>,
+        read: impl FnOnce(&str) -> Result<T, Wrong>,
     ) -> T {
         match text.map(read) {
             None => T::default(),
             Some(Ok(value)) => value,
-            Some(Err(problem)) => self.problem(field, &problem),
+            Some(Err(problem)) => self.problem(field, problem),
         }
     }
 
     /// Notes a problem and goes on, for the others.
-    pub(super) fn problem<T: Default>(&mut self, field: &str, problem: &str) -> T {
-        self.0.push(format!("{field} {problem}"));
+    pub(super) fn problem<T: Default>(&mut self, field: &str, problem: Wrong) -> T {
+        self.0.push((field.to_owned(), problem));
         T::default()
     }
 
     /// The message, if all of it could be written.
     pub(super) fn finish<T>(self, message: T) -> anyhow::Result<T> {
-        if self.0.is_empty() { Ok(message) } else { Err(Failure::usage(self.0.join("\n"))) }
+        if self.0.is_empty() {
+            return Ok(message);
+        }
+        let lines = |text: fn(&Wrong) -> &str| {
+            let lines = self.0.iter().map(|(field, problem)| format!("{field} {}", text(problem)));
+            lines.collect::<Vec<_>>().join("\n")
+        };
+        Err(Failure::usage_in(lines(Wrong::vi), lines(Wrong::en)))
     }
 }

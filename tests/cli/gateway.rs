@@ -196,6 +196,9 @@ fn a_refusal_says_why_and_what_to_do_in_the_language_asked_for() {
         assert!(said.contains(field), "{field} in {said}");
     }
     assert!(!said.contains("12345") && !said.contains("yesterday"), "{said}");
+    let said = submit(&place, &["--number", "12345", "--born", "yesterday", "--lang", "vi"]).failed(3);
+    assert!(said.contains("applicant.date_of_birth: không phải ngày dạng yyyy-mm-dd"), "{said}");
+    assert!(!said.contains(" is "), "{said}");
 
     // The same key with other content.
     submit(&place, &["--request-key", "k-1", "--summary", "a"]).ok();

@@ -38,6 +38,11 @@ impl Desk {
 }
 
 fn fields(refusal: &Refusal) -> Vec<&str> {
+    for violation in refusal.violations() {
+        // What came over the wire is Vietnamese in the one and English in the other.
+        let problem = &violation.problem;
+        assert!(!problem.vi().is_ascii() && problem.vi() != problem.en(), "{violation:?}");
+    }
     refusal.violations().iter().map(|violation| violation.field.as_str()).collect()
 }
 

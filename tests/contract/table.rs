@@ -319,6 +319,7 @@ async fn every_requirement_left_out_is_named_and_nothing_is_written() {
             assert_eq!(refusal.reason(), Reason::FieldInvalid, "{row:?}");
             let fields: Vec<&str> = refusal.violations().iter().map(|violation| violation.field.as_str()).collect();
             assert_eq!(fields, [requirement.path(row.act)], "{row:?}");
+            assert!(!refusal.violations()[0].problem.vi().is_ascii(), "{row:?} in Vietnamese");
         }
         assert_eq!(sequence_of(&desks, &standing).await, standing.sequence, "{row:?}");
     }

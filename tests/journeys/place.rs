@@ -34,6 +34,8 @@ pub(crate) struct Place {
     ca: CertificateAuthority,
     /// Whether everything is logged.
     talkative: bool,
+    /// Whether adapters want to be shown a token.
+    guarded: bool,
 }
 
 /// A process that has said that it is ready. Killed when dropped.
@@ -84,7 +86,7 @@ impl Place {
         let dir = tempfile::tempdir().unwrap();
         let domain: TrustDomain = "bus.test".parse().unwrap();
         let ca = CertificateAuthority::create(&dir.path().join("ca"), &domain, SystemTime::now()).unwrap();
-        let place = Self { dir, ca, talkative: output::folder().is_some() };
+        let place = Self { dir, ca, talkative: output::folder().is_some(), guarded: false };
         place.issue_the_gateways_certificate();
         place.write(
             "gateway.toml",
@@ -104,6 +106,13 @@ impl Place {
     /// The same, and everything is logged.
     pub(crate) fn talkative(mut self) -> Self {
         self.talkative = true;
+        self
+    }
+
+    /// The same, and adapters answer only those who show the token.
+    pub(crate) fn guarded(mut self) -> Self {
+        self.guarded = true;
+        self.write("rest.token", crate::http::TOKEN);
         self
     }
 
@@ -257,12 +266,13 @@ impl Place {
         fault: Option<&str>,
     ) -> Adapter {
         let TlsFiles { certificate, key, bundle } = self.certificate(system);
+        let token = if self.guarded { "token_file = \"rest.token\"\n" } else { "" };
         // Impatient, so that what comes back is noticed soon.
         let config = format!(
             "gateway = \"https://{gateway}\"\nparties = [\"{party}\"]\n\
              [tls]\ncertificate = {certificate:?}\nkey = {key:?}\nbundle = {bundle:?}\n\
              [spool]\nfolder = \"spool-{name}\"\n\
-             [rest]\nlisten = \"127.0.0.1:0\"\n\
+             [rest]\nlisten = \"127.0.0.1:0\"\n{token}\
              [webhook]\nurl = \"http://{webhook}/lgsp\"\n\
              [exchange]\nbackoff_first_ms = 20\nbackoff_limit_ms = 200\n{more}"
         );

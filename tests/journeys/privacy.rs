@@ -1,5 +1,5 @@
-//! A day on which everything is logged, much goes wrong, and every mistake has a citizen's data in it: nothing of them, and no key, is
-//! found in what the processes logged, in what callers and operators were told went wrong, or in figures.
+//! A day on which everything is logged, much goes wrong, and every mistake has a citizen's data in it: nothing of them, no key, and no secret of a webhook or
+//! token of a REST API, is found in what the processes logged, in what callers and operators were told went wrong, or in figures.
 //!
 //! With `LGSP_SCAN` naming the folder that a whole test run has left its output in (`LGSP_TEST_OUTPUT`), that is searched as well.
 
@@ -82,6 +82,9 @@ fn with(pointer: &str, value: Value) -> Value {
     submission
 }
 
+/// The token of the day, with a slip of the pen behind it.
+const MISTYPED: &str = "Bearer ma-truy-cap-cua-phan-mem-71c4e9.";
+
 /// What was said outside of logs, to be searched with them.
 struct Said(PathBuf);
 
@@ -135,6 +138,7 @@ async fn mistakes(desk: &Agency, said: &Said) {
         (Method::POST, "/v1/dossiers".to_owned(), vec![("idempotency-key", EMAIL)]),
         (Method::POST, format!("/v1/dossiers/{name}/events"), vec![("idempotency-key", "bad-event")]),
         (Method::PUT, format!("/v1/{name}"), vec![]),
+        (Method::GET, "/v1/inbox".to_owned(), vec![("authorization", MISTYPED)]),
     ];
     for (number, (method, path, headers)) in elsewhere.into_iter().enumerate() {
         let answer = desk.call(method, &path, &headers, body.clone()).await;
@@ -177,7 +181,7 @@ async fn mistakes_at_the_command_line(place: &Place, operator: &str, code: &str,
 async fn nothing_private_is_said_on_a_day_that_goes_wrong_nor_in_a_whole_run() {
     let output = tempfile::tempdir().unwrap();
     let said = Said(output.path().to_owned());
-    let place = Place::new().talkative();
+    let place = Place::new().talkative().guarded();
     let gateway = place.gateway().await;
     let (desk, authority) = (Agency::open(DESK).await, Agency::open(AUTHORITY).await);
     let desk_adapter = place.adapter(DESK_SYSTEM, DESK, gateway.bus, desk.hook).await;
@@ -208,6 +212,9 @@ async fn nothing_private_is_said_on_a_day_that_goes_wrong_nor_in_a_whole_run() {
     desk.submit("k-3", &submission()).await;
     desk.outcome("k-3").await;
 
+    // A secret is changed while posts fail and come again, signed with both.
+    let change = ["webhook", "secret", "--config", "mot-cua.toml", "--begin"];
+    said.keep("a secret changed", place.ask_text(&change).await.as_bytes());
     mistakes(&desk, &said).await;
     // The bus itself refuses what an adapter would not have sent.
     let link = place.link(DESK_SYSTEM, gateway.bus);
@@ -237,9 +244,9 @@ async fn nothing_private_is_said_on_a_day_that_goes_wrong_nor_in_a_whole_run() {
     keep_in(output.path(), "day", place.folder());
     let mut scan = Scan::new();
     CITIZEN.iter().for_each(|datum| scan.bytes_of("the citizen of this day", datum.as_bytes()));
-    // The CA, the gateway, its node, two adapters and an operator.
-    let keys = scan.keys_in(&output.path().join("secrets"));
-    assert!(keys >= 6, "only {keys} keys are looked for");
+    // The CA, the gateway, its node, two adapters and an operator; a webhook's secret of each adapter, one of them changed; the token.
+    let secrets = scan.keys_in(&output.path().join("secrets"));
+    assert!(secrets.keys >= 6 && secrets.webhook >= 3 && secrets.rest >= 1, "only {secrets:?} are looked for");
     let found = scan.folder(output.path());
     assert!(found.is_empty(), "{}", told(&found));
     // It was a day of which much was said.
@@ -253,7 +260,7 @@ async fn nothing_private_is_said_on_a_day_that_goes_wrong_nor_in_a_whole_run() {
 
 /// Searches what a whole run has left.
 fn search_run(run: &Path, mut scan: Scan) {
-    let keys = scan.keys_in(&run.join("secrets"));
+    let secrets = scan.keys_in(&run.join("secrets"));
     (scan.files, scan.bytes) = (0, 0);
     let found = scan.folder(run);
     let names: Vec<String> =
@@ -265,12 +272,12 @@ fn search_run(run: &Path, mut scan: Scan) {
     let missing: Vec<&str> = PRINTED.into_iter().filter(|name| !names.iter().any(|one| one == name)).collect();
     assert!(missing.is_empty(), "{missing:?} are not in {}", run.display());
     println!(
-        "searched {} files, {} MB, for {} things, {keys} secrets of the run among them",
+        "searched {} files, {} MB, for {} things, {secrets:?} of the run among them",
         scan.files,
         scan.bytes >> 20,
         scan.looked_for
     );
-    assert!(keys >= 20, "only {keys} secrets are looked for");
+    assert!(secrets.keys >= 20 && secrets.webhook >= 10 && secrets.rest >= 1, "only {secrets:?} are looked for");
     assert!(found.is_empty(), "{}", told(&found));
 }
 

@@ -1,5 +1,5 @@
 //! What a test run says, kept so that it can be searched: with `LGSP_TEST_OUTPUT` naming a folder, the suites leave their logs, traces
-//! and error texts in it, and the keys and join tokens they made under `secrets`. Without it nothing is kept, and nobody logs more than usual.
+//! and error texts in it, and the keys, tokens and webhook secrets they made under `secrets`. Without it nothing is kept, and nobody logs more than usual.
 //!
 //! Shared by path with the suites of the packages; `scan` searches.
 #![allow(dead_code, reason = "each suite uses its own part")]
@@ -20,6 +20,10 @@ pub(crate) const LEVELS: &str =
 const TOKEN: &str = "lgsp-join-1.";
 const TOKEN_REST: usize = 40;
 const TOKEN_FILE: u64 = 4096;
+
+/// How files with the secrets of webhooks end, and those with the token of an adapter's REST API, which may be called just `token`.
+pub(crate) const WEBHOOK_SECRET: &str = ".secret";
+pub(crate) const REST_TOKEN: &str = ".token";
 
 /// The folder, when output is kept.
 pub(crate) fn folder() -> Option<PathBuf> {
@@ -78,7 +82,7 @@ pub(crate) fn keep(suite: &str, place: &Path) {
     }
 }
 
-/// The same, into this folder.
+/// The same, into this folder. Webhook secrets and tokens of REST APIs are those that the adapters of the test were given or made.
 pub(crate) fn keep_in(folder: &Path, suite: &str, place: &Path) {
     let secrets = folder.join("secrets");
     fs::create_dir_all(&secrets).unwrap();
@@ -88,12 +92,21 @@ pub(crate) fn keep_in(folder: &Path, suite: &str, place: &Path) {
             let _ = fs::copy(path, folder.join(name_of(suite) + "-" + name));
         } else if name.ends_with(".key") || name == "key.pem" {
             let _ = fs::copy(path, secrets.join(name_of(suite) + "-" + name));
+        } else if name.ends_with(WEBHOOK_SECRET) {
+            let _ = fs::copy(path, secrets.join(name_of(suite) + WEBHOOK_SECRET));
+        } else if (name == "token" || name.ends_with(REST_TOKEN)) && !is_join_token(path) {
+            let _ = fs::copy(path, secrets.join(name_of(suite) + REST_TOKEN));
         } else if fs::metadata(path).is_ok_and(|file| file.len() <= TOKEN_FILE)
             && let Ok(text) = fs::read(path)
         {
             keep_tokens(&secrets, suite, &text);
         }
     });
+}
+
+/// A join token may stand in a file called so as well.
+fn is_join_token(path: &Path) -> bool {
+    fs::read(path).is_ok_and(|text| text.starts_with(TOKEN.as_bytes()))
 }
 
 /// Every file in a folder; what goes away meanwhile is passed over.

@@ -1,8 +1,9 @@
-//! Searches what a run has said for what nobody may be told: private keys, join tokens, and citizens' data.
+//! Searches what a run has said for what nobody may be told: private keys, join tokens, webhook secrets, tokens of REST APIs, and
+//! citizens' data.
 //!
 //! Every byte is looked at, in whatever form it may have been printed: as it is, in base64 at any offset, in hexadecimal, as a list of
-//! numbers or an escaped text as `{:?}` prints bytes, percent-encoded. What is looked for: the keys and the secrets of join tokens that
-//! the run made, byte by byte; the form of any other private key or token; the people whom fixtures invent, found in the sources; and any citizen's number or phone.
+//! numbers or an escaped text as `{:?}` prints bytes, percent-encoded. What is looked for: the keys, the secrets of join tokens and webhooks, and the
+//! REST tokens that the run made, byte by byte; the form of any other private key, join token or webhook secret; the people whom fixtures invent, found in the sources; and any citizen's number or phone.
 #![allow(dead_code, reason = "each suite uses its own part")]
 
 use std::collections::{BTreeSet, HashMap};
@@ -12,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
 use lgsp_proto::types::{CitizenNumber, JoinToken};
+
+use super::output::{REST_TOKEN, WEBHOOK_SECRET};
 
 /// Something that should not have been said. It does not say it again.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -29,6 +32,19 @@ impl fmt::Display for Finding {
 
 /// The fewest bytes by which something is recognised.
 const HEAD: usize = 8;
+
+/// What a webhook secret begins with, and how much of one follows at least: 24 bytes in Base64.
+const WHSEC: &str = "whsec_";
+const WHSEC_REST: usize = 32;
+
+/// How many secrets are looked for, of each kind.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Secrets {
+    /// Private keys, node keys and join tokens.
+    pub(crate) keys: usize,
+    pub(crate) webhook: usize,
+    pub(crate) rest: usize,
+}
 
 /// What is looked for.
 #[derive(Default)]
@@ -57,13 +73,39 @@ impl Scan {
         scan
     }
 
-    /// Looks for these secrets too: keys in PEM files, node keys, join tokens.
-    pub(crate) fn keys_in(&mut self, secrets: &Path) -> usize {
-        let mut keys = 0;
+    /// Looks for these secrets too: keys in PEM files, node keys, join tokens, and by the names of their files webhook secrets and
+    /// REST tokens.
+    pub(crate) fn keys_in(&mut self, secrets: &Path) -> Secrets {
+        let mut found = Secrets::default();
         for path in fs::read_dir(secrets).into_iter().flatten().flatten().map(|entry| entry.path()) {
-            keys += usize::from(self.key(&fs::read(&path).unwrap()));
+            let name = path.to_string_lossy().into_owned();
+            let file = fs::read(&path).unwrap();
+            if name.ends_with(WEBHOOK_SECRET) {
+                found.webhook += self.webhook_secrets(&String::from_utf8_lossy(&file));
+            } else if name.ends_with(REST_TOKEN) {
+                found.rest += usize::from(self.rest_token(String::from_utf8_lossy(&file).trim()));
+            } else {
+                found.keys += usize::from(self.key(&file));
+            }
         }
-        keys
+        found
+    }
+
+    /// A file of webhook secrets: what is in it, decoded, whatever words it is told in.
+    fn webhook_secrets(&mut self, file: &str) -> usize {
+        let secrets = file.lines().filter_map(|line| BASE64.decode(line.trim().strip_prefix(WHSEC)?.as_bytes()).ok());
+        // One of equal bytes is nobody's, and everywhere.
+        let secrets: Vec<_> = secrets.filter(|secret| secret.iter().any(|byte| *byte != secret[0])).collect();
+        secrets.iter().for_each(|secret| self.bytes_of("a webhook secret", secret));
+        secrets.len()
+    }
+
+    fn rest_token(&mut self, token: &str) -> bool {
+        let is_long = token.len() >= HEAD;
+        if is_long {
+            self.bytes_of("a token of a REST API", token.as_bytes());
+        }
+        is_long
     }
 
     fn key(&mut self, file: &[u8]) -> bool {
@@ -168,6 +210,7 @@ impl Scan {
             found.extend(there.map(|(_, what)| (at, what.clone())));
         }
         found.extend(tokens(text).map(|at| (at, "a join token".to_owned())));
+        found.extend(webhook_secrets(text).map(|at| (at, "a webhook secret".to_owned())));
         found.extend(numbers(text));
         found
     }
@@ -179,6 +222,16 @@ fn tokens(text: &[u8]) -> impl Iterator<Item = usize> + '_ {
     let is_part = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(**byte, b'-' | b'_');
     let begins = text.windows(PREFIX.len()).enumerate().filter(|(_, window)| *window == PREFIX);
     begins.map(|(at, _)| at).filter(move |at| text[at + PREFIX.len()..].iter().take_while(is_part).count() >= 40)
+}
+
+/// Where a text that looks like a webhook secret begins; one of equal letters is a test's own, and its prefix is in help texts.
+fn webhook_secrets(text: &[u8]) -> impl Iterator<Item = usize> + '_ {
+    let is_part = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(**byte, b'+' | b'/');
+    let begins = text.windows(WHSEC.len()).enumerate().filter(|(_, window)| *window == WHSEC.as_bytes());
+    begins.map(|(at, _)| at).filter(move |at| {
+        let secret: Vec<u8> = text[at + WHSEC.len()..].iter().take_while(is_part).copied().collect();
+        secret.len() >= WHSEC_REST && secret.iter().any(|byte| *byte != secret[0])
+    })
 }
 
 /// Numbers that are a citizen's, or a mobile phone's, by their structure: whoever's they are.
@@ -319,6 +372,30 @@ mod tests {
             assert_eq!(scan.said(&said).first().map(|(_, what)| what.as_str()), Some("a join token's secret"));
         }
         assert!(scan.said(&token.id()[..]).is_empty(), "its id is told in lists");
+    }
+
+    #[test]
+    fn a_webhook_secret_and_a_rest_token_are_found_however_they_are_printed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mine, before) = (secret(), vec![0xe7; 31].into_iter().chain([1]).collect::<Vec<u8>>());
+        let lines = format!("whsec_{}\nwhsec_{}\n", BASE64.encode(&mine), BASE64.encode(&before));
+        fs::write(folder.path().join("journeys-1-0000.secret"), lines).unwrap();
+        fs::write(folder.path().join("journeys-1-0001.token"), "ma-truy-cap-thu-nghiem\n").unwrap();
+        let mut scan = Scan::default();
+        let Secrets { keys, webhook, rest } = scan.keys_in(folder.path());
+        assert_eq!((keys, webhook, rest), (0, 2, 1));
+        for said in [
+            format!("signing with {}", BASE64.encode(&mine)),
+            format!("Secrets {{ keys: [{mine:?}] }}"),
+            HEXLOWER.encode(&before),
+            "authorization: \"Bearer ma-truy-cap-thu-nghiem\"".to_owned(),
+        ] {
+            assert!(!scan.said(said.as_bytes()).is_empty(), "{said}");
+        }
+        // One that nobody kept, by its form; the words of a help text are none.
+        let stranger = format!("--secret whsec_{}", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+        assert_eq!(Scan::default().said(stranger.as_bytes()), [(9, "a webhook secret".to_owned())]);
+        assert_eq!(Scan::default().said(b"line 1 is not whsec_ and 24 to 64 bytes in Base64"), []);
     }
 
     #[test]

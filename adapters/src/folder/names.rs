@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 
 use data_encoding::HEXLOWER;
+use lgsp_proto::Wrong;
 
 use crate::digest::sha256;
 use crate::spool::{CallId, DeliveryId};
@@ -24,22 +25,25 @@ pub(super) fn is_unfinished(name: &OsStr) -> bool {
 /// The name of a request's folder, if it can be used; else what is wrong with it.
 ///
 /// A share is read from Windows as well, so what cannot be a name there is none here.
-pub(super) fn usable(name: &OsStr) -> Result<&str, &'static str> {
-    let Some(text) = name.to_str() else { return Err("is not UTF-8") };
+pub(super) fn usable(name: &OsStr) -> Result<&str, Wrong> {
+    let Some(text) = name.to_str() else { return Err(Wrong::new("không phải UTF-8", "is not UTF-8")) };
     let stem = text.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
     let numbered = |device: &&str| {
         stem.strip_prefix(*device).is_some_and(|number| number.len() == 1 && number.as_bytes()[0].is_ascii_digit())
     };
     if text.len() > MAX_NAME_BYTES {
-        Err("is longer than 120 bytes")
+        Err(Wrong::new("dài hơn 120 byte", "is longer than 120 bytes"))
     } else if text.chars().any(char::is_control) {
-        Err("has a control character")
+        Err(Wrong::new("có ký tự điều khiển", "has a control character"))
     } else if text.contains(['\\', '/', ':', '*', '?', '"', '<', '>', '|']) {
-        Err("has one of \\ / : * ? \" < > |")
+        Err(Wrong::new("có một trong các ký tự \\ / : * ? \" < > |", "has one of \\ / : * ? \" < > |"))
     } else if text.ends_with(['.', ' ']) || text.starts_with(' ') {
-        Err("begins or ends with a blank, or ends with a full stop")
+        Err(Wrong::new(
+            "bắt đầu hoặc kết thúc bằng dấu cách, hoặc kết thúc bằng dấu chấm",
+            "begins or ends with a blank, or ends with a full stop",
+        ))
     } else if DEVICES.contains(&&*stem) || NUMBERED_DEVICES.iter().any(numbered) {
-        Err("is the name of a device on Windows")
+        Err(Wrong::new("là tên thiết bị trên Windows", "is the name of a device on Windows"))
     } else {
         Ok(text)
     }

@@ -12,7 +12,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use lgsp_proto::types::{ActorId, FileName, PartyId, RequestKey};
-use lgsp_proto::{Reason, Refusal, v1};
+use lgsp_proto::{Reason, Refusal, Wrong, v1};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::runtime::Handle;
@@ -148,7 +148,10 @@ impl Request {
         let key = fields.required::<RequestKey>("request_key", json.request_key.as_deref());
         let party = fields.required::<PartyId>("party", json.party.as_deref());
         if party.as_ref().is_some_and(|party| !parties.contains(party)) {
-            fields.problem("party", "is not one of this folder's parties");
+            fields.problem(
+                "party",
+                Wrong::new("không thuộc các cơ quan của thư mục này", "is not one of this folder's parties"),
+            );
         }
         let actor = fields.required::<ActorId>("actor", json.actor.as_deref());
         // The standard wants a new trace rather than an error.
@@ -157,7 +160,10 @@ impl Request {
             None | Some("allowed") => true,
             Some("never") => false,
             Some(_) => {
-                fields.problem("offline", "is neither allowed nor never");
+                fields.problem(
+                    "offline",
+                    Wrong::new("không phải allowed cũng không phải never", "is neither allowed nor never"),
+                );
                 false
             }
         };
@@ -166,28 +172,38 @@ impl Request {
                 if json.dossier_code.is_some() {
                     fields.problem(
                         "dossier_code",
-                        "belongs to an event; a code of the desk's own stands in the submission",
+                        Wrong::new(
+                            "thuộc về sự kiện; mã do bộ phận tự cấp đặt trong submission",
+                            "belongs to an event; a code of the desk's own stands in the submission",
+                        ),
                     );
                 }
                 Some(What::Submission { submission: Box::new(submission), allowed })
             }
             (None, Some(event)) => {
                 if json.offline.is_some() {
-                    fields.problem("offline", "belongs to a submission");
+                    fields.problem("offline", Wrong::new("thuộc về submission", "belongs to a submission"));
                 }
                 if json.dossier_code.is_none() {
-                    fields.problem("dossier_code", "is missing");
+                    fields.problem("dossier_code", Wrong::missing());
                 }
-                let entry = EntryJson::read(event.get().as_bytes())
-                    .map_err(|error| Problem::of_json(&error).with_field("event", "cannot be read"))?;
+                let entry = EntryJson::read(event.get().as_bytes()).map_err(|error| {
+                    Problem::of_json(&error).with_field("event", Wrong::new("không đọc được", "cannot be read"))
+                })?;
                 Some(What::Event { dossier_code: json.dossier_code.unwrap_or_default(), entry })
             }
             (None, None) => {
-                fields.problem("submission", "is missing, and so is event");
+                fields.problem("submission", Wrong::new("bị thiếu, và event cũng vậy", "is missing, and so is event"));
                 None
             }
             (Some(_), Some(_)) => {
-                fields.problem("event", "and submission are both there; a request is one of them");
+                fields.problem(
+                    "event",
+                    Wrong::new(
+                        "và submission cùng có mặt; mỗi yêu cầu chỉ gồm một",
+                        "and submission are both there; a request is one of them",
+                    ),
+                );
                 None
             }
         };
@@ -238,7 +254,10 @@ impl Request {
             ] {
                 if differs {
                     is_faulty = true;
-                    faults = faults.with_field(format!("{part}.{path}.{field}"), "is not that of the file");
+                    faults = faults.with_field(
+                        format!("{part}.{path}.{field}"),
+                        Wrong::new("khác với tệp", "is not that of the file"),
+                    );
                 }
             }
             (document.sha256, document.size_bytes) = (Some(sha256), Some(size));
@@ -275,9 +294,15 @@ fn open(
     let mut bytes = 0_u64;
     for (path, document) in documents {
         let Some(name) = document.file.clone() else { continue };
-        let mut fault = |field: &str, what: &str| faults.push((format!("{part}.{path}.{field}"), what.to_owned()));
+        let mut fault = |field: &str, what: Wrong| faults.push((format!("{part}.{path}.{field}"), what));
         if name.parse::<FileName>().is_err() || name.starts_with('.') || name == REQUEST {
-            fault("file", "is not the plain name of a file beside request.json");
+            fault(
+                "file",
+                Wrong::new(
+                    "không phải tên tệp đơn giản nằm cạnh request.json",
+                    "is not the plain name of a file beside request.json",
+                ),
+            );
             continue;
         }
         let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
@@ -285,7 +310,10 @@ fn open(
         match (&document.media_type, by_ending) {
             (Some(_), _) => {}
             (None, Some((_, media_type))) => document.media_type = Some((*media_type).to_owned()),
-            (None, None) => fault("media_type", "is missing, and the file's ending does not say it"),
+            (None, None) => fault(
+                "media_type",
+                Wrong::new("bị thiếu, và đuôi tệp không cho biết", "is missing, and the file's ending does not say it"),
+            ),
         }
         document.file_name.get_or_insert_with(|| name.clone());
         if files.contains_key(&name) {
@@ -298,7 +326,9 @@ fn open(
                 if length > limits.document || bytes > limits.all {
                     let limit = if length > limits.document { limits.document } else { limits.all };
                     let refusal = Refusal::new(Reason::DocumentTooLarge).detail("limit_bytes", limit);
-                    return Err(Problem::from(refusal).with_field(format!("{part}.{path}.file"), "is too long").into());
+                    return Err(Problem::from(refusal)
+                        .with_field(format!("{part}.{path}.file"), Wrong::new("quá dài", "is too long"))
+                        .into());
                 }
                 files.insert(name, file);
             }
@@ -321,11 +351,15 @@ pub(super) fn ending_of(media_type: &str) -> Option<&'static str> {
 }
 
 /// What is wrong with a file that cannot be opened, as far as that is its own fault.
-fn unusable(error: &io::Error) -> Option<&'static str> {
+fn unusable(error: &io::Error) -> Option<Wrong> {
     match error.kind() {
-        io::ErrorKind::NotFound => Some("is not there; names are compared letter by letter"),
-        io::ErrorKind::InvalidInput => Some("is not a regular file"),
-        io::ErrorKind::PermissionDenied => Some("may not be read by the adapter"),
+        io::ErrorKind::NotFound => {
+            Some(Wrong::new("không có; tên được so từng ký tự", "is not there; names are compared letter by letter"))
+        }
+        io::ErrorKind::InvalidInput => Some(Wrong::new("không phải tệp thường", "is not a regular file")),
+        io::ErrorKind::PermissionDenied => {
+            Some(Wrong::new("bộ kết nối không được phép đọc", "may not be read by the adapter"))
+        }
         _ => None,
     }
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use lgsp_journal::fault;
+use lgsp_proto::Wrong;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -172,14 +173,14 @@ impl Folder {
         is_first: bool,
         is_held_back: bool,
     ) -> io::Result<Became> {
-        let nameless = |problem: &str| Rejected {
+        let nameless = |problem: Wrong| Rejected {
             problem: Problem::from(LocalReason::FolderEntryInvalid).with_field("name", problem),
             id: None,
         };
         let name = names::usable(&entry.name);
-        if let (Err(problem), _) | (Ok(_), Some(problem)) =
-            (name, (!entry.is_folder).then_some("is not of a folder that holds a request"))
-        {
+        let no_folder = || Wrong::new("không phải của thư mục chứa yêu cầu", "is not of a folder that holds a request");
+        let wrong = name.as_ref().err().cloned().or_else(|| (!entry.is_folder).then(no_folder));
+        if let Some(wrong) = wrong {
             let snapshot = match open.outbox.looks(&entry.name) {
                 Ok(looks) => Snapshot::from([(entry.name.clone(), looks)]),
                 Err(error) => return gone_or(error),
@@ -188,21 +189,38 @@ impl Folder {
                 return Ok(Became::Unsettled);
             }
             let name = name.map_or_else(|_| names::instead_of(&entry.name), str::to_owned);
-            return self.reject(open, &entry.name, &name, &nameless(problem));
+            return self.reject(open, &entry.name, &name, &nameless(wrong));
         }
         let name = name.unwrap_or_default();
         let folder = match open.outbox.sub(&entry.name) {
             Ok(folder) => folder,
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                return self.reject(open, &entry.name, name, &nameless("may not be read by the adapter"));
+                return self.reject(
+                    open,
+                    &entry.name,
+                    name,
+                    &nameless(Wrong::new("bộ kết nối không được phép đọc", "may not be read by the adapter")),
+                );
             }
             Err(error) => return gone_or(error),
         };
         let snapshot = match snapshot(&folder) {
             Ok(Some(snapshot)) => snapshot,
-            Ok(None) => return self.reject(open, &entry.name, name, &nameless("has more than 201 files")),
+            Ok(None) => {
+                return self.reject(
+                    open,
+                    &entry.name,
+                    name,
+                    &nameless(Wrong::new("có nhiều hơn 201 tệp", "has more than 201 files")),
+                );
+            }
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                return self.reject(open, &entry.name, name, &nameless("may not be read by the adapter"));
+                return self.reject(
+                    open,
+                    &entry.name,
+                    name,
+                    &nameless(Wrong::new("bộ kết nối không được phép đọc", "may not be read by the adapter")),
+                );
             }
             Err(error) => return Err(error),
         };

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use lgsp_proto::types::{ActorId, Alias, DossierCode, PartyId, RequestKey, ReturnChannel};
 use lgsp_proto::v1::entry::What;
-use lgsp_proto::{Reason, Refusal, v1};
+use lgsp_proto::{Reason, Refusal, Wrong, v1};
 use serde::{Deserialize, Serialize};
 use utoipa::openapi::schema::{Discriminator, OneOfBuilder};
 use utoipa::openapi::{ObjectBuilder, Ref, RefOr, Schema, Type};
@@ -214,7 +214,8 @@ impl EntryJson {
     pub(crate) fn expect(&mut self, sequence: u32) -> Result<(), Refusal> {
         let said = self.common.expected_sequence.filter(|said| *said > 0);
         if said.is_some_and(|said| said != sequence) {
-            return Err(Refusal::new(Reason::FieldInvalid).field("expected_sequence", "is not what If-Match says"));
+            return Err(Refusal::new(Reason::FieldInvalid)
+                .field("expected_sequence", Wrong::new("khác với If-Match", "is not what If-Match says")));
         }
         self.common.expected_sequence = Some(sequence);
         Ok(())
@@ -298,7 +299,10 @@ impl WhatJson {
             }
             Self::FeeRequested(FeesJson { fees }) => {
                 if fees.is_empty() {
-                    f.problem("fees", "is empty; at least one fee");
+                    f.problem(
+                        "fees",
+                        Wrong::new("đang để trống; cần ít nhất một khoản phí", "is empty; at least one fee"),
+                    );
                 }
                 What::FeeRequested(v1::FeeRequested {
                     fees: each("fees", fees, f, |fee, path, f| fee.into_proto(path, f)),
@@ -311,7 +315,10 @@ impl WhatJson {
             Self::Stopped(json) => What::Stopped(v1::Stopped { reason: json.into_proto(f) }),
             Self::Resolved(ResolvedJson { results, note }) => {
                 if results.is_empty() {
-                    f.problem("results", "is empty; at least one result");
+                    f.problem(
+                        "results",
+                        Wrong::new("đang để trống; cần ít nhất một kết quả", "is empty; at least one result"),
+                    );
                 }
                 What::Resolved(v1::Resolved {
                     results: each("results", results, f, |result, path, f| result.into_proto(path, f)),
@@ -490,7 +497,8 @@ fn cause_number(f: &mut Fields, word: Option<&str>) -> i32 {
         Some((_, cause)) => *cause as i32,
         None => {
             let words: Vec<_> = CAUSES.iter().map(|(name, _)| *name).collect();
-            f.problem("cause", format!("is not one of {}", words.join(", ")));
+            let words = words.join(", ");
+            f.problem("cause", Wrong::new(format!("không thuộc: {words}"), format!("is not one of {words}")));
             0
         }
     }

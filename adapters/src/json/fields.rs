@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use lgsp_proto::types::{BusinessTime, Malformed};
-use lgsp_proto::{FieldViolation, Refusal};
+use lgsp_proto::{FieldViolation, Refusal, Wrong};
 use prost_types::Timestamp;
 
 /// The problems found so far.
@@ -12,8 +12,8 @@ pub(crate) struct Fields(Vec<FieldViolation>);
 
 impl Fields {
     /// Notes a problem.
-    pub(crate) fn problem(&mut self, field: &str, problem: impl ToString) {
-        self.0.push(FieldViolation { field: field.to_owned(), problem: problem.to_string() });
+    pub(crate) fn problem(&mut self, field: &str, problem: impl Into<Wrong>) {
+        self.0.push(FieldViolation { field: field.to_owned(), problem: problem.into() });
     }
 
     /// Reads a field that must be there.
@@ -21,7 +21,7 @@ impl Fields {
         match text {
             Some(text) => self.parse(field, text),
             None => {
-                self.problem(field, "is missing");
+                self.problem(field, Wrong::missing());
                 None
             }
         }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use lgsp_proto::types::{FileName, MediaType, Sha256Digest, Text};
-use lgsp_proto::v1;
+use lgsp_proto::{Wrong, v1};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -92,12 +92,18 @@ impl DocumentJson {
     pub(super) fn into_proto(self, path: &str, fields: &mut Fields) -> v1::DocumentRef {
         let sha256 = fields.required::<Sha256Digest>(&format!("{path}.sha256"), self.sha256.as_deref());
         if self.size_bytes.is_none() {
-            fields.problem(&format!("{path}.size_bytes"), "is missing");
+            fields.problem(&format!("{path}.size_bytes"), Wrong::missing());
         }
         let media_type = fields.required::<MediaType>(&format!("{path}.media_type"), self.media_type.as_deref());
         let file_name = fields.optional::<FileName>(&format!("{path}.file_name"), self.file_name.as_deref());
         if self.file.is_some() {
-            fields.problem(&format!("{path}.file"), "is for requests in a watched folder; upload the document first");
+            fields.problem(
+                &format!("{path}.file"),
+                Wrong::new(
+                    "chỉ dùng cho yêu cầu trong thư mục theo dõi; hãy tải tài liệu lên trước",
+                    "is for requests in a watched folder; upload the document first",
+                ),
+            );
         }
         v1::DocumentRef {
             sha256: sha256.map_or_else(Bytes::new, |digest| Bytes::copy_from_slice(digest.as_bytes())),
@@ -211,7 +217,7 @@ pub(super) fn long(fields: &mut Fields, field: &str, text: Option<String>) -> St
 /// As [`long`], but the law wants it.
 pub(super) fn compulsory(fields: &mut Fields, field: &str, text: Option<String>) -> String {
     if text.as_deref().is_none_or(str::is_empty) {
-        fields.problem(field, "is missing");
+        fields.problem(field, Wrong::missing());
     }
     long(fields, field, text)
 }

@@ -6,7 +6,7 @@ use lgsp_proto::types::{
     ActorId, Alias, CaseCode, Date, DossierCode, IntakeChannel, PartyId, PersonalNumber, ProcedureCode, RequestKey,
     ReturnChannel, UnitCode,
 };
-use lgsp_proto::{Refusal, v1};
+use lgsp_proto::{Refusal, Wrong, v1};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -143,7 +143,7 @@ impl SubmissionJson {
             applicant: match self.applicant {
                 Some(applicant) => Some(applicant.into_proto(f)),
                 None => {
-                    f.problem("applicant", "is missing");
+                    f.problem("applicant", Wrong::missing());
                     None
                 }
             },
@@ -223,20 +223,29 @@ impl ApplicantJson {
     fn into_proto(self, f: &mut Fields) -> v1::Applicant {
         let kind = self.kind.as_deref().and_then(|word| KINDS.iter().find(|(name, _)| *name == word));
         if kind.is_none() {
-            f.problem("applicant.kind", "is not one of citizen, enterprise, state_agency, other_organisation");
+            f.problem(
+                "applicant.kind",
+                Wrong::new(
+                    "không thuộc: citizen, enterprise, state_agency, other_organisation",
+                    "is not one of citizen, enterprise, state_agency, other_organisation",
+                ),
+            );
         }
         let sex = self.sex.as_deref().and_then(|word| SEXES.iter().find(|(name, _)| *name == word));
         if self.sex.is_some() && sex.is_none() {
-            f.problem("applicant.sex", "is not one of male, female");
+            f.problem("applicant.sex", Wrong::new("không thuộc: male, female", "is not one of male, female"));
         }
         f.optional::<PersonalNumber>("applicant.personal_number", self.personal_number.as_deref());
         let born = self.date_of_birth.as_deref();
         // Only this one spelling: the text is signed and compared as it stands.
         if born.is_some_and(|text| text.parse::<Date>().map_or(true, |date| date.to_string() != text)) {
-            f.problem("applicant.date_of_birth", "is not a date of the form yyyy-mm-dd");
+            f.problem(
+                "applicant.date_of_birth",
+                Wrong::new("không phải ngày dạng yyyy-mm-dd", "is not a date of the form yyyy-mm-dd"),
+            );
         }
         if self.full_name.as_deref().is_none_or(str::is_empty) {
-            f.problem("applicant.full_name", "is missing");
+            f.problem("applicant.full_name", Wrong::missing());
         }
         v1::Applicant {
             kind: kind.map_or(0, |(_, kind)| *kind as i32),
@@ -287,21 +296,33 @@ pub(super) fn intake_number(channel: IntakeChannel) -> v1::IntakeChannel {
 fn form(json: Option<Box<RawValue>>, base64: Option<String>, f: &mut Fields) -> Bytes {
     let bytes = match (json, base64) {
         (Some(_), Some(_)) => {
-            f.problem("form", "and form_base64 are both there; send one of them");
+            f.problem(
+                "form",
+                Wrong::new(
+                    "và form_base64 cùng có mặt; hãy gửi một trong hai",
+                    "and form_base64 are both there; send one of them",
+                ),
+            );
             Bytes::new()
         }
         (Some(json), None) => Bytes::copy_from_slice(json.get().as_bytes()),
         (None, Some(base64)) => match BASE64.decode(base64.as_bytes()) {
             Ok(bytes) => bytes.into(),
             Err(_) => {
-                f.problem("form_base64", "is not Base64 with padding");
+                f.problem("form_base64", Wrong::new("không phải Base64 có ký tự đệm", "is not Base64 with padding"));
                 Bytes::new()
             }
         },
         (None, None) => Bytes::new(),
     };
     if bytes.len() > MAX_FORM_BYTES {
-        f.problem("form", "is longer than 1 MiB; send what is large as a document");
+        f.problem(
+            "form",
+            Wrong::new(
+                "dài hơn 1 MiB; nội dung lớn hãy gửi dưới dạng tài liệu",
+                "is longer than 1 MiB; send what is large as a document",
+            ),
+        );
     }
     bytes
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use lgsp_journal::Position;
 use lgsp_proto::types::PartyId;
-use lgsp_proto::{Reason, Refusal, v1};
+use lgsp_proto::{Reason, Refusal, Wrong, v1};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use utoipa::ToSchema;
@@ -113,7 +113,10 @@ impl Office {
     ) -> Result<(), Problem> {
         let is_word = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
         if !(1..=64).contains(&reason.len()) || !reason.chars().all(is_word) {
-            let what = "is not a word of 1 to 64 of A-Z a-z 0-9 _ - .";
+            let what = Wrong::new(
+                "không phải một từ gồm 1 đến 64 ký tự A-Z a-z 0-9 _ - .",
+                "is not a word of 1 to 64 of A-Z a-z 0-9 _ - .",
+            );
             return Err(Refusal::new(Reason::FieldInvalid).field("reason", what).into());
         }
         self.check_pending(party, deliveries, |stage| matches!(stage, Stage::TakenOver(_)))?;
@@ -144,9 +147,15 @@ impl Office {
             let id = delivery_id(party, name);
             let stale = |given: &String| *given != self.spool.delivery_name(&id);
             if !self.spool.stage(&id).is_some_and(&is_fine) {
-                unknown = unknown.field(format!("deliveries[{number}]"), "is not in this party's inbox");
+                unknown = unknown.field(
+                    format!("deliveries[{number}]"),
+                    Wrong::new("không có trong hộp thư đến của cơ quan", "is not in this party's inbox"),
+                );
             } else if name.delivery_id.as_ref().is_some_and(stale) {
-                let what = "is of an event that is gone; fetch what took its place";
+                let what = Wrong::new(
+                    "thuộc sự kiện không còn nữa; hãy lấy sự kiện thay thế",
+                    "is of an event that is gone; fetch what took its place",
+                );
                 unknown = unknown.field(format!("deliveries[{number}].delivery_id"), what);
             }
         }

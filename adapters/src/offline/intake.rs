@@ -8,7 +8,7 @@ use lgsp_proto::spool_v1::OfflineIntake;
 use lgsp_proto::types::{
     ActorId, Alias, BusinessTime, CaseCode, DossierCode, IntakeChannel, PartyId, ProcedureCode, ReturnChannel, UnitCode,
 };
-use lgsp_proto::{Reason, Refusal, v1};
+use lgsp_proto::{Reason, Refusal, Wrong, v1};
 
 use super::{Desk, wall_clock};
 use crate::json::Fields;
@@ -51,7 +51,13 @@ impl Desk {
             }
             Some(_) => {
                 let refusal = Refusal::new(Reason::CodeNotLeased).detail("authority", authority);
-                return Err(refusal.field("dossier_code", "is neither leased to this desk nor in a range of its own"));
+                return Err(refusal.field(
+                    "dossier_code",
+                    Wrong::new(
+                        "chưa được cấp trước cho bộ phận này và không thuộc dải số riêng",
+                        "is neither leased to this desk nor in a range of its own",
+                    ),
+                ));
             }
             None => {
                 let (desk, day) = (&given.acting_party, admissible.day());
@@ -89,7 +95,10 @@ impl Desk {
 pub(crate) fn refuse_own_number(submission: &v1::Submission, spool: &Spool) -> Result<(), Refusal> {
     match submission.dossier_code.parse::<DossierCode>() {
         Ok(code) if spool.holds_number(&code) => {
-            let problem = "is of a block from which the adapter itself gives out numbers; leave it out";
+            let problem = Wrong::new(
+                "thuộc khối số do bộ kết nối tự cấp; hãy bỏ trống",
+                "is of a block from which the adapter itself gives out numbers; leave it out",
+            );
             Err(Refusal::new(Reason::CodeNotLeased).field("dossier_code", problem))
         }
         _ => Ok(()),
@@ -117,18 +126,27 @@ fn read(submission: &v1::Submission) -> Result<decide::Submission, Refusal> {
     let mut fields = Fields::default();
     let f = &mut fields;
     if submission.components.len() > MAX_COMPONENTS {
-        f.problem("components", format!("has more than {MAX_COMPONENTS} items"));
+        f.problem(
+            "components",
+            Wrong::new(format!("có nhiều hơn {MAX_COMPONENTS} mục"), format!("has more than {MAX_COMPONENTS} items")),
+        );
     }
     for (at, component) in submission.components.iter().enumerate() {
         if component.code.is_empty() && component.name.is_empty() {
-            f.problem(&format!("components[{at}]"), "has neither a code nor a name");
+            f.problem(
+                &format!("components[{at}]"),
+                Wrong::new("không có mã cũng không có tên", "has neither a code nor a name"),
+            );
         }
     }
     if submission.aliases.len() > MAX_ALIASES {
-        f.problem("aliases", format!("has more than {MAX_ALIASES} items"));
+        f.problem(
+            "aliases",
+            Wrong::new(format!("có nhiều hơn {MAX_ALIASES} mục"), format!("has more than {MAX_ALIASES} items")),
+        );
     }
     if submission.aliases.iter().collect::<HashSet<_>>().len() < submission.aliases.len() {
-        f.problem("aliases", "names a code twice");
+        f.problem("aliases", Wrong::new("nêu một mã hai lần", "names a code twice"));
     }
     let text = |text: &'_ str| (!text.is_empty()).then(|| text.to_owned());
     let acting_party = f.required::<PartyId>("acting_party", Some(&submission.acting_party));
@@ -141,7 +159,7 @@ fn read(submission: &v1::Submission) -> Result<decide::Submission, Refusal> {
     let code = f.optional::<DossierCode>("dossier_code", Some(&submission.dossier_code));
     let received_at = submission.received_at.and_then(|at| BusinessTime::from_unix_seconds(at.seconds).ok());
     if received_at.is_none() {
-        f.problem("received_at", "is missing");
+        f.problem("received_at", Wrong::missing());
     }
     let aliases: Vec<Alias> = submission.aliases.iter().filter_map(|alias| alias.parse().ok()).collect();
     let intake_channel = intake_channel(submission.intake_channel());

@@ -3,8 +3,8 @@
 use std::str::FromStr;
 
 use http::HeaderMap;
-use lgsp_proto::Reason;
 use lgsp_proto::types::{Malformed, PartyId, RequestKey};
+use lgsp_proto::{Reason, Wrong};
 
 use super::Api;
 use crate::json::Fields;
@@ -70,7 +70,7 @@ impl Caller {
 fn header<T: FromStr<Err = Malformed>>(headers: &HeaderMap, name: &str, fields: &mut Fields) -> Option<T> {
     match headers.get(name).map(|value| value.to_str()) {
         Some(Err(_)) => {
-            fields.problem(name, "is not ASCII");
+            fields.problem(name, Wrong::new("có ký tự ngoài ASCII", "is not ASCII"));
             None
         }
         Some(Ok(text)) => fields.required(name, Some(text)),

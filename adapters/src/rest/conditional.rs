@@ -6,7 +6,7 @@
 use axum::response::{IntoResponse as _, Response};
 use data_encoding::HEXLOWER;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use lgsp_proto::{Reason, Refusal};
+use lgsp_proto::{Reason, Refusal, Wrong};
 use serde::Serialize;
 
 use crate::digest::sha256;
@@ -68,7 +68,10 @@ pub(super) fn expected_sequence(asked: &HeaderMap) -> Result<Option<u32>, Proble
         Some("*") => Ok(None),
         Some(text) if asked.get_all(header::IF_MATCH).iter().count() == 1 && read(text).is_some() => Ok(read(text)),
         _ => {
-            let what = "is not the ETag of a dossier, as GET /v1/dossiers/{code} gave it";
+            let what = Wrong::new(
+                "không phải ETag của hồ sơ như GET /v1/dossiers/{code} đã trả",
+                "is not the ETag of a dossier, as GET /v1/dossiers/{code} gave it",
+            );
             Err(Refusal::new(Reason::FieldInvalid).field("If-Match", what).into())
         }
     }

@@ -1,10 +1,11 @@
 //! The description of this interface: OpenAPI 3.1, generated from the handlers and their types.
 //!
 //! Owns what the types do not say of themselves: who may call, which refusals a call can meet (`refusals`), the forms of codes and
-//! texts (`forms`), and what a field means that says nothing of its own (`words`). The routes are not its own: the router and the
+//! texts (`forms`), what a field means that says nothing of its own (`words`), and what is around the posts of webhooks (`posts`). The routes are not its own: the router and the
 //! document come from one list (`rest::routes`).
 
 mod forms;
+mod posts;
 mod refusals;
 mod words;
 
@@ -24,7 +25,9 @@ pub(super) use refusals::{
 };
 
 use super::{Api, conditional};
+use crate::handover::OutcomeJson;
 use crate::problem::explain;
+use crate::webhook::{CloudEvent, TestJson};
 
 /// What the whole interface is, for whoever meets it first.
 const ABOUT: &str = "\
@@ -47,6 +50,7 @@ is taken away or changes its meaning. Ignore fields you do not know.";
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
+    components(schemas(CloudEvent, OutcomeJson, TestJson)),
     info(title = "lgsp adapter", version = "1", license(name = "to be told by whoever runs it")),
     tags(
         (name = "dossiers", description = "Handing dossiers in, saying what happens to them, asking how they stand. Hồ sơ."),
@@ -80,6 +84,7 @@ pub(super) fn finish(document: &OpenApi) -> Value {
     document["components"]["schemas"]["Problem"]["properties"]["explain"]["examples"] = explain::all().into();
     words::apply(&mut document);
     forms::apply(&mut document);
+    posts::apply(&mut document);
     document
 }
 

@@ -9,7 +9,7 @@ use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use lgsp_proto::types::{ActorId, RequestKey, Text};
-use lgsp_proto::{Reason, Refusal};
+use lgsp_proto::{Reason, Refusal, Wrong};
 use prost_types::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -146,7 +146,10 @@ pub(super) async fn handle(
         HandleError::Unknown => LocalReason::ExceptionNotFound.into(),
         HandleError::Already => LocalReason::ExceptionHandled.into(),
         HandleError::NoSuchReplacement => {
-            let problem = "is the key of no other request of this party here";
+            let problem = Wrong::new(
+                "không phải khoá của yêu cầu nào khác của cơ quan tại đây",
+                "is the key of no other request of this party here",
+            );
             Refusal::new(Reason::FieldInvalid).field("replaced_by_request_key", problem).into()
         }
         HandleError::Broken(broken) => Problem::from(Reason::ReadOnly).with_detail(broken.to_string()),

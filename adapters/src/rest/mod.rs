@@ -55,7 +55,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use lgsp_journal::Position;
-use lgsp_proto::{Reason, Refusal};
+use lgsp_proto::{Reason, Refusal, Wrong};
 use lgsp_telemetry::Telemetry;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -220,7 +220,9 @@ fn bad_request(rejection: impl std::fmt::Display) -> Problem {
         Some(name) if message.contains("unknown field `") => {
             Problem::malformed(format!("there is no parameter {name}"))
         }
-        Some(name) => Refusal::new(Reason::FieldInvalid).field(name, "is not what it should be").into(),
+        Some(name) => Refusal::new(Reason::FieldInvalid)
+            .field(name, Wrong::new("không đúng dạng", "is not what it should be"))
+            .into(),
         None => Problem::malformed("the path or the query cannot be read"),
     }
 }

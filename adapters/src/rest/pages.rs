@@ -4,7 +4,7 @@
 //! made up, or is of another list, is refused.
 
 use data_encoding::BASE64URL_NOPAD;
-use lgsp_proto::{Reason, Refusal};
+use lgsp_proto::{Reason, Refusal, Wrong};
 
 use crate::problem::Problem;
 
@@ -29,7 +29,10 @@ pub(super) fn size(wanted: Option<u32>) -> Result<usize, Problem> {
     let size = wanted.unwrap_or(USUAL);
     if !(1..=MOST).contains(&size) {
         return Err(Refusal::new(Reason::FieldInvalid)
-            .field("page_size", format!("is not between 1 and {MOST}"))
+            .field(
+                "page_size",
+                Wrong::new(format!("không nằm trong khoảng 1 đến {MOST}"), format!("is not between 1 and {MOST}")),
+            )
             .into());
     }
     Ok(size as usize)

@@ -7,8 +7,8 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use lgsp_proto::Reason;
 use lgsp_proto::types::RequestKey;
+use lgsp_proto::{Reason, Wrong};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -182,7 +182,13 @@ pub(super) async fn list(
         .filter_map(|word| {
             let state = RequestState::ALL.into_iter().find(|state| state.as_str() == word);
             if state.is_none() {
-                fields.problem("state", "is not one of queued, sending, admitted, refused");
+                fields.problem(
+                    "state",
+                    Wrong::new(
+                        "không thuộc: queued, sending, admitted, refused",
+                        "is not one of queued, sending, admitted, refused",
+                    ),
+                );
             }
             state
         })
@@ -242,7 +248,10 @@ fn is_allowed(headers: &HeaderMap) -> Result<bool, Problem> {
         Some(b"never") => Ok(false),
         Some(_) => {
             let mut fields = Fields::default();
-            fields.problem(OFFLINE, "is neither allowed nor never");
+            fields.problem(
+                OFFLINE,
+                Wrong::new("không phải allowed cũng không phải never", "is neither allowed nor never"),
+            );
             Err(fields.finish(()).err().unwrap_or_else(|| Reason::Internal.into()).into())
         }
     }

@@ -9,8 +9,8 @@ use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::BodyExt as _;
-use lgsp_proto::Reason;
 use lgsp_proto::types::{FileName, MediaType, PartyId};
+use lgsp_proto::{Reason, Wrong};
 
 use super::body::drain;
 use super::describe::{PartyHeader, UploadedTo, Uploading};
@@ -228,7 +228,8 @@ fn number(headers: &HeaderMap, name: &str, fields: &mut Fields) -> Option<u64> {
     let number = text.filter(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()));
     let number = number.and_then(|text| text.parse().ok());
     if number.is_none() {
-        fields.problem(name, if text.is_some() { "is not a whole number" } else { "is missing" });
+        let no_number = || Wrong::new("không phải số nguyên", "is not a whole number");
+        fields.problem(name, if text.is_some() { no_number() } else { Wrong::missing() });
     }
     number
 }

@@ -4,16 +4,17 @@
 use lgsp_proto::v1;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use crate::handover::{About, Message, What};
 use crate::trace::TraceParent;
 
 /// The content type of a webhook.
-pub(super) const CONTENT_TYPE: &str = "application/cloudevents+json; charset=utf-8";
+pub(crate) const CONTENT_TYPE: &str = "application/cloudevents+json; charset=utf-8";
 
 /// What the types have in common; the version grows only when a reader of the one before would be misled.
-const NAMESPACE: &str = "vn.lgsp.";
-const VERSION: &str = ".v1";
+pub(crate) const NAMESPACE: &str = "vn.lgsp.";
+pub(crate) const VERSION: &str = ".v1";
 
 /// Something to try an agency's system with, about no dossier.
 pub(super) const TEST: &str = "vn.lgsp.webhook.test.v1";
@@ -41,23 +42,34 @@ pub(super) fn event_type(what: What) -> String {
     format!("{NAMESPACE}{word}{VERSION}")
 }
 
-/// The attributes in the order in which a person reads them.
-#[derive(Serialize)]
-pub(super) struct CloudEvent<'a> {
+/// A CloudEvent 1.0 with the extensions for traces and for the order. Its attributes in the order in which a person reads them.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CloudEvent<'a> {
+    /// Always `1.0`.
     specversion: &'static str,
+    /// The same however often it comes: who has seen it has seen this event.
     pub(super) id: &'a str,
+    /// The adapter's system.
     pub(super) source: &'a str,
+    /// What happened; pass over one that is not known.
     #[serde(rename = "type")]
     pub(super) kind: &'a str,
+    /// The dossier's code, where it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) subject: Option<&'a str>,
+    /// When the gateway admitted it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) time: Option<String>,
+    /// Always `application/json`.
     datacontenttype: &'static str,
+    /// W3C trace context.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) traceparent: Option<&'a str>,
+    /// By what the order is kept: the dossier's code.
     #[serde(skip_serializing_if = "Option::is_none")]
     partitionkey: Option<&'a str>,
+    /// By the type.
+    #[schema(value_type = Object)]
     pub(super) data: &'a RawValue,
 }
 

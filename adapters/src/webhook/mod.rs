@@ -32,6 +32,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use lgsp_proto::types::PartyId;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use crate::config;
 use crate::digest::random;
@@ -41,8 +42,8 @@ use crate::spool::now_ms;
 use crate::trace;
 
 pub(crate) use attempts::{Attempt, Attempts, Health};
-use cloud_event::CloudEvent;
 pub use cloud_event::event_types;
+pub(crate) use cloud_event::{CONTENT_TYPE, CloudEvent, NAMESPACE, VERSION};
 use connector::Connector;
 pub(crate) use outcome::Outcome;
 use secrets::Secrets;
@@ -85,8 +86,9 @@ pub enum OpenError {
 }
 
 /// What an event to try with holds.
-#[derive(Serialize)]
-struct TestJson<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = WebhookTestEvent)]
+pub(crate) struct TestJson<'a> {
     party: &'a str,
     message_en: &'static str,
     message_vi: &'static str,

@@ -12,6 +12,11 @@ const CALLER: [(&str, &str); 2] = [("lgsp-party", PARTY), ("lgsp-actor", "mot.cu
 
 fn fields(problem: &Value) -> Vec<&str> {
     let fields = problem["fields"].as_array().map(Vec::as_slice).unwrap_or_default();
+    for field in fields {
+        // In both languages, whichever way it came to be refused.
+        let [vi, en] = ["problem_vi", "problem"].map(|name| field[name].as_str().unwrap());
+        assert!(!vi.is_ascii() && en.is_ascii(), "{field}");
+    }
     fields.iter().map(|field| field["field"].as_str().unwrap()).collect()
 }
 

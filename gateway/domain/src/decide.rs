@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use lgsp_proto::reason::Bilingual;
 use lgsp_proto::types::{BusinessTime, Date, PartyId, ProcedureCode};
-use lgsp_proto::{Reason, Refusal};
+use lgsp_proto::{Reason, Refusal, Wrong};
 
 use crate::deadline::clock::ClockError;
 use crate::dossier::AttachedDocument;
@@ -126,13 +126,16 @@ impl TimeBounds {
         let apart = at.duration_since(now);
         if apart.is_positive() && apart.unsigned_abs() > self.ahead {
             return Err(Refusal::new(Reason::TimeAhead)
-                .field(field, "lies ahead of the gateway's clock")
+                .field(field, Wrong::new("sau giờ hiện tại của trục", "lies ahead of the gateway's clock"))
                 .detail("now", now));
         }
         if apart.is_negative() && apart.unsigned_abs() > self.back {
             let days = self.back.as_secs() / (24 * 3600);
             return Err(Refusal::new(Reason::TimeTooFarBack)
-                .field(field, format!("lies more than {days} days back"))
+                .field(
+                    field,
+                    Wrong::new(format!("cách nay hơn {days} ngày"), format!("lies more than {days} days back")),
+                )
                 .detail("now", now));
         }
         Ok(match apart {
@@ -157,7 +160,10 @@ fn new_documents(
         }
     }
     if carried.len() + new.len() > MAX_DOCUMENTS {
-        let problem = format!("a dossier carries at most {MAX_DOCUMENTS} documents");
+        let problem = Wrong::new(
+            format!("quá nhiều: một hồ sơ có tối đa {MAX_DOCUMENTS} tài liệu"),
+            format!("a dossier carries at most {MAX_DOCUMENTS} documents"),
+        );
         return Err(Refusal::new(Reason::FieldInvalid).field(field, problem));
     }
     Ok(new)

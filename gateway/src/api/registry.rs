@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use lgsp_domain::can_i::Step;
 use lgsp_domain::registry::{AuthorityChange, Change, ChangeKind, Holder, Problem};
 use lgsp_proto::v1::{self, registry_change::Kind};
-use lgsp_proto::{FieldViolation, Refusal};
+use lgsp_proto::{FieldViolation, Refusal, Wrong};
 use tonic::{Request, Response, Status};
 
 use super::convert::{can_i, reading};
@@ -112,7 +112,7 @@ fn proposal(files: Vec<v1::RegistryFile>, roll_back_to: u64) -> Result<Proposal,
         (true, version) => Ok(Proposal::RollBackTo(version)),
         (false, _) => Err(Refusal::fields(vec![FieldViolation {
             field: "roll_back_to".into(),
-            problem: "is given beside files; send one of them".into(),
+            problem: Wrong::new("được gửi cùng tệp; hãy gửi một trong hai", "is given beside files; send one of them"),
         }])),
     }
 }
@@ -120,16 +120,21 @@ fn proposal(files: Vec<v1::RegistryFile>, roll_back_to: u64) -> Result<Proposal,
 /// Looks at names and numbers only; what the files say is the registry's to judge.
 fn check_files(files: &[v1::RegistryFile]) -> Result<(), Refusal> {
     let mut problems = Vec::new();
-    let mut problem = |field: String, problem: String| problems.push(FieldViolation { field, problem });
+    let mut problem = |field: String, problem: Wrong| problems.push(FieldViolation { field, problem });
     if files.is_empty() || files.len() > FILES_MAX {
-        problem("files".into(), format!("has {} files; 1 to {FILES_MAX} make a registry", files.len()));
+        let wrong = Wrong::new(
+            format!("có {} tệp; một sổ đăng ký gồm 1 đến {FILES_MAX} tệp", files.len()),
+            format!("has {} files; 1 to {FILES_MAX} make a registry", files.len()),
+        );
+        problem("files".into(), wrong);
     } else {
         let mut seen = HashSet::new();
         for (at, file) in files.iter().enumerate() {
             if !is_file_name(&file.name) {
-                problem(format!("files[{at}].name"), "is not a name like \"parties.toml\"".into());
+                let wrong = Wrong::new("không phải tên dạng \"parties.toml\"", "is not a name like \"parties.toml\"");
+                problem(format!("files[{at}].name"), wrong);
             } else if !seen.insert(&file.name) {
-                problem(format!("files[{at}].name"), "is given twice".into());
+                problem(format!("files[{at}].name"), Wrong::new("được gửi hai lần", "is given twice"));
             }
         }
     }

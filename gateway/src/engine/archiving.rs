@@ -17,7 +17,7 @@ use lgsp_journal::files::ReadFile;
 use lgsp_journal::room::{Room, Shortage};
 use lgsp_journal::{Files, RealFiles, fault};
 use lgsp_proto::types::{ActorId, BusinessTime, DossierCode, PartyId, Status};
-use lgsp_proto::{Reason, Refusal};
+use lgsp_proto::{Reason, Refusal, Wrong};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -195,7 +195,10 @@ impl Engine {
         authorized.require(Right::Operate, None)?;
         let configured = self.inner.archives.get().and_then(|archives| archives.after_days);
         let after_days = after_days.or(configured).ok_or_else(|| {
-            let problem = "is missing, and retention.archive_after_days is not set";
+            let problem = Wrong::new(
+                "bị thiếu, và retention.archive_after_days chưa được đặt",
+                "is missing, and retention.archive_after_days is not set",
+            );
             Refusal::new(Reason::FieldInvalid).field("after_days", problem)
         })?;
         let (party, actor, system) = (Some(party.clone()), actor.clone(), authorized.system().to_owned());

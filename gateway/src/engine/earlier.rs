@@ -9,7 +9,7 @@ use lgsp_certs::{Purpose, VerifyingKey};
 use lgsp_domain::decide::Decision;
 use lgsp_domain::dossier::Dossier;
 use lgsp_proto::types::{DossierCode, PartyId, RequestKey, Sha256Digest};
-use lgsp_proto::{Reason, Refusal, v1};
+use lgsp_proto::{Reason, Refusal, Wrong, v1};
 use prost::Message as _;
 
 use super::{Engine, read_failed};
@@ -58,7 +58,11 @@ impl Earlier {
         if self.sequence > next {
             return Err(self.missing().detail("next_sequence", next));
         }
-        if self.sequence < next { Err(self.conflict("another event has this number")) } else { Ok(()) }
+        if self.sequence < next {
+            Err(self.conflict(Wrong::new("trùng số của sự kiện khác", "another event has this number")))
+        } else {
+            Ok(())
+        }
     }
 
     /// The refusal while what this builds on is not back.
@@ -67,7 +71,7 @@ impl Earlier {
     }
 
     /// The refusal when its place is taken.
-    pub(super) fn conflict(&self, problem: &str) -> Refusal {
+    pub(super) fn conflict(&self, problem: Wrong) -> Refusal {
         Refusal::new(Reason::EpochConflict)
             .field("earlier", problem)
             .detail("dossier_code", &self.code)
@@ -83,7 +87,7 @@ impl Earlier {
         if event.code == self.code && event.sequence == self.sequence && event.act.number() == self.receipt.kind {
             Ok(decision)
         } else {
-            Err(self.conflict("names another event"))
+            Err(self.conflict(Wrong::new("nêu sự kiện khác", "names another event")))
         }
     }
 }
@@ -106,8 +110,8 @@ impl Engine {
         body_sha256: &Sha256Digest,
     ) -> Result<Option<Earlier>, Refusal> {
         let Some(signed) = signed else { return Ok(None) };
-        let invalid = |problem: &str| Refusal::new(Reason::EarlierReceiptInvalid).field("earlier", problem);
-        let unreadable = || invalid("cannot be read");
+        let invalid = |problem: Wrong| Refusal::new(Reason::EarlierReceiptInvalid).field("earlier", problem);
+        let unreadable = || invalid(Wrong::new("không đọc được", "cannot be read"));
         let receipt = v1::Receipt::decode(signed.receipt.clone()).map_err(|_| unreadable())?;
         let code = receipt.dossier_code.parse().map_err(|_| unreadable())?;
         let certificate = Sha256Digest::try_from(&signed.certificate_sha256[..]).map_err(|_| unreadable())?;
@@ -116,11 +120,14 @@ impl Engine {
             && receipt.request_key == key.as_str()
             && receipt.body_sha256 == body_sha256.as_bytes()[..];
         if !of_this {
-            return Err(invalid("was given for another request"));
+            return Err(invalid(Wrong::new("được cấp cho yêu cầu khác", "was given for another request")));
         }
-        let verifying = self.own_key(&certificate).await?.ok_or_else(|| invalid("was not signed by this gateway"))?;
+        let verifying = self
+            .own_key(&certificate)
+            .await?
+            .ok_or_else(|| invalid(Wrong::new("không do trục này ký", "was not signed by this gateway")))?;
         let checked = verifying.verify(Purpose::Receipt, &signed.receipt, &signed.signature);
-        checked.map_err(|_| invalid("was not signed by this gateway"))?;
+        checked.map_err(|_| invalid(Wrong::new("không do trục này ký", "was not signed by this gateway")))?;
         Ok(Some(Earlier { code, sequence: receipt.sequence, admitted_at, receipt, signed: signed.clone() }))
     }
 

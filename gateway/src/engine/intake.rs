@@ -11,7 +11,7 @@ use lgsp_domain::decide::{self, Decision, Warning, What};
 use lgsp_domain::dossier::{AttachedDocument, Opening};
 use lgsp_domain::numbering::NumberSource;
 use lgsp_proto::types::{BusinessTime, Date, DossierCode, PartyId, RequestKey, Sha256Digest};
-use lgsp_proto::{FieldViolation, Reason, Refusal, v1};
+use lgsp_proto::{FieldViolation, Reason, Refusal, Wrong, v1};
 
 use super::access::{Authorized, Peer};
 use super::clock::machine_now;
@@ -109,7 +109,7 @@ impl Engine {
         if let Some(earlier) = &earlier
             && self.lookup(earlier.code.as_str()).await?.is_some()
         {
-            return Err(earlier.conflict("another dossier has this code"));
+            return Err(earlier.conflict(Wrong::new("đã có hồ sơ khác mang mã này", "another dossier has this code")));
         }
         signed.content.documents = self.attach(&authorized, &signed.documents, None).await?;
         self.refuse_taken_aliases(&aliases).await?;
@@ -121,7 +121,10 @@ impl Engine {
         let (code, source) = match (&earlier, signed.content.code.clone()) {
             // The code of a receipt is out in the world: this one or none. Whether a block it is from still counts, is no question.
             (Some(earlier), _) if earlier.code.party() != authority => {
-                return Err(earlier.conflict("is of an authority that is not competent any more"));
+                return Err(earlier.conflict(Wrong::new(
+                    "thuộc cơ quan không còn thẩm quyền",
+                    "is of an authority that is not competent any more",
+                )));
             }
             (Some(earlier), given) => {
                 let is_own = given.is_some() && earlier.code.number() > last;
@@ -265,7 +268,8 @@ impl Engine {
             Some(Answered { body_sha256: before, answer, .. }) if before == *body_sha256 => {
                 Ok(Some(Admitted { answer, repeated: true }))
             }
-            Some(_) => Err(Refusal::new(Reason::KeyReused).field("request_key", "was used with other content")),
+            Some(_) => Err(Refusal::new(Reason::KeyReused)
+                .field("request_key", Wrong::new("đã được dùng với nội dung khác", "was used with other content"))),
         }
     }
 
@@ -281,12 +285,16 @@ impl Engine {
         for document in named {
             let found = self.inner.store.document(authorized.party(), &document.sha256).await.map_err(read_failed)?;
             let (reason, problem) = match found {
-                None => (Reason::DocumentUnknown, "was not uploaded by the acting party"),
-                Some(meta) if meta.size_bytes != document.size_bytes => {
-                    (Reason::DocumentDigestMismatch, "has another size than the uploaded content")
-                }
+                None => (
+                    Reason::DocumentUnknown,
+                    Wrong::new("chưa được cơ quan này tải lên", "was not uploaded by the acting party"),
+                ),
+                Some(meta) if meta.size_bytes != document.size_bytes => (
+                    Reason::DocumentDigestMismatch,
+                    Wrong::new("có kích thước khác nội dung đã tải lên", "has another size than the uploaded content"),
+                ),
                 Some(meta) if meta.dossier.is_some() && meta.dossier.as_ref() != to => {
-                    (Reason::DocumentOfAnotherDossier, "belongs to another dossier")
+                    (Reason::DocumentOfAnotherDossier, Wrong::new("thuộc hồ sơ khác", "belongs to another dossier"))
                 }
                 Some(meta) => {
                     attached.push(AttachedDocument {
@@ -307,7 +315,7 @@ impl Engine {
         let mut taken = Vec::new();
         for (index, alias) in aliases.iter().enumerate() {
             if self.lookup(alias).await?.is_some() {
-                let problem = "another dossier carries this code".to_owned();
+                let problem = Wrong::new("trùng mã của hồ sơ khác", "another dossier carries this code");
                 taken.push(FieldViolation { field: format!("aliases[{index}]"), problem });
             }
         }

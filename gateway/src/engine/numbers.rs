@@ -8,7 +8,7 @@ use jiff::ToSpan as _;
 use lgsp_domain::numbering::{Block, NumberSource, SpoolId};
 use lgsp_domain::registry::Right;
 use lgsp_proto::types::{BusinessTime, Date, DossierCode, PartyId};
-use lgsp_proto::{FieldViolation, Reason, Refusal};
+use lgsp_proto::{FieldViolation, Reason, Refusal, Wrong};
 use tokio::task::JoinSet;
 
 use super::access::{Authorized, Peer};
@@ -134,10 +134,13 @@ impl Engine {
             let mut fault =
                 |field: &str, problem| faults.push(FieldViolation { field: format!("wanted[{at}].{field}"), problem });
             if !(today..=last).contains(day) {
-                let adds = format!("asks for {more} more on a day that numbers are not leased for");
+                let adds = Wrong::new(
+                    format!("xin thêm {more} số cho ngày không cấp trước số"),
+                    format!("asks for {more} more on a day that numbers are not leased for"),
+                );
                 fault("day", adds);
             } else if let Err(absent) = authorized.registry().party_in_force(authority, *day) {
-                fault("authority", absent.to_string());
+                fault("authority", Wrong::new(absent.vietnamese(), absent.to_string()));
             }
         }
         if faults.is_empty() {
@@ -159,32 +162,44 @@ impl Engine {
         code: &DossierCode,
     ) -> Result<NumberSource, Refusal> {
         let epoch = self.inner.store.epoch().await.map_err(read_failed)?;
-        let refused = |problem: &str| {
+        let refused = |problem: Wrong| {
             let refusal = Refusal::new(Reason::CodeNotLeased).field("dossier_code", problem);
             Err(refusal.detail("authority", authority).detail("epoch", epoch))
         };
         if code.party() != authority {
-            return refused("is not in the competent authority's name");
+            return refused(Wrong::new(
+                "không mang tên cơ quan có thẩm quyền",
+                "is not in the competent authority's name",
+            ));
         }
         let (store, desk, day, number) = (&self.inner.store, authorized.party(), code.date(), code.number());
         let leased = store.is_leased(authority, day, desk, epoch, number).await.map_err(read_failed)?;
         let is_own = number > authorized.registry().last_number_of(authority);
         if !(leased || is_own && desk == authority) {
             return refused(if is_own {
-                "is in the range that the competent authority numbers itself"
+                Wrong::new(
+                    "nằm trong dải số do cơ quan có thẩm quyền tự cấp",
+                    "is in the range that the competent authority numbers itself",
+                )
             } else {
-                "was not leased to this desk in this epoch"
+                Wrong::new(
+                    "chưa được cấp trước cho bộ phận này trong kỳ này",
+                    "was not leased to this desk in this epoch",
+                )
             });
         }
         if self.lookup(code.as_str()).await?.is_some() {
-            return refused("is taken");
+            return refused(Wrong::new("đã được dùng", "is taken"));
         }
         if leased {
             return Ok(NumberSource::Leased);
         }
         match store.leave_number(authority, day, number).await {
             Ok(()) => Ok(NumberSource::Own),
-            Err(NumberError::Given(_)) => refused("was given out before the authority had a range of its own"),
+            Err(NumberError::Given(_)) => refused(Wrong::new(
+                "đã được cấp trước khi cơ quan có dải số riêng",
+                "was given out before the authority had a range of its own",
+            )),
             Err(error) => Err(number_failed(error, authority)),
         }
     }

@@ -5,7 +5,7 @@
 
 use lgsp_domain::registry::Right;
 use lgsp_proto::types::{ActorId, DossierCode, PartyId};
-use lgsp_proto::{Reason, Refusal, v1};
+use lgsp_proto::{Reason, Refusal, Wrong, v1};
 
 use super::access::{Authorized, Peer};
 use super::clock::machine_now;
@@ -234,8 +234,10 @@ impl Engine {
             let _away = away;
             let released = engine.take_back(&party, &installation, |_| true, &why).await?;
             if released == 0 && !is_known {
-                let problem =
-                    "is no system of the registry, and had taken over nothing; see `lgsp registry show system`";
+                let problem = Wrong::new(
+                    "không có trong sổ đăng ký và chưa nhận giao gì; xem `lgsp registry show system`",
+                    "is no system of the registry, and had taken over nothing; see `lgsp registry show system`",
+                );
                 return Err(Refusal::new(Reason::FieldInvalid).field("system", problem));
             }
             Ok(released)

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use lgsp_domain::registry::{self, AuthorityChange, Change, ChangeKind, Problem, Registry, Right};
 use lgsp_proto::types::{ActorId, Date, PartyId};
-use lgsp_proto::{Reason, Refusal, v1};
+use lgsp_proto::{Reason, Refusal, Wrong, v1};
 
 use super::access::{Authorized, Peer, authorize};
 use super::clock::machine_now;
@@ -367,7 +367,8 @@ fn invalid(problems: &[Problem]) -> Refusal {
     const SHOWN: usize = 50;
     let refusal = Refusal::new(Reason::RegistryInvalid).detail("problems", problems.len());
     problems.iter().take(SHOWN).fold(refusal, |refusal, problem| {
-        refusal.field(format!("{}:{}", problem.file, problem.path), problem.en.clone())
+        let wrong = Wrong::new(problem.vi.clone(), problem.en.clone());
+        refusal.field(format!("{}:{}", problem.file, problem.path), wrong)
     })
 }
 

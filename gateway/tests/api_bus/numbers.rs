@@ -51,7 +51,7 @@ fn code(number: u32) -> String {
 async fn stands_against(system: &System, submission: &v1::Submission) -> String {
     let refused = refusal(system.submit(submission).await);
     assert_eq!((refused.reason(), fields(&refused)), (Reason::CodeNotLeased, vec!["dossier_code"]), "{refused}");
-    refused.violations()[0].problem.clone()
+    refused.violations()[0].problem.en().to_owned()
 }
 
 /// Applies the registry in force with `from` replaced by `to` in its parties, and gives what changed.

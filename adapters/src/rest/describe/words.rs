@@ -20,6 +20,7 @@ const WORDS: &[(&str, &str)] = &[
     ("body_sha256", "SHA-256 of what was said, as the sender signed it."),
     ("case_code", "The case of the procedure, where it has several."),
     ("cause", "Why the clock stood still."),
+    ("channel", "How the citizen got the result."),
     ("code", "The dossier's code (mã số hồ sơ)."),
     ("competent_authority", "The party that decides the dossier (cơ quan có thẩm quyền)."),
     ("competent_authority_name", "Its name."),

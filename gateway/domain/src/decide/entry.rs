@@ -6,7 +6,7 @@
 use std::num::NonZeroU32;
 
 use lgsp_proto::types::{ActorId, BusinessTime, Date, PartyId, ReturnChannel, Status};
-use lgsp_proto::{Reason, Refusal};
+use lgsp_proto::{Reason, Refusal, Wrong};
 
 use super::recipients::Recipients;
 use super::{Decision, TimeBounds, clock_refusal, grant, new_documents, words};
@@ -153,7 +153,10 @@ pub fn entry(
     }
     if entry.occurred_at < dossier.updated_at {
         return Err(Refusal::new(Reason::TimeTooFarBack)
-            .field("occurred_at", "lies before the dossier's last event")
+            .field(
+                "occurred_at",
+                Wrong::new("trước sự kiện gần nhất của hồ sơ", "lies before the dossier's last event"),
+            )
             .detail("last_event", dossier.updated_at));
     }
     let odd_time = bounds.check(entry.occurred_at, now, "occurred_at")?;
@@ -240,7 +243,10 @@ fn holds(guard: Guard, dossier: &Dossier, entry: &Entry, role: Role) -> Result<(
     }
     let refusal = Refusal::new(guard.reason());
     Err(match guard {
-        Guard::TermAhead => refusal.field("supplement_requested.until", "does not lie after the request"),
+        Guard::TermAhead => refusal.field(
+            "supplement_requested.until",
+            Wrong::new("không sau thời điểm yêu cầu bổ sung", "does not lie after the request"),
+        ),
         Guard::SupplementPassed => match dossier.supplement_until {
             Some(until) => refusal.detail("until", until),
             None => refusal,

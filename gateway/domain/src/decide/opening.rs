@@ -9,7 +9,7 @@ use lgsp_proto::types::{
     ActorId, Alias, BusinessTime, CaseCode, Date, DossierCode, IntakeChannel, PartyId, ProcedureCode, ReturnChannel,
     Status, UnitCode,
 };
-use lgsp_proto::{Reason, Refusal};
+use lgsp_proto::{Reason, Refusal, Wrong};
 
 use super::recipients::Recipients;
 use super::{Decision, TimeBounds, Warning, clock_refusal, grant, new_documents, words};
@@ -250,8 +250,7 @@ fn check<'a>(
         let known = problems.note(registry.party_in_force(party, on).map_err(|absent| no_party(absent, field)));
         // Without a procedure there is nothing to hold a grant for, and its own problem has been noted.
         if known.is_some() && procedure.is_some() {
-            let missing =
-                |refusal: Refusal| refusal.field(field, format!("lacks the grant \"{right}\" for the procedure"));
+            let missing = |refusal: Refusal| refusal.field(field, lacks(right));
             problems.note(grant(registry, party, right, &given.procedure, on).map_err(missing));
         }
     }
@@ -287,7 +286,10 @@ fn foreign_aliases(
     let ours = given.aliases.iter().enumerate().filter(|(_, alias)| is_ours(alias)).map(|(at, _)| at);
     let refused = ours.fold(None, |refusal: Option<Refusal>, at| {
         let refusal = refusal.unwrap_or_else(|| Refusal::new(Reason::FieldInvalid));
-        Some(refusal.field(format!("aliases[{at}]"), "is a code that the bus may give to another dossier"))
+        Some(refusal.field(
+            format!("aliases[{at}]"),
+            Wrong::new("là mã mà trục có thể cấp cho hồ sơ khác", "is a code that the bus may give to another dossier"),
+        ))
     });
     refused.map_or(Ok(()), Err)
 }
@@ -296,7 +298,8 @@ fn known_case(procedure: &Procedure, case: Option<&CaseCode>) -> Result<(), Refu
     match case {
         Some(case) if procedure.case(case).is_none() => {
             let cases = words(procedure.cases.iter().map(|known| known.code.as_str()));
-            let refusal = Refusal::new(Reason::CaseUnknown).field("case_code", "is no case of the procedure");
+            let refusal = Refusal::new(Reason::CaseUnknown)
+                .field("case_code", Wrong::new("không phải trường hợp của thủ tục", "is no case of the procedure"));
             Err(refusal.detail("cases", cases))
         }
         _ => Ok(()),
@@ -315,7 +318,8 @@ fn compulsory_components(procedure: &Procedure, case: Option<&CaseCode>, given: 
     if missing.is_empty() {
         return Ok(());
     }
-    let problem = format!("compulsory and missing: {missing}");
+    let problem =
+        Wrong::new(format!("bắt buộc nhưng còn thiếu: {missing}"), format!("compulsory and missing: {missing}"));
     Err(Refusal::new(Reason::ComponentMissing).field("components", problem).detail("components", missing))
 }
 
@@ -324,7 +328,7 @@ fn find_route(given: &Submission, registry: &Registry, on: Date) -> Result<Route
     let explanation = route(registry, &given.procedure, given.case.as_ref(), &given.locality, on);
     explanation.outcome.map_err(|none| {
         Refusal::new(none.reason)
-            .field("locality", none.en.as_str())
+            .field("locality", Wrong::new(none.vi.clone(), none.en.clone()))
             .detail("why_en", none.en)
             .detail("why_vi", none.vi)
     })
@@ -361,13 +365,26 @@ fn fits(code: &DossierCode, authority: &PartyId, day: Date) -> bool {
 
 fn code_does_not_fit(authority: &PartyId, day: Date) -> Refusal {
     Refusal::new(Reason::CodeNotLeased)
-        .field("dossier_code", "is not of the competent authority and the day of reception")
+        .field(
+            "dossier_code",
+            Wrong::new(
+                "không thuộc cơ quan có thẩm quyền và ngày tiếp nhận",
+                "is not of the competent authority and the day of reception",
+            ),
+        )
         .detail("authority", authority)
         .detail("day", day)
 }
 
+fn lacks(right: Right) -> Wrong {
+    Wrong::new(
+        format!("chưa có quyền \"{right}\" đối với thủ tục"),
+        format!("lacks the grant \"{right}\" for the procedure"),
+    )
+}
+
 fn no_procedure(absent: NoProcedure) -> Refusal {
-    let problem = absent.to_string();
+    let problem = Wrong::new(absent.vietnamese(), absent.to_string());
     let (reason, successor) = match absent {
         NoProcedure::Unknown => (Reason::ProcedureUnknown, None),
         NoProcedure::NotYet { .. } => (Reason::ProcedureNotYetInForce, None),
@@ -377,7 +394,7 @@ fn no_procedure(absent: NoProcedure) -> Refusal {
 }
 
 fn no_unit(absent: NoUnit) -> Refusal {
-    let problem = absent.to_string();
+    let problem = Wrong::new(absent.vietnamese(), absent.to_string());
     let (reason, successor) = match absent {
         NoUnit::Unknown | NoUnit::NotYet { .. } => (Reason::UnitUnknown, None),
         NoUnit::Ceased { successor } => (Reason::UnitCeased, successor),
@@ -386,7 +403,7 @@ fn no_unit(absent: NoUnit) -> Refusal {
 }
 
 fn no_party(absent: NoParty, field: &str) -> Refusal {
-    let problem = absent.to_string();
+    let problem = Wrong::new(absent.vietnamese(), absent.to_string());
     let successor = match absent {
         NoParty::Unknown | NoParty::NotYet { .. } => None,
         NoParty::Gone { successor } => successor,
@@ -395,10 +412,14 @@ fn no_party(absent: NoParty, field: &str) -> Refusal {
 }
 
 /// Names the field, and what to use instead: in its text too, because only the first problem keeps its details.
-fn replaced(refusal: Refusal, field: &str, problem: String, successor: Option<impl ToString>) -> Refusal {
+fn replaced(refusal: Refusal, field: &str, problem: Wrong, successor: Option<impl ToString>) -> Refusal {
     match successor.map(|successor| successor.to_string()) {
         None => refusal.field(field, problem),
-        Some(successor) => refusal.field(field, format!("{problem}; use {successor}")).detail("successor", successor),
+        Some(successor) => {
+            let (vi, en) = (problem.vi(), problem.en());
+            let instead = Wrong::new(format!("{vi}; dùng {successor}"), format!("{en}; use {successor}"));
+            refusal.field(field, instead).detail("successor", successor)
+        }
     }
 }
 
@@ -420,7 +441,7 @@ impl Problems {
             }
             (Err(next), Some(noted)) => {
                 let fields = next.violations().iter();
-                self.0 = Some(fields.fold(noted, |all, one| all.field(one.field.as_str(), one.problem.as_str())));
+                self.0 = Some(fields.fold(noted, |all, one| all.field(one.field.as_str(), one.problem.clone())));
                 None
             }
         }

@@ -463,6 +463,17 @@ pub enum NoParty {
     },
 }
 
+impl NoParty {
+    /// The sentence that `Display` gives in English, in Vietnamese.
+    pub fn vietnamese(&self) -> String {
+        match self {
+            Self::Unknown => "cơ quan không có trong sổ đăng ký".to_owned(),
+            Self::Gone { .. } => "cơ quan không còn tồn tại".to_owned(),
+            Self::NotYet { from } => format!("cơ quan chỉ tồn tại từ ngày {from}"),
+        }
+    }
+}
+
 /// Why a procedure cannot be used on a day.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum NoProcedure {
@@ -483,6 +494,17 @@ pub enum NoProcedure {
     },
 }
 
+impl NoProcedure {
+    /// The sentence that `Display` gives in English, in Vietnamese.
+    pub fn vietnamese(&self) -> String {
+        match self {
+            Self::Unknown => "thủ tục không có trong sổ đăng ký".to_owned(),
+            Self::Abolished { .. } => "thủ tục đã bị bãi bỏ".to_owned(),
+            Self::NotYet { from } => format!("thủ tục chỉ có hiệu lực từ ngày {from}"),
+        }
+    }
+}
+
 /// Why a unit cannot be used on a day.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum NoUnit {
@@ -501,4 +523,15 @@ pub enum NoUnit {
         /// Its first day.
         from: Date,
     },
+}
+
+impl NoUnit {
+    /// The sentence that `Display` gives in English, in Vietnamese.
+    pub fn vietnamese(&self) -> String {
+        match self {
+            Self::Unknown => "đơn vị hành chính không có trong sổ đăng ký".to_owned(),
+            Self::Ceased { .. } => "đơn vị hành chính không còn tồn tại".to_owned(),
+            Self::NotYet { from } => format!("đơn vị hành chính chỉ tồn tại từ ngày {from}"),
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use data_encoding::BASE64URL_NOPAD;
 use lgsp_proto::types::ActorId;
-use lgsp_proto::{Reason, Refusal, v1};
+use lgsp_proto::{Reason, Refusal, Wrong, v1};
 use prost_types::Timestamp;
 
 use super::Fields;
@@ -41,12 +41,18 @@ pub(crate) fn query(request: &v1::ListAuditRequest) -> Result<(Asking, AuditQuer
         subject if subject.len() <= SUBJECT_MAX && subject.bytes().all(|byte| byte.is_ascii_graphic()) => {
             Some(Some(subject.to_owned()))
         }
-        _ => fields.problem("subject", format!("is not a name of at most {SUBJECT_MAX} visible ASCII characters")),
+        _ => fields.problem(
+            "subject",
+            Wrong::new(
+                format!("không phải tên gồm tối đa {SUBJECT_MAX} ký tự ASCII nhìn thấy được"),
+                format!("is not a name of at most {SUBJECT_MAX} visible ASCII characters"),
+            ),
+        ),
     };
     let limit = match request.page_size {
         0 => Some(PAGE_DEFAULT),
         size @ 1..=PAGE_MAX => usize::try_from(size).ok(),
-        _ => fields.problem("page_size", format!("is more than {PAGE_MAX}")),
+        _ => fields.page_too_long(PAGE_MAX),
     };
     let read = (|| {
         let (kinds, since, until) = (kinds?, since?, until?);
@@ -65,7 +71,10 @@ fn moment(fields: &mut Fields, field: &str, at: Option<&Timestamp>) -> Option<Op
     let Some(at) = at else { return Some(None) };
     match SystemTime::try_from(*at) {
         Ok(moment) if (0..1_000_000_000).contains(&at.nanos) => Some(Some(moment)),
-        _ => fields.problem(field, "is no moment that a clock can show"),
+        _ => fields.problem(
+            field,
+            Wrong::new("không phải thời điểm mà đồng hồ có thể chỉ", "is no moment that a clock can show"),
+        ),
     }
 }
 

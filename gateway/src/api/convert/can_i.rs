@@ -4,7 +4,7 @@ use data_encoding::BASE64URL_NOPAD;
 use lgsp_domain::can_i::{Outcome, Step};
 use lgsp_domain::registry::Right;
 use lgsp_proto::types::Malformed;
-use lgsp_proto::{Reason, Refusal, v1};
+use lgsp_proto::{Reason, Refusal, Wrong, v1};
 
 use super::Fields;
 use super::reading::{self, Asking};
@@ -38,11 +38,20 @@ pub(crate) fn asked(request: v1::CanIRequest) -> Result<(Asking, Asked), Refusal
         name => reading::dossier_name(&mut fields, "dossier_code", name).map(Some),
     };
     if !request.procedure_code.is_empty() && !request.dossier_code.is_empty() {
-        let _ = fields.problem::<()>("procedure_code", "is given beside a dossier, which stands for its procedure");
+        let _ = fields.problem::<()>(
+            "procedure_code",
+            Wrong::new(
+                "được nêu cùng hồ sơ, mà hồ sơ đã xác định thủ tục",
+                "is given beside a dossier, which stands for its procedure",
+            ),
+        );
     }
     let has_matter = !(request.procedure_code.is_empty() && request.dossier_code.is_empty());
     if has_matter && right.flatten().is_some_and(|right| !right.is_about_procedures()) {
-        let _ = fields.problem::<()>("right", "is not about procedures or dossiers");
+        let _ = fields.problem::<()>(
+            "right",
+            Wrong::new("không liên quan đến thủ tục hay hồ sơ", "is not about procedures or dossiers"),
+        );
     }
     let call = call(&mut fields, &request, right.flatten());
     let system = name(&mut fields, "system", &request.system);
@@ -66,7 +75,8 @@ fn right(fields: &mut Fields, word: &str) -> Option<Option<Right>> {
     }
     let known = Right::ALL.iter().copied().find(|right| right.as_str() == word);
     let words = || Right::ALL.iter().map(|right| right.as_str()).collect::<Vec<_>>().join(", ");
-    known.map(Some).or_else(|| fields.problem("right", format!("is none of: {}", words())))
+    let wrong = |words: String| Wrong::new(format!("không thuộc: {words}"), format!("is none of: {words}"));
+    known.map(Some).or_else(|| fields.problem("right", wrong(words())))
 }
 
 fn call(fields: &mut Fields, request: &v1::CanIRequest, right: Option<Right>) -> Option<Option<AskedCall>> {
@@ -79,7 +89,9 @@ fn call(fields: &mut Fields, request: &v1::CanIRequest, right: Option<Right>) ->
         let mut wrong = given.into_iter().filter(|(_, is_empty)| !is_empty).map(|(field, _)| field);
         return match wrong.next() {
             None => Some(None),
-            Some(field) => fields.problem(field, "belongs to the right \"call\" only"),
+            Some(field) => {
+                fields.problem(field, Wrong::new("chỉ dùng với quyền \"call\"", "belongs to the right \"call\" only"))
+            }
         };
     }
     let service = name(fields, "service", &request.service);
@@ -94,7 +106,10 @@ fn call(fields: &mut Fields, request: &v1::CanIRequest, right: Option<Right>) ->
 
 fn name(fields: &mut Fields, field: &str, text: &str) -> Option<Option<String>> {
     if text.len() > NAME_BYTES_MAX {
-        return fields.problem(field, format!("has more than {NAME_BYTES_MAX} bytes"));
+        return fields.problem(
+            field,
+            Wrong::new(format!("dài hơn {NAME_BYTES_MAX} byte"), format!("has more than {NAME_BYTES_MAX} bytes")),
+        );
     }
     Some((!text.is_empty()).then(|| text.to_owned()))
 }
@@ -137,7 +152,10 @@ pub(crate) fn versions(request: &v1::RegistryVersionsRequest) -> Result<Versions
     let most = match request.page_size {
         0 => Some(PAGE_DEFAULT),
         1..=PAGE_MAX => Some(request.page_size as usize),
-        _ => fields.problem("page_size", format!("is not 1 to {PAGE_MAX}")),
+        _ => fields.problem(
+            "page_size",
+            Wrong::new(format!("không nằm trong khoảng 1 đến {PAGE_MAX}"), format!("is not 1 to {PAGE_MAX}")),
+        ),
     };
     let read = asking.zip(most);
     let (asking, most) = fields.finish(read)?;

@@ -6,7 +6,7 @@ use data_encoding::BASE64URL_NOPAD;
 use lgsp_certs::SystemName;
 use lgsp_domain::registry::PartyPattern;
 use lgsp_proto::types::{Sha256Digest, Text};
-use lgsp_proto::{Reason, Refusal, v1};
+use lgsp_proto::{Reason, Refusal, Wrong, v1};
 use prost::Message as _;
 use zeroize::Zeroizing;
 
@@ -41,7 +41,7 @@ pub(crate) fn join(request: v1::JoinRequest) -> Result<JoinAttempt, Refusal> {
     let mut fields = Fields::default();
     let id = token_id(&mut fields, &request.token_id);
     if request.token_secret.len() != 32 {
-        fields.problem::<()>("token_secret", "is not 32 bytes");
+        fields.problem::<()>("token_secret", Wrong::new("không dài 32 byte", "is not 32 bytes"));
     }
     let id = fields.finish(id)?;
     let secret = Zeroizing::new(request.token_secret.to_vec());
@@ -49,7 +49,7 @@ pub(crate) fn join(request: v1::JoinRequest) -> Result<JoinAttempt, Refusal> {
 }
 
 fn token_id(fields: &mut Fields, bytes: &[u8]) -> Option<TokenId> {
-    bytes.try_into().ok().or_else(|| fields.problem("token_id", "is not 16 bytes"))
+    bytes.try_into().ok().or_else(|| fields.problem("token_id", Wrong::new("không dài 16 byte", "is not 16 bytes")))
 }
 
 /// The answer to [`join`].
@@ -102,7 +102,7 @@ pub(crate) fn token_wanted(request: &v1::IssueTokenRequest) -> Result<(Asking, T
     let valid = match Duration::from_secs(request.valid_seconds.into()) {
         Duration::ZERO => Some(None),
         valid if valid <= TOKEN_VALID_MAX => Some(Some(valid)),
-        _ => fields.problem("valid_seconds", "is more than seven days"),
+        _ => fields.problem("valid_seconds", Wrong::new("dài hơn bảy ngày", "is more than seven days")),
     };
     let read = (|| {
         let description = description?.map_or_else(String::new, |_| request.description.clone());
@@ -112,7 +112,8 @@ pub(crate) fn token_wanted(request: &v1::IssueTokenRequest) -> Result<(Asking, T
 }
 
 fn system_name(fields: &mut Fields, field: &str, name: &str) -> Option<SystemName> {
-    name.parse().map_or_else(|error: lgsp_certs::identity::NameError| fields.problem(field, error), Some)
+    let wrong = |error: lgsp_certs::identity::NameError| Wrong::new(error.vietnamese(), error.to_string());
+    name.parse().map_or_else(|error| fields.problem(field, wrong(error)), Some)
 }
 
 /// The answer to [`token_wanted`]. The secret leaves with it and nowhere else.
@@ -151,13 +152,13 @@ pub(crate) fn asked(request: &v1::ListCertificatesRequest) -> Result<(Asking, Ce
         None => Some(None),
         Some(time) => match SystemTime::try_from(*time) {
             Ok(time) => Some(Some(time)),
-            Err(_) => fields.problem("expiring_before", "is no time"),
+            Err(_) => fields.problem("expiring_before", Wrong::new("không phải thời điểm", "is no time")),
         },
     };
     let limit = match request.page_size {
         0 => Some(PAGE_DEFAULT),
         size @ 1..=PAGE_MAX => usize::try_from(size).ok(),
-        _ => fields.problem("page_size", format!("is more than {PAGE_MAX}")),
+        _ => fields.page_too_long(PAGE_MAX),
     };
     let with_past = request.with_past;
     let read = (|| {
@@ -260,7 +261,13 @@ pub(crate) fn revocation(request: &v1::RevokeRequest) -> Result<Revocation, Refu
         Some(What::System(name)) => {
             system_name(&mut fields, "system", name).map(|name| ToRevoke::System(name.to_string()))
         }
-        None => fields.problem("what", "is missing: name a certificate, a key or a system"),
+        None => fields.problem(
+            "what",
+            Wrong::new(
+                "bị thiếu: hãy nêu chứng thư, khoá hoặc hệ thống",
+                "is missing: name a certificate, a key or a system",
+            ),
+        ),
     };
     let ground = ground(&mut fields, &request.ground);
     let read = (|| Some(Revocation { asking: asking?, what: what?, ground: ground? }))();

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use lgsp_proto::types::Sha256Digest;
-use lgsp_proto::{Refusal, v1};
+use lgsp_proto::{Refusal, Wrong, v1};
 
 use super::Fields;
 use super::reading::{Asking, asking, dossier_name};
@@ -19,10 +19,10 @@ pub(crate) fn announced(start: &v1::StartUpload) -> Result<Announced, Refusal> {
     let sha256 = fields.digest("sha256", &start.sha256);
     let media_type = fields.required("media_type", &start.media_type);
     if start.size_bytes == 0 {
-        fields.problem::<()>("size_bytes", "is 0");
+        fields.problem::<()>("size_bytes", Wrong::new("bằng 0", "is 0"));
     }
     if start.offset > start.size_bytes {
-        fields.problem::<()>("offset", "lies behind the end");
+        fields.problem::<()>("offset", Wrong::new("nằm sau điểm cuối", "lies behind the end"));
     }
     let read = (|| {
         let Asking { party, actor } = asking?;

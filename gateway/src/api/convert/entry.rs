@@ -9,7 +9,7 @@ use lgsp_domain::decide::{Entry, What};
 use lgsp_domain::transition::{Act, Requirement};
 use lgsp_proto::types::RequestKey;
 use lgsp_proto::v1::entry::What as Said;
-use lgsp_proto::{Reason, Refusal, v1};
+use lgsp_proto::{Reason, Refusal, Wrong, v1};
 use prost::Message as _;
 
 use super::submission::{components, signed_receipt};
@@ -38,8 +38,10 @@ pub(crate) fn signed(
     traceparent: Option<String>,
 ) -> Result<Signed<RecordedEntry>, Refusal> {
     let v1::RecordRequest { entry: body, signature, earlier } = request;
-    let message = v1::Entry::decode(body.clone())
-        .map_err(|_| Refusal::new(Reason::Malformed).field("entry", "is not an lgsp.v1.Entry"))?;
+    let message = v1::Entry::decode(body.clone()).map_err(|_| {
+        Refusal::new(Reason::Malformed)
+            .field("entry", Wrong::new("không phải lgsp.v1.Entry", "is not an lgsp.v1.Entry"))
+    })?;
     let mut fields = Fields::default();
     let read = read(&mut fields, &message);
     let (content, request_key, documents) = fields.finish(read)?;
@@ -55,7 +57,7 @@ fn read(fields: &mut Fields, message: &v1::Entry) -> Option<(RecordedEntry, Requ
     let occurred_at = fields.time("occurred_at", message.occurred_at.as_ref());
     let what = match &message.what {
         Some(said) => what(fields, said),
-        None => fields.problem("what", "is missing: say what happened"),
+        None => fields.problem("what", Wrong::new("bị thiếu: hãy nêu sự việc", "is missing: say what happened")),
     };
     let (what, documents) = what?;
     let entry = Entry {
@@ -72,7 +74,7 @@ fn read(fields: &mut Fields, message: &v1::Entry) -> Option<(RecordedEntry, Requ
 fn what(fields: &mut Fields, said: &Said) -> Option<(What, Vec<NamedDocument>)> {
     let act = act_of(said);
     for requirement in act.requires().iter().filter(|requirement| !says(said, **requirement)) {
-        fields.problem::<()>(requirement.path(act), "is missing");
+        fields.problem::<()>(requirement.path(act), Wrong::missing());
     }
     let mut form = Form { fields, act };
     let plain = |what| Some((what, Vec::new()));
@@ -248,7 +250,7 @@ fn fee(fields: &mut Fields, field: &str, fee: &v1::Fee) -> Option<()> {
     fields.text::<64>(&format!("{field}.code"), &fee.code);
     let name = fields.required::<lgsp_proto::types::Text<500>>(&format!("{field}.name"), &fee.name);
     if fee.amount_vnd == 0 {
-        return fields.problem(format!("{field}.amount_vnd"), "is 0");
+        return fields.problem(format!("{field}.amount_vnd"), Wrong::new("bằng 0", "is 0"));
     }
     name.map(drop)
 }
@@ -266,7 +268,7 @@ fn result(fields: &mut Fields, field: &str, result: &v1::Result) -> Option<Optio
 
 fn pause_cause(fields: &mut Fields, field: &str, number: i32) -> Option<PauseCause> {
     let known = standing::PAUSE_CAUSES.into_iter().find(|cause| standing::pause_cause(*cause) as i32 == number);
-    known.or_else(|| fields.problem(field, "is a value this version does not know"))
+    known.or_else(|| fields.unknown(field))
 }
 
 /// At least one; none has been named as missing already.

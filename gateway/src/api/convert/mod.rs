@@ -19,13 +19,12 @@ pub(super) mod standing;
 pub(super) mod submission;
 pub(super) mod warning;
 
-use std::fmt::Display;
 use std::str::FromStr;
 
 use lgsp_proto::types::{
     BusinessTime, FileName, IntakeChannel, Malformed, MediaType, ReturnChannel, Sha256Digest, Text,
 };
-use lgsp_proto::{FieldViolation, Refusal, v1};
+use lgsp_proto::{FieldViolation, Refusal, Wrong, v1};
 use prost_types::Timestamp;
 
 use crate::engine::intake::NamedDocument;
@@ -44,8 +43,8 @@ pub(super) struct Fields {
 
 impl Fields {
     /// Notes a problem. `problem` reads on from the field's name and repeats nothing of its value.
-    pub(super) fn problem<T>(&mut self, field: impl Into<String>, problem: impl Display) -> Option<T> {
-        self.problems.push(FieldViolation { field: field.into(), problem: problem.to_string() });
+    pub(super) fn problem<T>(&mut self, field: impl Into<String>, problem: impl Into<Wrong>) -> Option<T> {
+        self.problems.push(FieldViolation { field: field.into(), problem: problem.into() });
         None
     }
 
@@ -73,7 +72,8 @@ impl Fields {
         mut item: impl FnMut(&mut Self, &str, &'a I) -> Option<T>,
     ) -> Option<Vec<T>> {
         if items.len() > max {
-            return self.problem(field, format!("has more than {max} items"));
+            return self
+                .problem(field, Wrong::new(format!("có nhiều hơn {max} mục"), format!("has more than {max} items")));
         }
         let read: Vec<Option<T>> =
             items.iter().enumerate().map(|(at, one)| item(self, &format!("{field}[{at}]"), one)).collect();
@@ -92,7 +92,13 @@ impl Fields {
     pub(super) fn optional_time(&mut self, field: &str, time: Option<&Timestamp>) -> Option<Option<BusinessTime>> {
         let Some(time) = time else { return Some(None) };
         if !(0..1_000_000_000).contains(&time.nanos) {
-            return self.problem(field, "is no time: its nanoseconds lie outside of a second");
+            return self.problem(
+                field,
+                Wrong::new(
+                    "không phải thời điểm: phần nano giây vượt quá một giây",
+                    "is no time: its nanoseconds lie outside of a second",
+                ),
+            );
         }
         let time = BusinessTime::from_unix_seconds(time.seconds);
         time.map_or_else(|malformed| self.problem(field, malformed), |time| Some(Some(time)))
@@ -102,7 +108,7 @@ impl Fields {
     pub(super) fn digest(&mut self, field: &str, bytes: &[u8]) -> Option<Sha256Digest> {
         match Sha256Digest::try_from(bytes) {
             Ok(digest) => Some(digest),
-            Err(_) => self.problem(field, "is not 32 bytes"),
+            Err(_) => self.problem(field, Wrong::new("không dài 32 byte", "is not 32 bytes")),
         }
     }
 
@@ -133,11 +139,20 @@ impl Fields {
     }
 
     fn unknown_number<T>(&mut self, field: &str, number: i32) -> Option<T> {
-        if number == 0 {
-            self.problem(field, Malformed::Empty)
-        } else {
-            self.problem(field, "is a value this version does not know")
-        }
+        if number == 0 { self.problem(field, Malformed::Empty) } else { self.unknown(field) }
+    }
+
+    /// A value that a later version may know.
+    pub(super) fn unknown<T>(&mut self, field: &str) -> Option<T> {
+        self.problem(
+            field,
+            Wrong::new("là giá trị mà phiên bản này chưa biết", "is a value this version does not know"),
+        )
+    }
+
+    /// A page that is longer than there are.
+    pub(super) fn page_too_long<T>(&mut self, most: u32) -> Option<T> {
+        self.problem("page_size", Wrong::new(format!("lớn hơn {most}"), format!("is more than {most}")))
     }
 
     /// What was read, or the refusal that names everything that could not be.
@@ -180,7 +195,7 @@ mod tests {
     fn a_list_that_is_too_long_is_not_even_looked_at() {
         let mut fields = Fields::default();
         let read = fields.list("parties", &[0, 1, 2], 2, |_, _, _| -> Option<()> { panic!("looked at") });
-        assert_eq!(fields.finish(read).unwrap_err().violations()[0].problem, "has more than 2 items");
+        assert_eq!(fields.finish(read).unwrap_err().violations()[0].problem.en(), "has more than 2 items");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use lgsp_domain::numbering::SpoolId;
 use lgsp_proto::types::{Date, PartyId};
-use lgsp_proto::{Refusal, v1};
+use lgsp_proto::{Refusal, Wrong, v1};
 use prost_types::Timestamp;
 
 use super::{Fields, reading};
@@ -22,11 +22,11 @@ pub(crate) fn lease(request: &v1::LeaseNumbersRequest) -> Result<LeaseRequest, R
     let asking = reading::asking(&mut fields, &request.acting_party, &request.actor);
     let spool = match <[u8; 16]>::try_from(&request.spool[..]) {
         Ok(bytes) => Some(SpoolId::new(bytes)),
-        Err(_) => fields.problem("spool", "is not 16 bytes"),
+        Err(_) => fields.problem("spool", Wrong::new("không dài 16 byte", "is not 16 bytes")),
     };
     let mut seen = HashSet::new();
     let wanted = if request.wanted.is_empty() {
-        fields.problem("wanted", "is empty")
+        fields.problem("wanted", Wrong::new("đang để trống", "is empty"))
     } else {
         fields.list("wanted", &request.wanted, WANTED_MAX, |fields, field, one| wanted(fields, field, one, &mut seen))
     };
@@ -45,7 +45,13 @@ fn wanted(
     let day = day(fields, &format!("{field}.day"), &wanted.day);
     let (authority, day) = authority.zip(day)?;
     if !seen.insert((authority.clone(), day)) {
-        return fields.problem(field, "names an authority and a day that were named before");
+        return fields.problem(
+            field,
+            Wrong::new(
+                "nêu lại cơ quan và ngày đã nêu trước đó",
+                "names an authority and a day that were named before",
+            ),
+        );
     }
     Some(Wanted { authority, day, more: wanted.more })
 }
@@ -53,7 +59,15 @@ fn wanted(
 /// A day as ISO 8601 writes it, and no other way that a parser may know.
 fn day(fields: &mut Fields, field: &str, text: &str) -> Option<Date> {
     let day = text.parse::<Date>().ok().filter(|day| day.to_string() == text && (2000..2100).contains(&day.year()));
-    day.or_else(|| fields.problem(field, "is not a day of this century like 2025-07-14"))
+    day.or_else(|| {
+        fields.problem(
+            field,
+            Wrong::new(
+                "không phải ngày trong thế kỷ này, ví dụ 2025-07-14",
+                "is not a day of this century like 2025-07-14",
+            ),
+        )
+    })
 }
 
 /// Writes what a spool holds.

@@ -1,6 +1,6 @@
 //! What operators ask for.
 
-use lgsp_proto::{Refusal, v1};
+use lgsp_proto::{Refusal, Wrong, v1};
 
 use super::Fields;
 use super::reading::{Asking, asking, dossier_name};
@@ -34,8 +34,13 @@ pub(crate) fn erase(request: &v1::EraseRequest) -> Result<Erase, Refusal> {
 pub(super) fn ground(fields: &mut Fields, ground: &str) -> Option<String> {
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
     if ground.is_empty() || ground.len() > GROUND_MAX || !ground.bytes().all(is_word) {
-        return fields
-            .problem("ground", "is not a word of 1 to 64 ASCII letters, digits, \"-\", \"_\", \".\" and \"/\"");
+        return fields.problem(
+            "ground",
+            Wrong::new(
+                "không phải một từ gồm 1 đến 64 chữ cái ASCII, chữ số, \"-\", \"_\", \".\" và \"/\"",
+                "is not a word of 1 to 64 ASCII letters, digits, \"-\", \"_\", \".\" and \"/\"",
+            ),
+        );
     }
     Some(ground.to_owned())
 }
@@ -70,7 +75,10 @@ pub(crate) fn archive(request: &v1::ArchiveRequest) -> Result<Archive, Refusal> 
     let asking = asking(&mut fields, &request.acting_party, &request.actor);
     let after_days = request.after_days;
     if after_days.is_some_and(|days| !(1..=AFTER_DAYS_MAX).contains(&days)) {
-        fields.problem::<()>("after_days", "is not a number of days from 1 to 36600");
+        fields.problem::<()>(
+            "after_days",
+            Wrong::new("không phải số ngày từ 1 đến 36600", "is not a number of days from 1 to 36600"),
+        );
     }
     let read = asking.map(|asking| Archive { asking, after_days });
     fields.finish(read)

@@ -2,7 +2,7 @@
 
 use data_encoding::BASE64URL_NOPAD;
 use lgsp_proto::types::{ActorId, PartyId, Text};
-use lgsp_proto::{Reason, Refusal, v1};
+use lgsp_proto::{Reason, Refusal, Wrong, v1};
 
 use super::Fields;
 use super::reading::{Asking, asking, dossier_name, some_parties};
@@ -31,7 +31,13 @@ pub(super) fn word<'a>(fields: &mut Fields, field: &str, word: &'a str) -> Optio
     if (1..=64).contains(&word.len()) && word.chars().all(is_word) {
         return Some(word);
     }
-    fields.problem(field, "is not a word of 1 to 64 of A-Z a-z 0-9 _ - .")
+    fields.problem(
+        field,
+        Wrong::new(
+            "không phải một từ gồm 1 đến 64 ký tự A-Z a-z 0-9 _ - .",
+            "is not a word of 1 to 64 of A-Z a-z 0-9 _ - .",
+        ),
+    )
 }
 
 /// Reads a question for parked dossiers.
@@ -49,7 +55,7 @@ pub(crate) fn query(request: &v1::ParkedRequest) -> Result<(Asking, ParkedQuery)
     let limit = match request.page_size {
         0 => Some(PAGE_DEFAULT),
         size @ 1..=PAGE_MAX => usize::try_from(size).ok(),
-        _ => fields.problem("page_size", format!("is more than {PAGE_MAX}")),
+        _ => fields.page_too_long(PAGE_MAX),
     };
     let read = (|| Some((asking?, ParkedQuery { parties: parties?, dossier: dossier?, limit: limit?, after: None })))();
     let (asking, mut query) = fields.finish(read)?;

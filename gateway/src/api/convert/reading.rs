@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use lgsp_proto::types::{ActorId, Alias, PartyId, Status};
-use lgsp_proto::{Refusal, v1};
+use lgsp_proto::{Refusal, Wrong, v1};
 
 use bytes::Bytes;
 
@@ -86,7 +86,7 @@ pub(crate) fn list(request: &v1::ListRequest) -> Result<(Asking, ListQuery), Ref
     // Ten statuses there are; naming one twice says nothing new.
     let statuses = fields.list("filter.statuses", &filter.statuses, 10, |fields, field, number| {
         let known = Status::ALL.into_iter().find(|status| i32::from(status.number()) == *number);
-        known.or_else(|| fields.problem(field, "is a value this version does not know"))
+        known.or_else(|| fields.unknown(field))
     });
     let procedure = fields.optional("filter.procedure_code", &filter.procedure_code);
     let competent_authority = fields.optional("filter.competent_authority", &filter.competent_authority);
@@ -96,7 +96,7 @@ pub(crate) fn list(request: &v1::ListRequest) -> Result<(Asking, ListQuery), Ref
     let limit = match request.page_size {
         0 => Some(PAGE_DEFAULT),
         size @ 1..=PAGE_MAX => usize::try_from(size).ok(),
-        _ => fields.problem("page_size", format!("is more than {PAGE_MAX}")),
+        _ => fields.page_too_long(PAGE_MAX),
     };
     let read = (|| {
         let query = ListQuery {
@@ -169,7 +169,7 @@ pub(crate) fn open(request: &v1::OpenInbox) -> Result<Open, Refusal> {
     let credit = credit(&mut fields, "open.credit", request.credit);
     let spool = match request.spool.len() {
         0 | 16 => Some(request.spool.clone()),
-        _ => fields.problem("open.spool", "is not 16 bytes"),
+        _ => fields.problem("open.spool", Wrong::new("không dài 16 byte", "is not 16 bytes")),
     };
     let instance = parked::instance(&mut fields, "open.instance", &request.instance);
     let read = (|| Some(Open { parties: parties?, credit: credit?, instance: instance?.to_owned(), spool: spool? }))();
@@ -189,7 +189,13 @@ pub(crate) fn more_credit(request: &v1::Credit) -> Result<u32, Refusal> {
 fn credit(fields: &mut Fields, field: &str, credit: u32) -> Option<u32> {
     match credit {
         1..=CREDIT_MAX => Some(credit),
-        _ => fields.problem(field, format!("is not within 1 and {CREDIT_MAX}")),
+        _ => fields.problem(
+            field,
+            Wrong::new(
+                format!("không nằm trong khoảng 1 đến {CREDIT_MAX}"),
+                format!("is not within 1 and {CREDIT_MAX}"),
+            ),
+        ),
     }
 }
 
@@ -220,7 +226,7 @@ pub(crate) fn decline(request: &v1::Decline) -> Result<(Declined, Vec<DeliveryNa
     let kind = match v1::DeclineKind::try_from(request.kind) {
         Ok(v1::DeclineKind::Unspecified) => Some(v1::DeclineKind::Transient),
         Ok(kind) => Some(kind),
-        Err(_) => fields.problem("decline.kind", "is a value this version does not know"),
+        Err(_) => fields.unknown("decline.kind"),
     };
     let read = (|| Some((Declined { kind: kind?, reason: reason?.to_owned() }, names?)))();
     fields.finish(read)
@@ -228,7 +234,7 @@ pub(crate) fn decline(request: &v1::Decline) -> Result<(Declined, Vec<DeliveryNa
 
 fn deliveries(fields: &mut Fields, field: &str, refs: &[v1::DeliveryRef]) -> Option<Vec<DeliveryName>> {
     if refs.is_empty() {
-        return fields.problem(field, "names none");
+        return fields.problem(field, Wrong::new("không nêu mục nào", "names none"));
     }
     fields.list(field, refs, DELIVERIES_MAX, |fields, field, named| {
         let party = fields.required(&format!("{field}.party"), &named.party);
@@ -250,7 +256,7 @@ pub(crate) fn backlog(request: &v1::BacklogRequest) -> Result<Vec<PartyId>, Refu
 
 fn parties(fields: &mut Fields, field: &str, names: &[String]) -> Option<Vec<PartyId>> {
     if names.is_empty() {
-        return fields.problem(field, "names none");
+        return fields.problem(field, Wrong::new("không nêu mục nào", "names none"));
     }
     some_parties(fields, field, names)
 }
@@ -260,7 +266,11 @@ pub(super) fn some_parties(fields: &mut Fields, field: &str, names: &[String]) -
     let mut seen = HashSet::new();
     fields.list(field, names, PARTIES_MAX, |fields, field, name| {
         let party: PartyId = fields.required(field, name)?;
-        if seen.insert(party.clone()) { Some(party) } else { fields.problem(field, "is named before") }
+        if seen.insert(party.clone()) {
+            Some(party)
+        } else {
+            fields.problem(field, Wrong::new("đã được nêu trước đó", "is named before"))
+        }
     })
 }
 

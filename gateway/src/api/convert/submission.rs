@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use lgsp_domain::decide::{ComponentGiven, Submission};
 use lgsp_proto::types::{Date, NumberWarning, PersonalNumber, RequestKey, Sex, Text};
-use lgsp_proto::{Reason, Refusal, v1};
+use lgsp_proto::{Reason, Refusal, Wrong, v1};
 use prost::Message as _;
 
 use super::Fields;
@@ -28,8 +28,10 @@ const FORM_BYTES_MAX: usize = 1 << 20;
 /// `MALFORMED`, `FIELD_INVALID` with every problem.
 pub(crate) fn signed(request: v1::SubmitRequest, traceparent: Option<String>) -> Result<Signed<Submission>, Refusal> {
     let v1::SubmitRequest { submission: body, signature, earlier } = request;
-    let message = v1::Submission::decode(body.clone())
-        .map_err(|_| Refusal::new(Reason::Malformed).field("submission", "is not an lgsp.v1.Submission"))?;
+    let message = v1::Submission::decode(body.clone()).map_err(|_| {
+        Refusal::new(Reason::Malformed)
+            .field("submission", Wrong::new("không phải lgsp.v1.Submission", "is not an lgsp.v1.Submission"))
+    })?;
     let mut fields = Fields::default();
     let read = read(&mut fields, &message);
     let Read { content, request_key, documents, warnings } = fields.finish(read)?;
@@ -59,13 +61,16 @@ fn read(fields: &mut Fields, message: &v1::Submission) -> Option<Read> {
     let (components, documents) = components(fields, "components", &message.components).unzip();
     fields.text::<1000>("summary", &message.summary);
     if message.form.len() > FORM_BYTES_MAX {
-        fields.problem::<()>("form", format!("is larger than {FORM_BYTES_MAX} bytes"));
+        fields.problem::<()>(
+            "form",
+            Wrong::new(format!("lớn hơn {FORM_BYTES_MAX} byte"), format!("is larger than {FORM_BYTES_MAX} bytes")),
+        );
     }
     let aliases =
         fields.list("aliases", &message.aliases, ALIASES_MAX, |fields, field, alias| fields.required(field, alias));
     let repeated = aliases.as_ref().is_some_and(|aliases| aliases.iter().collect::<HashSet<_>>().len() < aliases.len());
     if repeated {
-        fields.problem::<()>("aliases", "names a code twice");
+        fields.problem::<()>("aliases", Wrong::new("nêu một mã hai lần", "names a code twice"));
     }
     fields.text::<500>("return_address", &message.return_address);
     let code = fields.optional("dossier_code", &message.dossier_code);
@@ -95,7 +100,7 @@ fn read(fields: &mut Fields, message: &v1::Submission) -> Option<Read> {
 
 /// Checks the form of what is said about the applicant; gives what looks odd about the number.
 fn applicant(fields: &mut Fields, applicant: Option<&v1::Applicant>) -> Option<Vec<(String, String)>> {
-    let Some(applicant) = applicant else { return fields.problem("applicant", "is missing") };
+    let Some(applicant) = applicant else { return fields.problem("applicant", Wrong::missing()) };
     let kind = fields.number::<v1::ApplicantKind>("applicant.kind", applicant.kind);
     let name = fields.required::<Text<200>>("applicant.full_name", &applicant.full_name);
     let number = fields.optional::<PersonalNumber>("applicant.personal_number", &applicant.personal_number);
@@ -141,7 +146,9 @@ fn date_of_birth(fields: &mut Fields, text: &str) -> Option<Option<Date>> {
     // The parser takes more than one spelling; a date has ten characters and only this one.
     match text.parse::<Date>() {
         Ok(date) if text.len() == 10 => Some(Some(date)),
-        _ => fields.problem(FIELD, "is not a date of the form yyyy-mm-dd"),
+        _ => {
+            fields.problem(FIELD, Wrong::new("không phải ngày dạng yyyy-mm-dd", "is not a date of the form yyyy-mm-dd"))
+        }
     }
 }
 
@@ -150,7 +157,7 @@ fn sex(fields: &mut Fields, number: i32) -> Option<Option<Sex>> {
         Ok(v1::Sex::Unspecified) => Some(None),
         Ok(v1::Sex::Male) => Some(Some(Sex::Male)),
         Ok(v1::Sex::Female) => Some(Some(Sex::Female)),
-        Err(_) => fields.problem("applicant.sex", "is a value this version does not know"),
+        Err(_) => fields.unknown("applicant.sex"),
     }
 }
 
@@ -164,7 +171,7 @@ pub(super) fn components(
         fields.text::<64>(&format!("{field}.code"), &component.code);
         fields.text::<1000>(&format!("{field}.name"), &component.name);
         if component.code.is_empty() && component.name.is_empty() {
-            fields.problem::<()>(field, "has neither a code nor a name");
+            fields.problem::<()>(field, Wrong::new("không có mã cũng không có tên", "has neither a code nor a name"));
         }
         let document = match &component.document {
             None => None,

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use lgsp_certs::{CertificateFacts, SigningRequest, SystemName};
 use lgsp_proto::types::Sha256Digest;
-use lgsp_proto::{Reason, Refusal};
+use lgsp_proto::{Reason, Refusal, Wrong};
 use tokio::time::Instant;
 
 use super::super::access::Peer;
@@ -198,5 +198,6 @@ fn good(token: Option<Token>, secret: &[u8], epoch: u32, now: SystemTime) -> Res
 }
 
 fn bad_request(error: &lgsp_certs::BadRequest) -> Refusal {
-    Refusal::new(Reason::SigningRequestInvalid).field("signing_request", error.to_string())
+    Refusal::new(Reason::SigningRequestInvalid)
+        .field("signing_request", Wrong::new(error.vietnamese(), error.to_string()))
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use lgsp_certs::SystemName;
 use lgsp_domain::registry::{PartyPattern, Right};
 use lgsp_proto::types::{ActorId, JoinToken, PartyId};
-use lgsp_proto::{Reason, Refusal};
+use lgsp_proto::{Reason, Refusal, Wrong};
 use zeroize::Zeroizing;
 
 use super::super::access::{Authorized, Peer};
@@ -118,8 +118,10 @@ impl Engine {
                 let texts =
                     |patterns: &[PartyPattern]| patterns.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
                 if !wanted.acts_for.is_empty() && texts(&wanted.acts_for) != texts(&system.acts_for) {
-                    let what =
-                        "is not what the registry has for this system; leave it out, or change systems.toml first";
+                    let what = Wrong::new(
+                        "khác với sổ đăng ký về hệ thống này; bỏ trống, hoặc sửa systems.toml trước",
+                        "is not what the registry has for this system; leave it out, or change systems.toml first",
+                    );
                     return Err(Refusal::new(Reason::FieldInvalid).field("acts_for", what));
                 }
                 require_what_they_may(&authorized, |party| registry.acts_for(system, party, authorized.today()))?;
@@ -127,7 +129,10 @@ impl Engine {
             }
             authorized.require(Right::Registry, None)?;
             if wanted.acts_for.is_empty() {
-                let what = "is missing: the system is not in the registry, and has to act for somebody";
+                let what = Wrong::new(
+                    "bị thiếu: hệ thống chưa có trong sổ đăng ký và phải thay mặt một cơ quan",
+                    "is missing: the system is not in the registry, and has to act for somebody",
+                );
                 return Err(Refusal::new(Reason::FieldInvalid).field("acts_for", what));
             }
             require_what_they_may(&authorized, |party| wanted.acts_for.iter().any(|pattern| pattern.matches(party)))?;
