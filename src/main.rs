@@ -24,6 +24,7 @@ mod paging;
 mod profile;
 mod registry;
 mod restore;
+mod staging;
 mod table;
 mod webhook;
 
