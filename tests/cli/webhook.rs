@@ -1,4 +1,4 @@
-//! Webhooks from the command line: the adapter without any gateway, and the receiver that the README shows.
+//! Webhooks from the command line: the adapter without any gateway, and the receiver that docs/webhooks.md shows.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -8,15 +8,15 @@ use std::process::{Child, Command, Stdio};
 use super::examples::examples;
 use super::support::{Place, eventually};
 
-/// The README's receiver; killed when dropped.
+/// The page's receiver; killed when dropped.
 struct Receiver(Child);
 
 impl Receiver {
     fn start(place: &Place, secrets: &str, port: u16) -> Self {
-        let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-        place.write("receiver.py", readme.split("```python\n").nth(1).unwrap().split("```").next().unwrap());
-        // As the README says to run it.
-        assert!(readme.contains("`python3 receiver.py spool/webhook.secret 9000`"));
+        let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/webhooks.md")).unwrap();
+        place.write("receiver.py", page.split("```python\n").nth(1).unwrap().split("```").next().unwrap());
+        // As the page says to run it.
+        assert!(page.contains("`python3 receiver.py spool/webhook.secret 9000`"));
         let mut python = Command::new("python3");
         python.args(["receiver.py", secrets, &port.to_string()]).current_dir(place.path());
         let child = python.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();

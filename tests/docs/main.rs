@@ -52,48 +52,105 @@ fn the_architectures_table_of_figures_is_the_codes_list() {
 }
 
 #[test]
-fn both_readmes_name_the_same_commands_and_tests() {
-    let commands = |name: &str| -> Vec<String> {
-        let page = document(name);
-        let blocks = page.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap().to_owned());
-        let lines = blocks.collect::<String>();
-        let bare = |line: &str| line.split('#').next().unwrap().replace(" --lang vi", "").trim().to_owned();
-        lines.lines().map(bare).filter(|line| !line.is_empty()).collect()
-    };
-    assert_eq!(commands("README.md"), commands("README.vi.md"));
+fn a_page_and_its_vietnamese_one_name_the_same_commands_and_show_the_same_programs() {
+    let pages = pages();
+    let english: Vec<_> = pages.iter().filter(|page| !page.ends_with(".vi.md")).collect();
+    assert_eq!(english.len() * 2, pages.len(), "a page without the other language: {pages:?}");
+    for page in english {
+        let vietnamese = page.replace(".md", ".vi.md");
+        let [en, vi] = [page, &vietnamese].map(|page| blocks(&document(page)));
+        assert_eq!(commands(&en), commands(&vi), "{page}");
+        // The READMEs' JSON and configuration carry comments and examples in their own language.
+        let shown = if page.starts_with("docs/") { &["python", "json", "toml"][..] } else { &[] };
+        for language in shown {
+            let of = |blocks: &[(String, String)]| -> Vec<String> {
+                let bare =
+                    |text: &String| text.lines().map(|line| line.split(" # ").next().unwrap().trim_end()).collect();
+                blocks.iter().filter(|(kind, _)| kind == language).map(|(_, text)| bare(text)).collect()
+            };
+            assert_eq!(of(&en), of(&vi), "{page}");
+        }
+    }
+}
+
+/// The lines of shell in these blocks, without comments and without what chooses the language of an answer.
+fn commands(blocks: &[(String, String)]) -> Vec<String> {
+    let shell = blocks.iter().filter(|(language, _)| language == "sh");
+    let lines = shell.flat_map(|(_, text)| text.lines());
+    let bare = |line: &str| line.split('#').next().unwrap().replace(" --lang vi", "").trim().to_owned();
+    lines.map(bare).filter(|line| !line.is_empty()).collect()
 }
 
 #[test]
-fn every_path_a_document_names_exists() {
-    let pages = ["README.md", "README.vi.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"];
-    for page in pages {
-        let text = document(page);
+fn every_path_a_document_names_exists_and_every_link_leads_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let others = ["ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"].map(str::to_owned);
+    for page in pages().into_iter().chain(others) {
+        let text = document(&page);
         let named = text.split('`').skip(1).step_by(2).filter(|code| {
-            let roots = ["proto/", "certs/", "gateway/", "adapters/", "src/", "tests/"];
+            let roots = ["proto/", "certs/", "gateway/", "adapters/", "src/", "tests/", "docs/"];
             roots.iter().any(|root| code.starts_with(root)) && !code.contains(char::is_whitespace)
         });
         for path in named {
-            assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(path).exists(), "{page} names {path}");
+            assert!(root.join(path).exists(), "{page} names {path}");
+        }
+        let links = text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap());
+        for link in links.filter(|link| !link.starts_with("https://") && !link.contains(char::is_whitespace)) {
+            let (path, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = if path.is_empty() { root.join(&page) } else { root.join(&page).with_file_name(path) };
+            assert!(target.exists(), "{page} links to {link}");
+            if !heading.is_empty() {
+                let headings = std::fs::read_to_string(target).unwrap();
+                let mut headings = headings.lines().filter(|line| line.starts_with('#')).map(anchor);
+                assert!(headings.any(|one| one == heading), "{page} links to {link}");
+            }
         }
     }
 }
 
+/// The name under which a heading can be linked to.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim_start_matches('#').trim().to_lowercase();
+    kept.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
 #[test]
-fn both_readmes_name_every_type_of_webhook_and_hold_the_same_receiver() {
-    let [en, vi] = ["README.md", "README.vi.md"].map(document);
-    let receiver = |page: &str| page.split("```python\n").nth(1).unwrap().split("```").next().unwrap().to_owned();
-    assert_eq!(receiver(&en), receiver(&vi));
-    for page in [en, vi] {
-        let section = page.split("\n## Webhook").nth(1).unwrap().split("\n## ").next().unwrap();
+fn both_pages_on_webhooks_name_every_type() {
+    for page in ["docs/webhooks.md", "docs/webhooks.vi.md"].map(document) {
         let types = lgsp_adapters::webhook::event_types();
         for kind in &types {
             let of_dossier = kind.strip_prefix("vn.lgsp.dossier.").and_then(|kind| kind.strip_suffix(".v1"));
-            assert!(section.contains(&format!("`{}`", of_dossier.unwrap_or(kind))), "{kind}");
+            assert!(page.contains(&format!("`{}`", of_dossier.unwrap_or(kind))), "{kind}");
         }
-        let listed = section.lines().find(|line| line.starts_with("| `vn.lgsp.dossier.KIND.v1`")).unwrap();
+        let listed = page.lines().find(|line| line.starts_with("| `vn.lgsp.dossier.KIND.v1`")).unwrap();
         let of_dossiers = types.iter().filter(|kind| kind.starts_with("vn.lgsp.dossier.")).count();
         assert_eq!(listed.matches('`').count() / 2, of_dossiers + 1, "a kind too many or too few");
     }
+}
+
+/// The READMEs and every page below `docs/`, by their paths.
+fn pages() -> Vec<String> {
+    fn below(folder: &str, pages: &mut Vec<String>) {
+        for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap() {
+            let entry = entry.unwrap();
+            let path = format!("{folder}/{}", entry.file_name().to_str().unwrap());
+            match entry.path().is_dir() {
+                true => below(&path, pages),
+                false if path.ends_with(".md") => pages.push(path),
+                false => {}
+            }
+        }
+    }
+    let mut pages = vec!["README.md".to_owned(), "README.vi.md".to_owned()];
+    below("docs", &mut pages);
+    pages.sort();
+    pages
+}
+
+/// The blocks of code of a page: the language of each, and its text.
+fn blocks(page: &str) -> Vec<(String, String)> {
+    let fenced = page.split("\n```").skip(1).step_by(2);
+    fenced.map(|block| block.split_once('\n').unwrap()).map(|(kind, text)| (kind.to_owned(), text.to_owned())).collect()
 }
 
 /// A threat's answer names where it is shown as "`path`: *the test's name*, *another*; `path`: …".

@@ -58,7 +58,7 @@ impl<'a> Agency<'a> {
         self.start(Some(fault)).await;
     }
 
-    /// Puts a request there as the README says.
+    /// Puts a request there as docs/folder.md says.
     fn put(&self, name: &str, mut request: Value, file: Option<(&str, &[u8])>) {
         request["party"] = self.party.into();
         request["actor"] = "clerk-1".into();

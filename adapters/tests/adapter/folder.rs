@@ -372,11 +372,11 @@ async fn what_is_done_goes_after_its_time_and_what_waits_or_was_rejected_stays()
 }
 
 #[tokio::test]
-async fn the_request_that_the_readmes_show_is_taken_in_as_it_stands() {
+async fn the_request_that_the_page_shows_is_taken_in_as_it_stands() {
     let world = World::new().await;
     let agency = Agency::of(&world);
     let _adapter = agency.adapter(&world).await;
-    let shown = ["README.md", "README.vi.md"].map(|name| {
+    let shown = ["docs/folder.md", "docs/folder.vi.md"].map(|name| {
         let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name)).unwrap();
         let blocks = page.split("```json\n").skip(1).map(|block| block.split("```").next().unwrap().to_owned());
         blocks.into_iter().find(|block| block.contains("\"submission\"")).unwrap()

@@ -239,7 +239,7 @@ async fn an_adapter_that_could_not_sign_or_check_as_told_does_not_start() {
     assert!(matches!(error, RunError::WebhookBundle(_)), "{error:?}");
 }
 
-/// The receiver that the README shows, running.
+/// The receiver that docs/webhooks.md shows, running.
 struct Receiver {
     process: std::process::Child,
     url: String,
@@ -247,8 +247,8 @@ struct Receiver {
 
 impl Receiver {
     async fn start(world: &World) -> Self {
-        let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).unwrap();
-        let program = readme.split("```python\n").nth(1).unwrap().split("```").next().unwrap();
+        let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/webhooks.md")).unwrap();
+        let program = page.split("```python\n").nth(1).unwrap().split("```").next().unwrap();
         let file = world.folder.path().join("receiver.py");
         fs::write(&file, program).unwrap();
         let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
