@@ -162,6 +162,7 @@ fn explain_refused(refused: &Refused, lang: Lang) -> String {
         text.push_str(&format!("\n  {key}: {value}"));
     }
     text.push_str(&format!("\n  {}: {}", lang.pick("Cần làm", "What to do"), lang.remedy(reason)));
+    text.push_str(&format!("\n  {}: {}", lang.explained_by(), refusal.explain()));
     text
 }
 

@@ -199,3 +199,30 @@ fn upper_snake(code: &str) -> String {
     }
     out
 }
+
+#[test]
+fn the_reference_is_what_the_code_says() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference");
+    let pages = lgsp_adapters::reference::markdown::pages();
+    if std::env::var_os("LGSP_WRITE_REFERENCE").is_some() {
+        std::fs::create_dir_all(&folder).unwrap();
+        for (name, page) in &pages {
+            std::fs::write(folder.join(name), page).unwrap();
+        }
+    }
+    for (name, page) in &pages {
+        let written = std::fs::read_to_string(folder.join(name)).unwrap_or_default();
+        let differs = written.lines().zip(page.lines()).find(|(written, said)| written != said);
+        assert_eq!(
+            differs, None,
+            "docs/reference/{name}: `LGSP_WRITE_REFERENCE=1 cargo test --test docs reference` writes it"
+        );
+        assert_eq!(written.len(), page.len(), "docs/reference/{name} ends elsewhere");
+    }
+    let mut there: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    there.sort();
+    let mut expected: Vec<_> = pages.iter().map(|(name, _)| name.clone()).collect();
+    expected.sort();
+    assert_eq!(there, expected);
+}

@@ -43,7 +43,7 @@ use crate::trace;
 
 pub(crate) use attempts::{Attempt, Attempts, Health};
 pub use cloud_event::event_types;
-pub(crate) use cloud_event::{CONTENT_TYPE, CloudEvent, NAMESPACE, VERSION};
+pub(crate) use cloud_event::{CONTENT_TYPE, CloudEvent, NAMESPACE, VERSION, type_of_event};
 use connector::Connector;
 pub(crate) use outcome::Outcome;
 use secrets::Secrets;
