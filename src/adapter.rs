@@ -1,6 +1,7 @@
 //! `lgsp adapter`: joins the bus, and runs the agency side of it.
 
 mod join;
+mod token;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -40,9 +41,10 @@ A first configuration with certificates from elsewhere, adapter.toml (paths are 
   url = \"http://127.0.0.1:9000/lgsp\"
 
 The agency's own system then hands in a dossier and asks what became of it (a submission.json: `lgsp dossier --help`):
-  curl http://127.0.0.1:8480/v1/dossiers -H 'LGSP-Party: H57.101' -H 'LGSP-Actor: cb01' \\
+  TOKEN=$(lgsp adapter token --config adapter.toml)
+  curl http://127.0.0.1:8480/v1/dossiers -H \"Authorization: Bearer $TOKEN\" -H 'LGSP-Party: H57.101' -H 'LGSP-Actor: cb01' \\
       -H 'Idempotency-Key: ho-so-1' -d @submission.json
-  curl 'http://127.0.0.1:8480/v1/requests/ho-so-1?wait_ms=5000' -H 'LGSP-Party: H57.101'
+  curl 'http://127.0.0.1:8480/v1/requests/ho-so-1?wait_ms=5000' -H \"Authorization: Bearer $TOKEN\" -H 'LGSP-Party: H57.101'
 Whatever else happens is posted to the webhook, signed, until it answers 2xx (try it: lgsp webhook test); without a webhook it waits at
 GET /v1/inbox.
 
@@ -68,12 +70,14 @@ pub(crate) struct Command {
 #[derive(Debug, Subcommand)]
 enum Action {
     Join(join::Join),
+    Token(token::Token),
 }
 
 impl Command {
     pub(crate) fn run(self, lang: Lang) -> anyhow::Result<ExitCode> {
         match (self.action, self.node) {
             (Some(Action::Join(join)), _) => join.run(lang),
+            (Some(Action::Token(token)), _) => token.run(lang),
             (None, Some(node)) => {
                 let config = Config::load(&node.config, environment());
                 node.run(config, lang)
@@ -112,8 +116,7 @@ impl Runnable for Config {
             | RunError::Copy { .. }
             | RunError::Token { .. }
             | RunError::WebhookSecrets { .. }
-            | RunError::WebhookBundle(_)
-            | RunError::Listen { .. } => Failure::usage(because(&error)),
+            | RunError::WebhookBundle(_) => Failure::usage(because(&error)),
             RunError::Spool(SpoolOpenError::InUse { folder, process }) => {
                 Failure::usage(in_use(folder, *process, lang))
             }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -18,6 +18,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Tokens;
 use crate::acting::Acting;
 use crate::config::{Config, WebhookUrl};
 use crate::folder::{self, ToFolder};
@@ -39,9 +40,6 @@ const TIDY_UP_EVERY: Duration = Duration::from_secs(600);
 
 /// Finished records at a start that are worth tidying up for.
 const RESTATE_AFTER: u64 = 4096;
-
-/// The longest token.
-const MAX_TOKEN_BYTES: u64 = 4096;
 
 /// What a started adapter tells.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -120,7 +118,6 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
     let source = Source::of(&config.address, &config.identity);
     let (credentials, leaf) = load(&source, &config)?;
     let link = Link::with(&config.address, &credentials).map_err(ConnectError::from)?;
-    let token = config.rest.token_file.as_deref().map(read_token).transpose()?;
     let (places, urls) = places(&config);
     let (keep_outcomes, restate_after) = fault::spool_keeps().unwrap_or((config.spool.keep_outcomes, RESTATE_AFTER));
     let options = spool::Options {
@@ -136,6 +133,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
     let opening = tokio::task::spawn_blocking(move || Spool::open(&options));
     let spool = Arc::new(opening.await.map_err(|_| RunError::PartEnded)??);
     // The spool's folder is there now, and with it a place for the secrets.
+    let tokens = config.rest.token_file.as_deref().map(open_tokens).transpose()?;
     let webhooks = Webhooks::open(&config.webhook, &urls, &places, &event_source(&leaf, &config.exchange.instance));
     let webhooks = Arc::new(webhooks.map_err(|error| match error {
         webhook::OpenError::Secrets(source) => {
@@ -175,7 +173,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
         certificate: keeper.known(),
         telemetry: telemetry::instruments(),
         webhooks: webhooks.clone(),
-        token,
+        tokens,
         requests: Semaphore::new(config.rest.max_requests.get()),
         streams: Arc::new(Semaphore::new(rest::MOST_STREAMS)),
         stop: stopping.clone(),
@@ -319,14 +317,6 @@ async fn tidy_up(spool: Arc<Spool>, stop: CancellationToken) {
     }
 }
 
-fn read_token(file: &std::path::Path) -> Result<Box<str>, RunError> {
-    let read = || {
-        let length = std::fs::metadata(file)?.len();
-        let text = if length <= MAX_TOKEN_BYTES { std::fs::read_to_string(file)? } else { String::new() };
-        match text.trim() {
-            "" => Err(io::Error::new(io::ErrorKind::InvalidData, "it holds no token")),
-            token => Ok(token.into()),
-        }
-    };
-    read().map_err(|source| RunError::Token { file: file.to_owned(), source })
+fn open_tokens(file: &Path) -> Result<Tokens, RunError> {
+    Tokens::open(file).map_err(|source| RunError::Token { file: file.to_owned(), source })
 }

@@ -194,8 +194,8 @@ impl LocalReason {
             Self::TokenInvalid => [
                 "The token is missing or not the adapter's.",
                 "Thiếu mã truy cập hoặc mã không đúng.",
-                "Send Authorization: Bearer with the content of the adapter's token file.",
-                "Gửi Authorization: Bearer kèm nội dung tệp mã truy cập của bộ kết nối.",
+                "Send Authorization: Bearer with what `lgsp adapter token --config FILE` prints.",
+                "Gửi Authorization: Bearer kèm mã do `lgsp adapter token --config FILE` in ra.",
             ],
             Self::ResourceNotFound => [
                 "There is nothing under this path.",

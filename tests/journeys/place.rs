@@ -262,7 +262,7 @@ impl Place {
             "gateway = \"https://{gateway}\"\nparties = [\"{party}\"]\n\
              [tls]\ncertificate = {certificate:?}\nkey = {key:?}\nbundle = {bundle:?}\n\
              [spool]\nfolder = \"spool-{name}\"\n\
-             [rest]\nlisten = \"127.0.0.1:0\"\n\
+             [rest]\nlisten = \"127.0.0.1:0\"\ntoken = \"none\"\n\
              [webhook]\nurl = \"http://{webhook}/lgsp\"\n\
              [exchange]\nbackoff_first_ms = 20\nbackoff_limit_ms = 200\n{more}"
         );

@@ -47,7 +47,10 @@ impl Config {
         top.push(("stop_grace_seconds", number(stop_grace.as_secs())));
 
         let mut listening = vec![("listen", Value::from(listen.to_string()))];
-        listening.extend(optional("token_file", token_file.as_deref().map(path)));
+        listening.push(match token_file {
+            Some(file) => ("token_file", path(file)),
+            None => ("token", "none".into()),
+        });
         listening.push(("max_requests", count(max_requests.get())));
 
         let mut posting: Vec<_> = optional("url", url.as_ref().map(|url| url.to_string().into())).into_iter().collect();
@@ -238,6 +241,12 @@ mod tests {
                 assert_ne!(format!("{:?}", parse(&without)), format!("{config:?}"), "{key} is set to its default");
             }
         }
+    }
+
+    #[test]
+    fn that_no_token_is_asked_for_is_printed_as_well() {
+        let config = parse(&EVERYTHING.replace("token_file = \"/etc/token\"", "token = \"none\""));
+        assert_eq!(format!("{:#?}", parse(&config.to_toml())), format!("{config:#?}"));
     }
 
     #[test]

@@ -72,7 +72,7 @@ pub(super) fn finish(document: &OpenApi) -> Value {
     let mut document = serde_json::to_value(document).expect("a description has text keys only");
     document["components"]["securitySchemes"] = json!({ "token": {
         "type": "http", "scheme": "bearer",
-        "description": "The content of the adapter's token file (`rest.token_file`), where one is configured.",
+        "description": "The content of the adapter's token file (`rest.token_file`), unless `rest.token` is `none`. `lgsp adapter token` prints it.",
     } });
     document["security"] = json!([{ "token": [] }]);
     bytes_are_bytes(&mut document);

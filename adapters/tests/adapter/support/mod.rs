@@ -127,6 +127,8 @@ impl World {
     pub fn config(&self, more: &str) -> Config {
         let TlsFiles { certificate, key, bundle } = &self.tls;
         let spool = self.spool_folder();
+        // Who gets in is for `access` to try.
+        let token = if more.contains("rest.token") { "" } else { "rest.token = \"none\"" };
         let text = format!(
             r#"
             gateway = "https://{}"
@@ -136,6 +138,7 @@ impl World {
             timings.keep_alive_interval_ms = 200
             timings.keep_alive_timeout_ms = 1000
             rest.listen = "127.0.0.1:0"
+            {token}
             spool.folder = {spool:?}
             exchange.backoff_first_ms = 5
             exchange.backoff_limit_ms = 50
