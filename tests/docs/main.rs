@@ -65,7 +65,15 @@ fn both_readmes_name_the_same_commands_and_tests() {
 
 #[test]
 fn every_path_a_document_names_exists() {
-    let pages = ["README.md", "README.vi.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"];
+    let pages = [
+        "README.md",
+        "README.vi.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "docs/access.md",
+        "docs/access.vi.md",
+    ];
     for page in pages {
         let text = document(page);
         let named = text.split('`').skip(1).step_by(2).filter(|code| {

@@ -50,6 +50,8 @@ pub struct Config {
     pub spool: Spool,
     /// The local interface.
     pub rest: Rest,
+    /// The same for other machines, if there are any.
+    pub remote: Option<Remote>,
     /// Where things are carried.
     pub webhook: Webhook,
     /// The folder watched instead, if there is one.
@@ -101,8 +103,23 @@ pub struct Rest {
     pub listen: SocketAddr,
     /// The file with the token that callers show, made if it is not there; without one, whoever reaches the port is let in.
     pub token_file: Option<PathBuf>,
+    /// The file with the clients that have a name of their own, each for its parties.
+    pub clients_file: PathBuf,
     /// Requests under way at one time.
     pub max_requests: NonZeroUsize,
+}
+
+/// The same for other machines, `[remote]`: over TLS, and for clients only.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// The server's certificate, PEM, with what stands between it and its root.
+    pub certificate: PathBuf,
+    /// Its private key, PEM.
+    pub key: PathBuf,
+    /// The CA certificates that clients' certificates must chain to, PEM. Without it clients have secrets.
+    pub client_bundle: Option<PathBuf>,
 }
 
 /// Where deliveries and outcomes are carried, `[webhook]`; a party without a URL fetches them.
@@ -249,6 +266,7 @@ impl Config {
         let timings = timings(&mut raw);
         let spool = spool(&mut raw, base);
         let rest = rest(&mut raw, base, spool.as_ref());
+        let remote = remote(&mut raw, base);
         let webhook = webhook(&mut raw, base, spool.as_ref(), parties.as_deref());
         let folder = folder(&mut raw, base, parties.as_deref(), webhook.as_ref());
         let exchange = exchange(&mut raw);
@@ -263,6 +281,7 @@ impl Config {
                 parties: parties?,
                 spool: spool?,
                 rest: rest?,
+                remote: remote?,
                 webhook: webhook?,
                 folder: folder?,
                 exchange: exchange?,
@@ -373,15 +392,42 @@ fn rest(raw: &mut Raw, base: &Path, spool: Option<&Spool>) -> Option<Rest> {
         section.problem("token", "is \"none\" beside a token_file", "remove the one or the other");
     }
     // In a folder of its own anyway, so that two adapters with one base don't share it by accident.
-    let in_spool = spool.map_or(base, |spool| &spool.folder).join("rest.token");
+    let in_spool = |name| spool.map_or(base, |spool| &spool.folder).join(name);
+    let clients_file =
+        section.or("clients_file", in_spool("clients.toml"), |text: String| Ok::<_, String>(base.join(text)));
     let max_requests = section.or("max_requests", count_of(256), count);
     if listen.is_some_and(|listen| !listen.ip().is_loopback()) {
         let what = "is not a loopback address: who listens on the way would read the token, and citizens' data";
-        section.problem("listen", what, "listen on 127.0.0.1, where the agency's system is on this machine");
+        section.problem(
+            "listen",
+            what,
+            "listen on 127.0.0.1; for systems on other machines there is [remote], with TLS and clients",
+        );
     }
     raw.finish(section);
-    let token_file = token_file?.unwrap_or(in_spool);
-    Some(Rest { listen: listen?, token_file: asks?.then_some(token_file), max_requests: max_requests? })
+    let token_file = token_file?.unwrap_or_else(|| in_spool("rest.token"));
+    Some(Rest {
+        listen: listen?,
+        token_file: asks?.then_some(token_file),
+        clients_file: clients_file?,
+        max_requests: max_requests?,
+    })
+}
+
+fn remote(raw: &mut Raw, base: &Path) -> Option<Option<Remote>> {
+    let mut section = raw.section("remote");
+    if section.is_empty() {
+        raw.finish(section);
+        return Some(None);
+    }
+    let path = |text: String| Ok::<_, String>(base.join(text));
+    let listen =
+        section.or("listen", SocketAddr::from(([0, 0, 0, 0], 8443)), |text: String| text.parse::<SocketAddr>());
+    let certificate = section.required("certificate", "the certificate of this machine's name, PEM", path);
+    let key = section.required("key", "its private key, PEM", path);
+    let client_bundle = section.optional("client_bundle", path);
+    raw.finish(section);
+    Some(Some(Remote { listen: listen?, certificate: certificate?, key: key?, client_bundle: client_bundle? }))
 }
 
 fn webhook(raw: &mut Raw, base: &Path, spool: Option<&Spool>, acted_for: Option<&[PartyId]>) -> Option<Webhook> {
@@ -619,16 +665,27 @@ mod tests {
         let is_key = |line: &str| line.strip_prefix("# ").is_some_and(|key| key.split_once(" = ").is_some());
         let (mut spelled_out, mut keys) = (String::new(), 0);
         for line in EXAMPLE.lines() {
-            let needs_more = ["server_name", "identity", "url", "bundle", "\"H57.12\"", "dir", "parties"]
-                .iter()
-                .any(|key| line.contains(key));
+            let needs_more = [
+                "server_name",
+                "identity",
+                "0.0.0.0",
+                "\"rest.pem",
+                "\"rest.key",
+                "bundle",
+                "url",
+                "\"H57.12\"",
+                "dir",
+                "parties",
+            ]
+            .iter()
+            .any(|key| line.contains(key));
             let uncommented = is_key(line) && !needs_more;
             keys += usize::from(uncommented);
             spelled_out += if uncommented { &line[2..] } else { line };
             spelled_out.push('\n');
         }
         assert_eq!(format!("{:?}", parse(&spelled_out, &[]).unwrap()), format!("{shown:?}"));
-        assert_eq!(keys, 40);
+        assert_eq!(keys, 41);
     }
 
     #[test]
@@ -697,6 +754,16 @@ mod tests {
             let problems = with(&format!("listen = \"{everywhere}\"\ntoken_file = \"token\"")).unwrap_err();
             assert_eq!(keys(problems), ["rest.listen"], "{everywhere}");
         }
+    }
+
+    #[test]
+    fn other_machines_are_served_over_tls_or_not_at_all() {
+        let with = |text: &str| parse(&format!("{SMALLEST}\n[remote]\n{text}"), &[]);
+        assert!(with("").unwrap().remote.is_none());
+        assert_eq!(keys(with("listen = \"0.0.0.0:8443\"").unwrap_err()), ["remote.certificate", "remote.key"]);
+        let remote = with("certificate = \"rest.pem\"\nkey = \"rest.key\"").unwrap().remote.unwrap();
+        assert_eq!((remote.listen.port(), &*remote.key), (8443, Path::new("/srv/adapter/rest.key")));
+        assert_eq!(remote.client_bundle, None);
     }
 
     #[test]

@@ -40,6 +40,7 @@ pub(super) fn command(reason: &str, details: &BTreeMap<String, String>) -> Optio
             format!("lgsp dossier route --procedure {procedure} --locality {}", value(details, "locality", "LOCALITY"))
         }
         "EXCEPTION_NOT_FOUND" | "EXCEPTION_HANDLED" => "lgsp desk exceptions".to_owned(),
+        "CLIENT_PARTY_MISSING" => "lgsp adapter client list --config FILE".to_owned(),
         "WEBHOOK_NOT_FOUND" => "lgsp webhook list".to_owned(),
         "CERTIFICATE_REVOKED" | "CERTIFICATE_NOT_VOUCHED" | "CERTIFICATE_WITHOUT_IDENTITY" | "SYSTEM_UNKNOWN" => {
             "lgsp certs show CERTIFICATE".to_owned()

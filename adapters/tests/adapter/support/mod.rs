@@ -82,6 +82,13 @@ impl Certificates {
         self.files(name)
     }
 
+    /// As [`Certificates::system`], of a certificate whose day was yesterday.
+    pub fn system_of_yesterday(&self, name: &str) -> TlsFiles {
+        let issued = self.ca.issue_system(&name.parse().unwrap(), DAY / 2, SystemTime::now() - DAY).unwrap();
+        issued.write_to(self.folder.path(), name).unwrap();
+        self.files(name)
+    }
+
     /// Credentials of a gateway, under `<stem>.*`.
     pub fn server(&self, stem: &str) -> Credentials {
         let files = self.server_for(&server_name("127.0.0.1").unwrap(), stem);
@@ -171,6 +178,8 @@ impl World {
 /// A running adapter, as the agency's system sees it.
 pub struct Adapter {
     address: SocketAddr,
+    /// Where other machines reach it.
+    pub remote: Option<SocketAddr>,
     client: Client<HttpConnector, Full<Bytes>>,
     stop: CancellationToken,
     running: JoinHandle<Result<(), RunError>>,
@@ -212,7 +221,15 @@ impl Adapter {
         let running = runtime.spawn(lgsp_adapters::run(config, stop.clone(), ready));
         let Ok(started) = started.await else { panic!("{:?}", running.await.unwrap()) };
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Self { address: started.rest, client, stop, running, runtime: Some(runtime), token: None }
+        Self {
+            address: started.rest,
+            remote: started.remote,
+            client,
+            stop,
+            running,
+            runtime: Some(runtime),
+            token: None,
+        }
     }
 
     /// Ends the adapter where it stands, in the middle of whatever it does.
