@@ -1,6 +1,8 @@
 //! `lgsp adapter`: joins the bus, and runs the agency side of it.
 
+mod client;
 mod join;
+mod token;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -9,6 +11,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::{Args, Subcommand};
+use lgsp_adapters::access;
 use lgsp_adapters::{Config, Ready, RunError, SpoolOpenError};
 use lgsp_certs::Usage;
 use tokio::runtime::Builder;
@@ -40,9 +43,10 @@ A first configuration with certificates from elsewhere, adapter.toml (paths are 
   url = \"http://127.0.0.1:9000/lgsp\"
 
 The agency's own system then hands in a dossier and asks what became of it (a submission.json: `lgsp dossier --help`):
-  curl http://127.0.0.1:8480/v1/dossiers -H 'LGSP-Party: H57.101' -H 'LGSP-Actor: cb01' \\
+  TOKEN=$(lgsp adapter token --config adapter.toml)
+  curl http://127.0.0.1:8480/v1/dossiers -H \"Authorization: Bearer $TOKEN\" -H 'LGSP-Party: H57.101' -H 'LGSP-Actor: cb01' \\
       -H 'Idempotency-Key: ho-so-1' -d @submission.json
-  curl 'http://127.0.0.1:8480/v1/requests/ho-so-1?wait_ms=5000' -H 'LGSP-Party: H57.101'
+  curl 'http://127.0.0.1:8480/v1/requests/ho-so-1?wait_ms=5000' -H \"Authorization: Bearer $TOKEN\" -H 'LGSP-Party: H57.101'
 Whatever else happens is posted to the webhook, signed, until it answers 2xx (try it: lgsp webhook test); without a webhook it waits at
 GET /v1/inbox.
 
@@ -68,12 +72,16 @@ pub(crate) struct Command {
 #[derive(Debug, Subcommand)]
 enum Action {
     Join(join::Join),
+    Token(token::Token),
+    Client(client::Command),
 }
 
 impl Command {
     pub(crate) fn run(self, lang: Lang) -> anyhow::Result<ExitCode> {
         match (self.action, self.node) {
             (Some(Action::Join(join)), _) => join.run(lang),
+            (Some(Action::Token(token)), _) => token.run(lang),
+            (Some(Action::Client(client)), _) => client.run(lang),
             (None, Some(node)) => {
                 let config = Config::load(&node.config, environment());
                 node.run(config, lang)
@@ -91,6 +99,8 @@ impl Runnable for Config {
     fn check(&self, _: Lang) -> anyhow::Result<()> {
         let loaded = self.address.tls.load(Usage::Client, SystemTime::now());
         loaded.map(drop).map_err(|error| Failure::of_tls_file(&error))?;
+        access::check_remote(self).map_err(|error| Failure::of_tls_file(&error))?;
+        access::check(self).map_err(|error| Failure::usage(because(&error)))?;
         lgsp_adapters::webhook::check(&self.webhook).map_err(|error| Failure::usage(because(&error)))
     }
 
@@ -103,14 +113,17 @@ impl Runnable for Config {
         let (ready, served) = oneshot::channel::<Ready>();
         let told = async {
             // A sender that is gone means that the adapter did not start; its own error says why.
-            served.await.map_or(Ok(()), |ready| announce(&[("rest", ready.rest)]))
+            let Ok(Ready { rest, remote }) = served.await else { return Ok(()) };
+            let remote = remote.map(|remote| ("remote", remote));
+            announce(&[("rest", rest)].into_iter().chain(remote).collect::<Vec<_>>())
         };
         let (ended, told) = tokio::join!(Box::pin(lgsp_adapters::run(self, shutdown, ready)), told);
         ended.map_err(|error| match &error {
             RunError::Link(_)
             | RunError::NotJoined { .. }
             | RunError::Copy { .. }
-            | RunError::Token { .. }
+            | RunError::Access(_)
+            | RunError::Remote(_)
             | RunError::WebhookSecrets { .. }
             | RunError::WebhookBundle(_) => Failure::usage(because(&error)),
             RunError::Spool(SpoolOpenError::InUse { folder, process }) => {

@@ -76,6 +76,7 @@ impl Failure {
             }
             TlsProblem::WrongUsage(Usage::Client) => "chứng thư không dùng được cho bên gọi".to_owned(),
             TlsProblem::WrongUsage(Usage::Server) => "chứng thư không dùng được cho máy chủ".to_owned(),
+            TlsProblem::BadKey => "tệp không chứa khoá riêng dùng được".to_owned(),
             TlsProblem::Key(KeyError::NoKey) => "tệp không chứa khoá riêng PEM không mã hoá".to_owned(),
             TlsProblem::Key(KeyError::NotP256) => "khoá không phải ECDSA P-256 nguyên vẹn".to_owned(),
             TlsProblem::Key(KeyError::Certificate(_)) => "chứng thư chứa khoá không đọc được".to_owned(),

@@ -282,6 +282,7 @@ impl Drop for Kept {
 struct Joined {
     child: Child,
     rest: String,
+    token: String,
 }
 
 impl Joined {
@@ -293,16 +294,17 @@ impl Joined {
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         let ready: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("instead of being ready: {line}"));
-        Self { child, rest: ready["ready"]["rest"].as_str().unwrap().to_owned() }
+        let token = text(&lgsp(&command.replacen("adapter", "adapter token", 1)).stdout).trim().to_owned();
+        Self { child, rest: ready["ready"]["rest"].as_str().unwrap().to_owned(), token }
     }
 
     /// What its local interface answers to a commune's clerk.
     fn ask(&self, method: &str, path: &str, body: &str) -> Value {
         let mut stream = TcpStream::connect(&self.rest).unwrap();
-        let length = body.len();
+        let (length, token) = (body.len(), &self.token);
         let request = format!(
             "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n\
-             lgsp-party: H57.101\r\nlgsp-actor: cb01\r\nidempotency-key: ho-so-moi\r\ncontent-length: {length}\r\n\r\n{body}"
+             authorization: Bearer {token}\r\nlgsp-party: H57.101\r\nlgsp-actor: cb01\r\nidempotency-key: ho-so-moi\r\ncontent-length: {length}\r\n\r\n{body}"
         );
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();

@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
+use axum::Extension;
+use axum::extract::ConnectInfo;
 use axum::serve::ListenerExt as _;
 use lgsp_certs::{Credentials, SpiffeId};
 use lgsp_journal::fault;
@@ -18,6 +20,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::{Access, AccessFileError, Origin};
 use crate::acting::Acting;
 use crate::config::{Config, WebhookUrl};
 use crate::folder::{self, ToFolder};
@@ -29,6 +32,7 @@ use crate::office::{Busy, Office};
 use crate::offline::{Copy, Desk, Keeper};
 use crate::pump;
 use crate::receive::Receive;
+use crate::rest::remote::{Remote, Tls};
 use crate::rest::{self, Api};
 use crate::spool::{self, Spool};
 use crate::telemetry;
@@ -40,14 +44,13 @@ const TIDY_UP_EVERY: Duration = Duration::from_secs(600);
 /// Finished records at a start that are worth tidying up for.
 const RESTATE_AFTER: u64 = 4096;
 
-/// The longest token.
-const MAX_TOKEN_BYTES: u64 = 4096;
-
 /// What a started adapter tells.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Ready {
     /// Where the local interface listens.
     pub rest: SocketAddr,
+    /// And where for other machines, if it does.
+    pub remote: Option<SocketAddr>,
 }
 
 /// Why an adapter did not start, or ended by itself.
@@ -74,15 +77,12 @@ pub enum RunError {
         #[source]
         source: io::Error,
     },
-    /// The token file.
-    #[error("the token file {} cannot be used", file.display())]
-    Token {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong with it.
-        #[source]
-        source: io::Error,
-    },
+    /// Who may call cannot be read.
+    #[error(transparent)]
+    Access(#[from] AccessFileError),
+    /// The certificate for other machines.
+    #[error("[remote] cannot be served")]
+    Remote(#[from] lgsp_certs::tls::TlsFileError),
     /// The secrets that webhooks are signed with.
     #[error("the webhook secrets in {} cannot be used", file.display())]
     WebhookSecrets {
@@ -120,7 +120,6 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
     let source = Source::of(&config.address, &config.identity);
     let (credentials, leaf) = load(&source, &config)?;
     let link = Link::with(&config.address, &credentials).map_err(ConnectError::from)?;
-    let token = config.rest.token_file.as_deref().map(read_token).transpose()?;
     let (places, urls) = places(&config);
     let (keep_outcomes, restate_after) = fault::spool_keeps().unwrap_or((config.spool.keep_outcomes, RESTATE_AFTER));
     let options = spool::Options {
@@ -136,6 +135,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
     let opening = tokio::task::spawn_blocking(move || Spool::open(&options));
     let spool = Arc::new(opening.await.map_err(|_| RunError::PartEnded)??);
     // The spool's folder is there now, and with it a place for the secrets.
+    let access = Access::open(&config.rest, &config.spool.folder)?;
     let webhooks = Webhooks::open(&config.webhook, &urls, &places, &event_source(&leaf, &config.exchange.instance));
     let webhooks = Arc::new(webhooks.map_err(|error| match error {
         webhook::OpenError::Secrets(source) => {
@@ -149,9 +149,11 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
     let copy = opening.await.map_err(|_| RunError::PartEnded)?;
     let copy = copy.map_err(|source| RunError::Copy { folder, source })?;
     let desk = Arc::new(Desk::new(config.offline.clone(), copy));
-    let address = config.rest.listen;
-    let listener = TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
-    let bound = listener.local_addr().map_err(|source| RunError::Listen { address, source })?;
+    let (listener, bound) = listen(config.rest.listen).await?;
+    let remote = match &config.remote {
+        Some(remote) => Some((Tls::load(remote)?, listen(remote.listen).await?)),
+        None => None,
+    };
 
     // Its own, so that a part that ends takes the others down in order as well.
     let stopping = stop.child_token();
@@ -175,7 +177,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
         certificate: keeper.known(),
         telemetry: telemetry::instruments(),
         webhooks: webhooks.clone(),
-        token,
+        access,
         requests: Semaphore::new(config.rest.max_requests.get()),
         streams: Arc::new(Semaphore::new(rest::MOST_STREAMS)),
         stop: stopping.clone(),
@@ -184,7 +186,16 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
         unreadable: Mutex::default(),
         description: rest::description(),
     });
-    parts.spawn(serve(listener, api, stopping.clone()));
+    parts.spawn(serve(listener, api.clone(), stopping.clone()));
+    let mut bound_remote = None;
+    if let Some((tls, (listener, bound))) = remote {
+        parts.spawn(tls.clone().watch(config.identity.poll, stopping.clone()));
+        let begun = Remote::begin(listener, tls, stopping.clone());
+        let (remote, accepting) = begun.map_err(|source| RunError::Listen { address: bound, source })?;
+        parts.spawn(accepting);
+        parts.spawn(serve_remote(remote, api, stopping.clone()));
+        bound_remote = Some(bound);
+    }
     parts.spawn(keeper.run(stopping.clone()));
     let exchange = &config.exchange;
     let forward = Arc::new(Forward::new(spool.clone(), link.clone()));
@@ -223,7 +234,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
 
     tracing::info!(rest = %bound, gateway = %config.address.gateway, parties = config.parties.len(), "adapter ready");
     // Whoever started us may not care.
-    let _ = ready.send(Ready { rest: bound });
+    let _ = ready.send(Ready { rest: bound, remote: bound_remote });
 
     let ended = tokio::select! {
         () = stop.cancelled() => Ok(()),
@@ -299,10 +310,27 @@ async fn serve(listener: TcpListener, api: Arc<Api>, stop: CancellationToken) {
             tracing::debug!(%error, "a local connection keeps Nagle's delay");
         }
     });
-    let serving = axum::serve(listener, rest::router(api)).with_graceful_shutdown(stop.cancelled_owned());
+    // Told to the guard: this is the loopback interface, by the configuration.
+    let router = rest::router(api).layer(Extension(ConnectInfo(Origin::Here)));
+    let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
     if let Err(error) = serving.await {
         tracing::error!(%error, "the local interface ended");
     }
+}
+
+async fn serve_remote(remote: Remote, api: Arc<Api>, stop: CancellationToken) {
+    let router = rest::router(api).into_make_service_with_connect_info::<Origin>();
+    let serving = axum::serve(remote, router).with_graceful_shutdown(stop.cancelled_owned());
+    if let Err(error) = serving.await {
+        tracing::error!(%error, "the way in from other machines ended");
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), RunError> {
+    let at = |source| RunError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(at)?;
+    let bound = listener.local_addr().map_err(at)?;
+    Ok((listener, bound))
 }
 
 async fn tidy_up(spool: Arc<Spool>, stop: CancellationToken) {
@@ -317,16 +345,4 @@ async fn tidy_up(spool: Arc<Spool>, stop: CancellationToken) {
             }
         }
     }
-}
-
-fn read_token(file: &std::path::Path) -> Result<Box<str>, RunError> {
-    let read = || {
-        let length = std::fs::metadata(file)?.len();
-        let text = if length <= MAX_TOKEN_BYTES { std::fs::read_to_string(file)? } else { String::new() };
-        match text.trim() {
-            "" => Err(io::Error::new(io::ErrorKind::InvalidData, "it holds no token")),
-            token => Ok(token.into()),
-        }
-    };
-    read().map_err(|source| RunError::Token { file: file.to_owned(), source })
 }

@@ -13,6 +13,7 @@
 //! | `office` | what the agency's own system can have done here, whichever way in it comes by |
 //! | [`webhook`] | one way out: signed CloudEvents over HTTP, and what became of the last ones |
 //! | `rest` | one way in: the local HTTP interface |
+//! | [`access`] | who may call that interface, and for whom |
 //! | `folder` | another way in and out: a watched folder of JSON files with their documents |
 //! | [`json`], `problem` | what that system reads and writes; the command line's `--json` writes the same |
 //! | [`config`], [`adapter`] | the configuration, and putting everything together |
@@ -21,6 +22,7 @@
 //! | `acting` | the parties acted for, and those that the gateway does not let us act for |
 //! | `lanes`, `pump`, `backoff` | work in order per dossier, tried again until it is done |
 
+pub mod access;
 mod acting;
 pub mod adapter;
 mod backoff;
@@ -37,6 +39,7 @@ mod lanes;
 pub mod link;
 mod office;
 mod offline;
+mod private_file;
 mod problem;
 mod pump;
 mod receive;

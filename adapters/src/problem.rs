@@ -6,6 +6,7 @@ mod page;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -29,6 +30,12 @@ const SHORT_WAIT_SECONDS: u64 = 5;
 pub(crate) enum LocalReason {
     /// No token, or not the right one.
     TokenInvalid,
+    /// No client has this certificate, or this name and secret.
+    ClientInvalid,
+    /// The client may not act for this party.
+    ClientPartyMissing,
+    /// Wrong credentials too often from one address.
+    TooManyFailures,
     /// No such path.
     ResourceNotFound,
     /// The path has no such method.
@@ -139,8 +146,11 @@ impl ToSchema for Problem {
 }
 
 impl LocalReason {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::TokenInvalid,
+        Self::ClientInvalid,
+        Self::ClientPartyMissing,
+        Self::TooManyFailures,
         Self::ResourceNotFound,
         Self::MethodNotAllowed,
         Self::RequestNotFound,
@@ -160,6 +170,9 @@ impl LocalReason {
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::TokenInvalid => "TOKEN_INVALID",
+            Self::ClientInvalid => "CLIENT_INVALID",
+            Self::ClientPartyMissing => "CLIENT_PARTY_MISSING",
+            Self::TooManyFailures => "TOO_MANY_FAILURES",
             Self::ResourceNotFound => "RESOURCE_NOT_FOUND",
             Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
             Self::RequestNotFound => "REQUEST_NOT_FOUND",
@@ -179,7 +192,9 @@ impl LocalReason {
 
     pub(crate) fn status(self) -> StatusCode {
         match self {
-            Self::TokenInvalid => StatusCode::UNAUTHORIZED,
+            Self::TokenInvalid | Self::ClientInvalid => StatusCode::UNAUTHORIZED,
+            Self::ClientPartyMissing => StatusCode::FORBIDDEN,
+            Self::TooManyFailures => StatusCode::TOO_MANY_REQUESTS,
             Self::ResourceNotFound | Self::RequestNotFound | Self::ExceptionNotFound | Self::WebhookNotFound => {
                 StatusCode::NOT_FOUND
             }
@@ -200,10 +215,28 @@ impl LocalReason {
     pub(crate) const fn texts(self) -> [&'static str; 4] {
         match self {
             Self::TokenInvalid => [
-                "The token is missing or not the adapter's.",
-                "Thiếu mã truy cập hoặc mã không đúng.",
-                "Send Authorization: Bearer with the content of the adapter's token file.",
-                "Gửi Authorization: Bearer kèm nội dung tệp mã truy cập của bộ kết nối.",
+                "The token is missing, not good, or its time is over.",
+                "Thiếu mã truy cập, hoặc mã không đúng hay đã hết hạn.",
+                "On the adapter's machine send Authorization: Bearer with what `lgsp adapter token --config FILE` prints; from another one with a token of POST /v1/oauth/token, or show the client's certificate.",
+                "Trên máy của bộ kết nối, gửi Authorization: Bearer kèm mã do `lgsp adapter token --config FILE` in ra; từ máy khác, gửi mã lấy ở POST /v1/oauth/token hoặc dùng chứng thư của phần mềm.",
+            ],
+            Self::ClientInvalid => [
+                "The adapter has no client with this certificate, or with this name and secret.",
+                "Bộ kết nối không có phần mềm nào mang chứng thư này, hoặc mang tên và mã bí mật này.",
+                "Check them; whoever runs the adapter adds a client with `lgsp adapter client add`.",
+                "Kiểm tra lại; người vận hành bộ kết nối thêm phần mềm bằng `lgsp adapter client add`.",
+            ],
+            Self::ClientPartyMissing => [
+                "The client may not act for this party at this adapter.",
+                "Phần mềm này không được thay mặt cơ quan này tại bộ kết nối.",
+                "Name one of the client's parties; whoever runs the adapter sees them with `lgsp adapter client list`.",
+                "Nêu một trong các cơ quan của phần mềm; người vận hành bộ kết nối xem bằng `lgsp adapter client list`.",
+            ],
+            Self::TooManyFailures => [
+                "Wrong tokens or secrets came from this address too often; nothing was looked at.",
+                "Địa chỉ này đã gửi sai mã truy cập hoặc mã bí mật quá nhiều lần; chưa xem xét gì.",
+                "Correct what is sent, and try again after the time in retry_after_ms.",
+                "Sửa lại thông tin gửi, rồi thử lại sau thời gian nêu ở retry_after_ms.",
             ],
             Self::ResourceNotFound => [
                 "There is nothing under this path.",
@@ -327,10 +360,21 @@ impl Problem {
     }
 
     /// How long to wait before asking again: what the refusal says itself, in whole seconds, or a while where it will pass.
-    fn retry_after_seconds(&self) -> Option<u64> {
+    pub(crate) fn retry_after_seconds(&self) -> Option<u64> {
         let said = self.0.details.get(RETRY_AFTER_MS).and_then(|wait| wait.parse::<u64>().ok());
         let passes = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::INSUFFICIENT_STORAGE].map(|status| status.as_u16());
         said.map(|wait| wait.div_ceil(1000)).or_else(|| passes.contains(&self.0.status).then_some(SHORT_WAIT_SECONDS))
+    }
+
+    /// Adds a value to act on.
+    pub(crate) fn with_value(mut self, name: &str, value: impl ToString) -> Self {
+        self.0.details.insert(name.to_owned(), value.to_string());
+        self
+    }
+
+    /// Adds how long to wait before trying again.
+    pub(crate) fn with_retry_after(self, wait: Duration) -> Self {
+        self.with_value(RETRY_AFTER_MS, wait.as_millis())
     }
 
     /// Adds what is wrong with a field.

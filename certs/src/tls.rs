@@ -110,6 +110,9 @@ pub enum TlsProblem {
     /// The private key is missing or of another kind.
     #[error(transparent)]
     Key(KeyError),
+    /// The private key is missing, or of a kind that no server uses.
+    #[error("it holds no private key that can be used")]
+    BadKey,
     /// Key and certificate are two different ones.
     #[error("the key does not belong to the certificate {}", .0.display())]
     KeyMismatch(PathBuf),
@@ -393,6 +396,44 @@ pub fn https_client_config(bundle: &Path) -> Result<ClientConfig, TlsFileError> 
     let mut config = client(|config| config.with_root_certificates(roots).with_no_client_auth());
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.resumption = Resumption::default();
+    Ok(config)
+}
+
+/// The configuration of an ordinary HTTPS server for programs: HTTP/2 and HTTP/1.1, a certificate with any usual key. With `clients`,
+/// the roots of a PEM file, a client may show a certificate, which then must chain to one of them; who shows none is known otherwise.
+///
+/// # Errors
+/// Names the first file that cannot be used: it is read here, and checked for its use and the time.
+pub fn https_server_config(
+    certificate: &Path,
+    key: &Path,
+    clients: Option<&Path>,
+    now: SystemTime,
+) -> Result<ServerConfig, TlsFileError> {
+    let at = |file: &Path| {
+        let file = file.to_owned();
+        move |problem| TlsFileError { file, problem }
+    };
+    let chain = certificates(certificate).map_err(at(certificate))?;
+    check_leaf(&chain[0], Usage::Server, now).map_err(at(certificate))?;
+    let pem = Zeroizing::new(std::fs::read(key).map_err(|error| at(key)(TlsProblem::Unreadable(error)))?);
+    let mut der = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| at(key)(TlsProblem::BadKey))?;
+    let usable = aws_lc_rs::sign::any_supported_type(&der);
+    der.zeroize();
+    let certified = CertifiedKey::new(chain, usable.map_err(|_| at(key)(TlsProblem::BadKey))?);
+    certified.keys_match().map_err(|_| at(key)(TlsProblem::KeyMismatch(certificate.to_owned())))?;
+    let verifier = match clients {
+        None => WebPkiClientVerifier::no_client_auth(),
+        Some(bundle) => {
+            let roots = certificates(bundle).and_then(|certificates| store(&certificates)).map_err(at(bundle))?;
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+                .allow_unauthenticated()
+                .build()
+                .expect("the bundle was loaded with at least one root")
+        }
+    };
+    let mut config = server(verifier, Arc::new(certified));
+    config.alpn_protocols.push(b"http/1.1".to_vec());
     Ok(config)
 }
 

@@ -169,7 +169,7 @@ impl Folder {
             "gateway = \"https://{gateway}\"\nparties = [{}]\n\n\
              [tls]\ncertificate = \"../pki/{name}.pem\"\nkey = \"../pki/{name}.key\"\nbundle = \"../ca/root.pem\"\n\n\
              [spool]\nfolder = \"{name}\"\n\n\
-             [rest]\nlisten = \"127.0.0.1:0\"\n\n\
+             [rest]\nlisten = \"127.0.0.1:0\"\ntoken = \"none\"\n\n\
              [webhook]\nurl = \"http://{webhook}/\"\n",
             parties.join(", ")
         )?;

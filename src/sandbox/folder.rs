@@ -195,6 +195,6 @@ fn adapter(gateway: SocketAddr, system: &str, parties: &str, spool: &str, port: 
         "gateway = \"https://{gateway}\"\nparties = [{parties}]\n\n\
          [tls]\ncertificate = \"pki/{system}.pem\"\nkey = \"pki/{system}.key\"\nbundle = \"ca/root.pem\"\n\n\
          [spool]\nfolder = \"{spool}\"\nmin_free_mib = 0\n\n\
-         [rest]\nlisten = \"127.0.0.1:{port}\"\n"
+         [rest]\nlisten = \"127.0.0.1:{port}\"\ntoken = \"none\"\n"
     )
 }

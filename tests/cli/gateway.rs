@@ -390,7 +390,7 @@ fn an_adapter_beside_its_gateway_reads_and_writes_the_same_json_and_stops_in_ord
         &format!(
             "gateway = \"https://{}\"\nserver_name = \"gw.lgsp.hue.test\"\nparties = [\"H57.102\"]\n\
              [tls]\ncertificate = \"pki/mot-cua-hue.pem\"\nkey = \"pki/mot-cua-hue.key\"\nbundle = \"ca/root.pem\"\n\
-             [spool]\nfolder = \"spool\"\n[rest]\nlisten = \"127.0.0.1:0\"\n",
+             [spool]\nfolder = \"spool\"\n[rest]\nlisten = \"127.0.0.1:0\"\ntoken = \"none\"\n",
             gateway.at("bus")
         ),
     );

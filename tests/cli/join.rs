@@ -54,9 +54,15 @@ fn token(place: &Place, gateway: &Running, system: &str, acts_for: &[&str]) -> S
     })
 }
 
-fn status(adapter: &Running) -> Value {
+/// The header with the token of the adapter that has joined.
+fn bearer(place: &Place) -> String {
+    let token = place.lgsp(&["adapter", "token", "--config", "moi/adapter.toml"]).ok();
+    format!("Authorization: Bearer {}", token.trim())
+}
+
+fn status(place: &Place, adapter: &Running) -> Value {
     let url = format!("http://{}/status", adapter.at("rest"));
-    let body = Command::new("curl").args(["-s", &url]).output().unwrap().stdout;
+    let body = Command::new("curl").args(["-s", &url, "-H", &bearer(place)]).output().unwrap().stdout;
     serde_json::from_slice(&body).unwrap()
 }
 
@@ -71,6 +77,7 @@ fn hand_in(place: &Place, adapter: &Running, key: &str) -> Value {
     }"#;
     place.write("submission.json", submission);
     let (rest, who) = (adapter.at("rest"), "-H 'LGSP-Party: H57.101' -H 'LGSP-Actor: cb01'");
+    let who = format!("{who} -H '{}'", bearer(place));
     place
         .shell(&format!("curl -s http://{rest}/v1/dossiers {who} -H 'Idempotency-Key: {key}' -d @submission.json"))
         .ok();
@@ -90,8 +97,8 @@ fn one_token_and_one_command_make_an_adapter_whose_dossiers_cross() {
     let adapter = place.start("adapter", "moi/adapter.toml");
     let outcome = hand_in(&place, &adapter, "ho-so-1");
     assert_eq!(outcome["state"], "admitted", "{outcome}");
-    eventually("the adapter is connected", || status(&adapter)["connected"] == true);
-    assert_eq!(status(&adapter)["certificate"]["system"], "phan-mem-moi");
+    eventually("the adapter is connected", || status(&place, &adapter)["connected"] == true);
+    assert_eq!(status(&place, &adapter)["certificate"]["system"], "phan-mem-moi");
     // A second one by mistake says who has the spool.
     let second = place.lgsp(&["adapter", "--config", "moi/adapter.toml"]).failed(2);
     let words = format!("in use by process {}", adapter.id());
@@ -212,7 +219,7 @@ fn an_adapter_renews_by_itself_at_a_real_gateway() {
     let adapter = place.start("adapter", "moi/adapter.toml");
     let key = || fs::read(place.path().join("moi/identity/current/key.pem")).unwrap();
     let first = key();
-    eventually("two renewals", || status(&adapter)["certificate"]["renewals"].as_u64() >= Some(2));
+    eventually("two renewals", || status(&place, &adapter)["certificate"]["renewals"].as_u64() >= Some(2));
     assert_ne!(key(), first);
     let outcome = hand_in(&place, &adapter, "ho-so-1");
     assert_eq!(outcome["state"], "admitted", "{outcome}");
@@ -228,12 +235,12 @@ fn a_running_adapter_takes_up_another_certificate_when_it_is_told_to_look() {
     let config = fs::read_to_string(place.path().join("moi/adapter.toml")).unwrap();
     place.write("moi/adapter.toml", &config.replace("[tls]\n", "[tls]\npoll_ms = 3600000\n"));
     let adapter = place.start("adapter", "moi/adapter.toml");
-    let before = status(&adapter)["certificate"]["sha256"].clone();
+    let before = status(&place, &adapter)["certificate"]["sha256"].clone();
     let second = token(&place, &gateway, "phan-mem-moi", &[]);
     place.lgsp(&["adapter", "join", &second, "--dir", "moi"]).ok();
-    assert_eq!(status(&adapter)["certificate"]["sha256"], before, "it looks once an hour");
+    assert_eq!(status(&place, &adapter)["certificate"]["sha256"], before, "it looks once an hour");
     adapter.hang_up();
-    eventually("the new certificate is in force", || status(&adapter)["certificate"]["sha256"] != before);
+    eventually("the new certificate is in force", || status(&place, &adapter)["certificate"]["sha256"] != before);
     let outcome = hand_in(&place, &adapter, "ho-so-1");
     assert_eq!(outcome["state"], "admitted", "{outcome}");
     assert!(adapter.stop().success());

@@ -202,7 +202,7 @@ fn the_effective_configuration_is_printed_with_the_environment_in_it_and_reads_b
         "gateway = \"https://gw:7443\"\nserver_name = \"gw.lgsp.hue.test\"\nparties = [\"H57.101\"]\n\
          [tls]\ncertificate = \"a.pem\"\nkey = \"a.key\"\nbundle = \"ca.pem\"\n[timings]\ncall_timeout_ms = 1234\n\
          [spool]\nfolder = \"spool\"\nkeep_outcomes_hours = 3\nmax_document_mib = 5\n\
-         [rest]\nlisten = \"0.0.0.0:8480\"\ntoken_file = \"token\"\n\
+         [rest]\nlisten = \"127.0.0.1:8481\"\ntoken_file = \"token\"\n\
          [webhook]\nurl = \"http://127.0.0.1:9000/a\"\nparties = { \"H57.101\" = \"http://127.0.0.1:9000/b\" }\n\
          [exchange]\ncredit = 7\n",
     );

@@ -61,7 +61,10 @@ fn a_developer_tries_a_webhook_is_told_what_to_mend_and_changes_the_secret() {
     assert_eq!(said.out.matches("connection_refused").count(), 2, "{said:?}");
     let said = run(&["test", "--party", "H57.101", "--lang", "vi"]);
     assert!(said.out.contains("kiểm tra cổng trong webhook.url") && !said.out.contains("H57.102"), "{said:?}");
-    let said = place.lgsp(&["webhook", "test", "--adapter", adapter.at("rest")]).failed(3);
+    // Where adapter.toml is at hand, its token is known; another is refused.
+    assert_eq!(place.lgsp(&["webhook", "list", "--adapter", adapter.at("rest")]).code, 0);
+    place.write("another", "ma-khac-0123456789");
+    let said = place.lgsp(&["webhook", "test", "--adapter", adapter.at("rest"), "--token-file", "another"]).failed(3);
     assert!(said.contains("TOKEN_INVALID"), "{said}");
     let said = run(&["test", "--url", "http://127.0.0.1:1/"]).failed(3);
     assert!(said.contains("WEBHOOK_NOT_FOUND") && said.contains("webhook.url"), "{said}");

@@ -266,7 +266,7 @@ impl Place {
         fault: Option<&str>,
     ) -> Adapter {
         let TlsFiles { certificate, key, bundle } = self.certificate(system);
-        let token = if self.guarded { "token_file = \"rest.token\"\n" } else { "" };
+        let token = if self.guarded { "token_file = \"rest.token\"\n" } else { "token = \"none\"\n" };
         // Impatient, so that what comes back is noticed soon.
         let config = format!(
             "gateway = \"https://{gateway}\"\nparties = [\"{party}\"]\n\

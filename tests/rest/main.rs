@@ -23,8 +23,9 @@ use http::{HeaderMap, Request};
 use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use lgsp_adapters::Config;
+use lgsp_adapters::access;
 use lgsp_adapters::link::DocumentUpload;
+use lgsp_adapters::{Config, Ready};
 use lgsp_proto::v1;
 use lgsp_proto::v1::entry::What;
 use serde_json::{Value, json};
@@ -55,7 +56,7 @@ async fn a_thousand_generated_calls_find_no_deviation_from_the_description_and_n
     let python = tokio::task::spawn_blocking(|| environment::python("rest-client", REQUIREMENTS)).await.unwrap();
     let python = python.unwrap_or_else(|missing| panic!("{missing}"));
     let bus = Bus::start().await;
-    let (rest, stop) = adapter(&bus, "127.0.0.1:9/nobody-listens").await;
+    let (Ready { rest, .. }, stop) = adapter(&bus, "127.0.0.1:9/nobody-listens", "").await;
 
     // What the configuration names: the first dossier of the morning, with its paper.
     hand_in(&bus).await;
@@ -83,7 +84,7 @@ async fn the_description_is_one_and_every_post_of_a_webhook_is_as_it_says() {
     let python = python.unwrap_or_else(|missing| panic!("{missing}"));
     let bus = Bus::start().await;
     let mut agency = Agency::open().await;
-    let (rest, stop) = adapter(&bus, &format!("{}/lgsp", agency.hook)).await;
+    let (Ready { rest, .. }, stop) = adapter(&bus, &format!("{}/lgsp", agency.hook), "").await;
 
     let handed_in = json!({
         "procedure_code": "1.000009", "locality": "99001", "intake_channel": "direct", "return_channel": "direct",
@@ -155,6 +156,36 @@ async fn the_description_is_one_and_every_post_of_a_webhook_is_as_it_says() {
     bus.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stock_oauth_client_gets_a_token_over_tls_and_hands_in_a_dossier_with_it() {
+    let python = tokio::task::spawn_blocking(|| environment::python("rest-client", REQUIREMENTS)).await.unwrap();
+    let python = python.unwrap_or_else(|missing| panic!("{missing}"));
+    let bus = Bus::start().await;
+    let clients = bus.folder().join("clients.toml");
+    let (secret, proof) = access::new_secret();
+    let client = access::Client { name: "mot-cua-binh".into(), parties: vec!["H99.102".parse().unwrap()], proof };
+    access::add_client(&clients, client).unwrap();
+    // The bus's own server certificate has the machine's address in it.
+    let remote = "[remote]\nlisten = \"127.0.0.1:0\"\ncertificate = \"tls/gateway.pem\"\nkey = \"tls/gateway.key\"\n";
+    let (ready, stop) = adapter(&bus, "127.0.0.1:9/nobody-listens", remote).await;
+    let submission = json!({
+        "procedure_code": "1.000001", "locality": "99001", "received_at": "2025-07-14T08:00:00+07:00",
+        "applicant": { "kind": "citizen", "full_name": "NGƯỜI KIỂM THỬ", "personal_number": "046301123456" },
+        "intake_channel": "direct", "return_channel": "direct", "return_desk": "H99.TT",
+        "components": [{ "code": "to-khai", "originals": 1 }],
+    });
+    let mut client = tokio::process::Command::new(python);
+    client.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/rest/oauth_client.py"));
+    client.arg(format!("https://{}", ready.remote.unwrap())).arg(bus.folder().join("ca/root.pem"));
+    client.args(["mot-cua-binh", &secret, "H99.102", &submission.to_string()]).kill_on_drop(true);
+    let ended = tokio::time::timeout(PATIENCE, client.output()).await.expect("it ends in good time").unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let outcome: Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert_eq!(outcome["state"], "admitted", "{outcome}");
+    stop.cancel();
+    bus.stop().await;
+}
+
 #[test]
 fn the_command_prints_what_the_adapter_serves() {
     let printed = Command::new(env!("CARGO_BIN_EXE_lgsp")).arg("openapi").output().unwrap();
@@ -184,7 +215,7 @@ fn every_command_that_a_refusal_names_is_there() {
 }
 
 /// An adapter of commune Binh's system in front of the bus, with its webhook there.
-async fn adapter(bus: &Bus, hook: &str) -> (SocketAddr, CancellationToken) {
+async fn adapter(bus: &Bus, hook: &str, more: &str) -> (Ready, CancellationToken) {
     let address = bus.address("mot-cua-binh");
     let tls = address.tls;
     let config = format!(
@@ -192,7 +223,7 @@ async fn adapter(bus: &Bus, hook: &str) -> (SocketAddr, CancellationToken) {
          [tls]\ncertificate = {:?}\nkey = {:?}\nbundle = {:?}\n\
          [spool]\nfolder = \"spool\"\nmin_free_mib = 0\n\
          [webhook]\nurl = \"http://{hook}\"\n\
-         [rest]\nlisten = \"127.0.0.1:0\"\ntoken_file = \"token\"\n",
+         [rest]\nlisten = \"127.0.0.1:0\"\ntoken_file = \"token\"\nclients_file = \"clients.toml\"\n{more}",
         address.gateway, tls.certificate, tls.key, tls.bundle
     );
     fs::write(bus.folder().join("token"), TOKEN).unwrap();
@@ -200,7 +231,7 @@ async fn adapter(bus: &Bus, hook: &str) -> (SocketAddr, CancellationToken) {
     let stop = CancellationToken::new();
     let (ready, is_ready) = oneshot::channel();
     tokio::spawn(lgsp_adapters::run(config, stop.clone(), ready));
-    (is_ready.await.unwrap().rest, stop)
+    (is_ready.await.unwrap(), stop)
 }
 
 /// An agency's own software: it takes whatever is posted.

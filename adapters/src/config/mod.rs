@@ -50,6 +50,8 @@ pub struct Config {
     pub spool: Spool,
     /// The local interface.
     pub rest: Rest,
+    /// The same for other machines, if there are any.
+    pub remote: Option<Remote>,
     /// Where things are carried.
     pub webhook: Webhook,
     /// The folder watched instead, if there is one.
@@ -99,10 +101,25 @@ pub struct Spool {
 pub struct Rest {
     /// Where it listens.
     pub listen: SocketAddr,
-    /// The file with the token that callers show; without one, whoever reaches the port is let in.
+    /// The file with the token that callers show, made if it is not there; without one, whoever reaches the port is let in.
     pub token_file: Option<PathBuf>,
+    /// The file with the clients that have a name of their own, each for its parties.
+    pub clients_file: PathBuf,
     /// Requests under way at one time.
     pub max_requests: NonZeroUsize,
+}
+
+/// The same for other machines, `[remote]`: over TLS, and for clients only.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// The server's certificate, PEM, with what stands between it and its root.
+    pub certificate: PathBuf,
+    /// Its private key, PEM.
+    pub key: PathBuf,
+    /// The CA certificates that clients' certificates must chain to, PEM. Without it clients have secrets.
+    pub client_bundle: Option<PathBuf>,
 }
 
 /// Where deliveries and outcomes are carried, `[webhook]`; a party without a URL fetches them.
@@ -248,7 +265,8 @@ impl Config {
         let tls = tls(&mut raw, base);
         let timings = timings(&mut raw);
         let spool = spool(&mut raw, base);
-        let rest = rest(&mut raw, base);
+        let rest = rest(&mut raw, base, spool.as_ref());
+        let remote = remote(&mut raw, base);
         let webhook = webhook(&mut raw, base, spool.as_ref(), parties.as_deref());
         let folder = folder(&mut raw, base, parties.as_deref(), webhook.as_ref());
         let exchange = exchange(&mut raw);
@@ -263,6 +281,7 @@ impl Config {
                 parties: parties?,
                 spool: spool?,
                 rest: rest?,
+                remote: remote?,
                 webhook: webhook?,
                 folder: folder?,
                 exchange: exchange?,
@@ -359,20 +378,56 @@ fn spool(raw: &mut Raw, base: &Path) -> Option<Spool> {
     })
 }
 
-fn rest(raw: &mut Raw, base: &Path) -> Option<Rest> {
+fn rest(raw: &mut Raw, base: &Path, spool: Option<&Spool>) -> Option<Rest> {
     let mut section = raw.section("rest");
     let listen =
         section.or("listen", SocketAddr::from(([127, 0, 0, 1], 8480)), |text: String| text.parse::<SocketAddr>());
+    let asks = section.or("token", true, |text: String| match &*text {
+        "file" => Ok(true),
+        "none" => Ok(false),
+        _ => Err("is neither \"file\" nor \"none\""),
+    });
     let token_file = section.optional("token_file", |text: String| Ok::<_, String>(base.join(text)));
+    if let (Some(false), Some(Some(_))) = (asks, &token_file) {
+        section.problem("token", "is \"none\" beside a token_file", "remove the one or the other");
+    }
+    // In a folder of its own anyway, so that two adapters with one base don't share it by accident.
+    let in_spool = |name| spool.map_or(base, |spool| &spool.folder).join(name);
+    let clients_file =
+        section.or("clients_file", in_spool("clients.toml"), |text: String| Ok::<_, String>(base.join(text)));
     let max_requests = section.or("max_requests", count_of(256), count);
-    if let (Some(listen), Some(None)) = (listen, &token_file)
-        && !listen.ip().is_loopback()
-    {
-        let what = "is not a loopback address, and there is no token_file";
-        section.problem("listen", what, "listen on 127.0.0.1, or set token_file so that not everybody gets in");
+    if listen.is_some_and(|listen| !listen.ip().is_loopback()) {
+        let what = "is not a loopback address: who listens on the way would read the token, and citizens' data";
+        section.problem(
+            "listen",
+            what,
+            "listen on 127.0.0.1; for systems on other machines there is [remote], with TLS and clients",
+        );
     }
     raw.finish(section);
-    Some(Rest { listen: listen?, token_file: token_file?, max_requests: max_requests? })
+    let token_file = token_file?.unwrap_or_else(|| in_spool("rest.token"));
+    Some(Rest {
+        listen: listen?,
+        token_file: asks?.then_some(token_file),
+        clients_file: clients_file?,
+        max_requests: max_requests?,
+    })
+}
+
+fn remote(raw: &mut Raw, base: &Path) -> Option<Option<Remote>> {
+    let mut section = raw.section("remote");
+    if section.is_empty() {
+        raw.finish(section);
+        return Some(None);
+    }
+    let path = |text: String| Ok::<_, String>(base.join(text));
+    let listen =
+        section.or("listen", SocketAddr::from(([0, 0, 0, 0], 8443)), |text: String| text.parse::<SocketAddr>());
+    let certificate = section.required("certificate", "the certificate of this machine's name, PEM", path);
+    let key = section.required("key", "its private key, PEM", path);
+    let client_bundle = section.optional("client_bundle", path);
+    raw.finish(section);
+    Some(Some(Remote { listen: listen?, certificate: certificate?, key: key?, client_bundle: client_bundle? }))
 }
 
 fn webhook(raw: &mut Raw, base: &Path, spool: Option<&Spool>, acted_for: Option<&[PartyId]>) -> Option<Webhook> {
@@ -610,16 +665,27 @@ mod tests {
         let is_key = |line: &str| line.strip_prefix("# ").is_some_and(|key| key.split_once(" = ").is_some());
         let (mut spelled_out, mut keys) = (String::new(), 0);
         for line in EXAMPLE.lines() {
-            let needs_more = ["server_name", "identity", "token_file", "url", "bundle", "\"H57.12\"", "dir", "parties"]
-                .iter()
-                .any(|key| line.contains(key));
+            let needs_more = [
+                "server_name",
+                "identity",
+                "0.0.0.0",
+                "\"rest.pem",
+                "\"rest.key",
+                "bundle",
+                "url",
+                "\"H57.12\"",
+                "dir",
+                "parties",
+            ]
+            .iter()
+            .any(|key| line.contains(key));
             let uncommented = is_key(line) && !needs_more;
             keys += usize::from(uncommented);
             spelled_out += if uncommented { &line[2..] } else { line };
             spelled_out.push('\n');
         }
         assert_eq!(format!("{:?}", parse(&spelled_out, &[]).unwrap()), format!("{shown:?}"));
-        assert_eq!(keys, 38);
+        assert_eq!(keys, 41);
     }
 
     #[test]
@@ -674,6 +740,30 @@ mod tests {
         let problems = parse(text, &[]).unwrap_err();
         assert!(problems.0.iter().all(|problem| !problem.what.is_empty() && !problem.remedy.is_empty()));
         assert_eq!(keys(problems), expected);
+    }
+
+    #[test]
+    fn a_token_is_asked_for_unless_it_is_said_otherwise_and_nothing_is_served_beyond_this_machine_in_the_clear() {
+        let with = |text: &str| parse(&format!("{SMALLEST}\n[rest]\n{text}"), &[]);
+        let file = with("").unwrap().rest.token_file.unwrap();
+        assert_eq!(file, Path::new("/srv/adapter/spool/rest.token"));
+        assert_eq!(with("token = \"none\"").unwrap().rest.token_file, None);
+        assert_eq!(keys(with("token = \"no\"").unwrap_err()), ["rest.token"]);
+        assert_eq!(keys(with("token = \"none\"\ntoken_file = \"token\"").unwrap_err()), ["rest.token"]);
+        for everywhere in ["0.0.0.0:8480", "[::]:8480", "192.0.2.1:8480"] {
+            let problems = with(&format!("listen = \"{everywhere}\"\ntoken_file = \"token\"")).unwrap_err();
+            assert_eq!(keys(problems), ["rest.listen"], "{everywhere}");
+        }
+    }
+
+    #[test]
+    fn other_machines_are_served_over_tls_or_not_at_all() {
+        let with = |text: &str| parse(&format!("{SMALLEST}\n[remote]\n{text}"), &[]);
+        assert!(with("").unwrap().remote.is_none());
+        assert_eq!(keys(with("listen = \"0.0.0.0:8443\"").unwrap_err()), ["remote.certificate", "remote.key"]);
+        let remote = with("certificate = \"rest.pem\"\nkey = \"rest.key\"").unwrap().remote.unwrap();
+        assert_eq!((remote.listen.port(), &*remote.key), (8443, Path::new("/srv/adapter/rest.key")));
+        assert_eq!(remote.client_bundle, None);
     }
 
     #[test]

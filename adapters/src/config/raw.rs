@@ -100,6 +100,11 @@ impl Raw {
 }
 
 impl Section {
+    /// Whether nobody has set any key of it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rest.is_empty() && self.problems.is_empty()
+    }
+
     /// Reads a key that must be there; `is` says what it is.
     pub(super) fn required<V: DeserializeOwned, T, E: ToString>(
         &mut self,

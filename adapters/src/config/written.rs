@@ -6,7 +6,7 @@ use std::time::Duration;
 use lgsp_certs::TlsFiles;
 use toml::Value;
 
-use super::{Config, Exchange, Folder, Identity, Offline, Rest, Spool, Webhook};
+use super::{Config, Exchange, Folder, Identity, Offline, Remote, Rest, Spool, Webhook};
 use crate::backoff::Backoff;
 use crate::link::{Address, Timings};
 
@@ -18,8 +18,19 @@ impl Config {
         let number = |number: u64| Value::from(i64::try_from(number).unwrap_or(i64::MAX));
         let count = |count: usize| number(count as u64);
         let millis = |duration: Duration| number(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
-        let Config { address, identity, parties, spool, rest, webhook, folder: watched, exchange, offline, stop_grace } =
-            self;
+        let Config {
+            address,
+            identity,
+            parties,
+            spool,
+            rest,
+            remote,
+            webhook,
+            folder: watched,
+            exchange,
+            offline,
+            stop_grace,
+        } = self;
         // Every part is taken apart by name, so that a new key cannot be forgotten here.
         let Address { gateway, server_name, tls: TlsFiles { certificate, key, bundle }, timings } = address;
         let Identity { folder: identity, poll, trust_every, revocation_lists } = identity;
@@ -33,7 +44,7 @@ impl Config {
             max_documents_bytes,
             min_free_bytes,
         } = spool;
-        let Rest { listen, token_file, max_requests } = rest;
+        let Rest { listen, token_file, clients_file, max_requests } = rest;
         let Webhook { url, parties: single, secret_file, bundle: agency_ca, timeout, at_once: posts_at_once, attempts } =
             webhook;
         let Exchange { instance, at_once, credit, backoff: Backoff { first, limit } } = exchange;
@@ -47,8 +58,22 @@ impl Config {
         top.push(("stop_grace_seconds", number(stop_grace.as_secs())));
 
         let mut listening = vec![("listen", Value::from(listen.to_string()))];
-        listening.extend(optional("token_file", token_file.as_deref().map(path)));
+        listening.push(match token_file {
+            Some(file) => ("token_file", path(file)),
+            None => ("token", "none".into()),
+        });
+        listening.push(("clients_file", path(clients_file)));
         listening.push(("max_requests", count(max_requests.get())));
+
+        let beyond = remote.as_ref().map_or_else(Vec::new, |Remote { listen, certificate, key, client_bundle }| {
+            let mut beyond = vec![
+                ("listen", Value::from(listen.to_string())),
+                ("certificate", path(certificate)),
+                ("key", path(key)),
+            ];
+            beyond.extend(optional("client_bundle", client_bundle.as_deref().map(path)));
+            beyond
+        });
 
         let mut posting: Vec<_> = optional("url", url.as_ref().map(|url| url.to_string().into())).into_iter().collect();
         posting.push(("secret_file", path(secret_file)));
@@ -111,6 +136,7 @@ impl Config {
                 ],
             ),
             ("rest", listening),
+            ("remote", beyond),
             ("webhook", posting),
             ("folder", watching),
             (
@@ -183,7 +209,13 @@ mod tests {
         [rest]
         listen = "127.0.0.1:8481"
         token_file = "/etc/token"
+        clients_file = "/etc/clients.toml"
         max_requests = 257
+        [remote]
+        listen = "0.0.0.0:8444"
+        certificate = "/etc/rest.pem"
+        key = "/etc/rest.key"
+        client_bundle = "/etc/agency-clients.pem"
         [webhook]
         url = "http://127.0.0.1:9000/lgsp"
         secret_file = "/etc/webhook.secret"
@@ -238,6 +270,12 @@ mod tests {
                 assert_ne!(format!("{:?}", parse(&without)), format!("{config:?}"), "{key} is set to its default");
             }
         }
+    }
+
+    #[test]
+    fn that_no_token_is_asked_for_is_printed_as_well() {
+        let config = parse(&EVERYTHING.replace("token_file = \"/etc/token\"", "token = \"none\""));
+        assert_eq!(format!("{:#?}", parse(&config.to_toml())), format!("{config:#?}"));
     }
 
     #[test]

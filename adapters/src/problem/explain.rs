@@ -8,6 +8,7 @@ use lgsp_proto::explain;
 pub(crate) fn command(reason: &str, details: &BTreeMap<String, String>) -> String {
     let command = match reason {
         "EXCEPTION_NOT_FOUND" | "EXCEPTION_HANDLED" => "lgsp desk exceptions list",
+        "CLIENT_PARTY_MISSING" => "lgsp adapter client list --config FILE",
         "WEBHOOK_NOT_FOUND" => "lgsp webhook list",
         "RESOURCE_NOT_FOUND" | "METHOD_NOT_ALLOWED" => "lgsp openapi",
         word => return explain::command(word, details),

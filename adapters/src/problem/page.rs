@@ -17,8 +17,26 @@ impl LocalReason {
             Self::TokenInvalid => page(
                 Corrected,
                 &[],
-                "rest.token_file is set, and the call has no Authorization header, another token, or one with a line break or quotes around it.",
-                "Đã đặt rest.token_file mà lời gọi thiếu tiêu đề Authorization, sai mã, hoặc mã kèm xuống dòng hay dấu nháy.",
+                "The call has no Authorization header, another token, an access token that has expired, or one with a line break or quotes around it.",
+                "Lời gọi thiếu tiêu đề Authorization, sai mã, mã truy cập đã hết hạn, hoặc mã kèm xuống dòng hay dấu nháy.",
+            ),
+            Self::ClientInvalid => page(
+                Corrected,
+                &[],
+                "The name or the secret is mistyped, the client was removed, or its certificate is of a known CA but of no client.",
+                "Gõ sai tên hoặc mã bí mật, phần mềm đã bị xoá, hoặc chứng thư do CA đã biết cấp nhưng không thuộc phần mềm nào.",
+            ),
+            Self::ClientPartyMissing => page(
+                Mended,
+                &[],
+                "LGSP-Party names a party of this adapter that is not among those the client was added with.",
+                "LGSP-Party nêu cơ quan của bộ kết nối này nhưng không nằm trong danh sách cơ quan của phần mềm.",
+            ),
+            Self::TooManyFailures => page(
+                Unchanged,
+                &["retry_after_ms"],
+                "A program at this address goes on with an old token or secret, or somebody guesses.",
+                "Một chương trình ở địa chỉ này vẫn dùng mã cũ, hoặc có người đoán mã.",
             ),
             Self::ResourceNotFound => page(
                 Corrected,

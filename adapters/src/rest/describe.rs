@@ -21,7 +21,7 @@ use utoipa::openapi::{ObjectBuilder, OpenApi, Required, Type};
 use utoipa::{IntoParams, OpenApi as _};
 
 pub(super) use refusals::{
-    Always, FromGateway, Listed, Ranged, TakingIn, Tried, Unchanged, UploadedTo, Uploading, Waiting,
+    Always, FromGateway, Listed, Open, Ranged, TakingIn, Tried, Unchanged, UploadedTo, Uploading, Waiting,
 };
 
 use super::{Api, conditional};
@@ -40,7 +40,12 @@ waits for it. Giao diện tại chỗ của bộ kết nối, dành cho phần m
 **Once.** Every request to be sent carries an `Idempotency-Key`, unique for the party. The same again under the same key has \
 one effect and one answer, however often it is sent; after a time-out, send the same again.
 
-**Who.** Every call names the party in whose name it is made (`LGSP-Party`) and the clerk's account (`LGSP-Actor`).
+**Who.** Every call names the party in whose name it is made (`LGSP-Party`). What is said or looked at about a dossier is said or \
+looked at by somebody: it names the clerk's account as well (`LGSP-Actor`). What a system does on its own account does not: \
+uploading, asking what became of its requests, emptying its inbox.
+
+**Let in.** On the adapter's own machine by its token; from another one, over TLS, by the client's certificate or an access token, \
+and for the client's parties only. What is not about one party (webhooks, status, figures) is for clients that act for all of them.
 
 **Why not.** A refusal is a problem of RFC 9457 with a stable `reason`, every field at fault, and what to do, in Vietnamese and \
 English. Its `type` identifies and leads nowhere.
@@ -58,6 +63,7 @@ is taken away or changes its meaning. Ignore fields you do not know.";
         (name = "inbox", description = "What the bus delivers to a party. Hộp thư đến."),
         (name = "exceptions", description = "Numbers given out without a line and refused later. Trường hợp cần xử lý."),
         (name = "webhooks", description = "How the posts to the agency's own system do. Webhook."),
+        (name = "access", description = "Tokens for clients. Truy cập."),
         (name = "operators", description = "How the adapter is. Vận hành."),
     )
 )]
@@ -74,11 +80,23 @@ pub(super) fn begin() -> OpenApi {
 /// The finished document.
 pub(super) fn finish(document: &OpenApi) -> Value {
     let mut document = serde_json::to_value(document).expect("a description has text keys only");
-    document["components"]["securitySchemes"] = json!({ "token": {
-        "type": "http", "scheme": "bearer",
-        "description": "The content of the adapter's token file (`rest.token_file`), where one is configured.",
-    } });
-    document["security"] = json!([{ "token": [] }]);
+    document["components"]["securitySchemes"] = json!({
+        "token": {
+            "type": "http", "scheme": "bearer",
+            "description": "On the adapter's own machine: the content of its token file (`rest.token_file`), unless `rest.token` is \
+                `none`. `lgsp adapter token` prints it.",
+        },
+        "client": {
+            "type": "oauth2",
+            "description": "A client with a secret (`lgsp adapter client add`): an access token for ten minutes, for its parties.",
+            "flows": { "clientCredentials": { "tokenUrl": "/v1/oauth/token", "scopes": {} } },
+        },
+        "certificate": {
+            "type": "mutualTLS",
+            "description": "A client with a certificate, where the adapter listens for other machines (`[remote]`): for its parties.",
+        },
+    });
+    document["security"] = json!([{ "token": [] }, { "client": [] }, { "certificate": [] }]);
     bytes_are_bytes(&mut document);
     flattened_may_be_absent(&mut document);
     document["components"]["schemas"]["Problem"]["properties"]["explain"]["examples"] = explain::all().into();

@@ -20,6 +20,7 @@ use tonic::Streaming;
 use utoipa::{IntoParams, ToSchema};
 
 use super::body::drain;
+use super::caller::Call;
 use super::conditional;
 use super::describe::{CallerHeaders, PartyHeader, Ranged, Unchanged, Uploading};
 use super::ranges::Range;
@@ -64,7 +65,7 @@ pub(super) struct UploadQuery {
 pub(super) async fn upload(
     State(api): State<Arc<Api>>,
     query: Result<Query<UploadQuery>, QueryRejection>,
-    headers: HeaderMap,
+    headers: Call,
     body: Body,
 ) -> Result<Response, Problem> {
     let Query(UploadQuery { file_name }) = query.map_err(bad_request)?;
@@ -126,7 +127,7 @@ pub(super) async fn upload(
 pub(super) async fn download(
     State(api): State<Arc<Api>>,
     path: Result<Path<(String, String)>, PathRejection>,
-    headers: HeaderMap,
+    headers: Call,
 ) -> Result<Response, Problem> {
     let Path((code, sha256)) = path.map_err(bad_request)?;
     let caller = Caller::read(&api, &headers)?;

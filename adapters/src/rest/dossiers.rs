@@ -5,13 +5,14 @@ use std::sync::Arc;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use lgsp_proto::types::{PartyId, ProcedureCode, Status};
 use lgsp_proto::v1::{ExplainRouteRequest, Filter, GetRequest, ListRequest};
 use prost_types::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::caller::Call;
 use super::conditional;
 use super::describe::{CallerHeaders, FromGateway, IfNoneMatch, Unchanged};
 use super::pages;
@@ -186,7 +187,7 @@ pub(super) async fn show(
     State(api): State<Arc<Api>>,
     code: Result<Path<String>, PathRejection>,
     query: Result<Query<ShowQuery>, QueryRejection>,
-    headers: HeaderMap,
+    headers: Call,
 ) -> Result<Response, Problem> {
     let Path(code) = code.map_err(bad_request)?;
     let Query(ShowQuery { bodies, after }) = query.map_err(bad_request)?;
@@ -232,7 +233,7 @@ pub(super) async fn show(
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     query: Result<Query<ListQuery>, QueryRejection>,
-    headers: HeaderMap,
+    headers: Call,
 ) -> Result<Response, Problem> {
     let Query(query) = query.map_err(bad_request)?;
     let caller = Caller::read(&api, &headers)?;
@@ -287,7 +288,7 @@ pub(super) async fn list(
 pub(super) async fn route(
     State(api): State<Arc<Api>>,
     query: Result<Query<RouteQuery>, QueryRejection>,
-    headers: HeaderMap,
+    headers: Call,
 ) -> Result<Response, Problem> {
     let Query(query) = query.map_err(bad_request)?;
     let caller = Caller::read(&api, &headers)?;

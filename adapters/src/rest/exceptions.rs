@@ -7,13 +7,14 @@ use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use lgsp_proto::types::{ActorId, RequestKey, Text};
 use lgsp_proto::{Reason, Refusal, Wrong};
 use prost_types::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::caller::Call;
 use super::describe::{CallerHeaders, Listed, PartyHeader, Waiting};
 use super::pages::{self, List};
 use super::{Api, bad_request, json, read_json};
@@ -100,7 +101,7 @@ struct HandleJson {
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     query: Result<Query<ListQuery>, QueryRejection>,
-    headers: HeaderMap,
+    headers: Call,
 ) -> Result<Response, Problem> {
     let Query(ListQuery { handled, page_size, page_token }) = query.map_err(bad_request)?;
     let party = Caller::party(&api, &headers)?;
@@ -127,7 +128,7 @@ pub(super) async fn list(
 pub(super) async fn handle(
     State(api): State<Arc<Api>>,
     key: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
+    headers: Call,
     body: Body,
 ) -> Result<Response, Problem> {
     let Path(key) = key.map_err(bad_request)?;

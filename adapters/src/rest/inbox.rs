@@ -6,13 +6,14 @@ use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::Response;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use lgsp_journal::Position;
 use lgsp_proto::types::PartyId;
 use lgsp_proto::{Reason, v1};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::caller::Call;
 use super::describe::{Listed, PartyHeader, TakingIn};
 use super::pages::{self, List};
 use super::{Api, bad_request, json, read_json, wait_for};
@@ -91,7 +92,7 @@ struct AcknowledgedJson {
 pub(super) async fn fetch(
     State(api): State<Arc<Api>>,
     query: Result<Query<FetchQuery>, QueryRejection>,
-    headers: HeaderMap,
+    headers: Call,
 ) -> Result<Response, Problem> {
     let Query(FetchQuery { party, page_size, page_token, wait_ms }) = query.map_err(bad_request)?;
     let party = party_of(&api, party.as_deref(), &headers)?;
@@ -112,12 +113,12 @@ pub(super) async fn fetch(
 ///
 /// # Errors
 /// None does, or the adapter does not act for it.
-pub(super) fn party_of(api: &Api, named: Option<&str>, headers: &HeaderMap) -> Result<PartyId, Problem> {
+pub(super) fn party_of(api: &Api, named: Option<&str>, headers: &Call) -> Result<PartyId, Problem> {
     let Some(text) = named else { return Caller::party(api, headers) };
     let mut fields = Fields::default();
     let party = fields.required::<PartyId>("party", Some(text));
     let party = fields.finish(party)?.ok_or(Reason::Internal)?;
-    api.office.acts_for(&party)?;
+    headers.acts_for(api, &party)?;
     Ok(party)
 }
 
@@ -142,11 +143,7 @@ pub(super) fn named(api: &Api, delivery: v1::Delivery) -> DeliveryJson {
     request_body = AckJson,
     responses((status = 200, description = "They are marked", body = AcknowledgedJson), TakingIn),
 )]
-pub(super) async fn acknowledge(
-    State(api): State<Arc<Api>>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Problem> {
+pub(super) async fn acknowledge(State(api): State<Arc<Api>>, headers: Call, body: Body) -> Result<Response, Problem> {
     let party = Caller::party(&api, &headers)?;
     let AckJson { deliveries } = read_json(body).await?;
     api.office.acknowledge(&party, &deliveries).await?;
@@ -164,7 +161,7 @@ pub(super) async fn acknowledge(
     request_body = RefuseJson,
     responses((status = 200, description = "They go back", body = RefusedJson), TakingIn),
 )]
-pub(super) async fn refuse(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+pub(super) async fn refuse(State(api): State<Arc<Api>>, headers: Call, body: Body) -> Result<Response, Problem> {
     let party = Caller::party(&api, &headers)?;
     let RefuseJson { deliveries, reason } = read_json(body).await?;
     api.office.refuse(&party, &deliveries, &reason).await?;

@@ -1,4 +1,4 @@
-//! The local interface of the agency's own system: REST and JSON over HTTP/1.1, for the machine or network next to it.
+//! The local interface of the agency's own system: REST and JSON over HTTP/1.1, for the machine next to it, or over TLS for others.
 //!
 //! Asynchronous from the start: what is to be sent is answered with 202 once it is in the spool; what became of it is asked
 //! for, waited for, or told by webhook. Questions about dossiers and routes are passed on to the gateway as they come.
@@ -22,10 +22,12 @@
 //! | `GET /healthz`, `GET /status` | for operators |
 //! | `GET /metrics` | for Prometheus |
 //! | `GET /v1/openapi.json` | all this, for programs |
+//! | `POST /v1/oauth/token`, `GET /.well-known/oauth-authorization-server` | access tokens for clients |
 //!
 //! While the line is down, `POST /v1/dossiers` is decided and numbered here (header `LGSP-Offline: never` has it wait instead).
 //!
-//! Every call but those about webhooks and for operators names the party (`LGSP-Party`) and the clerk's account (`LGSP-Actor`).
+//! Every call but those about webhooks and for operators names the party (`LGSP-Party`); `caller` says which name the clerk's
+//! account (`LGSP-Actor`). Who is let in, `access` knows.
 
 mod body;
 mod caller;
@@ -35,8 +37,10 @@ mod documents;
 mod dossiers;
 mod exceptions;
 mod inbox;
+mod oauth;
 mod pages;
 mod ranges;
+pub(crate) mod remote;
 mod requests;
 mod status;
 mod stream;
@@ -53,7 +57,7 @@ use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use lgsp_journal::Position;
 use lgsp_proto::{Reason, Refusal, Wrong};
 use lgsp_telemetry::Telemetry;
@@ -64,8 +68,10 @@ use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use caller::Call;
 pub(crate) use stream::MOST as MOST_STREAMS;
 
+use crate::access::{Access, Origin};
 use crate::folder::Folder;
 use crate::identity::Known;
 use crate::office::{Busy, Office};
@@ -88,8 +94,8 @@ pub(crate) struct Api {
     /// What is measured.
     pub(crate) telemetry: Telemetry,
     pub(crate) webhooks: Arc<Webhooks>,
-    /// What a caller must show; `None` lets everybody in who reaches the port.
-    pub(crate) token: Option<Box<str>>,
+    /// Who is let in.
+    pub(crate) access: Access,
     /// Requests under way; one more is turned away.
     pub(crate) requests: Semaphore,
     /// Streams of the inbox under way; one more is turned away.
@@ -105,10 +111,12 @@ pub(crate) struct Api {
     pub(crate) description: Bytes,
 }
 
-/// The whole interface.
+/// The whole interface. Where a call comes from, [`ConnectInfo`] of [`Origin`] must say; without it nobody is let in.
 pub(crate) fn router(api: Arc<Api>) -> Router {
-    let Routes { open, guarded } = routes();
+    let Routes { open, guarded, whole } = routes();
+    let whole = Router::from(whole).route_layer(middleware::from_fn_with_state(api.clone(), for_all_parties));
     let guarded = Router::from(guarded)
+        .merge(whole)
         .fallback(async || Problem::from(LocalReason::ResourceNotFound))
         .method_not_allowed_fallback(async || Problem::from(LocalReason::MethodNotAllowed))
         .layer(middleware::from_fn_with_state(api.clone(), guard));
@@ -117,9 +125,10 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
 
 /// The description of the whole interface: OpenAPI 3.1 in JSON, the same on every machine.
 pub fn description() -> Bytes {
-    let Routes { open, guarded } = routes();
+    let Routes { open, guarded, whole } = routes();
     let mut document = describe::begin();
     document.merge(guarded.into_openapi());
+    document.merge(whole.into_openapi());
     document.merge(open.into_openapi());
     describe::printed(&document)
 }
@@ -129,10 +138,16 @@ struct Routes {
     /// Probes have nothing to show and must not be turned away because others are many; neither must who asks what there is.
     open: OpenApiRouter<Arc<Api>>,
     guarded: OpenApiRouter<Arc<Api>>,
+    /// Guarded, and about all parties at once.
+    whole: OpenApiRouter<Arc<Api>>,
 }
 
 fn routes() -> Routes {
-    let open = OpenApiRouter::default().routes(routes!(status::health)).routes(routes!(describe::describe));
+    let open = OpenApiRouter::default()
+        .routes(routes!(status::health))
+        .routes(routes!(describe::describe))
+        .routes(routes!(oauth::token))
+        .routes(routes!(oauth::metadata));
     let guarded = OpenApiRouter::default()
         .routes(routes!(requests::submit, dossiers::list))
         .routes(routes!(dossiers::show))
@@ -149,38 +164,45 @@ fn routes() -> Routes {
         .routes(routes!(inbox::acknowledge))
         .routes(routes!(inbox::refuse))
         .routes(routes!(exceptions::list))
-        .routes(routes!(exceptions::handle))
+        .routes(routes!(exceptions::handle));
+    let whole = OpenApiRouter::default()
         .routes(routes!(webhooks::list))
         .routes(routes!(webhooks::attempts))
         .routes(routes!(webhooks::test))
         .routes(routes!(status::status))
         .routes(routes!(status::metrics));
-    Routes { open, guarded }
+    Routes { open, guarded, whole }
 }
 
-/// Lets in who has the token, and no more at a time than there is room for.
-async fn guard(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
-    if let Some(token) = &api.token
-        && !shows(request.headers(), token)
-    {
-        return Problem::from(LocalReason::TokenInvalid).into_response();
-    }
+/// Lets in whom `access` knows, and no more at a time than there is room for.
+async fn guard(State(api): State<Arc<Api>>, origin: Origin, mut request: Request, next: Next) -> Response {
+    let authorization = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+    let who = match api.access.admit(&origin, authorization) {
+        Ok(who) => who,
+        Err(denied) => return Problem::from(denied).into_response(),
+    };
     let Ok(_room) = api.requests.try_acquire() else {
         return Problem::from(Reason::Overloaded)
             .with_detail("too many requests to the adapter at one time")
             .into_response();
     };
+    request.extensions_mut().insert(who);
     next.run(request).await
 }
 
-fn shows(headers: &HeaderMap, token: &str) -> bool {
-    let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-    shown.is_some_and(|shown| aws_lc_rs::constant_time::verify_slices_are_equal(shown, token.as_bytes()).is_ok())
+/// Lets pass who may act for every party of the adapter.
+async fn for_all_parties(State(api): State<Arc<Api>>, call: Call, request: Request, next: Next) -> Response {
+    match api.office.acting.all().iter().try_for_each(|party| call.acts_for(&api, party)) {
+        Ok(()) => next.run(request).await,
+        // Which others there are, a client of one party need not know.
+        Err(_) => Problem::from(LocalReason::ClientPartyMissing).into_response(),
+    }
 }
 
 /// Reads the small bodies of the interface; what comes of it does not matter.
 #[cfg(feature = "fuzz")]
 pub(crate) fn fuzz(body: &[u8]) {
+    oauth::fuzz(body);
     let failed = [inbox::fuzz(body), exceptions::fuzz(body), webhooks::fuzz(body)];
     for error in failed.into_iter().flatten() {
         drop(not_readable(&error).into_response());

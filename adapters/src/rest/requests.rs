@@ -13,6 +13,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::caller::Call;
 use super::conditional;
 use super::describe::{IfMatch, Listed, PartyHeader, RequestHeaders, TakingIn, Waiting};
 use super::pages::{self, List};
@@ -92,7 +93,7 @@ struct PageJson {
         TakingIn,
     ),
 )]
-pub(super) async fn submit(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+pub(super) async fn submit(State(api): State<Arc<Api>>, headers: Call, body: Body) -> Result<Response, Problem> {
     let (caller, key) = Caller::read_with_key(&api, &headers)?;
     let submission: SubmissionJson = read_json(body).await?;
     let submission = submission.into_proto(&key, &caller.party, &caller.actor)?;
@@ -121,7 +122,7 @@ pub(super) async fn submit(State(api): State<Arc<Api>>, headers: HeaderMap, body
 pub(super) async fn record(
     State(api): State<Arc<Api>>,
     code: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
+    headers: Call,
     body: Body,
 ) -> Result<Response, Problem> {
     let Path(code) = code.map_err(bad_request)?;
@@ -146,7 +147,7 @@ pub(super) async fn show(
     State(api): State<Arc<Api>>,
     key: Result<Path<String>, PathRejection>,
     query: Result<Query<WaitQuery>, QueryRejection>,
-    headers: HeaderMap,
+    headers: Call,
 ) -> Result<Response, Problem> {
     let Path(key) = key.map_err(bad_request)?;
     let Query(WaitQuery { wait_ms }) = query.map_err(bad_request)?;
@@ -172,7 +173,7 @@ pub(super) async fn show(
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     query: Result<Query<ListQuery>, QueryRejection>,
-    headers: HeaderMap,
+    headers: Call,
 ) -> Result<Response, Problem> {
     let Query(ListQuery { state, page_size, page_token }) = query.map_err(bad_request)?;
     let party = Caller::party(&api, &headers)?;

@@ -11,7 +11,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use http::{HeaderMap, header};
+use http::header;
 use lgsp_journal::Position;
 use lgsp_proto::Reason;
 use lgsp_proto::types::PartyId;
@@ -22,6 +22,7 @@ use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa::IntoParams;
 
+use super::caller::Call;
 use super::describe::Listed;
 use super::inbox::{named, party_of, readable};
 use super::{Api, bad_request};
@@ -61,7 +62,7 @@ pub(super) struct StreamQuery {
 pub(super) async fn stream(
     State(api): State<Arc<Api>>,
     query: Result<Query<StreamQuery>, QueryRejection>,
-    headers: HeaderMap,
+    headers: Call,
 ) -> Result<Response, Problem> {
     let Query(StreamQuery { party }) = query.map_err(bad_request)?;
     let party = party_of(&api, party.as_deref(), &headers)?;

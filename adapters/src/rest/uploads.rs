@@ -13,6 +13,7 @@ use lgsp_proto::types::{FileName, MediaType, PartyId};
 use lgsp_proto::{Reason, Wrong};
 
 use super::body::drain;
+use super::caller::Call;
 use super::describe::{PartyHeader, UploadedTo, Uploading};
 use super::documents::{DocumentJson, UploadQuery, media_type_of};
 use super::{Api, bad_request, json};
@@ -43,7 +44,7 @@ const OFFSET: &str = "Upload-Offset";
 pub(super) async fn begin(
     State(api): State<Arc<Api>>,
     query: Result<Query<UploadQuery>, QueryRejection>,
-    headers: HeaderMap,
+    headers: Call,
 ) -> Result<Response, Problem> {
     let Query(UploadQuery { file_name }) = query.map_err(bad_request)?;
     let party = Caller::party(&api, &headers)?;
@@ -78,7 +79,7 @@ pub(super) async fn begin(
 pub(super) async fn show(
     State(api): State<Arc<Api>>,
     upload: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
+    headers: Call,
 ) -> Result<Response, Problem> {
     let Path(upload) = upload.map_err(bad_request)?;
     let party = Caller::party(&api, &headers)?;
@@ -113,7 +114,7 @@ pub(super) async fn show(
 pub(super) async fn add(
     State(api): State<Arc<Api>>,
     upload: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
+    headers: Call,
     body: Body,
 ) -> Result<Response, Problem> {
     let Path(upload) = upload.map_err(bad_request)?;
@@ -206,7 +207,7 @@ async fn add_to_the_end(
 pub(super) async fn discard(
     State(api): State<Arc<Api>>,
     upload: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
+    headers: Call,
 ) -> Result<Response, Problem> {
     let Path(upload) = upload.map_err(bad_request)?;
     let party = Caller::party(&api, &headers)?;

@@ -3,18 +3,17 @@
 //! One secret, or two while the agency's system changes from the one to the other: then every post carries both signatures. The
 //! file is looked at again while the adapter runs; one that cannot be used changes nothing, and is complained about.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::hmac;
-use data_encoding::{BASE64, HEXLOWER};
+use data_encoding::BASE64;
 use zeroize::Zeroizing;
 
 use crate::digest::random;
+use crate::private_file;
 
 /// What a secret begins with.
 const PREFIX: &str = "whsec_";
@@ -31,9 +30,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// What is wrong with a file of secrets. Nothing of it is repeated.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 enum BadSecrets {
-    /// Too long, or not text.
-    #[error("it is not a text of one or two secrets")]
-    Form,
     /// None, or more than two.
     #[error("it holds {0} secrets; one or two are allowed, a line each")]
     Count(usize),
@@ -180,34 +176,17 @@ fn lines(text: &str) -> Result<Vec<&str>, BadSecrets> {
 
 /// The text of a file of secrets.
 fn text_of(file: &Path) -> io::Result<Zeroizing<String>> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_FILE_BYTES as usize));
-    File::open(file)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(invalid(BadSecrets::Form));
-    }
-    str::from_utf8(&bytes).map(|text| Zeroizing::new(text.to_owned())).map_err(|_| invalid(BadSecrets::Form))
+    private_file::read(file, MAX_FILE_BYTES)
 }
 
-/// Puts a file of secrets in the place of the one that is there, if any: durably, whole or not at all, for its owner alone.
+/// Puts a file of secrets in the place of the one that is there, if any.
 fn write(file: &Path, secrets: &[Zeroizing<String>]) -> io::Result<()> {
     let mut text = Zeroizing::new(String::with_capacity(MAX_FILE_BYTES as usize));
     for secret in secrets {
         text.push_str(secret);
         text.push('\n');
     }
-    let mut draft = file.as_os_str().to_owned();
-    draft.push(format!(".{}", HEXLOWER.encode(&random::<8>())));
-    let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).and_then(|mut new| {
-        new.write_all(text.as_bytes())?;
-        new.sync_all()?;
-        fs::rename(&draft, file)
-    });
-    if written.is_err() {
-        let _ = fs::remove_file(&draft);
-    }
-    written?;
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
+    private_file::write(file, &text)
 }
 
 fn invalid(problem: BadSecrets) -> io::Error {
@@ -234,6 +213,7 @@ fn signature(key: &hmac::Key, id: &str, timestamp: i64, body: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
     /// The example of the specification's own libraries.

@@ -59,6 +59,7 @@ impl Bus {
     fn config(&self, joined: &Joined) -> Config {
         let wishes = Wishes { listen: "127.0.0.1:0".parse().unwrap(), webhook: None, parties: Vec::new() };
         let hurried = [
+            ("REST__TOKEN", "none"),
             ("TLS__POLL_MS", "20"),
             ("TLS__TRUST_EVERY_SECONDS", "1"),
             ("TIMINGS__CONNECT_TIMEOUT_MS", "2000"),

@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, reason = "a test binary has no readers of its interface")]
 
+mod access;
 mod calls;
 mod deliveries;
 mod disk;

@@ -10,6 +10,8 @@ use crate::problem::{LocalReason, Problem};
 
 /// No refusal: it is what the caller has.
 pub(crate) struct Unchanged;
+/// A call that needs no credentials.
+pub(crate) struct Open;
 /// Any call.
 pub(crate) struct Always;
 /// A list of what is on this machine.
@@ -30,7 +32,13 @@ pub(crate) struct FromGateway;
 pub(crate) struct Tried;
 
 /// Before anything is looked at.
-const ALWAYS: [Refused; 2] = [Refused::Here(LocalReason::TokenInvalid), Refused::Bus(Reason::Overloaded)];
+const ALWAYS: [Refused; 5] = [
+    Refused::Here(LocalReason::TokenInvalid),
+    Refused::Here(LocalReason::ClientInvalid),
+    Refused::Here(LocalReason::ClientPartyMissing),
+    Refused::Here(LocalReason::TooManyFailures),
+    Refused::Bus(Reason::Overloaded),
+];
 /// By what was asked.
 const ASKED: [Refused; 3] =
     [Refused::Bus(Reason::Malformed), Refused::Bus(Reason::FieldInvalid), Refused::Bus(Reason::ActsForMissing)];
@@ -47,6 +55,12 @@ impl IntoResponses for Unchanged {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         let response = ResponseBuilder::new().description("It is what the caller has");
         BTreeMap::from([("304".to_owned(), response.build().into())])
+    }
+}
+
+impl IntoResponses for Open {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        described(&[&[Refused::Bus(Reason::Malformed)]])
     }
 }
 

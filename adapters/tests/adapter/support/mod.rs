@@ -82,6 +82,13 @@ impl Certificates {
         self.files(name)
     }
 
+    /// As [`Certificates::system`], of a certificate whose day was yesterday.
+    pub fn system_of_yesterday(&self, name: &str) -> TlsFiles {
+        let issued = self.ca.issue_system(&name.parse().unwrap(), DAY / 2, SystemTime::now() - DAY).unwrap();
+        issued.write_to(self.folder.path(), name).unwrap();
+        self.files(name)
+    }
+
     /// Credentials of a gateway, under `<stem>.*`.
     pub fn server(&self, stem: &str) -> Credentials {
         let files = self.server_for(&server_name("127.0.0.1").unwrap(), stem);
@@ -127,6 +134,8 @@ impl World {
     pub fn config(&self, more: &str) -> Config {
         let TlsFiles { certificate, key, bundle } = &self.tls;
         let spool = self.spool_folder();
+        // Who gets in is for `access` to try.
+        let token = if more.contains("rest.token") { "" } else { "rest.token = \"none\"" };
         let text = format!(
             r#"
             gateway = "https://{}"
@@ -136,6 +145,7 @@ impl World {
             timings.keep_alive_interval_ms = 200
             timings.keep_alive_timeout_ms = 1000
             rest.listen = "127.0.0.1:0"
+            {token}
             spool.folder = {spool:?}
             exchange.backoff_first_ms = 5
             exchange.backoff_limit_ms = 50
@@ -168,6 +178,8 @@ impl World {
 /// A running adapter, as the agency's system sees it.
 pub struct Adapter {
     address: SocketAddr,
+    /// Where other machines reach it.
+    pub remote: Option<SocketAddr>,
     client: Client<HttpConnector, Full<Bytes>>,
     stop: CancellationToken,
     running: JoinHandle<Result<(), RunError>>,
@@ -209,7 +221,15 @@ impl Adapter {
         let running = runtime.spawn(lgsp_adapters::run(config, stop.clone(), ready));
         let Ok(started) = started.await else { panic!("{:?}", running.await.unwrap()) };
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Self { address: started.rest, client, stop, running, runtime: Some(runtime), token: None }
+        Self {
+            address: started.rest,
+            remote: started.remote,
+            client,
+            stop,
+            running,
+            runtime: Some(runtime),
+            token: None,
+        }
     }
 
     /// Ends the adapter where it stands, in the middle of whatever it does.
