@@ -1,6 +1,7 @@
 //! `lgsp adapter`: joins the bus, and runs the agency side of it.
 
 mod join;
+mod tables;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -52,6 +53,7 @@ Examples:
   lgsp adapter --config adapter.toml --check
   lgsp adapter --config adapter.toml --print-config
   lgsp adapter --config adapter.toml
+  lgsp adapter tables schema > lgsp.sql      # instead of REST: tables in your own PostgreSQL
 
 When it serves, it prints one line of JSON with its address. SIGTERM or SIGINT stops it in order, a second one at once.";
 
@@ -68,12 +70,14 @@ pub(crate) struct Command {
 #[derive(Debug, Subcommand)]
 enum Action {
     Join(join::Join),
+    Tables(tables::Tables),
 }
 
 impl Command {
     pub(crate) fn run(self, lang: Lang) -> anyhow::Result<ExitCode> {
         match (self.action, self.node) {
             (Some(Action::Join(join)), _) => join.run(lang),
+            (Some(Action::Tables(tables)), _) => tables.run(lang),
             (None, Some(node)) => {
                 let config = Config::load(&node.config, environment());
                 node.run(config, lang)
@@ -112,8 +116,7 @@ impl Runnable for Config {
             | RunError::Copy { .. }
             | RunError::Token { .. }
             | RunError::WebhookSecrets { .. }
-            | RunError::WebhookBundle(_)
-            | RunError::Listen { .. } => Failure::usage(because(&error)),
+            | RunError::WebhookBundle(_) => Failure::usage(because(&error)),
             RunError::Spool(SpoolOpenError::InUse { folder, process }) => {
                 Failure::usage(in_use(folder, *process, lang))
             }

@@ -42,6 +42,7 @@ use crate::trace;
 
 pub(crate) use attempts::{Attempt, Attempts, Health};
 use cloud_event::CloudEvent;
+pub(crate) use cloud_event::event_type;
 pub use cloud_event::event_types;
 use connector::Connector;
 pub(crate) use outcome::Outcome;
