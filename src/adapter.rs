@@ -45,7 +45,7 @@ The agency's own system then hands in a dossier and asks what became of it (a su
       -H 'Idempotency-Key: ho-so-1' -d @submission.json
   curl 'http://127.0.0.1:8480/v1/requests/ho-so-1?wait_ms=5000' -H 'LGSP-Party: H57.101'
 Whatever else happens is posted to the webhook, signed, until it answers 2xx (try it: lgsp webhook test); without a webhook it waits at
-GET /v1/inbox.
+GET /v1/inbox. Software that cannot call REST uses a folder ([folder]) or tables in its own PostgreSQL (lgsp adapter tables --help).
 
 Any key can be overridden: LGSP_ADAPTER__REST__LISTEN=127.0.0.1:8481
 
@@ -53,7 +53,6 @@ Examples:
   lgsp adapter --config adapter.toml --check
   lgsp adapter --config adapter.toml --print-config
   lgsp adapter --config adapter.toml
-  lgsp adapter tables schema > lgsp.sql      # instead of REST: tables in your own PostgreSQL
 
 When it serves, it prints one line of JSON with its address. SIGTERM or SIGINT stops it in order, a second one at once.";
 

@@ -154,12 +154,14 @@ impl<T: Clone> Lanes<T> {
         self.lanes.values_mut().for_each(|lane| lane.hurried = lane.taken);
     }
 
-    /// The lane's head, if it waits to be tried again, is tried now.
+    /// The lane's head is tried now if it waits to be tried again, and if it was given out, once it has failed.
     pub(crate) fn wake(&mut self, lane: &str) {
         let waits = self.delayed.iter().find(|(_, delayed)| &**delayed == lane).cloned();
         if let Some(waits) = waits {
             self.delayed.remove(&waits);
             self.ready.push_back(waits.1);
+        } else if let Some(entry) = self.lanes.get_mut(lane) {
+            entry.hurried = entry.taken;
         }
     }
 
@@ -239,6 +241,10 @@ mod tests {
         lanes.wake("nobody");
         assert_eq!(lanes.take(now).map(|job| job.item), Some(2));
         assert_eq!(lanes.take(now), None);
+        // Woken while it is under way, it does not go to sleep.
+        lanes.wake("b");
+        lanes.postpone(&lane("b"), now + Duration::from_secs(3600));
+        assert_eq!(lanes.take(now).map(|job| job.item), Some(2));
     }
 
     #[test]

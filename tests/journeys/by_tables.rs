@@ -280,7 +280,18 @@ async fn an_adapter_that_dies_between_any_two_steps_of_a_row_has_its_effect_once
         .await;
         authority.adapter.as_ref().unwrap().settled().await;
     }
-    assert_eq!(gateway.figure("events").await, 6);
+    // Refused and noted, then settled in the row.
+    authority.armed(&postgres, "tables.settled:1").await;
+    desk.put(&postgres, "refused", None, &submission(), Some(("to-khai.pdf", FORM)));
+    let code = desk.admitted(&postgres, "refused").await["dossier_code"].as_str().unwrap().to_owned();
+    until("a delivery", async || (authority.inbox(&postgres, &code) == ["1"]).then_some(())).await;
+    postgres.sql(&format!("UPDATE cong_an.inbox SET refused_reason = 'WRONG_AUTHORITY' WHERE dossier_code = '{code}'"));
+    authority.died(&postgres).await;
+    let settled =
+        format!("SELECT settled_at IS NOT NULL, problem IS NULL FROM cong_an.inbox WHERE dossier_code = '{code}'");
+    until("a settled row", async || (postgres.sql(&settled) == "t|t").then_some(())).await;
+    until("a parked delivery", async || (gateway.figure("deliveries_parked").await == 1).then_some(())).await;
+    assert_eq!(gateway.figure("events").await, 7);
     for agency in [desk, authority] {
         agency.stop().await;
     }

@@ -18,6 +18,7 @@ use crate::folder::{NameJson, documents_named};
 use crate::handover::{About, Carrier, Message, NotTaken};
 use crate::office::Caller;
 use crate::problem::{LocalReason, Problem};
+use crate::spool::Stage;
 use crate::trace::TraceParent;
 use crate::trouble::Way;
 use crate::webhook::event_type;
@@ -96,13 +97,17 @@ impl Tables {
                 self.write_answer(&session, id).await?;
                 Ok(reached(fault::TABLES_TOLD)?)
             }
-            About::Delivery(_) => {
+            About::Delivery(id) => {
                 reached(fault::TABLES_DELIVERED)?;
-                if waits && !self.is_handled(&session, &message.id).await? {
-                    self.unhandled().insert(message.id.clone());
-                    return Err(NotThere::Unhandled);
+                if !waits || self.is_handled(&session, &message.id).await? {
+                    return Ok(());
                 }
-                Ok(())
+                self.unhandled().insert(message.id.clone());
+                if !matches!(self.office.spool.stage(id), Some(Stage::TakenOver(_))) {
+                    // What became of it was said meanwhile, and nobody else will forget it.
+                    self.unhandled().remove(&message.id);
+                }
+                Err(NotThere::Unhandled)
             }
         }
     }

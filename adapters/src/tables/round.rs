@@ -121,37 +121,57 @@ impl Tables {
         Ok(())
     }
 
+    /// Takes in what is queued, in order. A row that cannot be answered by a rule of the agency's own stops no other: it is said at the
+    /// end of the round.
     async fn take_in_what_is_queued(&self, session: &Session) -> Result<Round, Trouble> {
-        let (schema, columns) = (&self.config.schema, Queued::COLUMNS);
+        let schema = &self.config.schema;
         let sql = format!(
-            "SELECT {columns} FROM {schema}.outbox WHERE state = 'queued' ORDER BY number LIMIT {MAX_REQUESTS}"
+            "SELECT party, request_key FROM {schema}.outbox WHERE state = 'queued' ORDER BY number LIMIT {MAX_REQUESTS}"
         );
-        let longest = i64::try_from(MAX_TEXT_BYTES).unwrap_or(i64::MAX);
-        let rows = session.query(&sql, &[(&longest, Type::INT8)]).await.map_err(Failed::trouble)?;
-        let mut left = 0;
+        let rows = session.query(&sql, &[]).await.map_err(Failed::trouble)?;
+        let (mut left, mut is_stuck) = (0, false);
         let mut held_back: Vec<Problem> = Vec::new();
         let mut waiting = HashSet::new();
         for row in &rows {
-            let Some(queued) = Queued::of(row) else { return Err(Trouble::OtherVersion) };
+            // One after the other, so that no more than one is in memory.
+            let Some(queued) = self.queued(session, row).await? else { continue };
             // What is said about a dossier stays in order.
             let overtakes = queued.dossier_code.as_ref().is_some_and(|code| waiting.contains(code));
             if overtakes || held_back.len() == MAX_HELD_BACK {
                 left += 1;
                 continue;
             }
-            if let Became::HeldBack(problem) = self.entry(session, &queued).await? {
-                left += 1;
-                held_back.push(problem);
-                waiting.extend(queued.dossier_code);
+            match self.entry(session, &queued).await {
+                Ok(Became::Told) => continue,
+                Ok(Became::HeldBack(problem)) => held_back.push(problem),
+                Err(Failed::NotTaken) => is_stuck = true,
+                Err(Failed::Trouble(trouble)) => return Err(trouble),
             }
+            left += 1;
+            waiting.extend(queued.dossier_code);
         }
         let held_back = held_back.first().map(|problem| problem.reason().to_owned());
         let goes_on = rows.len() == MAX_REQUESTS && held_back.is_none();
         self.view.looked(true, left, held_back.clone());
-        Ok(Round { goes_on, held_back })
+        if is_stuck { Err(Trouble::Failing) } else { Ok(Round { goes_on, held_back }) }
     }
 
-    async fn entry(&self, session: &Session, queued: &Queued) -> Result<Became, Trouble> {
+    /// Reads a row that was queued a moment ago; `None` if it is not any more.
+    async fn queued(&self, session: &Session, row: &Row) -> Result<Option<Queued>, Trouble> {
+        let (Ok(party), Ok(key)) = (row.try_get::<_, &str>(0), row.try_get::<_, &str>(1)) else { return Ok(None) };
+        let (schema, columns) = (&self.config.schema, Queued::COLUMNS);
+        let sql =
+            format!("SELECT {columns} FROM {schema}.outbox WHERE party = $2 AND request_key = $3 AND state = 'queued'");
+        let longest = i64::try_from(MAX_TEXT_BYTES).unwrap_or(i64::MAX);
+        let values = [(&longest as _, Type::INT8), text(&party), text(&key)];
+        let rows = session.query(&sql, &values).await.map_err(Failed::trouble)?;
+        match rows.first() {
+            Some(row) => Queued::of(row).map(Some).ok_or(Trouble::OtherVersion),
+            None => Ok(None),
+        }
+    }
+
+    async fn entry(&self, session: &Session, queued: &Queued) -> Result<Became, Failed> {
         let id = queued.id();
         let mut request = match queued.request(self) {
             Ok(request) => request,
@@ -163,7 +183,7 @@ impl Tables {
         let taken = match ready {
             Ok((caller, key, ready)) => ready.take_in(&self.office, caller, key).await,
             Err(NotReady::Problem(problem)) => Err(problem),
-            Err(NotReady::Trouble(trouble)) => return Err(trouble),
+            Err(NotReady::Trouble(trouble)) => return Err(Failed::Trouble(trouble)),
         };
         match taken {
             Ok(taken) => {
@@ -177,7 +197,7 @@ impl Tables {
     }
 
     /// Writes that a request is in the spool, or what became of it if that is known already.
-    async fn taken_in(&self, session: &Session, id: &CallId, taken: TakenIn) -> Result<(), Trouble> {
+    async fn taken_in(&self, session: &Session, id: &CallId, taken: TakenIn) -> Result<(), Failed> {
         let TakenIn { view, offline, code_pending } = taken;
         if matches!(view.standing, Standing::Answered(_)) {
             return self.write_answer(session, id).await;
@@ -196,12 +216,12 @@ impl Tables {
         let (party, key) = (&*id.party, &*id.key);
         let values =
             [text(&party), text(&key), text(&self.instance), text(&result), text(&code), text(&number), text(&slip)];
-        session.execute(&sql, &values).await.map_err(Failed::trouble)?;
+        session.execute(&sql, &values).await?;
         Ok(())
     }
 
     /// Writes what became of a request into its row; a restored gateway may have answered otherwise than the one before.
-    pub(super) async fn write_answer(&self, session: &Session, id: &CallId) -> Result<(), Trouble> {
+    pub(super) async fn write_answer(&self, session: &Session, id: &CallId) -> Result<(), Failed> {
         // What has no outcome that can be read is told by REST as well: as nothing.
         let Ok(request) = self.office.request(id) else { return Ok(()) };
         let (state, code) = (request.state, request.dossier_code.clone());
@@ -217,12 +237,12 @@ impl Tables {
         );
         let (party, key) = (&*id.party, &*id.key);
         let values = [text(&party), text(&key), text(&state), text(&self.instance), text(&result), text(&code)];
-        session.execute(&sql, &values).await.map_err(Failed::trouble)?;
+        session.execute(&sql, &values).await?;
         Ok(())
     }
 
     /// Answers in the row itself that nothing was taken in.
-    async fn reject(&self, session: &Session, queued: &Queued, problem: &Problem) -> Result<Became, Trouble> {
+    async fn reject(&self, session: &Session, queued: &Queued, problem: &Problem) -> Result<Became, Failed> {
         let rejected = RejectedJson { party: &queued.party, request_key: &queued.key, state: "refused", problem };
         let result = to_json(&rejected);
         let schema = &self.config.schema;
@@ -231,7 +251,7 @@ impl Tables {
              WHERE party = $1 AND request_key = $2 AND state = 'queued'"
         );
         let values = [text(&queued.party), text(&queued.key), text(&self.instance), text(&result)];
-        session.execute(&sql, &values).await.map_err(Failed::trouble)?;
+        session.execute(&sql, &values).await?;
         tracing::info!(reason = problem.reason(), "a request in the tables is refused");
         self.view.rejected();
         Ok(Became::Told)
@@ -251,7 +271,10 @@ impl Tables {
             let id = crate::spool::call_id(party, key);
             let standing = self.office.spool.call(&id).map(|call| call.standing);
             if matches!(standing, Some(Standing::Answered(_))) {
-                self.write_answer(session, &id).await?;
+                match self.write_answer(session, &id).await {
+                    Ok(()) | Err(Failed::NotTaken) => {}
+                    Err(Failed::Trouble(trouble)) => return Err(trouble),
+                }
             }
         }
         Ok(())
@@ -277,7 +300,7 @@ impl Tables {
                 // Another word may do; nothing else will.
                 Err(problem) => (Some(to_json(&problem)), problem.reason() != "FIELD_INVALID"),
             };
-            reached(fault::TABLES_SETTLED)?;
+            reached(fault::TABLES_SETTLED).map_err(Failed::trouble)?;
             let sql = format!(
                 "UPDATE {schema}.inbox SET settled_at = CASE WHEN $2 THEN now() END, problem = $3::jsonb WHERE delivery_id = $1"
             );
@@ -291,11 +314,13 @@ impl Tables {
 
     /// Says what became of a delivery. What the spool no longer waits for was said before, or is not to be said any more.
     async fn say(&self, name: &str, id: &DeliveryId, reason: Option<&str>) -> Result<(), Problem> {
-        let is_awaited = matches!(self.office.spool.stage(id), Some(Stage::TakenOver(_)))
-            && self.office.spool.delivery_name(id) == name;
+        let stage = self.office.spool.stage(id).filter(|_| self.office.spool.delivery_name(id) == name);
+        let is_awaited = matches!(stage, Some(Stage::TakenOver(_)));
         let Ok(party) = id.party.parse::<PartyId>() else { return Ok(()) };
         let delivery = [DeliveryNameJson::new(id, name.to_owned())];
         match reason {
+            // It has gone back, and that was not written in the row any more.
+            Some(_) if stage.is_none() => Ok(()),
             Some(reason) => self.office.refuse(&party, &delivery, reason).await,
             None if is_awaited => self.office.acknowledge(&party, &delivery).await,
             None => Ok(()),
@@ -318,8 +343,8 @@ fn settled(row: &Row) -> Option<(String, DeliveryId, Option<String>)> {
 }
 
 /// The process has come to a point between two commits.
-pub(super) fn reached(point: &str) -> Result<(), Trouble> {
-    fault::reached(point).map_err(|_| Trouble::Failing)
+pub(super) fn reached(point: &str) -> Result<(), Failed> {
+    fault::reached(point).map_err(|_| Failed::Trouble(Trouble::Failing))
 }
 
 /// JSON for a column.

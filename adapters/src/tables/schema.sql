@@ -38,7 +38,9 @@ CREATE TABLE IF NOT EXISTS {schema}.outbox (
     queued_at          timestamptz NOT NULL DEFAULT now(),
     taken_in_at        timestamptz,            -- durable at the adapter
     answered_at        timestamptz,            -- admitted or refused
-    PRIMARY KEY (party, request_key)
+    PRIMARY KEY (party, request_key),
+    CONSTRAINT codes_and_names_are_short
+        CHECK (octet_length(concat(party, request_key, actor, dossier_code, offline, traceparent)) <= 2000)
 );
 CREATE INDEX IF NOT EXISTS outbox_queued ON {schema}.outbox (number) WHERE state = 'queued';
 CREATE INDEX IF NOT EXISTS outbox_taken_in ON {schema}.outbox (number) WHERE state = 'taken_in';

@@ -20,6 +20,22 @@ use crate::config;
 /// The form of the tables that this adapter works with.
 pub(super) const VERSION: i32 = 1;
 
+/// What has to be there of that form: what is missing is said at once, and not when the first row needs it.
+const TABLES: [(&str, &str); 4] = [
+    (
+        "outbox",
+        "party, request_key, actor, kind, dossier_code, body, offline, traceparent, state, provisional_number, slip, instance, \
+         result, number, taken_in_at, answered_at",
+    ),
+    ("outbox_document", "party, request_key, name, media_type, content"),
+    (
+        "inbox",
+        "delivery_id, type, party, dossier_code, sequence, request_key, body, number, received_at, handled_at, refused_reason, \
+         settled_at, instance, problem",
+    ),
+    ("inbox_document", "delivery_id, sha256, media_type, content, problem"),
+];
+
 /// The longest file with a password.
 const MAX_PASSWORD_BYTES: u64 = 4096;
 
@@ -108,10 +124,15 @@ impl Session {
         let found = self.query(&format!("SELECT version FROM {schema}.version"), &[]).await;
         let rows = found.map_err(Failed::trouble)?;
         match rows.first().map(|row| row.try_get::<_, i32>(0)) {
-            Some(Ok(VERSION)) => Ok(()),
-            None => Err(Trouble::Missing),
-            Some(_) => Err(Trouble::OtherVersion),
+            Some(Ok(VERSION)) => {}
+            None => return Err(Trouble::Missing),
+            Some(_) => return Err(Trouble::OtherVersion),
         }
+        for (table, columns) in TABLES {
+            let found = self.query(&format!("SELECT {columns} FROM {schema}.{table} LIMIT 0"), &[]).await;
+            found.map_err(Failed::trouble)?;
+        }
+        Ok(())
     }
 
     /// Asks for rows.

@@ -449,6 +449,24 @@ async fn a_rule_of_the_agencys_own_holds_up_its_row_and_no_other_and_in_the_end_
 }
 
 #[tokio::test]
+async fn a_rule_of_the_agencys_own_that_lets_no_answer_into_a_row_stops_no_other_row() {
+    let world = World::new().await;
+    let agency = Agency::new();
+    agency.postgres.sql("ALTER TABLE lgsp.outbox ADD CHECK (request_key <> 'k1' OR state = 'queued')");
+    let adapter = agency.adapter_with(&world, "tables.poll_ms = 20").await;
+    agency.put("k1", &submission(), &[]);
+    agency.put("k2", &submission(), &[]);
+    assert_eq!(agency.outcome("k2").await["state"], "admitted");
+    troubled(&adapter, "in", "TABLES_FAILING").await;
+    agency.postgres.sql("ALTER TABLE lgsp.outbox DROP CONSTRAINT outbox_check");
+    assert_eq!(agency.outcome("k1").await["state"], "admitted");
+    well(&adapter).await;
+    let mut effects = world.gateway.effects();
+    effects.sort_unstable();
+    assert_eq!(effects, ["k1", "k2"]);
+}
+
+#[tokio::test]
 async fn an_inbox_that_nobody_handles_keeps_the_rest_in_the_spool() {
     let world = World::new().await;
     let agency = Agency::new();
