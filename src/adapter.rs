@@ -2,6 +2,7 @@
 
 mod client;
 mod join;
+mod tables;
 mod token;
 
 use std::io::ErrorKind;
@@ -48,7 +49,7 @@ The agency's own system then hands in a dossier and asks what became of it (a su
       -H 'Idempotency-Key: ho-so-1' -d @submission.json
   curl 'http://127.0.0.1:8480/v1/requests/ho-so-1?wait_ms=5000' -H \"Authorization: Bearer $TOKEN\" -H 'LGSP-Party: H57.101'
 Whatever else happens is posted to the webhook, signed, until it answers 2xx (try it: lgsp webhook test); without a webhook it waits at
-GET /v1/inbox.
+GET /v1/inbox. Software that cannot call REST uses a folder ([folder]) or tables in its own PostgreSQL (lgsp adapter tables --help).
 
 Any key can be overridden: LGSP_ADAPTER__REST__LISTEN=127.0.0.1:8481
 
@@ -74,6 +75,7 @@ enum Action {
     Join(join::Join),
     Token(token::Token),
     Client(client::Command),
+    Tables(tables::Tables),
 }
 
 impl Command {
@@ -82,6 +84,7 @@ impl Command {
             (Some(Action::Join(join)), _) => join.run(lang),
             (Some(Action::Token(token)), _) => token.run(lang),
             (Some(Action::Client(client)), _) => client.run(lang),
+            (Some(Action::Tables(tables)), _) => tables.run(lang),
             (None, Some(node)) => {
                 let config = Config::load(&node.config, environment());
                 node.run(config, lang)

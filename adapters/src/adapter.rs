@@ -35,6 +35,7 @@ use crate::receive::Receive;
 use crate::rest::remote::{Remote, Tls};
 use crate::rest::{self, Api};
 use crate::spool::{self, Spool};
+use crate::tables::{self, Tables, ToTables};
 use crate::telemetry;
 use crate::webhook::{self, Webhooks};
 
@@ -171,9 +172,12 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
         .folder
         .as_ref()
         .map(|watched| folder::Folder::new(watched, &config.spool, config.exchange.backoff, office.clone()));
+    let shared =
+        config.tables.as_ref().map(|shared| Tables::new(shared, &config.spool, &config.exchange, office.clone()));
     let api = Arc::new(Api {
         office,
         folder: watched.clone(),
+        tables: shared.clone(),
         certificate: keeper.known(),
         telemetry: telemetry::instruments(),
         webhooks: webhooks.clone(),
@@ -210,6 +214,13 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
         let hand_over = Arc::new(HandOver { spool: spool.clone(), place: webhooks.all.len(), carrier, blames });
         parts.spawn(pump::run(hand_over, folder::AT_ONCE, exchange.backoff, stopping.clone()));
         parts.spawn(folder.run(stopping.clone()));
+    }
+    if let Some(tables) = shared {
+        let (carrier, blames) = (ToTables(tables.clone()), Blames::new(config.webhook.attempts.get()));
+        let place = webhooks.all.len() + usize::from(config.folder.is_some());
+        let hand_over = Arc::new(HandOver { spool: spool.clone(), place, carrier, blames });
+        parts.spawn(pump::run(hand_over, tables::AT_ONCE, exchange.backoff, stopping.clone()));
+        parts.spawn(tables.run(stopping.clone()));
     }
     if config.offline.enabled {
         let keeper = Keeper {
@@ -283,11 +294,14 @@ fn event_source(leaf: &Leaf, instance: &str) -> String {
     }
 }
 
-/// Gives every URL a number, and every party the number of its URL. Behind them comes the folder, with its parties.
+/// Gives every URL a number, and every party the number of its URL. Behind them come the folder and the tables, with their
+/// parties.
 fn places(config: &Config) -> (HashMap<lgsp_proto::types::PartyId, usize>, Vec<WebhookUrl>) {
     let in_folder = config.folder.as_ref().map_or(&[][..], |folder| &folder.parties[..]);
+    let in_tables = config.tables.as_ref().map_or(&[][..], |tables| &tables.parties[..]);
     let url_of = |party| {
-        let default = config.webhook.url.as_ref().filter(|_| !in_folder.contains(party));
+        let has_another = in_folder.contains(party) || in_tables.contains(party);
+        let default = config.webhook.url.as_ref().filter(|_| !has_another);
         config.webhook.parties.get(party).or(default)
     };
     let mut urls = BTreeMap::new();
@@ -298,6 +312,8 @@ fn places(config: &Config) -> (HashMap<lgsp_proto::types::PartyId, usize>, Vec<W
     let place = |party| Some((Clone::clone(party), *urls.get(url_of(party)?)?));
     let mut places: HashMap<_, _> = config.parties.iter().filter_map(place).collect();
     places.extend(in_folder.iter().map(|party| (party.clone(), urls.len())));
+    let behind = urls.len() + usize::from(config.folder.is_some());
+    places.extend(in_tables.iter().map(|party| (party.clone(), behind)));
     let mut numbered: Vec<_> = urls.into_iter().collect();
     numbered.sort_unstable_by_key(|(_, number)| *number);
     (places, numbered.into_iter().map(|(url, _)| url).collect())

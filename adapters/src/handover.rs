@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use http::StatusCode;
 use lgsp_journal::Position;
@@ -18,6 +19,9 @@ use crate::problem::Problem;
 use crate::pump::{Verdict, Work};
 use crate::spool::{CallId, DeliveryId, Outcome, Parcel, RecordError, Spool, Stage, Standing, fingerprint};
 use crate::trace::TraceParent;
+
+/// When something that the agency's system has not handled yet is looked at again, if nobody wakes its lane.
+const UNHANDLED_AGAIN: Duration = Duration::from_secs(30);
 
 /// Carries what belongs to one place.
 pub(crate) struct HandOver<C> {
@@ -72,6 +76,12 @@ pub(crate) enum NotTaken {
     /// It says no.
     #[error("the agency's system answered {0}")]
     Status(StatusCode),
+    /// It does not take this one, by a rule of its own.
+    #[error("the agency's system does not take it")]
+    ByItsOwnRule,
+    /// It has it, and has not said yet what becomes of it.
+    #[error("the agency's system has not handled it yet")]
+    NotYet,
 }
 
 /// What a failure is about.
@@ -93,7 +103,8 @@ impl NotTaken {
     pub(crate) fn blames(self) -> Blame {
         let status = match self {
             NotTaken::Status(status) => status,
-            NotTaken::Unreachable => return Blame::Line,
+            NotTaken::Unreachable | NotTaken::NotYet => return Blame::Line,
+            NotTaken::ByItsOwnRule => return Blame::This,
             NotTaken::BrokenOff | NotTaken::TimedOut => return Blame::ThisIfOthersPass,
         };
         match status.as_u16() {
@@ -192,6 +203,10 @@ impl<C: Carrier> Work for HandOver<C> {
                     && let Some((reason, permanent)) = self.blames.judge(*position, error.blames(), taken_before)
                 {
                     return self.give_back(*position, reason, permanent).await;
+                }
+                if let NotCarried::NotTaken(NotTaken::NotYet) = error {
+                    // Whoever learns that it has been handled wakes the lane.
+                    return Verdict::LaterAlone(UNHANDLED_AGAIN);
                 }
                 if job.attempt.is_power_of_two() && job.attempt > 2 {
                     tracing::warn!(lane = %job.lane, job.attempt, %error, "still not handed over");
@@ -375,6 +390,8 @@ mod tests {
             assert_eq!(blames(status), Blame::This, "{status}");
         }
         assert_eq!(NotTaken::Unreachable.blames(), Blame::Line);
+        assert_eq!(NotTaken::NotYet.blames(), Blame::Line);
+        assert_eq!(NotTaken::ByItsOwnRule.blames(), Blame::This);
         for error in [NotTaken::BrokenOff, NotTaken::TimedOut] {
             assert_eq!(error.blames(), Blame::ThisIfOthersPass);
         }

@@ -154,6 +154,17 @@ impl<T: Clone> Lanes<T> {
         self.lanes.values_mut().for_each(|lane| lane.hurried = lane.taken);
     }
 
+    /// The lane's head is tried now if it waits to be tried again, and if it was given out, once it has failed.
+    pub(crate) fn wake(&mut self, lane: &str) {
+        let waits = self.delayed.iter().find(|(_, delayed)| &**delayed == lane).cloned();
+        if let Some(waits) = waits {
+            self.delayed.remove(&waits);
+            self.ready.push_back(waits.1);
+        } else if let Some(entry) = self.lanes.get_mut(lane) {
+            entry.hurried = entry.taken;
+        }
+    }
+
     /// How many items there are.
     pub(crate) fn len(&self) -> usize {
         self.lanes.values().map(|lane| lane.items.len()).sum()
@@ -216,6 +227,24 @@ mod tests {
         assert_eq!(lanes.take(later), Some(Job { lane: lane("a"), item: 1, attempt: 2 }));
         lanes.done(&lane("a"));
         assert_eq!(lanes.take(later).map(|job| (job.item, job.attempt)), Some((2, 1)));
+    }
+
+    #[test]
+    fn one_lane_is_woken_and_the_others_sleep_on() {
+        let (now, mut lanes) = (Instant::now(), Lanes::default());
+        for (name, item) in [("a", 1), ("b", 2)] {
+            lanes.push(&lane(name), item);
+            lanes.take(now).unwrap();
+            lanes.postpone(&lane(name), now + Duration::from_secs(3600));
+        }
+        lanes.wake("b");
+        lanes.wake("nobody");
+        assert_eq!(lanes.take(now).map(|job| job.item), Some(2));
+        assert_eq!(lanes.take(now), None);
+        // Woken while it is under way, it does not go to sleep.
+        lanes.wake("b");
+        lanes.postpone(&lane("b"), now + Duration::from_secs(3600));
+        assert_eq!(lanes.take(now).map(|job| job.item), Some(2));
     }
 
     #[test]

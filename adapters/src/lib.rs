@@ -14,12 +14,15 @@
 //! | [`webhook`] | one way out: signed CloudEvents over HTTP, and what became of the last ones |
 //! | `rest` | one way in: the local HTTP interface |
 //! | [`access`] | who may call that interface, and for whom |
+//! | `request` | a request as agencies write it down that cannot call REST |
 //! | `folder` | another way in and out: a watched folder of JSON files with their documents |
 //! | [`json`], `problem` | what that system reads and writes; the command line's `--json` writes the same |
 //! | [`config`], [`adapter`] | the configuration, and putting everything together |
 //! | [`reference`] | every event, status and reason in words, for `lgsp explain` and `docs/reference` |
 //! | [`telemetry`] | what is measured, for Prometheus |
 //! | `acting` | the parties acted for, and those that the gateway does not let us act for |
+//! | [`tables`] | another way in and out: tables in the agency's own PostgreSQL |
+//! | `trouble` | what is the matter with a folder or a database that the agency keeps |
 //! | `lanes`, `pump`, `backoff` | work in order per dossier, tried again until it is done |
 
 pub mod access;
@@ -44,10 +47,13 @@ mod problem;
 mod pump;
 mod receive;
 pub mod reference;
+mod request;
 mod rest;
 mod spool;
+pub mod tables;
 pub mod telemetry;
 pub mod trace;
+mod trouble;
 pub mod webhook;
 
 pub use adapter::{Ready, RunError, run};

@@ -64,6 +64,8 @@ pub(crate) enum LocalReason {
     FolderEntryInvalid,
     /// A file of a request in a watched folder.
     FolderFileUnusable,
+    /// A document of a request in the agency's tables.
+    TablesDocumentUnusable,
 }
 
 /// A refusal, ready to be sent. Boxed, because it travels as the rare side of every result here.
@@ -146,7 +148,7 @@ impl ToSchema for Problem {
 }
 
 impl LocalReason {
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::TokenInvalid,
         Self::ClientInvalid,
         Self::ClientPartyMissing,
@@ -165,6 +167,7 @@ impl LocalReason {
         Self::SpoolRecordDamaged,
         Self::FolderEntryInvalid,
         Self::FolderFileUnusable,
+        Self::TablesDocumentUnusable,
     ];
 
     pub(crate) const fn word(self) -> &'static str {
@@ -187,6 +190,7 @@ impl LocalReason {
             Self::SpoolRecordDamaged => "SPOOL_RECORD_DAMAGED",
             Self::FolderEntryInvalid => "FOLDER_ENTRY_INVALID",
             Self::FolderFileUnusable => "FOLDER_FILE_UNUSABLE",
+            Self::TablesDocumentUnusable => "TABLES_DOCUMENT_UNUSABLE",
         }
     }
 
@@ -207,7 +211,9 @@ impl LocalReason {
             Self::SpoolDiskFull => StatusCode::INSUFFICIENT_STORAGE,
             Self::SpoolRecordDamaged => http_status(Code::DataLoss),
             // Nobody hears it over HTTP; it stands in the answer, as every other does.
-            Self::FolderEntryInvalid | Self::FolderFileUnusable => http_status(Code::InvalidArgument),
+            Self::FolderEntryInvalid | Self::FolderFileUnusable | Self::TablesDocumentUnusable => {
+                http_status(Code::InvalidArgument)
+            }
         }
     }
 
@@ -321,6 +327,12 @@ impl LocalReason {
                 "Tệp của yêu cầu bị thiếu hoặc không dùng được; chưa tiếp nhận gì.",
                 "Mend each file named here, and put the request into the outbox again under the same key.",
                 "Sửa từng tệp được nêu rồi đặt lại yêu cầu vào outbox với cùng khoá.",
+            ],
+            Self::TablesDocumentUnusable => [
+                "A document that belongs to the request is missing in outbox_document or cannot be used; nothing was taken in.",
+                "Tài liệu của yêu cầu bị thiếu trong outbox_document hoặc không dùng được; chưa tiếp nhận gì.",
+                "Mend each document named here, and set the row's state to 'queued' again.",
+                "Sửa từng tài liệu được nêu rồi đặt lại state của dòng thành 'queued'.",
             ],
         }
     }

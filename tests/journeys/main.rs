@@ -6,6 +6,7 @@
 //! - [`restored`]: the gateway's disk is lost, a backup restored; what the agencies have receipts for comes back.
 //! - [`adapter_killed`]: the adapter dies between its 202 and the gateway's answer; the effect is had once.
 //! - [`by_folder`]: the same life by files alone, adapters killed between any two steps; the effect is had once.
+//! - [`by_tables`]: the same life by rows alone, adapters and the database killed between any two steps; the effect is had once.
 //! - [`line_cut`]: ten communes go on without a line for a day's worth of dossiers; in the end the books are equal.
 //! - [`exception`]: a code given out without a line in vain is worked off by a clerk.
 //! - [`privacy`]: everything is logged and much goes wrong; no citizen and no key is found in what was said.
@@ -23,9 +24,12 @@ mod http;
 #[path = "../support/line.rs"]
 mod line;
 mod place;
+#[path = "../support/postgres.rs"]
+mod postgres;
 
 mod adapter_killed;
 mod by_folder;
+mod by_tables;
 mod dossier_life;
 mod exception;
 mod gateway_killed;

@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio_rustls::TlsConnector;
 
+use crate::postgres::Postgres;
 use crate::support::{MORNING, output};
 use crate::{http, within};
 
@@ -241,6 +242,28 @@ impl Place {
             "[folder]\ndir = \"{folder}\"\nparties = [\"{party}\"]\npoll_ms = 20\nsettle_ms = 40\ndocuments = true\n"
         );
         // Nobody listens at the webhook: a party of the folder has no other way out.
+        let nobody = SocketAddr::from(([127, 0, 0, 1], 9));
+        self.adapter_with(system, system, party, (gateway, nobody), &more, fault).await
+    }
+
+    /// Starts the adapter of a system that the agency's software meets in tables of this schema, and nowhere else. `fault` is as for
+    /// [`Place::adapter_by_folder`].
+    pub(crate) async fn adapter_by_tables(
+        &self,
+        system: &str,
+        party: &str,
+        gateway: SocketAddr,
+        postgres: &Postgres,
+        schema: &str,
+        fault: Option<&str>,
+    ) -> Adapter {
+        let (host, port) = (postgres.socket(), postgres.port());
+        // It is not looked at while nothing wakes the adapter.
+        let more = format!(
+            "[tables]\nhost = {host:?}\nport = {port}\ndatabase = \"postgres\"\nschema = \"{schema}\"\n\
+             parties = [\"{party}\"]\npoll_ms = 60000\ndocuments = true\nacknowledge = \"handled\"\n"
+        );
+        // Nobody listens at the webhook: a party of the tables has no other way out.
         let nobody = SocketAddr::from(([127, 0, 0, 1], 9));
         self.adapter_with(system, system, party, (gateway, nobody), &more, fault).await
     }

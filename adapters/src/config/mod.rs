@@ -56,6 +56,8 @@ pub struct Config {
     pub webhook: Webhook,
     /// The folder watched instead, if there is one.
     pub folder: Option<Folder>,
+    /// The tables used instead, if there are any.
+    pub tables: Option<Tables>,
     /// What goes to the gateway and comes from it.
     pub exchange: Exchange,
     /// Work without a line.
@@ -158,6 +160,79 @@ pub struct Folder {
     pub keep: Duration,
     /// The most deliveries that lie in it and were not taken.
     pub max_inbox: NonZeroUsize,
+}
+
+/// Tables in the agency's own PostgreSQL for requests, deliveries and outcomes, `[tables]`; in place of REST and webhooks.
+#[derive(Clone, Debug)]
+pub struct Tables {
+    /// The server: a name, an address, or the folder of its Unix socket.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The database.
+    pub database: String,
+    /// The adapter's role there.
+    pub user: String,
+    /// The file with its password; without one the server asks for none, or goes by the operating system's account.
+    pub password_file: Option<PathBuf>,
+    /// The CA certificates that the server's must chain to, PEM; then the connection is TLS or none.
+    pub bundle: Option<PathBuf>,
+    /// Whether it may be without TLS to another machine.
+    pub plain: bool,
+    /// The schema that the tables are in.
+    pub schema: SchemaName,
+    /// Those that they speak for; each of them has no webhook and no folder.
+    pub parties: Vec<PartyId>,
+    /// How often they are looked at, if nothing wakes the adapter before.
+    pub poll: Duration,
+    /// For a connection, and for one statement.
+    pub timeout: Duration,
+    /// Whether a delivery's documents are fetched and put beside it.
+    pub documents: bool,
+    /// When a delivery counts as handed over.
+    pub acknowledge: Acknowledge,
+    /// The most deliveries that lie in the inbox and were not handled.
+    pub max_inbox: NonZeroUsize,
+}
+
+/// When a delivery in the agency's tables counts as handed over.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Acknowledge {
+    /// Once its row is committed.
+    Stored,
+    /// Once the agency's software has marked the row as handled; until then it may refuse it, and the dossier's next waits.
+    Handled,
+}
+
+/// The name of a schema: an identifier of PostgreSQL that needs no quotes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SchemaName(Box<str>);
+
+impl SchemaName {
+    /// The name as it is written in SQL.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::str::FromStr for SchemaName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        let begins = text.starts_with(|c: char| c.is_ascii_lowercase());
+        if begins && text.len() <= 48 && text.chars().all(is_plain) {
+            Ok(Self(text.into()))
+        } else {
+            Err("is not a name of 1 to 48 of a-z 0-9 _ that begins with a letter")
+        }
+    }
+}
+
+impl fmt::Display for SchemaName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// What goes to the gateway and comes from it, `[exchange]`.
@@ -269,6 +344,7 @@ impl Config {
         let remote = remote(&mut raw, base);
         let webhook = webhook(&mut raw, base, spool.as_ref(), parties.as_deref());
         let folder = folder(&mut raw, base, parties.as_deref(), webhook.as_ref());
+        let tables = tables(&mut raw, base, parties.as_deref(), webhook.as_ref(), folder.as_ref());
         let exchange = exchange(&mut raw);
         let offline = offline(&mut raw);
         let problems = raw.problems();
@@ -284,6 +360,7 @@ impl Config {
                 remote: remote?,
                 webhook: webhook?,
                 folder: folder?,
+                tables: tables?,
                 exchange: exchange?,
                 offline: offline?,
                 stop_grace: stop_grace?,
@@ -516,6 +593,99 @@ fn folder(
     Some(dir.zip(parties).map(|(dir, parties)| Folder { dir, parties, poll, settle, documents, keep, max_inbox }))
 }
 
+fn tables(
+    raw: &mut Raw,
+    base: &Path,
+    acted_for: Option<&[PartyId]>,
+    webhook: Option<&Webhook>,
+    folder: Option<&Option<Folder>>,
+) -> Option<Option<Tables>> {
+    let word = |text: String| if text.is_empty() { Err("is empty") } else { Ok(text) };
+    let mut section = raw.section("tables");
+    let host = section.optional("host", word);
+    let port = section.or("port", 5432, |number: u64| match u16::try_from(number) {
+        Ok(port) if port > 0 => Ok(port),
+        _ => Err("is not a port"),
+    });
+    let database = section.optional("database", word);
+    let user = section.or("user", "lgsp_adapter".to_owned(), word);
+    let password_file = section.optional("password_file", |text: String| Ok::<_, String>(base.join(text)));
+    let bundle = section.optional("bundle", |text: String| Ok::<_, String>(base.join(text)));
+    let plain = section.or("plain", false, yes_or_no);
+    let schema = section.or("schema", SchemaName("lgsp".into()), |text: String| text.parse::<SchemaName>());
+    let spoken_for = section.optional("parties", parties);
+    let poll = section.or("poll_ms", Duration::from_millis(5000), millis);
+    let timeout = section.or("timeout_ms", Duration::from_millis(10_000), millis);
+    let documents = section.or("documents", false, yes_or_no);
+    let acknowledge = section.or("acknowledge", Acknowledge::Stored, |text: String| match &*text {
+        "stored" => Ok(Acknowledge::Stored),
+        "handled" => Ok(Acknowledge::Handled),
+        _ => Err("is neither stored nor handled"),
+    });
+    let max_inbox = section.or("max_inbox", count_of(10_000), count);
+    for party in spoken_for.iter().flatten().flatten() {
+        if acted_for.is_some_and(|acted_for| !acted_for.contains(party)) {
+            let what = format!("names {party}, which is not one of the parties");
+            section.problem("parties", what, "write some of the parties above");
+        }
+        let has_webhook = webhook.is_some_and(|webhook| webhook.parties.contains_key(party));
+        let has_folder = folder.is_some_and(|folder| folder.as_ref().is_some_and(|one| one.parties.contains(party)));
+        for (has, what, where_) in [
+            (has_webhook, "a webhook of its own", "[webhook.parties]"),
+            (has_folder, "the watched folder", "folder.parties"),
+        ] {
+            if has {
+                let what = format!("names {party}, which has {what}");
+                section.problem("parties", what, format!("a party has one way out: remove it here or from {where_}"));
+            }
+        }
+    }
+    if let Some(Some(host)) = &host {
+        for (key, is_missing, remedy) in [
+            ("database", matches!(database, Some(None)), "write the name of the agency's database"),
+            ("parties", matches!(spoken_for, Some(None)), "write the parties whose things go there"),
+        ] {
+            if is_missing {
+                section.problem(key, "is missing", remedy);
+            }
+        }
+        if matches!((&bundle, plain), (Some(None), Some(false))) && !is_this_machine(host) {
+            let remedy = "set it to a PEM file with the CA certificates of the database; citizens' data would travel readable \
+                          (plain = true says that another layer protects it)";
+            section.problem("bundle", "is missing, and the database is on another machine", remedy);
+        }
+    } else if let (Some(None), true) = (&host, matches!(spoken_for, Some(Some(_))) || matches!(database, Some(Some(_))))
+    {
+        section.problem("host", "is missing", "write the database server, or the folder of its socket");
+    }
+    raw.finish(section);
+    let (host, port, database, user, password_file) = (host?, port?, database?, user?, password_file?);
+    let (bundle, plain, schema, parties) = (bundle?, plain?, schema?, spoken_for?);
+    let (poll, timeout, documents, acknowledge, max_inbox) = (poll?, timeout?, documents?, acknowledge?, max_inbox?);
+    let tables = |((host, database), parties)| Tables {
+        host,
+        port,
+        database,
+        user,
+        password_file,
+        bundle,
+        plain,
+        schema,
+        parties,
+        poll,
+        timeout,
+        documents,
+        acknowledge,
+        max_inbox,
+    };
+    Some(host.zip(database).zip(parties).map(tables))
+}
+
+/// Whether what is said to a database there stays on this machine: over its socket, or the loopback interface.
+fn is_this_machine(host: &str) -> bool {
+    host.starts_with('/') || host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
 fn exchange(raw: &mut Raw) -> Option<Exchange> {
     let defaults = Backoff::default();
     let mut section = raw.section("exchange");
@@ -676,6 +846,9 @@ mod tests {
                 "\"H57.12\"",
                 "dir",
                 "parties",
+                "host",
+                "database",
+                "password_file",
             ]
             .iter()
             .any(|key| line.contains(key));
@@ -685,7 +858,7 @@ mod tests {
             spelled_out.push('\n');
         }
         assert_eq!(format!("{:?}", parse(&spelled_out, &[]).unwrap()), format!("{shown:?}"));
-        assert_eq!(keys, 41);
+        assert_eq!(keys, 47);
     }
 
     #[test]
@@ -798,6 +971,46 @@ mod tests {
             assert_eq!(keys(parse(text, &[]).unwrap_err()), ["folder.parties"], "{text}");
         }
         assert_eq!(keys(parse(&with("parties = [\"H57.12\"]"), &[]).unwrap_err()), ["folder.dir"]);
+    }
+
+    #[test]
+    fn tables_speak_for_parties_that_have_no_other_way_out() {
+        let with = |text: &str| format!("{SMALLEST}\n[tables]\n{text}");
+        let whole = "host = \"/run/postgresql\"\ndatabase = \"mot_cua\"\nparties = [\"H57.12\"]\n";
+        let tables = parse(&with(whole), &[]).unwrap().tables.unwrap();
+        assert_eq!((tables.port, &*tables.user, tables.schema.as_str()), (5432, "lgsp_adapter", "lgsp"));
+        assert_eq!(tables.acknowledge, Acknowledge::Stored);
+        assert!(parse(&with("documents = true"), &[]).unwrap().tables.is_none());
+        let folder = format!("{}[folder]\ndir = \"lgsp\"\nparties = [\"H57.12\"]", with(whole));
+        let webhook = format!("{}[webhook.parties]\n\"H57.12\" = \"http://127.0.0.1:9/\"", with(whole));
+        for (text, key) in [
+            (with(&whole.replace("H57.12", "H57.13")), "tables.parties"),
+            (folder, "tables.parties"),
+            (webhook, "tables.parties"),
+            (with("host = \"/run\"\ndatabase = \"mot_cua\""), "tables.parties"),
+            (with("host = \"/run\"\nparties = [\"H57.12\"]"), "tables.database"),
+            (with("parties = [\"H57.12\"]"), "tables.host"),
+            (with(&format!("{whole}schema = \"a; drop\"")), "tables.schema"),
+            (with(&format!("{whole}acknowledge = \"never\"")), "tables.acknowledge"),
+            (with(&format!("{whole}port = 0")), "tables.port"),
+        ] {
+            assert_eq!(keys(parse(&text, &[]).unwrap_err()), [key], "{text}");
+        }
+    }
+
+    #[test]
+    fn a_database_on_another_machine_needs_to_be_told_whom_to_trust_or_that_it_may_be_plain() {
+        let with = |host: &str, more: &str| {
+            let tables = format!("host = \"{host}\"\ndatabase = \"mot_cua\"\nparties = [\"H57.12\"]\n{more}");
+            parse(&format!("{SMALLEST}\n[tables]\n{tables}"), &[])
+        };
+        for host in ["/run/postgresql", "127.0.0.1", "::1", "localhost"] {
+            assert!(with(host, "").is_ok(), "{host}");
+        }
+        for host in ["db.agency.test", "10.0.0.7", "localhost.agency.test"] {
+            assert_eq!(keys(with(host, "").unwrap_err()), ["tables.bundle"], "{host}");
+            assert!(with(host, "plain = true").is_ok() && with(host, "bundle = \"ca.pem\"").is_ok(), "{host}");
+        }
     }
 
     #[test]

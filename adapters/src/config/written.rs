@@ -6,7 +6,7 @@ use std::time::Duration;
 use lgsp_certs::TlsFiles;
 use toml::Value;
 
-use super::{Config, Exchange, Folder, Identity, Offline, Remote, Rest, Spool, Webhook};
+use super::{Acknowledge, Config, Exchange, Folder, Identity, Offline, Remote, Rest, Spool, Tables, Webhook};
 use crate::backoff::Backoff;
 use crate::link::{Address, Timings};
 
@@ -27,6 +27,7 @@ impl Config {
             remote,
             webhook,
             folder: watched,
+            tables,
             exchange,
             offline,
             stop_grace,
@@ -100,6 +101,48 @@ impl Config {
             ]
         });
 
+        let shared = tables.as_ref().map_or_else(Vec::new, |tables| {
+            let Tables {
+                host,
+                port,
+                database,
+                user,
+                password_file,
+                bundle,
+                plain,
+                schema,
+                parties,
+                poll,
+                timeout,
+                documents,
+                acknowledge,
+                max_inbox,
+            } = tables;
+            let word = match acknowledge {
+                Acknowledge::Stored => "stored",
+                Acknowledge::Handled => "handled",
+            };
+            let mut shared = vec![
+                ("host", Value::from(host.clone())),
+                ("port", number((*port).into())),
+                ("database", Value::from(database.clone())),
+                ("user", Value::from(user.clone())),
+            ];
+            shared.extend(optional("password_file", password_file.as_deref().map(path)));
+            shared.extend(optional("bundle", bundle.as_deref().map(path)));
+            shared.extend([
+                ("plain", Value::from(*plain)),
+                ("schema", Value::from(schema.to_string())),
+                ("parties", Value::Array(parties.iter().map(|party| party.to_string().into()).collect())),
+                ("poll_ms", millis(*poll)),
+                ("timeout_ms", millis(*timeout)),
+                ("documents", Value::from(*documents)),
+                ("acknowledge", Value::from(word)),
+                ("max_inbox", count(max_inbox.get())),
+            ]);
+            shared
+        });
+
         let mut known_by = match identity {
             Some(folder) => vec![("identity", path(folder))],
             None => vec![
@@ -139,6 +182,7 @@ impl Config {
             ("remote", beyond),
             ("webhook", posting),
             ("folder", watching),
+            ("tables", shared),
             (
                 "exchange",
                 vec![
@@ -184,7 +228,7 @@ mod tests {
     const EVERYTHING: &str = r#"
         gateway = "https://gw.lgsp.hue.test:7443"
         server_name = "another.lgsp.hue.test"
-        parties = ["H57.101", "H57.12", "H57.13"]
+        parties = ["H57.101", "H57.12", "H57.13", "H57.14"]
         stop_grace_seconds = 11
         [tls]
         certificate = "/etc/adapter.pem"
@@ -233,6 +277,21 @@ mod tests {
         documents = true
         keep_hours = 170
         max_inbox = 10003
+        [tables]
+        host = "db.agency.test"
+        port = 5433
+        database = "mot_cua"
+        user = "another"
+        password_file = "/etc/db.password"
+        bundle = "/etc/db-ca.pem"
+        plain = true
+        schema = "bus"
+        parties = ["H57.14"]
+        poll_ms = 5002
+        timeout_ms = 10005
+        documents = true
+        acknowledge = "handled"
+        max_inbox = 10004
         [exchange]
         instance = "hue-2"
         at_once = 65
@@ -261,7 +320,7 @@ mod tests {
         assert_eq!(format!("{:#?}", parse(&printed)), format!("{config:#?}"), "{printed}");
         // A key at its default would be tried by nothing; one that is not printed is missed here by its name.
         let is_key = |line: &&str| line.trim().split_once(" = ").is_some();
-        let compulsory = ["gateway", "parties", "certificate", "key", "bundle", "folder", "dir"];
+        let compulsory = ["gateway", "parties", "certificate", "key", "bundle", "folder", "dir", "host", "database"];
         for line in EVERYTHING.lines().filter(is_key) {
             let (key, _) = line.trim().split_once(" = ").unwrap();
             assert!(printed.contains(&format!("{key} = ")), "{key}");

@@ -4,7 +4,6 @@ use lgsp_proto::types::RequestKey;
 use serde::{Deserialize, Serialize};
 
 use super::disk::Dir;
-use crate::office::{OfflineJson, RequestJson};
 use crate::problem::Problem;
 use crate::spool::{CallId, call_id};
 
@@ -16,20 +15,6 @@ pub(super) const ERROR: &str = "error.json";
 
 /// More than any answer of ours has.
 const MAX_ANSWER_BYTES: u64 = 1 << 20;
-
-/// As `GET /v1/requests/{key}` tells it, with the party; before the gateway has answered also what the citizen can be told.
-#[derive(Serialize)]
-pub(super) struct ResultJson<'a> {
-    pub(super) party: &'a str,
-    #[serde(flatten)]
-    pub(super) request: RequestJson,
-    /// The line is down and no code could be given out: it follows with the gateway's answer.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub(super) code_pending: bool,
-    /// What the citizen is told without a line: code or provisional number, due date, slip.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) offline: Option<OfflineJson>,
-}
 
 /// Nothing was taken in, and nothing will be as it is.
 #[derive(Serialize)]

@@ -14,10 +14,10 @@ use tokio::runtime::Handle;
 
 use super::answers;
 use super::disk::Dir;
-use super::request::ending_of;
 use super::view::Trouble;
 use crate::office::{Caller, Office};
 use crate::problem::{LocalReason, Problem};
+use crate::request::ending_of;
 use crate::spool::DeliveryId;
 use crate::trace::TraceParent;
 
@@ -42,11 +42,19 @@ struct PartJson {
     document: Option<NameJson>,
 }
 
+/// A document that a delivery names.
 #[derive(Deserialize)]
-struct NameJson {
-    sha256: String,
+pub(crate) struct NameJson {
+    pub(crate) sha256: String,
     #[serde(default)]
-    media_type: String,
+    pub(crate) media_type: String,
+}
+
+/// Every document that a delivery names.
+pub(crate) fn documents_named(delivery: &[u8]) -> Vec<NameJson> {
+    let delivery: DeliveryJson = serde_json::from_slice(delivery).unwrap_or(DeliveryJson { body: None });
+    let BodyJson { components, results } = delivery.body.unwrap_or_default();
+    components.into_iter().chain(results).filter_map(|part| part.document).collect()
 }
 
 /// Why a document is not there.
@@ -75,11 +83,9 @@ pub(super) fn put_beside(
     trace: Option<&TraceParent>,
     delivery: &[u8],
 ) -> Result<(), Trouble> {
-    let delivery: DeliveryJson = serde_json::from_slice(delivery).unwrap_or(DeliveryJson { body: None });
-    let BodyJson { components, results } = delivery.body.unwrap_or_default();
-    let mut documents = components.into_iter().chain(results).filter_map(|part| part.document).peekable();
+    let documents = documents_named(delivery);
     let (Ok(party), Ok(actor)) = (id.party.parse(), ACTOR.parse()) else { return Ok(()) };
-    if documents.peek().is_none() {
+    if documents.is_empty() {
         return Ok(());
     }
     let caller = Caller { party, actor, trace: trace.cloned().unwrap_or_else(TraceParent::begin) };

@@ -47,19 +47,18 @@ use tokio_util::sync::CancellationToken;
 use crate::backoff::Backoff;
 use crate::config;
 use crate::office::Office;
+use crate::request::Limits;
 use crate::spool::CallId;
+use crate::trouble::Way;
 use disk::Dir;
+pub(crate) use documents::{NameJson, documents_named};
 pub(crate) use out::ToFolder;
-use request::Limits;
 use round::{Round, Seen};
+use view::View;
 pub(crate) use view::{FolderJson, Trouble};
-use view::{View, Way};
 
 /// What is in the folder.
 const PARTS: [&str; 5] = ["outbox", "answers", "inbox", "done", "rejected"];
-
-/// The longest of all documents of one request together.
-const MAX_REQUEST_BYTES: u64 = 1 << 30;
 
 /// Files written at one time.
 pub(crate) const AT_ONCE: NonZeroUsize = NonZeroUsize::new(8).expect("it is not zero");
@@ -114,10 +113,7 @@ impl Folder {
         Arc::new(Self {
             config: config.clone(),
             note: spool.folder.join(NOTE),
-            limits: Limits {
-                document: spool.max_document_bytes,
-                all: MAX_REQUEST_BYTES.min(spool.max_documents_bytes),
-            },
+            limits: Limits::of(spool),
             backoff,
             office,
             requests: Mutex::default(),

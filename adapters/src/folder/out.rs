@@ -9,13 +9,15 @@ use std::time::Duration;
 use lgsp_journal::fault;
 use tokio::runtime::Handle;
 
-use super::answers::{self, ERROR, RESULT, ResultJson};
+use super::answers::{self, ERROR, RESULT};
 use super::disk::{Dir, Entry};
-use super::view::{Trouble, Way};
+use super::view::Trouble;
 use super::{Folder, Open, Requests, documents, names};
 use crate::handover::{About, Carrier, Message, NotTaken};
+use crate::office::AnswerJson;
 use crate::spool::{CallId, DeliveryId};
 use crate::trace::TraceParent;
+use crate::trouble::Way;
 
 /// The most answers that are looked through for the one to an outcome that nobody waits for.
 const MAX_ANSWERS: usize = 50_000;
@@ -105,7 +107,7 @@ impl Folder {
     pub(super) fn tell(&self, open: &Open, requests: &mut Requests, id: &CallId) -> io::Result<()> {
         // What has no outcome that can be read is told by REST as well: as nothing.
         let result =
-            |request| answers::to_json(&ResultJson { party: &id.party, request, code_pending: false, offline: None });
+            |request| answers::to_json(&AnswerJson { party: &id.party, request, code_pending: false, offline: None });
         let Ok(text) = self.office.request(id).map(result) else { return Ok(()) };
         let names = match requests.waiting.get(id) {
             Some(names) => names.iter().cloned().collect(),

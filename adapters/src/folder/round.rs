@@ -10,12 +10,13 @@ use lgsp_proto::Wrong;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::answers::{self, ERROR, ErrorJson, RESULT, RequestKeyJson, ResultJson};
+use super::answers::{self, ERROR, ErrorJson, RESULT, RequestKeyJson};
 use super::disk::{Dir, Entry, Looks};
-use super::request::{NotReady, Ready, Request};
+use super::request::{NotReady, Request};
 use super::{Folder, Open, Requests, Trouble, names};
-use crate::office::TakenIn;
+use crate::office::{AnswerJson, TakenIn};
 use crate::problem::{LocalReason, Problem};
+use crate::request::MAX_DOCUMENTS;
 use crate::spool::{CallId, Standing};
 
 /// The most names of one folder that are looked at in a round.
@@ -25,7 +26,7 @@ const MAX_NAMES: usize = 20_000;
 const MAX_REQUESTS: usize = 200;
 
 /// The most files of one request, `request.json` among them.
-const MAX_FILES: usize = 201;
+const MAX_FILES: usize = MAX_DOCUMENTS + 1;
 
 /// How often the inbox is counted, and what is old removed.
 const COUNT_EVERY: Duration = Duration::from_secs(10);
@@ -251,7 +252,7 @@ impl Folder {
         if known && self.waits_on(open, name, &id) {
             return Ok(Became::Nothing);
         }
-        let whose = (request.caller.party.as_str().to_owned(), RequestKeyJson::from(&request.key));
+        let whose = (id.party.to_string(), RequestKeyJson::from(request.key()));
         let spool = (!known).then(|| (self.office.spool.documents(), handle));
         let taken = match request.ready(&folder, self.limits, spool) {
             // Somebody writes to it all the same.
@@ -261,15 +262,7 @@ impl Folder {
             }
             Ok((caller, key, ready)) => {
                 let mut requests = self.requests();
-                let taken = match ready {
-                    Ready::Submit { submission, allowed } => {
-                        handle.block_on(self.office.take_in(caller, key, *submission, allowed))
-                    }
-                    Ready::Record { dossier_code, entry } => handle
-                        .block_on(self.office.record(&caller, &key, dossier_code, &entry))
-                        .map(|view| TakenIn { view, offline: None, code_pending: false }),
-                };
-                match taken {
+                match handle.block_on(ready.take_in(&self.office, caller, key)) {
                     Ok(taken) => return self.taken_in(open, &mut requests, name, &id, taken),
                     Err(problem) => problem,
                 }
@@ -303,7 +296,7 @@ impl Folder {
         // It was queued a moment ago; if it cannot be read back, its outcome will say so.
         if let Ok(request) = self.office.request(id) {
             let answers = open.answers.own(name)?;
-            let result = ResultJson { party: &id.party, request: request.at_rest(), code_pending, offline };
+            let result = AnswerJson { party: &id.party, request: request.at_rest(), code_pending, offline };
             answers.write(RESULT, &answers::to_json(&result))?;
             answers.remove(OsStr::new(ERROR))?;
         }

@@ -2,11 +2,12 @@
 
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use lgsp_proto::reason::Bilingual;
 use serde::Serialize;
 use utoipa::ToSchema;
+
+use crate::trouble::{self, TroubleJson, Troubles, Way};
 
 /// Why the folder cannot be worked with just now. It ends by itself when its cause does.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -35,9 +36,10 @@ impl Trouble {
             _ => Self::Failing,
         }
     }
+}
 
-    /// A stable word.
-    pub(super) fn word(self) -> &'static str {
+impl trouble::Trouble for Trouble {
+    fn word(self) -> &'static str {
         match self {
             Self::Gone => "FOLDER_GONE",
             Self::Denied => "FOLDER_DENIED",
@@ -84,8 +86,7 @@ pub(crate) struct View(Mutex<Known>);
 
 #[derive(Default)]
 struct Known {
-    /// What is the matter with the way in, with what is held back, and with the way out.
-    troubles: [Option<(Trouble, Instant)>; 2],
+    troubles: Troubles<Trouble>,
     held_back: Option<String>,
     looks: u64,
     not_taken_in: usize,
@@ -94,13 +95,6 @@ struct Known {
     rejected: u64,
     delivered: u64,
     inbox: usize,
-}
-
-/// One of the two ways.
-#[derive(Clone, Copy)]
-pub(super) enum Way {
-    In = 0,
-    Out = 1,
 }
 
 /// The part of `/status` that is about the folder.
@@ -133,40 +127,10 @@ pub(crate) struct FolderJson {
     troubles: Vec<TroubleJson>,
 }
 
-/// Why one of the folder's two ways cannot be worked with.
-#[derive(Serialize, ToSchema)]
-#[schema(as = FolderTrouble)]
-struct TroubleJson {
-    /// `in` or `out`.
-    way: &'static str,
-    /// The stable word.
-    trouble: &'static str,
-    /// For how long.
-    for_seconds: u64,
-    /// What is the matter, and what to do.
-    problem: &'static str,
-    problem_vi: &'static str,
-}
-
 impl View {
-    /// Notes how it went. Only what is new is worth a line in the log.
+    /// Notes how it went.
     pub(super) fn went(&self, way: Way, trouble: Option<Trouble>) {
-        let before = {
-            let mut known = self.known();
-            let slot = &mut known.troubles[way as usize];
-            let before = slot.map(|(trouble, _)| trouble);
-            if before != trouble {
-                *slot = trouble.map(|trouble| (trouble, Instant::now()));
-            }
-            before
-        };
-        match (before, trouble) {
-            (before, Some(trouble)) if before != Some(trouble) => {
-                tracing::warn!(trouble = trouble.word(), "the watched folder cannot be worked with");
-            }
-            (Some(before), None) => tracing::info!(trouble = before.word(), "the watched folder is well again"),
-            _ => {}
-        }
+        self.known().troubles.went("folder", way, trouble);
     }
 
     /// Notes what a look at the outbox has found.
@@ -202,12 +166,6 @@ impl View {
     /// For `/status`.
     pub(crate) fn to_json(&self) -> FolderJson {
         let known = self.known();
-        let trouble = |(way, trouble): (&'static str, &Option<(Trouble, Instant)>)| {
-            let (trouble, since) = (*trouble)?;
-            let Bilingual { en, vi } = trouble.texts();
-            let for_seconds = since.elapsed().as_secs();
-            Some(TroubleJson { way, trouble: trouble.word(), for_seconds, problem: en, problem_vi: vi })
-        };
         FolderJson {
             looks: known.looks,
             not_taken_in: known.not_taken_in,
@@ -217,7 +175,7 @@ impl View {
             rejected: known.rejected,
             delivered: known.delivered,
             inbox: known.inbox,
-            troubles: ["in", "out"].into_iter().zip(&known.troubles).filter_map(trouble).collect(),
+            troubles: known.troubles.to_json(),
         }
     }
 

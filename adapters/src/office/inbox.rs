@@ -28,6 +28,13 @@ pub(crate) struct DeliveryNameJson {
     delivery_id: Option<String>,
 }
 
+impl DeliveryNameJson {
+    /// The name of a delivery, as it came with it.
+    pub(crate) fn new(id: &DeliveryId, delivery_id: String) -> Self {
+        Self { dossier_code: id.dossier.to_string(), sequence: id.sequence, delivery_id: Some(delivery_id) }
+    }
+}
+
 impl Office {
     /// What waits for a party after a place in its inbox and can be read, the oldest first, each with its own place. What cannot be
     /// keeps back what follows of its own dossier, and of no other; each is `told` to the operator once, and with the same `told`

@@ -17,7 +17,7 @@ use lgsp_proto::{Reason, Refusal};
 
 pub(crate) use inbox::DeliveryNameJson;
 pub(crate) use intake::{OfflineJson, TakenIn};
-pub(crate) use requests::{RequestJson, RequestOverviewJson, RequestPlace, RequestState};
+pub(crate) use requests::{AnswerJson, RequestJson, RequestOverviewJson, RequestPlace, RequestState};
 pub(crate) use spooled::{not_queued, unreadable};
 pub(crate) use uploads::{Begun, Busy, PIECE_BYTES, Progress};
 

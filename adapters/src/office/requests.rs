@@ -6,7 +6,7 @@ use prost::Message;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Caller, Office, not_queued, unreadable};
+use super::{Caller, Office, OfflineJson, not_queued, unreadable};
 use crate::json::{ReceiptJson, WarningJson, machine_time};
 use crate::problem::{LocalReason, Problem};
 use crate::spool::{CallId, CallKind, CallOverview, CallView, NewCall, Outcome, Standing, call_id};
@@ -17,12 +17,12 @@ use crate::spool::{CallId, CallKind, CallOverview, CallView, NewCall, Outcome, S
 pub(crate) struct RequestJson {
     request_key: String,
     /// `queued`, `sending`, `admitted` or `refused`.
-    state: &'static str,
+    pub(crate) state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    dossier_code: Option<String>,
+    pub(crate) dossier_code: Option<String>,
     /// What was given out instead of a code, without a line and without numbers.
     #[serde(skip_serializing_if = "Option::is_none")]
-    provisional_number: Option<String>,
+    pub(crate) provisional_number: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     receipt: Option<ReceiptJson>,
     /// Whether the gateway had admitted this very request before.
@@ -37,6 +37,20 @@ pub(crate) struct RequestJson {
     attempts: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_error: Option<String>,
+}
+
+/// As `GET /v1/requests/{key}` tells it, with the party; before the gateway has answered also what the citizen can be told.
+#[derive(Serialize)]
+pub(crate) struct AnswerJson<'a> {
+    pub(crate) party: &'a str,
+    #[serde(flatten)]
+    pub(crate) request: RequestJson,
+    /// The line is down and no code could be given out: it follows with the gateway's answer.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) code_pending: bool,
+    /// What the citizen is told without a line: code or provisional number, due date, slip.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) offline: Option<OfflineJson>,
 }
 
 /// One of a party's requests; what was answered is under its own path.

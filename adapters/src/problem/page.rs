@@ -122,6 +122,12 @@ impl LocalReason {
                 "request.json names a document that is not in the folder, is a link, is empty, or changed while it was read.",
                 "request.json nêu tài liệu không có trong thư mục, là liên kết, rỗng, hoặc thay đổi trong lúc đọc.",
             ),
+            Self::TablesDocumentUnusable => page(
+                Corrected,
+                &[],
+                "The body names a document of which outbox_document has no row, whose media type nothing says, or that went away while it was read.",
+                "body nêu tài liệu không có dòng nào trong outbox_document, không rõ kiểu nội dung, hoặc bị xoá trong lúc đọc.",
+            ),
         }
     }
 }

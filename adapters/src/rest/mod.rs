@@ -76,6 +76,7 @@ use crate::folder::Folder;
 use crate::identity::Known;
 use crate::office::{Busy, Office};
 use crate::problem::{LocalReason, Problem};
+use crate::tables::Tables;
 use crate::webhook::Webhooks;
 
 /// The longest JSON body. A form of 1 MiB in Base64 fits, and what is larger is a document.
@@ -89,6 +90,8 @@ pub(crate) struct Api {
     pub(crate) office: Arc<Office>,
     /// The folder watched beside this, for its status.
     pub(crate) folder: Option<Arc<Folder>>,
+    /// The tables worked with beside this, for their status.
+    pub(crate) tables: Option<Arc<Tables>>,
     /// How the own certificate is.
     pub(crate) certificate: Arc<Known>,
     /// What is measured.

@@ -18,6 +18,7 @@ use crate::folder::FolderJson;
 use crate::link::TurnedAway;
 use crate::offline::wall_clock;
 use crate::spool::{Told, now_ms};
+use crate::tables::TablesJson;
 use crate::telemetry;
 
 /// Whether the adapter can keep its promises.
@@ -74,6 +75,9 @@ struct StatusJson {
     /// The watched folder; absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     folder: Option<FolderJson>,
+    /// The tables in the agency's database; absent if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tables: Option<TablesJson>,
     /// Whether the spool can be written.
     writable: bool,
     /// Absent unless the disk is nearly full: then nothing new is taken in.
@@ -337,6 +341,7 @@ pub(super) async fn status(State(api): State<Arc<Api>>) -> Response {
         webhooks: WebhooksJson::new(&api),
         offline: OfflineJson::new(&api, counts.offline_waiting, counts.exceptions),
         folder: api.folder.as_ref().map(|folder| folder.to_json()),
+        tables: api.tables.as_ref().map(|tables| tables.to_json()),
         writable: !api.office.spool.broken().is_cancelled(),
         disk: DiskJson::of(&api),
         uptime_seconds: api.started.elapsed().as_secs(),

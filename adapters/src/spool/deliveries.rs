@@ -130,6 +130,12 @@ impl Spool {
         with(&mut self.shared.state().parcels[place])
     }
 
+    /// Has a delivery that waits to be carried again carried now: something was said about it.
+    pub(crate) fn carry_now(&self, id: &DeliveryId) {
+        self.shared.state().carry_now(id);
+        self.shared.changed();
+    }
+
     /// What waits for a party's system, the oldest first.
     #[cfg(test)]
     pub(crate) fn pending(&self, party: &str, limit: usize) -> Vec<Position> {

@@ -32,7 +32,7 @@ pub(crate) fn type_of_event(number: i32) -> String {
 }
 
 /// The type of a message. A kind of event that this adapter does not know has one too: its number is unknown, not its dossier.
-pub(super) fn event_type(what: What) -> String {
+pub(crate) fn event_type(what: What) -> String {
     let word = match what {
         What::Admitted => "request.admitted".to_owned(),
         What::Refused => "request.refused".to_owned(),

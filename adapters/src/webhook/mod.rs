@@ -42,6 +42,7 @@ use crate::spool::now_ms;
 use crate::trace;
 
 pub(crate) use attempts::{Attempt, Attempts, Health};
+pub(crate) use cloud_event::event_type;
 pub use cloud_event::event_types;
 pub(crate) use cloud_event::{CONTENT_TYPE, CloudEvent, NAMESPACE, VERSION, type_of_event};
 use connector::Connector;

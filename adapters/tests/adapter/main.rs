@@ -16,5 +16,6 @@ mod offline;
 mod restored;
 mod stream;
 mod support;
+mod tables;
 mod uploads;
 mod webhooks;

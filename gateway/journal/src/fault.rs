@@ -66,6 +66,14 @@ pub const FOLDER_MOVE: &str = "folder.move";
 pub const FOLDER_TOLD: &str = "folder.told";
 /// After a delivery is durable in a watched folder, before the spool notes that it was handed over.
 pub const FOLDER_DELIVERED: &str = "folder.delivered";
+/// After a request of the agency's tables was taken in, before that is written there.
+pub const TABLES_TAKEN: &str = "tables.taken";
+/// After what became of a request is committed there, before anybody else learns that it was told.
+pub const TABLES_TOLD: &str = "tables.told";
+/// After a delivery is committed in the agency's tables, before the spool notes that it was handed over.
+pub const TABLES_DELIVERED: &str = "tables.delivered";
+/// After the spool knows that the agency has handled or refused a delivery, before that is written in the tables.
+pub const TABLES_SETTLED: &str = "tables.settled";
 
 /// The process has come to `point`. The one that was asked for does not return, or returns an error.
 ///

@@ -93,6 +93,13 @@ impl State {
         }
     }
 
+    /// Has what waits to be carried again for a delivery's dossier carried now.
+    pub(crate) fn carry_now(&mut self, id: &DeliveryId) {
+        if let Some(place) = self.pushed.get(&*id.party) {
+            self.parcels[*place].wake(&parcel_lane(&id.party, Some(&id.dossier), ""));
+        }
+    }
+
     fn carry_outcome(&mut self, id: &CallId) {
         let Some(call) = self.calls.get(id) else { return };
         if let Some(place) = self.pushed.get(&*id.party) {

@@ -7,6 +7,9 @@
 #[path = "../../../../tests/support/output.rs"]
 pub mod output;
 
+#[path = "../../../../tests/support/postgres.rs"]
+pub mod postgres;
+
 pub mod agency;
 pub mod authority;
 pub mod gateway;

@@ -1,0 +1,236 @@
+//! The way out: a delivery is a row of `inbox`, an outcome a row as well, and the last word in the request's own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::digest::{Context, SHA256};
+use data_encoding::HEXLOWER;
+use lgsp_journal::fault;
+use lgsp_proto::types::Sha256Digest;
+use tokio_postgres::types::Type;
+
+use super::Tables;
+use super::round::{reached, to_json};
+use super::session::{Failed, Session, text};
+use super::view::Trouble;
+use crate::config::Acknowledge;
+use crate::folder::{NameJson, documents_named};
+use crate::handover::{About, Carrier, Message, NotTaken};
+use crate::office::Caller;
+use crate::problem::{LocalReason, Problem};
+use crate::spool::Stage;
+use crate::trace::TraceParent;
+use crate::trouble::Way;
+use crate::webhook::event_type;
+
+/// The account in whose name the adapter itself asks.
+const ACTOR: &str = "adapter";
+
+/// The largest document put beside a delivery: it is one value of one row, and whole in memory.
+const MAX_DOCUMENT_BYTES: u64 = 32 << 20;
+
+/// The way out to the agency's tables.
+pub(crate) struct ToTables(pub(crate) Arc<Tables>);
+
+/// Why something is not there yet.
+enum NotThere {
+    Failed(Failed),
+    /// It lies there, and the agency has not said what becomes of it.
+    Unhandled,
+}
+
+impl From<Failed> for NotThere {
+    fn from(failed: Failed) -> Self {
+        Self::Failed(failed)
+    }
+}
+
+impl From<Trouble> for NotThere {
+    fn from(trouble: Trouble) -> Self {
+        Self::Failed(Failed::Trouble(trouble))
+    }
+}
+
+impl Carrier for ToTables {
+    /// Writes it: taken when it is committed, or when the agency has handled it, as the configuration says.
+    async fn carry(&self, message: &Message) -> Result<(), NotTaken> {
+        let tables = &self.0;
+        let trouble = match tables.carry(message).await {
+            Ok(()) => {
+                tables.view.went(Way::Out, None);
+                return Ok(());
+            }
+            Err(NotThere::Unhandled) => return Err(NotTaken::NotYet),
+            Err(NotThere::Failed(Failed::NotTaken)) => return Err(NotTaken::ByItsOwnRule),
+            Err(NotThere::Failed(Failed::Trouble(trouble))) => trouble,
+        };
+        tables.view.went(Way::Out, Some(trouble));
+        // Whatever is the matter with a database is not the message's fault, and concerns all of them.
+        Err(NotTaken::Unreachable)
+    }
+}
+
+impl Tables {
+    async fn carry(&self, message: &Message) -> Result<(), NotThere> {
+        let delivery = match &message.about {
+            About::Delivery(id) => Some(id),
+            About::Outcome(_) => None,
+        };
+        if delivery.is_some() {
+            if self.unhandled().contains(&message.id) {
+                return Err(NotThere::Unhandled);
+            }
+            if self.view.inbox() >= self.config.max_inbox.get() {
+                return Err(Trouble::InboxFull.into());
+            }
+        }
+        let session = self.carrying().await?;
+        if let Some(id) = delivery
+            && self.config.documents
+        {
+            self.put_documents_beside(&session, message, &id.party, &id.dossier).await?;
+        }
+        let waits = delivery.is_some() && self.config.acknowledge == Acknowledge::Handled;
+        self.insert(&session, message, !waits).await?;
+        match &message.about {
+            About::Outcome(id) => {
+                self.write_answer(&session, id).await?;
+                Ok(reached(fault::TABLES_TOLD)?)
+            }
+            About::Delivery(id) => {
+                reached(fault::TABLES_DELIVERED)?;
+                if !waits || self.is_handled(&session, &message.id).await? {
+                    return Ok(());
+                }
+                self.unhandled().insert(message.id.clone());
+                if !matches!(self.office.spool.stage(id), Some(Stage::TakenOver(_))) {
+                    // What became of it was said meanwhile, and nobody else will forget it.
+                    self.unhandled().remove(&message.id);
+                }
+                Err(NotThere::Unhandled)
+            }
+        }
+    }
+
+    /// Inserts a message, once: come again, it is the same row. It is shown to the agency anew if it refused it and a person has sent
+    /// it again, or if a restored gateway has answered a request otherwise.
+    async fn insert(&self, session: &Session, message: &Message, is_settled: bool) -> Result<(), Failed> {
+        let schema = &self.config.schema;
+        let sql = format!(
+            "INSERT INTO {schema}.inbox AS known (delivery_id, type, party, dossier_code, sequence, request_key, body, settled_at, \
+             instance) VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, CASE WHEN $8 THEN now() END, $9) \
+             ON CONFLICT (delivery_id) DO UPDATE SET type = excluded.type, body = excluded.body, received_at = now(), \
+             handled_at = NULL, refused_reason = NULL, problem = NULL, settled_at = excluded.settled_at \
+             WHERE known.type <> excluded.type OR known.refused_reason IS NOT NULL AND known.settled_at IS NOT NULL"
+        );
+        let (party, sequence, key) = match &message.about {
+            About::Delivery(id) => (&id.party, i32::try_from(id.sequence).ok(), None),
+            About::Outcome(id) => (&id.party, None, Some(&*id.key)),
+        };
+        let (kind, party) = (event_type(message.what), &**party);
+        let body = String::from_utf8_lossy(&message.body);
+        let values = [
+            text(&message.id),
+            text(&kind),
+            text(&party),
+            text(&message.dossier_code),
+            (&sequence as _, Type::INT4),
+            text(&key),
+            text(&body),
+            (&is_settled as _, Type::BOOL),
+            text(&self.instance),
+        ];
+        if session.execute(&sql, &values).await? > 0 {
+            self.view.delivered();
+        }
+        Ok(())
+    }
+
+    async fn is_handled(&self, session: &Session, name: &String) -> Result<bool, Failed> {
+        let schema = &self.config.schema;
+        let sql = format!("SELECT handled_at IS NOT NULL FROM {schema}.inbox WHERE delivery_id = $1");
+        let rows = session.query(&sql, &[text(name)]).await?;
+        Ok(rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false)))
+    }
+
+    /// The connection that carries; made if there is none.
+    async fn carrying(&self) -> Result<Arc<Session>, Trouble> {
+        let mut carrying = self.carrying.lock().await;
+        if let Some(session) = carrying.as_ref().filter(|session| !session.is_over()) {
+            return Ok(session.clone());
+        }
+        let session = Arc::new(Session::open(&self.config).await?);
+        session.check(&self.config.schema).await?;
+        Ok(carrying.insert(session).clone())
+    }
+
+    /// Puts every document that a delivery names beside it, before it is there itself: then who sees it sees them. What is there is
+    /// not fetched again.
+    async fn put_documents_beside(
+        &self,
+        session: &Session,
+        message: &Message,
+        party: &str,
+        dossier: &str,
+    ) -> Result<(), Failed> {
+        let documents = documents_named(&message.body);
+        let (Ok(party), Ok(actor)) = (party.parse(), ACTOR.parse()) else { return Ok(()) };
+        if documents.is_empty() {
+            return Ok(());
+        }
+        let trace = message.trace.clone().unwrap_or_else(TraceParent::begin);
+        let caller = Caller { party, actor, trace };
+        let schema = &self.config.schema;
+        let sql = format!("SELECT sha256 FROM {schema}.inbox_document WHERE delivery_id = $1");
+        let rows = session.query(&sql, &[text(&message.id)]).await?;
+        let there: Vec<&str> = rows.iter().filter_map(|row| row.try_get(0).ok()).collect();
+        for NameJson { sha256, media_type } in documents {
+            let Ok(digest) = sha256.parse::<Sha256Digest>() else { continue };
+            if there.contains(&&*sha256) {
+                continue;
+            }
+            let (content, problem) = match self.fetch(&caller, dossier, digest.as_bytes()).await {
+                Ok(content) => (Some(content), None),
+                Err(problem) if problem.may_pass() => return Err(Failed::Trouble(Trouble::NoDocuments)),
+                Err(problem) => (None, Some(to_json(&problem))),
+            };
+            let sql = format!(
+                "INSERT INTO {schema}.inbox_document (delivery_id, sha256, media_type, content, problem) \
+                 VALUES ($1, $2, $3, $4, $5::jsonb) ON CONFLICT DO NOTHING"
+            );
+            let values =
+                [text(&message.id), text(&sha256), text(&media_type), (&content as _, Type::BYTEA), text(&problem)];
+            session.execute(&sql, &values).await?;
+        }
+        Ok(())
+    }
+
+    /// A document of a dossier, whole.
+    async fn fetch(&self, caller: &Caller, dossier: &str, sha256: &[u8; 32]) -> Result<Vec<u8>, Problem> {
+        let fetching = async {
+            let (head, mut download) = self.office.fetch(caller, dossier, sha256).await?;
+            let too_large = || {
+                let refusal = lgsp_proto::Refusal::new(lgsp_proto::Reason::DocumentTooLarge);
+                Problem::from(refusal.detail("limit_bytes", MAX_DOCUMENT_BYTES))
+            };
+            if head.size_bytes > MAX_DOCUMENT_BYTES {
+                return Err(too_large());
+            }
+            let (mut content, mut digest) = (Vec::new(), Context::new(&SHA256));
+            while let Some(chunk) = download.chunk().await? {
+                digest.update(&chunk);
+                content.extend_from_slice(&chunk);
+                if content.len() as u64 > MAX_DOCUMENT_BYTES {
+                    return Err(too_large());
+                }
+            }
+            if digest.finish().as_ref() == sha256 {
+                return Ok(content);
+            }
+            tracing::warn!(sha256 = HEXLOWER.encode(sha256), "a download is not the document that was asked for");
+            Err(LocalReason::GatewayUnreachable.into())
+        };
+        let most = Duration::from_secs(120);
+        tokio::time::timeout(most, fetching).await.unwrap_or_else(|_| Err(LocalReason::GatewayUnreachable.into()))
+    }
+}
