@@ -22,6 +22,7 @@ pub fn rest(body: &[u8]) {
         assert!(EntryJson::to_json(entry).is_some(), "what was read can be written");
     }
     crate::rest::fuzz(body);
+    crate::access::fuzz(body);
 }
 
 /// Reads what lies in a watched folder.

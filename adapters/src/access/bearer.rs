@@ -54,7 +54,11 @@ impl Minting {
         };
         let key = BASE64URL_NOPAD.decode(text.trim().as_bytes()).map(Zeroizing::new).ok().filter(|key| key.len() == 32);
         let key = key.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it holds no key"))?;
-        Ok(Self { key: hmac::Key::new(hmac::HMAC_SHA256, &key) })
+        Ok(Self::with_key(&key))
+    }
+
+    pub(super) fn with_key(key: &[u8]) -> Self {
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, key) }
     }
 
     /// A token for a client that has a secret.

@@ -242,9 +242,14 @@ pub fn list_clients(file: &Path) -> Result<Vec<Client>, ClientsError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         text => text?,
     };
-    let parsed: FileToml = toml::from_str(&text).map_err(|error| {
+    parse(&text)
+}
+
+/// The clients of a text, by name.
+pub(super) fn parse(text: &str) -> Result<Vec<Client>, ClientsError> {
+    let parsed: FileToml = toml::from_str(text).map_err(|error| {
         // What is wrong with a value is not repeated: it may be a secret in the wrong place.
-        let upto = error.span().map_or("", |span| text.get(..span.start).unwrap_or(&text));
+        let upto = error.span().map_or("", |span| text.get(..span.start).unwrap_or(text));
         ClientsError::Form(format!("line {} is not what belongs there", upto.matches('\n').count() + 1))
     })?;
     if parsed.client.len() > MAX_CLIENTS {

@@ -24,8 +24,8 @@ impl Failures {
     /// For how long an address has to wait, if it has to.
     pub(super) fn wait(&self, address: IpAddr, now: Instant) -> Option<Duration> {
         let forgotten = *self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&network(address))?;
-        let may_again = forgotten.checked_sub(FORGET_ONE * (MOST - 1))?;
-        may_again.checked_duration_since(now).filter(|wait| !wait.is_zero())
+        let left = forgotten.saturating_duration_since(now);
+        left.checked_sub(FORGET_ONE * (MOST - 1)).filter(|wait| !wait.is_zero())
     }
 
     /// An address was wrong.

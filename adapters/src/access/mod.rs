@@ -267,6 +267,20 @@ pub fn proof_of_certificate(file: &Path) -> Result<Proof, TlsFileError> {
     read.map(|certificate| Proof::Key(certificate.key_sha256)).ok_or_else(unreadable)
 }
 
+/// Reads what callers show, and the file of clients; what comes of it does not matter.
+#[cfg(feature = "fuzz")]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    static ACCESS: std::sync::LazyLock<(Minting, Clients)> = std::sync::LazyLock::new(|| {
+        (Minting::with_key(&[7; 32]), Clients::open(Path::new("")).expect("a file that is not there has none"))
+    });
+    let (minting, clients) = &*ACCESS;
+    assert!(minting.whose(bytes, clients, 0).is_none(), "there is no client");
+    drop(Certificate::read(&CertificateDer::from(bytes)));
+    if let Ok(text) = str::from_utf8(bytes) {
+        drop(clients::parse(text));
+    }
+}
+
 /// What stands behind `Bearer` (RFC 6750 §2.1; the scheme's letters may be of either case).
 fn bearer_of(authorization: &[u8]) -> Option<&[u8]> {
     let (scheme, shown) = authorization.split_at_checked(b"Bearer ".len())?;

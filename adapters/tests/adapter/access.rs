@@ -42,7 +42,9 @@ async fn without_a_word_in_the_configuration_there_is_a_token_and_it_is_asked_fo
     let refused = adapter.get("/v1/requests").await;
     assert_eq!((refused.status, &refused.json()["reason"]), (StatusCode::UNAUTHORIZED, &"TOKEN_INVALID".into()));
     assert_eq!(refused.headers["www-authenticate"], "Bearer");
-    assert_eq!(asked(&mut adapter, "").await, StatusCode::UNAUTHORIZED);
+    for wrong in ["", "another", "lgspa_another"] {
+        assert_eq!(asked(&mut adapter, wrong).await, StatusCode::UNAUTHORIZED, "{wrong:?}");
+    }
     let token = current_token(&file).unwrap().to_string();
     assert_eq!(asked(&mut adapter, &token).await, StatusCode::OK);
     // Not as anything else.
