@@ -41,7 +41,7 @@ use guide::Guide;
 use hooks::Target;
 use line::Line;
 use live::Live;
-use people::{People, Role};
+use people::{Ahead, People, Role};
 use place::Place;
 use scenario::Scenario;
 use story::{Chronicle, Story};
@@ -231,12 +231,14 @@ async fn start(
         developers: Client::new(&rest),
         simulated: Client::new(ready.at("rest")?),
         scenario: watch::Sender::new(args.scenario),
+        ahead: watch::Sender::new(if far_ahead { Ahead::Taken } else { Ahead::Refused }),
         chronicle: Mutex::new(chronicle),
         news: Notify::new(),
+        started: jiff::Timestamp::now().as_second(),
     });
     people.live.ready(&guide.page(args.scenario.word()), guide.facts(args.scenario.word()));
     let outage = Duration::from_secs(args.outage);
-    let director = Director { people: Arc::clone(&people), gateway: orders.clone(), lines, outage, far_ahead };
+    let director = Director { people: Arc::clone(&people), gateway: orders.clone(), lines, outage };
     people.resume();
     let hooks = hooks::serve(hooks, Arc::clone(&people), target);
     let control = control::serve(control, Arc::clone(&people));
