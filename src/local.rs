@@ -37,7 +37,7 @@ impl Local {
     ) -> anyhow::Result<Result<Value, Value>> {
         if let Some(file) = &self.token_file {
             let token = std::fs::read_to_string(file);
-            let token = token.map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
+            let token = token.map_err(|error| Failure::of_file(file, &error))?;
             let shown = HeaderValue::from_str(&format!("Bearer {}", token.trim())).context("a header")?;
             headers.insert(http::header::AUTHORIZATION, shown);
         }
