@@ -77,7 +77,7 @@ impl Command {
             fields: self.fields,
         };
         let answer = link.registry().can_i(link.request(request, None)).await.map_err(CallError::from_status);
-        let answer = answer.map_err(|error| Failure::of_call(error, link.gateway(), None))?.into_inner();
+        let answer = answer.map_err(|error| Failure::of_link(error, &link, None))?.into_inner();
         self.output.print(|| json_of(&answer), || text(&answer, lang))?;
         Ok(if answer.allowed { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) })
     }

@@ -113,7 +113,7 @@ fn show(file: &Path, output: Output, lang: Lang) -> anyhow::Result<()> {
 /// The certificates in a PEM file: at least one.
 fn certificates(file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let unusable = |problem: &str| Failure::usage(format!("{} {problem}", file.display()));
-    let pem = std::fs::read(file).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
+    let pem = std::fs::read(file).map_err(|error| Failure::of_file(file, &error))?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let chain = chain.map_err(|_| unusable("holds damaged PEM"))?;
     if chain.is_empty() { Err(unusable("holds no PEM certificate")) } else { Ok(chain) }

@@ -3,8 +3,10 @@
 //! Whatever is not one of these is unexpected and ends with 1.
 
 use std::fmt;
+use std::io;
+use std::path::Path;
 
-use lgsp_adapters::link::{CallError, GatewayUrl, Refused};
+use lgsp_adapters::link::{CallError, GatewayUrl, Link, Refused, TurnedAway};
 use lgsp_certs::Usage;
 use lgsp_certs::sign::KeyError;
 use lgsp_certs::tls::{TlsFileError, TlsProblem};
@@ -41,6 +43,13 @@ pub(crate) enum Failure {
         /// What is known of the cause.
         cause: String,
     },
+    /// No connection came about, because of a certificate, this side's or the gateway's. Nothing was admitted.
+    TurnedAway {
+        /// The gateway.
+        gateway: Box<GatewayUrl>,
+        /// Whose certificate, and what is the matter with it.
+        why: TurnedAway,
+    },
     /// There was no answer from the adapter on this machine.
     NoAdapter {
         /// Where it was looked for.
@@ -64,7 +73,7 @@ impl Failure {
     /// A certificate, key or list that cannot be used.
     pub(crate) fn of_tls_file(error: &TlsFileError) -> anyhow::Error {
         let why = match &error.problem {
-            TlsProblem::Unreadable(error) => format!("không đọc được tệp: {error}"),
+            TlsProblem::Unreadable(unreadable) => return Self::of_file(&error.file, unreadable),
             TlsProblem::NoCertificate => "tệp không chứa chứng thư PEM".to_owned(),
             TlsProblem::BrokenPem => "nội dung PEM bị hỏng".to_owned(),
             TlsProblem::BadCertificate => "tệp chứa chứng thư không đọc được".to_owned(),
@@ -85,6 +94,24 @@ impl Failure {
             }
         };
         Self::usage_in(format!("không dùng được {}: {why}", error.file.display()), because(error))
+    }
+
+    /// A file or folder that was named and cannot be used: which, why, and what to look at.
+    pub(crate) fn of_file(path: &Path, error: &io::Error) -> anyhow::Error {
+        let [vi, en] = of_system(error);
+        let path = path.display();
+        Self::usage_in(format!("{path}: {vi}"), format!("{path}: {en}"))
+    }
+
+    /// What the error of a call over this link means for the caller. A handshake that failed is told as such.
+    pub(crate) fn of_link(error: CallError, link: &Link, again: Option<String>) -> anyhow::Error {
+        let turned_away = link.connectivity().borrow().turned_away;
+        match (&error, turned_away) {
+            (CallError::Unknown(_), Some(why)) => {
+                anyhow::Error::new(Self::TurnedAway { gateway: Box::new(link.gateway().clone()), why })
+            }
+            _ => Self::of_call(error, link.gateway(), again),
+        }
     }
 
     /// What a call's error means for the caller.
@@ -113,7 +140,8 @@ impl Failure {
         match self {
             Self::Usage(_) | Self::UsageIn(_) => USAGE,
             Self::Refused(_) => REFUSED,
-            Self::NoAnswer { .. } | Self::NoAdapter { .. } => NO_ANSWER,
+            Self::TurnedAway { why, .. } if is_ours(*why) => REFUSED,
+            Self::NoAnswer { .. } | Self::NoAdapter { .. } | Self::TurnedAway { .. } => NO_ANSWER,
         }
     }
 
@@ -123,6 +151,13 @@ impl Failure {
             Self::Usage(text) => text.clone(),
             Self::UsageIn([vi, en]) => lang.pick(vi, en).clone(),
             Self::Refused(refused) => explain_refused(refused, lang),
+            Self::TurnedAway { gateway, why } => {
+                let [vi, en] = turned_away(*why);
+                lang.pick(
+                    format!("Không kết nối được với trục {gateway} vì chứng thư\n  {vi}"),
+                    format!("No connection to the gateway {gateway}, because of a certificate\n  {en}"),
+                )
+            }
             Self::NoAdapter { adapter, cause } => lang.pick(
                 format!("Không nhận được trả lời từ bộ kết nối {adapter}: {cause}\n  Kiểm tra bộ kết nối có đang chạy không, hoặc nêu địa chỉ bằng --adapter."),
                 format!("No answer from the adapter {adapter}: {cause}\n  See whether it runs, or name its address with --adapter."),
@@ -143,6 +178,59 @@ impl Failure {
             ),
         }
     }
+}
+
+/// Whether it is our certificate that the gateway does not take.
+fn is_ours(why: TurnedAway) -> bool {
+    matches!(why, TurnedAway::Revoked | TurnedAway::Expired | TurnedAway::NotAccepted | TurnedAway::NotKnown)
+}
+
+/// What is the matter with a certificate and what to do, for somebody with a connection profile: in Vietnamese and English.
+fn turned_away(why: TurnedAway) -> [&'static str; 2] {
+    match why {
+        TurnedAway::Revoked => [
+            "Chứng thư hoặc khoá của hồ sơ kết nối đã bị thu hồi. Hỏi đơn vị vận hành trục; muốn dùng lại cần khoá và chứng thư mới.",
+            "The profile's certificate or key was revoked. Ask the operator of the bus; to come back takes a new key and certificate.",
+        ],
+        TurnedAway::Expired => [
+            "Chứng thư của hồ sơ kết nối đã hết hạn. Xin chứng thư mới từ CA đã cấp; lần sau gia hạn trước hạn: lgsp certs renew.",
+            "The profile's certificate has expired. Get another from the CA that issued it; renew the next in time: lgsp certs renew.",
+        ],
+        TurnedAway::NotAccepted => [
+            "Trục không chấp nhận chứng thư của hồ sơ kết nối. Kiểm tra CA cấp chứng thư với đơn vị vận hành trục.",
+            "The gateway does not accept the profile's certificate. Check the CA that issued it with the operator of the bus.",
+        ],
+        TurnedAway::NotKnown => [
+            "Sổ đăng ký của trục không có hệ thống ứng với chứng thư này. Đề nghị đơn vị vận hành trục sửa systems.toml.",
+            "The gateway's registry has no system for this certificate. Ask the operator of the bus to mend systems.toml.",
+        ],
+        TurnedAway::GatewayUnknown | TurnedAway::GatewayName | TurnedAway::GatewayTime | TurnedAway::GatewayRevoked => {
+            why.texts()
+        }
+    }
+}
+
+/// What the system says of a file, and what to look at, in Vietnamese and English. What is rare keeps the system's own words.
+pub(crate) fn of_system(error: &io::Error) -> [String; 2] {
+    let (vi, en) = match error.kind() {
+        io::ErrorKind::NotFound => {
+            ("không có tệp hoặc thư mục này; kiểm tra đường dẫn", "there is no such file or folder; check the path")
+        }
+        io::ErrorKind::PermissionDenied => (
+            "không có quyền; kiểm tra chủ sở hữu và quyền truy cập",
+            "this account may not; check its owner and permissions",
+        ),
+        io::ErrorKind::AlreadyExists => ("đã có; nêu tên khác", "is there already; name another one"),
+        io::ErrorKind::IsADirectory => ("là thư mục; nêu một tệp", "is a folder; name a file"),
+        io::ErrorKind::NotADirectory => ("không phải thư mục; nêu một thư mục", "is no folder; name one"),
+        io::ErrorKind::InvalidData => ("không phải văn bản UTF-8; kiểm tra tệp", "is not UTF-8 text; check the file"),
+        io::ErrorKind::StorageFull => ("ổ đĩa đã đầy; giải phóng dung lượng", "the disk is full; make room"),
+        io::ErrorKind::ReadOnlyFilesystem => {
+            ("ổ đĩa chỉ đọc; chọn nơi khác", "the disk is read-only; choose another place")
+        }
+        _ => return [format!("hệ thống báo lỗi: {error}"), error.to_string()],
+    };
+    [vi.to_owned(), en.to_owned()]
 }
 
 /// Reason, what happened, every field and fact, and what to do.

@@ -67,7 +67,7 @@ impl Command {
 /// Asks the gateway what is parked.
 async fn ask(link: &Link, request: ParkedRequest) -> anyhow::Result<ParkedResponse> {
     let answer = link.inbox().parked(link.request(request, None)).await.map_err(CallError::from_status);
-    Ok(answer.map_err(|error| Failure::of_call(error, link.gateway(), None))?.into_inner())
+    Ok(answer.map_err(|error| Failure::of_link(error, link, None))?.into_inner())
 }
 
 /// A question in the name of the profile's party, about these parties.

@@ -64,7 +64,7 @@ impl Local {
         };
         match &self.token_file {
             Some(file) if file.exists() => read(file),
-            Some(file) => Err(Failure::usage(format!("{}: not there", file.display()))),
+            Some(file) => Err(Failure::of_file(file, &std::io::ErrorKind::NotFound.into())),
             // Whoever has another adapter in mind names its file; a refusal says so.
             None => match Config::load(Path::new(CONFIG), environment()) {
                 Ok(config) => config.rest.token_file.filter(|file| file.exists()).map_or(Ok(None), |file| read(&file)),

@@ -63,6 +63,7 @@ enum LogFormat {
 impl Node {
     /// Does what was asked for with the configuration as it was read, or says what is wrong with it.
     pub(crate) fn run<C: Runnable>(self, config: Result<C, impl Display>, lang: Lang) -> anyhow::Result<ExitCode> {
+        std::fs::File::open(&self.config).map_err(|error| Failure::of_file(&self.config, &error))?;
         let config = config.map_err(|problems| Failure::usage(problems.to_string()))?;
         if self.print_config {
             print(config.to_toml())?;

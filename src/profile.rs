@@ -120,7 +120,7 @@ impl File {
             let path = path.display();
             Failure::usage_in(format!("hồ sơ kết nối {path} {vi}: {problem}"), format!("profile {path}: {problem}"))
         };
-        let text = std::fs::read_to_string(path).map_err(|error| unusable("không đọc được", &error))?;
+        let text = std::fs::read_to_string(path).map_err(|error| Failure::of_file(path, &error))?;
         let file = toml::from_str(&text).map_err(|error| unusable("không phải TOML hợp lệ hoặc có khoá lạ", &error));
         let mut file: Self = file?;
         let folder = path.parent().unwrap_or(Path::new(""));

@@ -16,7 +16,7 @@ use lgsp_proto::types::{JoinToken, PartyId};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, of_system};
 use crate::lang::Lang;
 use crate::output::{Output, print};
 use crate::table::Table;
@@ -130,7 +130,8 @@ impl Join {
                     "Đây không phải mã tham gia (lgsp-join-1.…) và cũng không phải tệp đọc được",
                     "This is neither a join token (lgsp-join-1.…) nor a file that can be read",
                 );
-                Failure::usage(format!("{}: {}", lang.pick(vi, en), error.kind()))
+                let [why_vi, why_en] = of_system(&error);
+                Failure::usage_in(format!("{vi}: {why_vi}"), format!("{en}: {why_en}"))
             })?;
         }
         unfolded(&text).parse().map_err(|problem: lgsp_proto::types::Malformed| {

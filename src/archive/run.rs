@@ -36,7 +36,7 @@ impl Run {
             after_days: self.after_days,
         };
         // Asking again goes on where this ended, so no answer is answered by asking again.
-        let failed = |status| Failure::of_call(CallError::from_status(status), link.gateway(), None);
+        let failed = |status| Failure::of_link(CallError::from_status(status), &link, None);
         let answers = link.operations().archive(link.request(request, None)).await.map_err(failed)?;
         let mut answers = answers.into_inner();
         let watched = std::io::stderr().is_terminal();

@@ -79,7 +79,7 @@ impl List {
                 page_token: next,
             };
             let answer = link.audit().list(link.request(request, None)).await.map_err(CallError::from_status);
-            let page = answer.map_err(|error| Failure::of_call(error, link.gateway(), None))?.into_inner();
+            let page = answer.map_err(|error| Failure::of_link(error, &link, None))?.into_inner();
             found.extend(page.entries);
             next = page.next_page_token;
             if next.is_empty() || (!self.all && found.len() >= self.limit as usize) {

@@ -67,7 +67,7 @@ impl List {
         let ask = async |page_size, page_token| {
             let request = ListCertificatesRequest { page_size, page_token, ..question.clone() };
             let answer = link.certificates().list(link.request(request, None)).await.map_err(CallError::from_status);
-            let answer = answer.map_err(|error| Failure::of_call(error, link.gateway(), None))?.into_inner();
+            let answer = answer.map_err(|error| Failure::of_link(error, &link, None))?.into_inner();
             tokens.extend(answer.tokens);
             Ok((answer.certificates, answer.next_page_token))
         };

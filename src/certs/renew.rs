@@ -33,7 +33,7 @@ impl Renew {
         let (profile, link, credentials) = self.connection.open_to_renew()?;
         let files = &profile.address.tls;
         let renewed = renew(&link, files, &credentials).await.map_err(|error| match error {
-            RenewError::Call(error) => Failure::of_call(error, link.gateway(), None),
+            RenewError::Call(error) => Failure::of_link(error, &link, None),
             error => Failure::usage(explain(error, lang)),
         })?;
         let before = CertificateFacts::read(credentials.certificate()).map(|facts| facts.not_after);

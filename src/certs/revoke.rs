@@ -27,7 +27,7 @@ pub(super) struct Revoke {
     #[arg(long, value_name = "DIR", requires = "file", conflicts_with_all = ["what", "ground"])]
     ca: Option<PathBuf>,
     /// With --ca: the certificate, PEM. Of several in the file, the first is meant.
-    #[arg(requires = "ca", required_unless_present = "what")]
+    #[arg(requires = "ca", required_unless_present = "what", conflicts_with_all = ["what", "ground"])]
     file: Option<PathBuf>,
     #[command(flatten)]
     validity: ListValidity,
@@ -85,7 +85,7 @@ impl Revoke {
         };
         let answer = link.certificates().revoke(link.request(request, None)).await.map_err(CallError::from_status);
         // Saying it again changes nothing, so no answer is answered by asking again.
-        let revoked = answer.map_err(|error| Failure::of_call(error, link.gateway(), None))?.into_inner();
+        let revoked = answer.map_err(|error| Failure::of_link(error, &link, None))?.into_inner();
         let json = || {
             json!({
                 "certificates": revoked.certificate_sha256.iter().map(|digest| HEXLOWER.encode(digest)).collect::<Value>(),

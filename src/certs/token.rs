@@ -82,7 +82,7 @@ impl Token {
         };
         let answer = link.certificates().issue_token(link.request(request, None)).await.map_err(CallError::from_status);
         // Without an answer there may be a token that nobody has: it lapses, or is withdrawn, and another one is asked for.
-        let issued = answer.map_err(|error| Failure::of_call(error, link.gateway(), None))?.into_inner();
+        let issued = answer.map_err(|error| Failure::of_link(error, &link, None))?.into_inner();
         if let Some(file) = file {
             file.fill(&issued.token)?;
         }
@@ -149,7 +149,7 @@ struct TokenFile<'a> {
 impl<'a> TokenFile<'a> {
     fn create(path: &'a Path) -> anyhow::Result<Self> {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        let file = file.map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+        let file = file.map_err(|error| Failure::of_file(path, &error))?;
         Ok(Self { path, file: Some(file) })
     }
 

@@ -57,7 +57,7 @@ impl Beginning {
             ..ListCertificatesRequest::default()
         };
         let answer = link.certificates().list(link.request(request, None)).await.map_err(CallError::from_status);
-        let tokens = answer.map_err(|error| Failure::of_call(error, link.gateway(), None))?.into_inner().tokens;
+        let tokens = answer.map_err(|error| Failure::of_link(error, link, None))?.into_inner().tokens;
         self.among(&tokens, lang)
     }
 
@@ -96,7 +96,7 @@ impl Withdraw {
         let answer =
             link.certificates().withdraw_token(link.request(request, None)).await.map_err(CallError::from_status);
         // Saying it again changes nothing, so no answer is answered by asking again.
-        let withdrawn = answer.map_err(|error| Failure::of_call(error, link.gateway(), None))?.into_inner();
+        let withdrawn = answer.map_err(|error| Failure::of_link(error, &link, None))?.into_inner();
         let at = withdrawn.withdrawn_at.as_ref();
         let json = || json!({ "withdrawn_at": moment::rfc3339(at), "repeated": withdrawn.repeated });
         let text = || match (withdrawn.repeated, lang) {

@@ -51,12 +51,12 @@ impl NamedFile {
             size_bytes,
             media_type: media_type(&self.path).to_owned(),
         };
-        let failed = |error| Failure::of_call(error, link.gateway(), None);
+        let failed = |error| Failure::of_link(error, link, None);
         if let Some(offset) = link.missing_from(&upload, None).await.map_err(failed)? {
             let content = open_at(&self.path, offset).await.with_context(|| self.path.display().to_string())?;
             link.upload(&upload, offset, content, None).await.map_err(|error| match error {
                 UploadError::Call(error) => failed(error),
-                UploadError::Read(error) => Failure::usage(format!("{}: {error}", self.path.display())),
+                UploadError::Read(error) => Failure::of_file(&self.path, &error),
             })?;
         }
         // A name that cannot be a file name on the bus is left out; the content is what counts.
@@ -79,7 +79,7 @@ async fn open_at(
 }
 
 fn hash(path: &Path) -> anyhow::Result<([u8; 32], u64)> {
-    let unusable = |error: std::io::Error| Failure::usage(format!("{}: {error}", path.display()));
+    let unusable = |error: std::io::Error| Failure::of_file(path, &error);
     let mut file = std::fs::File::open(path).map_err(unusable)?;
     let (mut context, mut size, mut chunk) = (digest::Context::new(&digest::SHA256), 0, vec![0; CHUNK]);
     loop {

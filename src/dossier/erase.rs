@@ -39,7 +39,7 @@ impl Erase {
         };
         let answer = link.operations().erase(link.request(request, None)).await.map_err(CallError::from_status);
         // Saying it again changes nothing, so no answer is answered by asking again.
-        let erased = answer.map_err(|error| Failure::of_call(error, link.gateway(), None))?.into_inner();
+        let erased = answer.map_err(|error| Failure::of_link(error, &link, None))?.into_inner();
         let json = || {
             json!({
                 "dossier_code": erased.dossier_code,

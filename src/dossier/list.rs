@@ -79,7 +79,7 @@ impl List {
                 page_token,
             };
             let answer = link.dossiers().list(link.request(request, None)).await.map_err(CallError::from_status);
-            let answer = answer.map_err(|error| Failure::of_call(error, link.gateway(), None))?.into_inner();
+            let answer = answer.map_err(|error| Failure::of_link(error, &link, None))?.into_inner();
             Ok((answer.dossiers, answer.next_page_token))
         };
         self.paging.collect(ask).await

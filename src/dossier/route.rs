@@ -65,7 +65,7 @@ impl Route {
             at: self.at.map(moment::wire),
         };
         let answer = link.dossiers().explain_route(link.request(request, None)).await.map_err(CallError::from_status);
-        Ok(answer.map_err(|error| Failure::of_call(error, link.gateway(), None))?.into_inner())
+        Ok(answer.map_err(|error| Failure::of_link(error, &link, None))?.into_inner())
     }
 
     /// The same answer as a gateway with these files would give.

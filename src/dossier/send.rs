@@ -46,7 +46,7 @@ impl Sending {
         again: String,
         lang: Lang,
     ) -> anyhow::Result<ExitCode> {
-        let admitted = answer.map_err(|error| Failure::of_call(error, link.gateway(), Some(again)))?;
+        let admitted = answer.map_err(|error| Failure::of_link(error, link, Some(again)))?;
         self.output.print(|| views::admitted(&admitted), || receipt_text(&admitted, lang))?;
         for warning in &admitted.warnings {
             let text = lang.pick(&warning.message_vi, &warning.message_en);

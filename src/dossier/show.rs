@@ -78,7 +78,7 @@ impl Show {
                 after_sequence: events.last().map_or(0, |event| event.sequence),
             };
             let answer = link.dossiers().get(link.request(request, None)).await.map_err(CallError::from_status);
-            let answer = answer.map_err(|error| Failure::of_call(error, link.gateway(), None))?.into_inner();
+            let answer = answer.map_err(|error| Failure::of_link(error, &link, None))?.into_inner();
             let dossier = answer.dossier.context("the gateway answered without the dossier")?;
             let known = events.len();
             erased |= answer.events.iter().any(|recorded| recorded.erased);

@@ -74,7 +74,7 @@ struct DocumentFile {
 impl SubmissionFile {
     pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
         let unusable = |problem: String| Failure::usage(format!("{}: {problem}", path.display()));
-        let text = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
+        let text = std::fs::read(path).map_err(|error| Failure::of_file(path, &error))?;
         serde_json::from_slice(&text).map_err(|error| unusable(not_readable(&error)))
     }
 

@@ -47,7 +47,7 @@ impl Handle {
         let Some(parked) = answer.dossiers.into_iter().next() else {
             let refusal = Refusal::new(Reason::ParkedNotFound).detail("dossier_code", &self.code);
             let refused = CallError::from_status(refusal.detail("party", &self.party).to_status());
-            return Err(Failure::of_call(refused, link.gateway(), None));
+            return Err(Failure::of_link(refused, &link, None));
         };
         let named = parked.r#ref.context("the gateway answered without the delivery's name")?;
         let (kind, done) = match action {
@@ -62,7 +62,7 @@ impl Handle {
             why: self.why.clone(),
         };
         let answer = link.inbox().handle_parked(link.request(request, None)).await.map_err(CallError::from_status);
-        let waiting = answer.map_err(|error| Failure::of_call(error, link.gateway(), None))?.into_inner().waiting;
+        let waiting = answer.map_err(|error| Failure::of_link(error, &link, None))?.into_inner().waiting;
         let json = || {
             let action = super::word(kind.as_str_name(), "PARKED_ACTION_KIND_");
             json!({

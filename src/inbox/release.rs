@@ -47,7 +47,7 @@ impl Release {
             why: self.why.clone(),
         };
         let answer = link.inbox().release(link.request(request, None)).await.map_err(CallError::from_status);
-        let released = answer.map_err(|error| Failure::of_call(error, link.gateway(), None))?.into_inner().released;
+        let released = answer.map_err(|error| Failure::of_link(error, &link, None))?.into_inner().released;
         self.output.print(
             || json!({ "party": self.party.to_string(), "released": released }),
             || format!("{released} {}\n", lang.pick("bản tin được giao lại", "deliveries are owed again")),

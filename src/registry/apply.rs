@@ -130,7 +130,7 @@ async fn apply(
         accept_lock_out: consent.yes_lock_out,
     };
     let answer = link.registry().apply(link.request(request, None)).await.map_err(CallError::from_status);
-    let answer = answer.map_err(|error| Failure::of_call(error, link.gateway(), None))?.into_inner();
+    let answer = answer.map_err(|error| Failure::of_link(error, link, None))?.into_inner();
     let version = answer.version.context("the gateway applied the registry without telling its version")?;
     let (number, rolled_back_to) = (version.number, version.rolled_back_to);
     let json = || {
@@ -161,7 +161,7 @@ async fn plan(link: &Link, profile: &Profile, proposal: Proposal) -> anyhow::Res
         roll_back_to: proposal.roll_back_to,
     };
     let answer = link.registry().plan(link.request(request, None)).await.map_err(CallError::from_status);
-    Ok(answer.map_err(|error| Failure::of_call(error, link.gateway(), None))?.into_inner())
+    Ok(answer.map_err(|error| Failure::of_link(error, link, None))?.into_inner())
 }
 
 /// Shows the plan and asks, where there is somebody to ask.

@@ -13,7 +13,7 @@ use crate::lang::Lang;
 
 /// The `.toml` files of a folder by name, as they are; what else lies there is left alone.
 pub(super) fn read(dir: &Path) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
-    let unusable = |path: &Path, error: std::io::Error| Failure::usage(format!("{}: {error}", path.display()));
+    let unusable = |path: &Path, error: std::io::Error| Failure::of_file(path, &error);
     let mut files = BTreeMap::new();
     for entry in std::fs::read_dir(dir).map_err(|error| unusable(dir, error))? {
         let path = entry.map_err(|error| unusable(dir, error))?.path();
@@ -48,7 +48,7 @@ pub(crate) async fn of_gateway(link: &Link, profile: &Profile) -> anyhow::Result
         ..ReadRegistryRequest::default()
     };
     let answer = link.registry().read(link.request(request, None)).await.map_err(CallError::from_status);
-    let answer = answer.map_err(|error| Failure::of_call(error, link.gateway(), None))?.into_inner();
+    let answer = answer.map_err(|error| Failure::of_link(error, link, None))?.into_inner();
     let version = answer.version.context("the gateway sent a registry without its version")?;
     let files = answer.files.into_iter().map(|file| (file.name, file.content.to_vec())).collect();
     let parsed = Registry::parse(&files).map(|registry| registry.with_version(version.number));

@@ -56,7 +56,7 @@ impl Versions {
                 page_token,
             };
             let answer = link.registry().versions(link.request(request, None)).await.map_err(CallError::from_status);
-            let answer = answer.map_err(|error| Failure::of_call(error, link.gateway(), None))?.into_inner();
+            let answer = answer.map_err(|error| Failure::of_link(error, &link, None))?.into_inner();
             Ok((answer.versions, answer.next_page_token))
         };
         let (versions, next) = self.paging.collect(ask).await?;
@@ -82,7 +82,7 @@ impl Read {
             ..ReadRegistryRequest::default()
         };
         let answer = link.registry().read(link.request(request, None)).await.map_err(CallError::from_status);
-        let answer = answer.map_err(|error| Failure::of_call(error, link.gateway(), None))?.into_inner();
+        let answer = answer.map_err(|error| Failure::of_link(error, &link, None))?.into_inner();
         let version = answer.version.context("the gateway sent a registry without its version")?;
         if let Some(dir) = &self.out {
             write(dir, &answer.files).map_err(|error| Failure::usage(format!("{}: {error}", dir.display())))?;

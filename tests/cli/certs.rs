@@ -53,6 +53,37 @@ fn an_operator_hands_out_a_token_sees_it_and_takes_it_back() {
     assert!(operator(&["certs", "withdraw", &other[..9].to_uppercase()]).ok().starts_with("Withdrawn at"));
     assert_eq!(operator(&["certs", "list", "--json"]).json()["tokens"], serde_json::json!([]));
     operator(&["certs", "token", "--system", "xa-moi", "--valid", "soon"]).failed(2);
+    // A party that is none is the command's fault, and not the registry's.
+    let wrong = ["certs", "token", "--system", "xa-kia", "--acts-for", "H57.110,H57.999,H58.*"];
+    let said = operator(&wrong).failed(3);
+    assert!(said.starts_with("Refused: PARTY_UNKNOWN"), "{said}");
+    assert!(said.contains("acts_for[1]: H57.999") && said.contains("acts_for[2]: H58.*"), "{said}");
+    let said = operator(&[&wrong[..], &["--lang", "vi"]].concat()).failed(3);
+    assert!(
+        said.contains("acts_for[1]: H57.999 không ứng với cơ quan nào") && !said.contains("systems.toml"),
+        "{said}"
+    );
+    operator(&["registry", "show", "party"]).ok();
+    gateway.stop();
+}
+
+#[test]
+fn a_gateway_whose_certificate_comes_from_elsewhere_is_not_taken_for_one_that_does_not_answer() {
+    let place = Place::new();
+    let gateway = certifying(&place);
+    place.lgsp(&["certs", "init", "ca-b", "--trust-domain", "lgsp.hue.test"]).ok();
+    let text = fs::read_to_string(place.path().join("desk.toml")).unwrap();
+    place.write("strange.toml", &text.replace("ca/root.pem", "ca-b/root.pem"));
+    let said = place.lgsp(&["dossier", "list", "--profile", "strange.toml"]).failed(4);
+    assert!(said.contains("comes from no CA of the bundle") && !said.contains("try again"), "{said}");
+    place.write("renamed.toml", &text.replace("gw.lgsp.hue.test", "other.hue.test"));
+    let said = place.lgsp(&["dossier", "list", "--profile", "renamed.toml", "--lang", "vi"]).failed(4);
+    assert!(said.contains("chứng thư của cổng mang tên khác"), "{said}");
+    // And one of a CA that the gateway does not know.
+    place.lgsp(&["certs", "issue", "--ca", "ca-b", "--system", "mot-cua-hue", "--out", "pki-b"]).ok();
+    place.write("stranger.toml", &text.replace("pki/", "pki-b/"));
+    let said = place.lgsp(&["dossier", "list", "--profile", "stranger.toml"]).failed(3);
+    assert!(said.contains("does not accept the profile's certificate"), "{said}");
     gateway.stop();
 }
 
@@ -67,7 +98,11 @@ fn a_system_is_put_out_of_force_and_the_list_says_so() {
     let words = ["certs", "revoke", "--key-sha256", key.as_str().unwrap(), "--ground", "KEY_STOLEN"];
     assert!(operator(&words).ok().contains("The key is good in no certificate any more"));
     assert!(operator(&words).ok().contains("It had been revoked before"));
-    assert_ne!(desk().code, 0);
+    // A certificate that is out of force is no fault of the network, and asking again does not help.
+    let said = desk().failed(3);
+    assert!(said.contains("because of a certificate") && said.contains("was revoked"), "{said}");
+    let said = place.lgsp(&["dossier", "list", "--profile", "desk.toml", "--lang", "vi"]).failed(3);
+    assert!(said.contains("vì chứng thư") && said.contains("đã bị thu hồi"), "{said}");
     let unknown = operator(&["certs", "revoke", "--system", "xa-moi", "--ground", "X"]).failed(3);
     assert!(unknown.contains("CERTIFICATE_NOT_FOUND"), "{unknown}");
     // On the books stand the gateway's own, which is of no system, and those who have called: not the one put out of force.
@@ -78,6 +113,15 @@ fn a_system_is_put_out_of_force_and_the_list_says_so() {
     assert_eq!(systems, [None, Some("van-hanh".to_owned())], "{expiring}");
     assert!(operator(&["certs", "list", "--expiring", "1d"]).ok().contains("no such certificate"));
     operator(&["certs", "revoke", "--ground", "X"]).failed(2);
+    // A file is of a CA's folder; beside anything else it would be passed over without a word.
+    for words in [
+        &["certs", "revoke", "pki/van-hanh.pem", "--system", "xa-moi", "--ground", "X"][..],
+        &["certs", "revoke", "pki/van-hanh.pem", "--ground", "X"],
+        &["certs", "revoke", "pki/van-hanh.pem"],
+    ] {
+        assert!(operator(words).failed(2).contains("FILE"), "{words:?}");
+    }
+    operator(&["certs", "list"]).ok();
     operator(&["certs", "revoke", "--system", "a", "--key-sha256", &"0".repeat(64), "--ground", "X"]).failed(2);
     // The last who may keep the bus in order is asked whether he means himself.
     let himself = ["certs", "revoke", "--system", "van-hanh", "--ground", "X"];

@@ -341,6 +341,41 @@ fn a_profile_that_lacks_something_says_all_of_it() {
 }
 
 #[test]
+fn a_file_that_cannot_be_used_is_named_with_what_to_look_at_in_the_language_asked_for() {
+    let place = Place::new();
+    place.certificates(&["mot-cua-hue"]);
+    place.profile("desk.toml", "127.0.0.1:1", "mot-cua-hue", "H57.101");
+    place.write("no-key.toml", &fs::read_to_string(place.path().join("desk.toml")).unwrap().replace(".key", ".none"));
+    let missing = [
+        (&["gateway", "--config", "nowhere.toml"][..], "nowhere.toml"),
+        (&["adapter", "--config", "nowhere.toml", "--check"], "nowhere.toml"),
+        (&["dossier", "list", "--profile", "nowhere.toml"], "nowhere.toml"),
+        (&["dossier", "list", "--profile", "no-key.toml"], "pki/mot-cua-hue.none"),
+        (&["dossier", "submit", "--file", "nowhere.json", "--profile", "desk.toml"], "nowhere.json"),
+        (&["registry", "check", "nowhere"], "nowhere"),
+        (&["certs", "show", "nowhere.pem"], "nowhere.pem"),
+        (&["webhook", "list", "--adapter", "127.0.0.1:1", "--token-file", "nowhere.token"], "nowhere.token"),
+    ];
+    for (words, file) in missing {
+        let said = place.lgsp(&[words, &["--lang", "vi"]].concat()).failed(2);
+        assert!(said.contains(file) && said.contains("không có tệp hoặc thư mục này"), "{words:?}: {said}");
+        assert!(!said.contains("os error"), "{words:?}: {said}");
+        let said = place.lgsp(words).failed(2);
+        assert!(
+            said.contains(file) && said.contains("check the path") && !said.contains("os error"),
+            "{words:?}: {said}"
+        );
+    }
+    // What may be a damaged token is not repeated.
+    let said = place.lgsp(&["adapter", "join", "nowhere.txt", "--dir", "new", "--lang", "vi"]).failed(2);
+    assert!(said.contains("không có tệp hoặc thư mục này") && !said.contains("nowhere"), "{said}");
+    let said = place.lgsp(&["certs", "show", "pki", "--lang", "vi"]).failed(2);
+    assert!(said.contains("pki: là thư mục; nêu một tệp"), "{said}");
+    let taken = ["certs", "token", "--system", "a", "--to", "desk.toml", "--profile", "desk.toml", "--lang", "vi"];
+    assert!(place.lgsp(&taken).failed(2).contains("desk.toml: đã có; nêu tên khác"));
+}
+
+#[test]
 fn a_reader_that_has_seen_enough_is_no_failure() {
     let place = Place::new();
     let mut command = Command::new(LGSP);

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -169,9 +170,36 @@ impl AsyncRead for Tracked {
     }
 }
 
+impl Tracked {
+    /// If something that was written did not get through, that may be because our certificate was turned away. The alert that says so
+    /// has come then, and nobody would read it: whoever is told of a failed write is done with the connection.
+    fn written<T>(&mut self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if matches!(written, Poll::Ready(Err(_)))
+            && let Some(said) = self.last_words()
+        {
+            self.peers.failed(&said);
+        }
+        written
+    }
+
+    /// What has come over a connection that is broken, if that ends in an error. The runtime has not looked at the socket since, so it
+    /// is asked itself; it does not block.
+    fn last_words(&mut self) -> Option<io::Error> {
+        let (socket, tls) = self.stream.get_mut();
+        let mut socket = std::net::TcpStream::from(socket.as_fd().try_clone_to_owned().ok()?);
+        while tls.read_tls(&mut socket).ok()? > 0 {
+            if let Err(error) = tls.process_new_packets() {
+                return Some(io::Error::new(io::ErrorKind::InvalidData, error));
+            }
+        }
+        None
+    }
+}
+
 impl AsyncWrite for Tracked {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.written(written)
     }
 
     fn poll_write_vectored(
@@ -179,7 +207,8 @@ impl AsyncWrite for Tracked {
         cx: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, buffers)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, buffers);
+        self.written(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -187,7 +216,8 @@ impl AsyncWrite for Tracked {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.written(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

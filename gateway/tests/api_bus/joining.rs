@@ -344,7 +344,8 @@ async fn a_token_for_an_unknown_system_enters_it_into_the_registry() {
         ..token_for("xa-moi")
     };
     let unknown_party = within(certificates(&operator).issue_token(new.clone())).await;
-    assert_eq!(reason(unknown_party), Reason::RegistryInvalid);
+    let unknown_party = refusal(unknown_party);
+    assert_eq!((unknown_party.reason(), fields(&unknown_party)), (Reason::PartyUnknown, vec!["acts_for[0]"]));
     let new = v1::IssueTokenRequest { acts_for: vec!["H99.104".into(), "H99.BD.*".into()], ..new };
     let without = v1::IssueTokenRequest { acts_for: Vec::new(), ..new.clone() };
     let refused = refusal(within(certificates(&operator).issue_token(without)).await);

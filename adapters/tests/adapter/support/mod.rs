@@ -124,6 +124,12 @@ pub struct World {
     pub folder: tempfile::TempDir,
 }
 
+impl Drop for World {
+    fn drop(&mut self) {
+        output::keep("adapter", self.folder.path());
+    }
+}
+
 impl World {
     pub async fn new() -> Self {
         let certificates = Certificates::new();

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use aws_lc_rs::rand;
 use jiff::Timestamp;
 use lgsp_certs::SystemName;
-use lgsp_domain::registry::{PartyPattern, Right};
+use lgsp_domain::registry::{PartyPattern, Registry, Right};
 use lgsp_proto::types::{ActorId, JoinToken, PartyId};
 use lgsp_proto::{Reason, Refusal, Wrong};
 use zeroize::Zeroizing;
@@ -135,6 +135,7 @@ impl Engine {
                 );
                 return Err(Refusal::new(Reason::FieldInvalid).field("acts_for", what));
             }
+            are_parties(registry, &wanted.acts_for)?;
             require_what_they_may(&authorized, |party| wanted.acts_for.iter().any(|pattern| pattern.matches(party)))?;
             let record = self.inner.store.registry(None).await.map_err(read_failed)?;
             let record = record.ok_or_else(|| Refusal::new(Reason::RegistryMissing))?;
@@ -202,6 +203,24 @@ impl Engine {
             }
         }
     }
+}
+
+/// Sees to it that every pattern means somebody, before the registry's files would be said to be at fault for it.
+///
+/// # Errors
+/// `PARTY_UNKNOWN`, with each that does not.
+fn are_parties(registry: &Registry, patterns: &[PartyPattern]) -> Result<(), Refusal> {
+    let is_nobody = |pattern: &PartyPattern| !registry.parties().any(|party| pattern.matches(&party.id));
+    let nobody = patterns.iter().enumerate().filter(|(_, pattern)| is_nobody(pattern));
+    let refused = nobody.fold(None, |refused: Option<Refusal>, (at, pattern)| {
+        let refusal = refused.unwrap_or_else(|| Refusal::new(Reason::PartyUnknown));
+        let wrong = Wrong::new(
+            format!("{pattern} không ứng với cơ quan nào trong sổ đăng ký; xem `lgsp registry show party`"),
+            format!("{pattern} is no party of the registry; see `lgsp registry show party`"),
+        );
+        Some(refusal.field(format!("acts_for[{at}]"), wrong))
+    });
+    refused.map_or(Ok(()), Err)
 }
 
 /// Whoever hands out a token could use it: of what administers the bus, a token gives nothing that its issuer has not. `is_acted_for`
