@@ -26,7 +26,7 @@ const SHORT_WAIT_SECONDS: u64 = 5;
 
 /// Refusals that only the adapter itself gives; the others are [`Reason`]s of the bus.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum LocalReason {
+pub enum LocalReason {
     /// No token, or not the right one.
     TokenInvalid,
     /// No such path.
@@ -131,7 +131,8 @@ impl ToSchema for Problem {
 }
 
 impl LocalReason {
-    pub(crate) const ALL: [Self; 15] = [
+    /// Every one.
+    pub const ALL: [Self; 15] = [
         Self::TokenInvalid,
         Self::ResourceNotFound,
         Self::MethodNotAllowed,
@@ -149,7 +150,8 @@ impl LocalReason {
         Self::FolderFileUnusable,
     ];
 
-    pub(crate) const fn word(self) -> &'static str {
+    /// The stable word.
+    pub const fn word(self) -> &'static str {
         match self {
             Self::TokenInvalid => "TOKEN_INVALID",
             Self::ResourceNotFound => "RESOURCE_NOT_FOUND",
