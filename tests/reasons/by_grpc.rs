@@ -20,7 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use crate::client::Caller;
-use crate::ground::{AN, BINH, Ground, OPERATOR, entry, refused, with};
+use crate::ground::{AN, Adapter, BINH, Ground, OPERATOR, Process, entry, refused, with};
 use crate::proof::{Proof, Way};
 use crate::support::{at, record, registry_files, submission, submit};
 
@@ -56,7 +56,16 @@ fn here(provoke: Provoke) -> Way<Provoke> {
 /// How a reason is met. Every reason must be here.
 pub(crate) fn way(reason: Reason) -> Way<Provoke> {
     match reason {
-        Reason::CertificateWithoutIdentity => here(|_| Box::pin(nameless())),
+        Reason::CertificateWithoutIdentity => here(|_| {
+            Box::pin(async move {
+                let (ground, shown) = nameless().await;
+                let caller = Caller::new(&ground.bus, Some(&shown));
+                let submission = Bytes::from(submission().encode_to_vec());
+                let signature = caller.sign(Purpose::Submission, &submission);
+                let request = v1::SubmitRequest { submission, signature, earlier: None };
+                v1::dossiers_client::DossiersClient::new(caller.channel).submit(request).await.unwrap_err()
+            })
+        }),
         Reason::CertificateNotVouched => here(|_| Box::pin(neighbour())),
         Reason::CertificateRevoked => here(|ground| {
             Box::pin(async move {
@@ -414,10 +423,23 @@ pub(crate) fn way(reason: Reason) -> Way<Provoke> {
                 ground.submitting(|_| ()).await
             })
         }),
-        Reason::OutcomeUnknown => Way::Cannot {
-            why: "it takes a disk that fails in the middle of writing",
-            proof: Proof::MetBy { file: "gateway/src/api/layers.rs", test: "a_panic_is_an_unknown_outcome" },
-        },
+        Reason::OutcomeUnknown => here(|_| {
+            Box::pin(async move {
+                let mut ground = Ground::open().await;
+                ground.bus.halt().await;
+                // A process of its own, whose disk fails in the middle of writing.
+                let config = std::mem::take(&mut ground.bus.config);
+                let failing = Process::start(&ground.bus, "gateway", &config, "journal.sync:9:fail").await;
+                let mut address = ground.bus.address("mot-cua-binh");
+                address.gateway = format!("https://{}", failing.at("bus")).parse().unwrap();
+                let desk = Link::new(&address).unwrap();
+                loop {
+                    if let Err(error) = submit(&desk, &submission()).await {
+                        break refused::<()>(Err(error));
+                    }
+                }
+            })
+        }),
         Reason::ShuttingDown => here(|_| {
             Box::pin(async move {
                 let ground = Ground::open().await;
@@ -745,14 +767,108 @@ async fn after_a_loss(taken: bool) -> Status {
 /// A gateway that was stopped, whose store was written to, and that runs again.
 async fn between_two_lives(ground: &mut Ground, commit: Commit) {
     ground.bus.halt().await;
+    write_to_store(ground, commit).await;
+    ground.bus.run().await;
+    ground.links_again();
+}
+
+/// Writes to the store of a gateway that does not run.
+async fn write_to_store(ground: &Ground, commit: Commit) {
     let folder = ground.bus.folder();
     let options = Options { dir: folder.join("data"), node_key: folder.join("node.key"), limits: Limits::default() };
     let store = SledStore::open(&options, |_| ()).unwrap();
     store.commit(commit).await.unwrap();
     store.close().await;
-    drop(store);
+}
+
+/// What a restore from a backup writes: another epoch has begun.
+fn restored() -> Commit {
+    let day = |day: i8| format!("2025-07-{day:02}").parse().unwrap();
+    Commit::Epoch(EpochStarted {
+        number: 2,
+        backup: [7; 16],
+        backup_taken_at: SystemTime::now(),
+        actor: "operator-1".parse().unwrap(),
+        at: SystemTime::now(),
+        lost: NumberZone { days: day(1)..=day(31), from: 10_001 },
+    })
+}
+
+/// What becomes of An's request by REST, when the gateway loses it and is restored: An's adapter sends it again with its receipt, and
+/// finds its place taken; or the receipt is of a key that the restored gateway does not know as its own.
+pub(crate) async fn lost_and_sent_again(is_place_taken: bool) -> serde_json::Value {
+    let mut ground = Ground::open().await;
+    let code = ground.dossier(vec![]).await;
+    let port = ground.bus.port();
+    let folder = ground.bus.folder().to_owned();
+    ground.bus.halt().await;
+    copy(&folder.join("data"), &folder.join("backup"));
+    if !is_place_taken {
+        ground.bus.certify_anew();
+    }
+    let anywhere = ground.bus.config.clone();
+    let here = anywhere.replace("bus = \"127.0.0.1:0\"", &format!("bus = \"127.0.0.1:{port}\""));
+    ground.bus.config.clone_from(&here);
+    ground.bus.run().await;
+    let adapter = Adapter::start(&ground.bus, "mot-cua", AN, "").await;
+    let key = adapter.admitted(&code, serde_json::json!({ "type": "accepted" })).await;
+    // The line is cut, as far as the adapter can see, until the gateway is restored and somebody else was faster.
+    ground.bus.halt().await;
+    restore(&ground).await;
+    if is_place_taken {
+        ground.bus.config = anywhere;
+        ground.bus.run().await;
+        record(&ground.bus.link("mot-cua"), &entry(AN, &code, accepted())).await.unwrap();
+        ground.bus.halt().await;
+        ground.bus.config = here;
+    } else {
+        ground.bus.certify_anew();
+    }
+    ground.bus.run().await;
+    adapter.refused_at_last(&key).await
+}
+
+/// Puts the store as it was copied in the place of the present one, as a restore does.
+async fn restore(ground: &Ground) {
+    let folder = ground.bus.folder();
+    std::fs::remove_dir_all(folder.join("data")).unwrap();
+    std::fs::rename(folder.join("backup"), folder.join("data")).unwrap();
+    write_to_store(ground, restored()).await;
+}
+
+/// Copies a folder.
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+/// What An is told when it refuses a delivery of before a restore that has not come again yet.
+pub(crate) async fn refusing_what_has_not_come_back() -> serde_json::Value {
+    let mut ground = Ground::open().await;
+    let here = format!("bus = \"127.0.0.1:{}\"", ground.bus.port());
+    ground.bus.config = ground.bus.config.replace("bus = \"127.0.0.1:0\"", &here);
+    let folder = ground.bus.folder().to_owned();
+    ground.bus.halt().await;
+    copy(&folder.join("data"), &folder.join("backup"));
     ground.bus.run().await;
     ground.links_again();
+    let code = ground.dossier(vec![]).await;
+    let adapter = Adapter::start(&ground.bus, "mot-cua", AN, "").await;
+    adapter.until("/v1/inbox?wait_ms=20000", |inbox| inbox.to_string().contains(&code)).await;
+    ground.bus.halt().await;
+    restore(&ground).await;
+    ground.bus.run().await;
+    adapter.until("/status", |status| status["epoch"] == 2).await;
+    let deliveries = serde_json::json!([{ "dossier_code": code, "sequence": 1 }]);
+    let body = serde_json::json!({ "deliveries": deliveries, "reason": "AGENCY_REFUSED" }).to_string();
+    adapter.problem(::http::Method::POST, "/v1/inbox/refuse", &[], body).await
 }
 
 /// A gateway with a dossier parked for An, and an installation that did not give it back before the gateway died.
@@ -789,16 +905,7 @@ pub(crate) async fn without_numbers() -> Ground {
     assert!(text.contains(of_an));
     parties.content = text.replace(of_an, "unit = \"99001\", desk = true, own_numbers_from = 6001 }").into();
     applying(&ground.operator, files).await.unwrap();
-    let day = |day: i8| format!("2025-07-{day:02}").parse().unwrap();
-    let started = EpochStarted {
-        number: 2,
-        backup: [7; 16],
-        backup_taken_at: SystemTime::now(),
-        actor: "operator-1".parse().unwrap(),
-        at: SystemTime::now(),
-        lost: NumberZone { days: day(1)..=day(31), from: 10_001 },
-    };
-    between_two_lives(&mut ground, Commit::Epoch(started)).await;
+    between_two_lives(&mut ground, restored()).await;
     ground
 }
 
@@ -822,8 +929,8 @@ async fn neighbour() -> Status {
     refused(submit(&Link::new(&ground.bus.address_of(&ca, "mot-cua-binh")).unwrap(), &submission()).await)
 }
 
-/// A certificate that names two systems. The adapter's own link would not start with it.
-async fn nameless() -> Status {
+/// A gateway that accepts certificates of a CA, and one by that CA which names two systems.
+pub(crate) async fn nameless() -> (Ground, Issued) {
     let p256 = || rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
     let (ca_key, key) = (p256(), p256());
     let mut params = rcgen::CertificateParams::default();
@@ -841,15 +948,7 @@ async fn nameless() -> Status {
         digest: CertificateDigest::of(leaf.der()),
         not_after: SystemTime::now(),
     };
-    let ground = Ground::with(|config, folder| also_trusting(config, folder, &root)).await;
-    let caller = Caller::new(&ground.bus, Some(&shown));
-    let body = Bytes::from(submission().encode_to_vec());
-    let request = v1::SubmitRequest {
-        signature: caller.sign(Purpose::Submission, &body),
-        submission: body,
-        ..Default::default()
-    };
-    v1::dossiers_client::DossiersClient::new(caller.channel).submit(request).await.unwrap_err()
+    (Ground::with(|config, folder| also_trusting(config, folder, &root)).await, shown)
 }
 
 /// A system whose certificate an agency's own CA issues, for which that CA may vouch.

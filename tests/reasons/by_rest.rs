@@ -10,8 +10,9 @@ use lgsp_proto::Reason;
 use serde_json::{Value, json};
 
 use crate::by_grpc::{
-    accepted, archived, at_work, erasing, extended, lost, not_accepted, sha256, supplement_requested,
-    trusting_a_neighbour, uploaded, without_numbers, without_registry,
+    accepted, archived, at_work, erasing, extended, lost, lost_and_sent_again, nameless, not_accepted,
+    refusing_what_has_not_come_back, sha256, supplement_requested, trusting_a_neighbour, uploaded, without_numbers,
+    without_registry,
 };
 use crate::ground::{AN, Adapter, BINH, Ground, entry, submission_json, with};
 use crate::proof::{Proof, Way};
@@ -48,11 +49,17 @@ const fn met_by(why: &'static str, file: &'static str, test: &'static str) -> Wa
 /// How a reason of the bus is met. Every reason must be here.
 pub(crate) fn way(reason: Reason) -> Way<Provoke> {
     match reason {
-        Reason::CertificateWithoutIdentity => met_by(
-            "an adapter does not start with such a certificate",
-            "adapters/tests/adapter/calls.rs",
-            "a_call_waits_for_a_certificate_that_is_let_in_and_is_not_refused_for_good",
-        ),
+        Reason::CertificateWithoutIdentity => here(|_| {
+            Box::pin(async move {
+                let (ground, shown) = nameless().await;
+                let folder = ground.bus.folder().join("nameless");
+                shown.write_to(&folder, "two-names").unwrap();
+                let mut theirs = ground.bus.address("mot-cua-binh");
+                theirs.tls.certificate = folder.join("two-names.pem");
+                theirs.tls.key = folder.join("two-names.key");
+                Adapter::showing(&ground.bus, &theirs, BINH, "").await.asking("/v1/dossiers/H99.101-250714-0001").await
+            })
+        }),
         Reason::CertificateNotVouched => here(|_| {
             Box::pin(async move {
                 let ground = Ground::with(trusting_a_neighbour).await;
@@ -227,9 +234,9 @@ pub(crate) fn way(reason: Reason) -> Way<Provoke> {
                 ground.handing_in(|s| s["aliases"] = json!([alias])).await
             })
         }),
-        Reason::EarlierReceiptInvalid | Reason::EarlierEventsMissing | Reason::EpochConflict => {
-            adapters_own("adapters/src/forward.rs", "submit_again(")
-        }
+        Reason::EarlierReceiptInvalid => here(|_| Box::pin(lost_and_sent_again(false))),
+        Reason::EarlierEventsMissing => here(|_| Box::pin(refusing_what_has_not_come_back())),
+        Reason::EpochConflict => here(|_| Box::pin(lost_and_sent_again(true))),
         Reason::NumbersExhausted => here(|_| {
             Box::pin(async move {
                 let ground = without_numbers().await;

@@ -2,14 +2,17 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use ::http::{HeaderMap, HeaderName, Method};
 use bytes::Bytes;
 use lgsp_adapters::Config;
-use lgsp_adapters::link::{CallError, Link};
+use lgsp_adapters::link::{Address, CallError, Link};
 use lgsp_proto::v1;
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::{OnceCell, oneshot};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -154,28 +157,55 @@ impl Adapter {
     }
 
     /// The same with a certificate that is given.
-    pub(crate) async fn showing(bus: &Bus, at: &lgsp_adapters::link::Address, party: &'static str, more: &str) -> Self {
+    pub(crate) async fn showing(bus: &Bus, at: &Address, party: &'static str, more: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(1);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let tls = &at.tls;
-        let rest = if more.contains("[rest]") { "" } else { "[rest]\nlisten = \"127.0.0.1:0\"\n" };
-        let spool = format!("folder = \"spool-{number}\"\n");
-        let spool = if more.contains("[spool]\n") {
-            String::new()
-        } else {
-            format!("[spool]\n{spool}min_free_mib = 0\nmax_document_mib = 1\n")
-        };
-        let more = more.replace("[spool]\n", &format!("[spool]\nfolder = \"spool-{number}\"\n"));
-        let config = format!(
-            "gateway = \"{}\"\nparties = [\"{party}\"]\n\
-             [tls]\ncertificate = {:?}\nkey = {:?}\nbundle = {:?}\n{spool}{rest}{more}",
-            at.gateway, tls.certificate, tls.key, tls.bundle
-        );
+        let spool = format!("spool-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let config = Self::config(at, party, &spool, more);
         let config = Config::parse(&config, bus.folder(), []).unwrap_or_else(|problems| panic!("{problems}"));
         let stop = CancellationToken::new();
         let (ready, is_ready) = oneshot::channel();
         tokio::spawn(lgsp_adapters::run(config, stop.clone(), ready));
         Self { party, rest: is_ready.await.unwrap().rest, stop }
+    }
+
+    /// The configuration of one. Further lines may have a `[rest]` or a `[spool]` of their own.
+    pub(crate) fn config(at: &Address, party: &str, spool: &str, more: &str) -> String {
+        let tls = &at.tls;
+        let rest = if more.contains("[rest]\n") { "" } else { "[rest]\nlisten = \"127.0.0.1:0\"\n" };
+        let own = if more.contains("[spool]\n") { "" } else { "[spool]\nmin_free_mib = 0\nmax_document_mib = 1\n" };
+        let more = format!("{own}{more}").replace("[spool]\n", &format!("[spool]\nfolder = {spool:?}\n"));
+        format!(
+            "gateway = \"{}\"\nparties = [\"{party}\"]\n\
+             [tls]\ncertificate = {:?}\nkey = {:?}\nbundle = {:?}\n{rest}{more}\
+             [exchange]\nbackoff_first_ms = 20\nbackoff_limit_ms = 200\n",
+            at.gateway, tls.certificate, tls.key, tls.bundle
+        )
+    }
+
+    /// Says something about a dossier, and gives the key under which it was admitted.
+    pub(crate) async fn admitted(&self, code: &str, mut what: Value) -> String {
+        what["occurred_at"] = MORNING.into();
+        let key = fresh_key();
+        let path = format!("/v1/dossiers/{code}/events");
+        self.call(Method::POST, &path, &[("idempotency-key", &key)], what.to_string()).await.json(202);
+        self.until(&format!("/v1/requests/{key}?wait_ms=20000"), |request| request["state"] == "admitted").await;
+        key
+    }
+
+    /// The problem of a request that was admitted once and is refused now.
+    pub(crate) async fn refused_at_last(&self, key: &str) -> Value {
+        let path = format!("/v1/requests/{key}?wait_ms=100");
+        self.until(&path, |request| request["state"] == "refused").await["problem"].clone()
+    }
+
+    /// Asks until the answer is as wished.
+    pub(crate) async fn until(&self, path: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            let answer = self.call(Method::GET, path, &[], Bytes::new()).await.json(200);
+            if is_so(&answer) {
+                return answer;
+            }
+        }
     }
 
     pub(crate) async fn call(
@@ -248,5 +278,36 @@ impl Adapter {
 impl Drop for Adapter {
     fn drop(&mut self) {
         self.stop.cancel();
+    }
+}
+
+/// The binary under test as a process of its own, which can be told to fail. Killed when dropped.
+pub(crate) struct Process {
+    _child: Child,
+    /// Closed when we die, whichever way; the process ends then.
+    _stdin: ChildStdin,
+    ready: Value,
+}
+
+impl Process {
+    /// Starts it in the folder of a bus, with a point at which it is to fail.
+    pub(crate) async fn start(bus: &Bus, role: &str, config: &str, fault: &str) -> Self {
+        let file = bus.folder().join(format!("{role}-process.toml"));
+        std::fs::write(&file, config).unwrap();
+        let log = std::fs::File::create(file.with_extension("log")).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lgsp"));
+        command.args([role, "--config"]).arg(&file).arg("--until-stdin-closes").current_dir(bus.folder());
+        command.env("LGSP_FAULT_AT", fault).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
+        let mut child = command.kill_on_drop(true).spawn().unwrap();
+        let stdin = child.stdin.take().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let line = crate::within(role, lines.next_line()).await.unwrap().expect("it says that it is ready");
+        let told: Value = serde_json::from_str(&line).unwrap();
+        Self { _child: child, _stdin: stdin, ready: told["ready"].clone() }
+    }
+
+    /// Where one of its listeners is.
+    pub(crate) fn at(&self, listener: &str) -> SocketAddr {
+        self.ready[listener].as_str().unwrap_or_else(|| panic!("{}", self.ready)).parse().unwrap()
     }
 }

@@ -62,9 +62,7 @@ impl Bus {
         let dir = tempfile::tempdir().unwrap();
         let domain: TrustDomain = "bus.test".parse().unwrap();
         let ca = CertificateAuthority::create(&dir.path().join("ca"), &domain, SystemTime::now()).unwrap();
-        let names = [server_name("localhost").unwrap(), server_name("127.0.0.1").unwrap()];
-        let server = ca.issue_server(&names, DAY, SystemTime::now()).unwrap();
-        server.write_to(&dir.path().join("tls"), "gateway").unwrap();
+        certify(&ca, dir.path());
         let config = format!(
             r#"
             name = "bus.test"
@@ -110,6 +108,12 @@ impl Bus {
         let stop = self.shutdown.clone();
         self.running = Some(tokio::spawn(async move { app.run(stop, ready).await.unwrap() }));
         is_ready.await.unwrap();
+    }
+
+    /// Puts another certificate of the gateway in the place of the present one, for its next start.
+    pub(crate) fn certify_anew(&self) {
+        std::fs::remove_dir_all(self.dir.path().join("tls")).unwrap();
+        certify(&self.ca, self.dir.path());
     }
 
     /// Stops it in order; [`Bus::run`] starts it again.
@@ -207,6 +211,13 @@ impl Bus {
         self.shutdown.cancel();
         self.running.take().unwrap().await.unwrap();
     }
+}
+
+/// A key and a certificate for the gateway in this folder.
+fn certify(ca: &CertificateAuthority, folder: &Path) {
+    let names = [server_name("localhost").unwrap(), server_name("127.0.0.1").unwrap()];
+    let server = ca.issue_server(&names, DAY, SystemTime::now()).unwrap();
+    server.write_to(&folder.join("tls"), "gateway").unwrap();
 }
 
 impl Drop for Bus {
