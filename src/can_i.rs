@@ -127,3 +127,16 @@ fn json_of(answer: &CanIResponse) -> Value {
         "steps": answer.steps.iter().map(step).collect::<Value>(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_met_names_the_command_that_explains_it() {
+        let missing = CanIStep { reason: "GRANT_MISSING".into(), ..CanIStep::default() };
+        let answer = CanIResponse { steps: vec![missing], ..CanIResponse::default() };
+        assert!(text(&answer, Lang::En).contains("\n    Explained by: lgsp explain GRANT_MISSING\n"));
+        assert_eq!(json_of(&answer)["steps"][0]["explain"], "lgsp explain GRANT_MISSING");
+    }
+}

@@ -276,3 +276,21 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_the_command_that_explains_it() {
+        let gateway = "https://127.0.0.1:1".parse().unwrap();
+        let refused = |reason: Reason| CallError::from_status(lgsp_proto::Refusal::new(reason).to_status());
+        let said = |reason| Failure::of_call(refused(reason), &gateway, None).to_string();
+        assert!(
+            said(Reason::KeyReused).ends_with("\n  Explained by: lgsp explain KEY_REUSED"),
+            "{}",
+            said(Reason::KeyReused)
+        );
+        assert!(said(Reason::ActsForMissing).ends_with("\n  Explained by: lgsp can-i --party PARTY"));
+    }
+}

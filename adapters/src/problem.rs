@@ -27,7 +27,7 @@ const SHORT_WAIT_SECONDS: u64 = 5;
 
 /// Refusals that only the adapter itself gives; the others are [`Reason`]s of the bus.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum LocalReason {
+pub enum LocalReason {
     /// No token, or not the right one.
     TokenInvalid,
     /// No client has this certificate, or this name and secret.
@@ -148,7 +148,8 @@ impl ToSchema for Problem {
 }
 
 impl LocalReason {
-    pub(crate) const ALL: [Self; 19] = [
+    /// Every one.
+    pub const ALL: [Self; 19] = [
         Self::TokenInvalid,
         Self::ClientInvalid,
         Self::ClientPartyMissing,
@@ -170,7 +171,8 @@ impl LocalReason {
         Self::TablesDocumentUnusable,
     ];
 
-    pub(crate) const fn word(self) -> &'static str {
+    /// The stable word.
+    pub const fn word(self) -> &'static str {
         match self {
             Self::TokenInvalid => "TOKEN_INVALID",
             Self::ClientInvalid => "CLIENT_INVALID",

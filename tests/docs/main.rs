@@ -3,29 +3,8 @@
 
 use std::path::Path;
 
-use lgsp_proto::Reason;
-
 fn document(name: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
-}
-
-#[test]
-fn the_architectures_table_of_refusals_is_the_codes_table() {
-    let page = document("ARCHITECTURE.md");
-    let refusals = page.split("## Refusals").nth(1).unwrap();
-    let rows: Vec<&str> = refusals.lines().filter(|line| line.starts_with("| `")).collect();
-    let expected: Vec<String> = Reason::ALL
-        .iter()
-        .map(|reason| {
-            let texts = reason.texts();
-            let code = format!("{:?}", reason.code());
-            format!("| `{reason}` | {} | {} | {} |", upper_snake(&code), texts.what.en, texts.remedy.en)
-        })
-        .collect();
-    for (row, expected) in rows.iter().zip(&expected) {
-        assert_eq!(row, expected);
-    }
-    assert_eq!(rows.len(), expected.len(), "a row too many or too few");
 }
 
 #[test]
@@ -189,16 +168,6 @@ fn sources(path: &Path) -> String {
 }
 
 /// `FailedPrecondition` as gRPC writes it.
-fn upper_snake(code: &str) -> String {
-    let mut out = String::new();
-    for letter in code.chars() {
-        if letter.is_uppercase() && !out.is_empty() {
-            out.push('_');
-        }
-        out.extend(letter.to_uppercase());
-    }
-    out
-}
 
 #[test]
 fn the_reference_is_what_the_code_says() {

@@ -1,6 +1,6 @@
 //! The reference of an agency's developer: every event, status and reason, made from what the code itself goes by.
 //!
-//! Owns the form of an entry and how it is looked up; what an entry says comes from [`Reason`], the adapter's own reasons, and
+//! Owns the form of an entry and how it is looked up; what an entry says comes from [`lgsp_proto::Reason`], the adapter's own reasons, and
 //! the domain's table of transitions. `lgsp explain` prints it, and `docs/reference` is [`markdown::page`] of it, compared by a test.
 
 mod events;
@@ -8,12 +8,12 @@ pub mod markdown;
 mod reasons;
 mod statuses;
 
-use lgsp_proto::Reason;
 use lgsp_proto::reason::Bilingual;
 use serde_json::{Map, Value, json};
 
+pub use crate::problem::LocalReason;
 pub use events::{event_name, events};
-pub use reasons::{local_reasons, reasons};
+pub use reasons::reasons;
 pub use statuses::statuses;
 
 /// What an entry is about.
@@ -203,11 +203,6 @@ fn row(key: &'static str, en: &'static str, vi: &'static str, says: Says) -> Row
 
 fn said(text: Bilingual) -> Says {
     Says::Text([text.en.to_owned(), text.vi.to_owned()])
-}
-
-/// The page of a reason, by its word; an adapter's own too.
-pub fn has_page(word: &str) -> bool {
-    Reason::parse(word).is_some() || local_reasons().iter().any(|(local, _)| *local == word)
 }
 
 #[cfg(test)]

@@ -22,11 +22,6 @@ pub fn reasons() -> Vec<Entry> {
     of_bus.chain(local).collect()
 }
 
-/// The words of the reasons that only an adapter gives, and the HTTP status of each.
-pub fn local_reasons() -> Vec<(&'static str, u16)> {
-    LocalReason::ALL.into_iter().map(|reason| (reason.word(), reason.status().as_u16())).collect()
-}
-
 /// `code` is that of gRPC; an adapter's own reason has none.
 fn entry(word: &str, what: Bilingual, remedy: Bilingual, page: Page, problem: &Problem, code: Option<&str>) -> Entry {
     let (status, ..) = problem.as_described();
