@@ -112,8 +112,7 @@ impl Runnable for Config {
             | RunError::Copy { .. }
             | RunError::Token { .. }
             | RunError::WebhookSecrets { .. }
-            | RunError::WebhookBundle(_)
-            | RunError::Listen { .. } => Failure::usage(because(&error)),
+            | RunError::WebhookBundle(_) => Failure::usage(because(&error)),
             RunError::Spool(SpoolOpenError::InUse { folder, process }) => {
                 Failure::usage(in_use(folder, *process, lang))
             }

@@ -8,9 +8,9 @@ use clap::Args;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::Value;
 
-use crate::demo::http::Client;
 use crate::failure::{Failure, REFUSED};
 use crate::lang::Lang;
+use crate::staging::http::Client;
 
 /// How to reach the adapter.
 #[derive(Args, Debug)]

@@ -24,6 +24,8 @@ mod paging;
 mod profile;
 mod registry;
 mod restore;
+mod sandbox;
+mod staging;
 mod table;
 mod webhook;
 
@@ -44,7 +46,7 @@ Exit codes:
   5  the books differ (demo)
 
 Every client command takes a connection profile: --profile FILE or LGSP_PROFILE, single values by flag or environment.
-Begin with `lgsp demo`, or with `lgsp certs --help` and `lgsp gateway --help`.";
+Begin with `lgsp sandbox` or `lgsp demo`, or with `lgsp certs --help` and `lgsp gateway --help`.";
 
 /// The data-interchange gateway of a province: any desk takes a dossier, the competent authority decides it, any desk hands
 /// back the result.
@@ -60,6 +62,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Sandbox(sandbox::Args),
     Demo(demo::Args),
     Gateway(gateway::Command),
     Adapter(adapter::Command),
@@ -86,6 +89,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let lang = cli.lang.unwrap_or_else(Lang::of_the_terminal);
     let done = match cli.command {
+        Command::Sandbox(args) => sandbox::run(args, lang),
         Command::Demo(args) => demo::run(args, lang),
         Command::Gateway(command) => command.run(lang),
         Command::Adapter(command) => command.run(lang),

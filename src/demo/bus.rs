@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 use super::agency::{Answer, Order, Tamper};
 use super::folder::Folder;
-use super::http::Client;
-use super::processes::Process;
+use crate::staging::http::Client;
+use crate::staging::processes::Process;
 
 /// How long the bus may take to come to rest after a tick.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(120);
@@ -34,12 +34,6 @@ struct System {
     adapter: Process,
     rest: Client,
     agency: Process,
-}
-
-/// The first line of a gateway and of an adapter.
-#[derive(Deserialize)]
-struct Ready {
-    ready: BTreeMap<String, String>,
 }
 
 /// What the gateway says about itself.
@@ -86,12 +80,8 @@ impl Bus {
         tampered: Option<(&str, Tamper)>,
     ) -> anyhow::Result<Self> {
         folder.configure_gateway(clock)?;
-        let config = folder.gateway_config().into_os_string();
-        let arguments = ["gateway".into(), "--until-stdin-closes".into(), "--config".into(), config];
-        let mut gateway = Process::start("gateway", arguments, &folder.logs())?;
-        let Ready { ready } = gateway.ready().await?;
-        let address = ready.get("bus").context("the gateway does not say where it listens")?.clone();
-        let control = Client::new(ready.get("local").context("the gateway does not say where its figures are")?);
+        let (gateway, ready) = Process::node("gateway", "gateway", &folder.gateway_config(), &folder.logs()).await?;
+        let (address, control) = (ready.at("bus")?.to_owned(), Client::new(ready.at("local")?));
         let mut systems = Vec::new();
         for system in registry.systems() {
             let tamper = tampered.filter(|(name, _)| *name == system.name).map(|(_, tamper)| tamper);
@@ -220,12 +210,10 @@ impl System {
             bail!("the agency of {name} does not say where it takes webhooks");
         };
         folder.configure_adapter(system, registry, gateway, &webhooks)?;
-        let config = folder.adapter_config(&name).into_os_string();
-        let arguments = ["adapter".into(), "--until-stdin-closes".into(), "--config".into(), config];
-        let mut adapter = Process::start(&format!("adapter-{name}"), arguments, &folder.logs())?;
-        let Ready { ready } = adapter.ready().await?;
-        let rest = ready.get("rest").with_context(|| format!("the adapter of {name} does not say where it listens"))?;
-        agency.order(&Order::Connect { adapter: rest.clone() }).await?;
+        let (log, config) = (format!("adapter-{name}"), folder.adapter_config(&name));
+        let (adapter, ready) = Process::node(&log, "adapter", &config, &folder.logs()).await?;
+        let rest = ready.at("rest")?;
+        agency.order(&Order::Connect { adapter: rest.to_owned() }).await?;
         Ok(Self { name, rest: Client::new(rest), adapter, agency })
     }
 }

@@ -280,8 +280,8 @@ mod tests {
     use lgsp_proto::types::{BusinessTime, DossierCode};
 
     use super::*;
-    use crate::demo::city;
     use crate::demo::ticks::EVENING;
+    use crate::staging::hue;
 
     const DESK: &str = "H57.102";
     const AUTHORITY: &str = "H57.101";
@@ -336,7 +336,7 @@ mod tests {
 
     #[test]
     fn the_evening_and_the_end_are_counted_apart() {
-        let registry = city::registry().unwrap();
+        let registry = hue::registry().unwrap();
         let events = events(
             &registry,
             1,
@@ -360,7 +360,7 @@ mod tests {
 
     #[test]
     fn an_extension_makes_nobody_punctual() {
-        let registry = city::registry().unwrap();
+        let registry = hue::registry().unwrap();
         let new_due = date(2025, 7, 25).at(9, 0, 0, 0);
         let events = events(
             &registry,
@@ -377,7 +377,7 @@ mod tests {
 
     #[test]
     fn a_recalled_result_counts_by_the_one_that_stands() {
-        let registry = city::registry().unwrap();
+        let registry = hue::registry().unwrap();
         let early = date(2025, 7, 15).at(9, 0, 0, 0);
         let mut entries = vec![
             (AUTHORITY, DAY.at(10, 0, 0, 0), What::Accept),

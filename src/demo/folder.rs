@@ -13,27 +13,21 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use jiff::civil::DateTime;
-use lgsp_certs::{CertificateAuthority, server_name};
 use lgsp_domain::registry::{Registry, System};
 use lgsp_proto::types::PartyId;
 use tempfile::TempDir;
 
-use super::city;
 use super::scenario::Scenario;
 use super::ticks::DAY;
 use crate::failure::Failure;
+use crate::staging::certificates::{self, GATEWAY, TRUST_DOMAIN};
+use crate::staging::hue;
 
-/// The bus's name, the trust domain of every certificate. `.test` is nobody's.
-const TRUST_DOMAIN: &str = "lgsp.hue.test";
-/// The name the gateway's certificate and files go by.
-const GATEWAY: &str = "gateway";
 /// The system that may join the demo while it stays.
 pub(super) const NEWCOMER: &str = "phan-mem-moi";
-const VALIDITY: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// The demo's folder. A temporary one goes with it, unless it is kept.
 pub(super) struct Folder {
@@ -128,21 +122,14 @@ impl Folder {
         for folder in ["adapters", "agencies", "logs", "registry"] {
             std::fs::create_dir(self.path.join(folder))?;
         }
-        for (name, text) in city::FILES {
+        for (name, text) in hue::FILES {
             std::fs::write(self.path.join("registry").join(name), text)?;
         }
         for (system, share) in &scenario.shares {
             std::fs::write(self.plan(system), serde_json::to_vec(share)?)?;
         }
-        let now = SystemTime::now();
-        let ca = CertificateAuthority::create(&self.path.join("ca"), &TRUST_DOMAIN.parse()?, now)?;
-        let names = [server_name("127.0.0.1")?, server_name("localhost")?];
-        ca.issue_server(&names, VALIDITY, now)?.write_to(&self.pki(), GATEWAY)?;
-        for system in registry.systems() {
-            ensure!(system.name != GATEWAY, "no system may be called {GATEWAY}");
-            ca.issue_system(&system.name.parse()?, VALIDITY, now)?.write_to(&self.pki(), &system.name)?;
-        }
-        Ok(())
+        let systems = registry.systems().map(|system| system.name.as_str());
+        certificates::issue(&self.path.join("ca"), &self.pki(), systems)
     }
 
     /// The gateway's configuration, its business clock standing at `clock`.

@@ -1,7 +1,7 @@
 //! `lgsp demo`: a day of Hue, replayed through real processes and sockets, and checked against everybody's books.
 //!
 //! Read in the order of what happens: [`scenario`] plans the day from the registry ([`city`]), [`folder`] lays out what the
-//! processes need, [`bus`] starts them ([`processes`]) and takes them from tick to tick ([`ticks`]). Behind each adapter an
+//! processes need, [`bus`] starts them ([`crate::staging::processes`]) and takes them from tick to tick ([`ticks`]). Behind each adapter an
 //! [`agency`] keeps its own [`books`]. At the end [`mod@reconcile`] compares those with the journal, [`figures`] counts what the
 //! journal holds, and [`summary`] and [`outcome`] tell it to people and to programs. The plan gives no figure.
 
@@ -11,9 +11,7 @@ mod bus;
 mod city;
 mod figures;
 mod folder;
-pub(crate) mod http;
 mod outcome;
-mod processes;
 mod progress;
 mod random;
 mod reconcile;
@@ -47,6 +45,7 @@ use ticks::{DAY, EVENING, START, Ticks};
 use crate::failure::Failure;
 use crate::lang::Lang;
 use crate::output::print;
+use crate::staging::{hue, processes};
 
 /// The books differ from the journal.
 const BOOKS_DIFFER: u8 = 5;
@@ -124,7 +123,7 @@ pub(crate) fn run(args: Args, lang: Lang) -> anyhow::Result<ExitCode> {
 async fn replay(args: Args, lang: Lang, stop: CancellationToken) -> anyhow::Result<ExitCode> {
     let mut progress = Progress::new();
     progress.show(lang.pick("lập kế hoạch trong ngày", "planning the day"));
-    let registry = city::registry()?;
+    let registry = hue::registry()?;
     let ticks = Ticks::new(args.until, registry.calendar_of(&city::party_of(PartyKind::Centre, &registry)?))?;
     let wish = Wish { dossiers: args.dossiers as usize, seed: args.seed };
     let scenario = Scenario::draw(wish, &registry, &ticks)?;

@@ -257,11 +257,11 @@ impl Printer<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::demo::city;
+    use crate::staging::hue;
 
     #[test]
     fn numbers_are_written_as_the_language_does() {
-        let registry = city::registry().unwrap();
+        let registry = hue::registry().unwrap();
         let print = |lang| Printer { lang, registry: &registry };
         assert_eq!(print(Lang::Vi).number(3_425), "3.425");
         assert_eq!(print(Lang::En).number(1_234_567), "1,234,567");

@@ -18,8 +18,8 @@ use super::control::Answer;
 use super::webhook::Hook;
 use super::{Tamper, request};
 use crate::demo::books::{Entry, Writer};
-use crate::demo::http::Client;
 use crate::demo::scenario::{Share, Step};
+use crate::staging::http::Client;
 
 /// Requests under way at one time; an office has only so many hands.
 const HANDS: usize = 24;

@@ -295,7 +295,7 @@ fn received(channel: IntakeChannel, draw: &mut Draw) -> anyhow::Result<DateTime>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::demo::city::registry;
+    use crate::staging::hue::registry;
 
     fn share(count: usize, all: usize) -> usize {
         (count * 1000 + all / 2) / all

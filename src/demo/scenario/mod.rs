@@ -165,7 +165,7 @@ mod tests {
     use jiff::civil::date;
 
     use super::*;
-    use crate::demo::city::registry;
+    use crate::staging::hue::registry;
 
     fn drawn(dossiers: usize) -> (Scenario, Ticks) {
         let registry = registry().unwrap();

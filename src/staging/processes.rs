@@ -1,9 +1,10 @@
-//! The demo's processes: real ones, of this very program, that never outlive it.
+//! Processes of this very program that never outlive whoever starts them.
 //!
-//! A child stops when its standard input is closed, which the system does for us however the demo ends; it is killed when it
-//! does not. It has a process group of its own, so that Ctrl-C reaches the demo alone, which then stops everything in order.
-//! What a child logs goes to a file in the demo's folder.
+//! A child stops when its standard input is closed, which the system does for us however we end; it is killed when it does
+//! not. It has a process group of its own, so that Ctrl-C reaches us alone, who then stop everything in order. What a child
+//! logs goes to a file.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -11,8 +12,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{ChildStdin, ChildStdout, Command};
 
@@ -22,23 +23,50 @@ const START_PATIENCE: Duration = Duration::from_secs(60);
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
 
 /// One process.
-pub(super) struct Process {
-    /// What it is called in messages and in the report.
-    pub(super) name: String,
+pub(crate) struct Process {
+    /// What it is called in messages and in reports.
+    pub(crate) name: String,
     child: tokio::process::Child,
     orders: Option<ChildStdin>,
     answers: Lines<BufReader<ChildStdout>>,
     log: PathBuf,
 }
 
+/// The first line of a gateway and of an adapter: where each of its listeners is.
+#[derive(Deserialize)]
+pub(crate) struct Ready {
+    ready: BTreeMap<String, String>,
+}
+
+impl Ready {
+    /// Where the listener of that name is.
+    ///
+    /// # Errors
+    /// The process has none of that name.
+    pub(crate) fn at(&self, listener: &str) -> anyhow::Result<&str> {
+        self.ready.get(listener).map(String::as_str).with_context(|| format!("no listener {listener} is told of"))
+    }
+}
+
 impl Process {
+    /// Starts a gateway or an adapter (`node`) with this configuration, and waits until it serves.
+    ///
+    /// # Errors
+    /// It does not start; its log tells why.
+    pub(crate) async fn node(name: &str, node: &str, config: &Path, logs: &Path) -> anyhow::Result<(Self, Ready)> {
+        let arguments = [node.into(), "--until-stdin-closes".into(), "--config".into(), config.as_os_str().to_owned()];
+        let mut process = Self::start::<OsString>(name, arguments, logs)?;
+        let ready = process.ready().await?;
+        Ok((process, ready))
+    }
+
     /// Starts `lgsp` with these arguments, logging to `<logs>/<name>.log`.
     ///
     /// # Errors
     /// It cannot be started.
-    pub(super) fn start(
+    pub(crate) fn start<A: Into<OsString>>(
         name: &str,
-        arguments: impl IntoIterator<Item = impl Into<OsString>>,
+        arguments: impl IntoIterator<Item = A>,
         logs: &Path,
     ) -> anyhow::Result<Self> {
         let log = logs.join(format!("{name}.log"));
@@ -63,7 +91,7 @@ impl Process {
     ///
     /// # Errors
     /// It ended, says something else, or takes too long; its log tells why.
-    pub(super) async fn ready<T: DeserializeOwned>(&mut self) -> anyhow::Result<T> {
+    pub(crate) async fn ready<T: DeserializeOwned>(&mut self) -> anyhow::Result<T> {
         let line = tokio::time::timeout(START_PATIENCE, self.answer()).await;
         line.with_context(|| format!("{} does not start; see {}", self.name, self.log.display()))?
     }
@@ -72,7 +100,7 @@ impl Process {
     ///
     /// # Errors
     /// It has ended.
-    pub(super) async fn order(&mut self, order: &impl Serialize) -> anyhow::Result<()> {
+    pub(crate) async fn order(&mut self, order: &impl Serialize) -> anyhow::Result<()> {
         let mut line = serde_json::to_vec(order)?;
         line.push(b'\n');
         let Some(orders) = &mut self.orders else { bail!("{} is being stopped", self.name) };
@@ -83,7 +111,7 @@ impl Process {
     ///
     /// # Errors
     /// It has ended, or says something else.
-    pub(super) async fn answer<T: DeserializeOwned>(&mut self) -> anyhow::Result<T> {
+    pub(crate) async fn answer<T: DeserializeOwned>(&mut self) -> anyhow::Result<T> {
         let line = self.answers.next_line().await?.with_context(|| self.ended())?;
         serde_json::from_str(&line).with_context(|| format!("{} says something unexpected: {line}", self.name))
     }
@@ -96,12 +124,26 @@ impl Process {
     }
 
     /// The most memory it has had so far, in bytes; nothing where the system does not tell.
-    pub(super) fn peak_memory(&self) -> Option<u64> {
+    pub(crate) fn peak_memory(&self) -> Option<u64> {
         peak_memory(&self.child.id()?.to_string())
     }
 
+    /// Waits until it has ended by itself, which nobody asked for; says what it had to say at last.
+    pub(crate) async fn gone(&mut self) -> anyhow::Error {
+        let _ = self.child.wait().await;
+        anyhow::anyhow!(self.ended())
+    }
+
+    /// Kills it, as a power cut would: it is not asked, and finishes nothing.
+    ///
+    /// # Errors
+    /// The system refuses to.
+    pub(crate) async fn kill(mut self) -> anyhow::Result<()> {
+        self.child.kill().await.with_context(|| format!("{} cannot be killed", self.name))
+    }
+
     /// Asks it to stop by closing its standard input; others may be asked before this one has.
-    pub(super) fn ask_to_stop(&mut self) {
+    pub(crate) fn ask_to_stop(&mut self) {
         self.orders = None;
     }
 
@@ -109,7 +151,7 @@ impl Process {
     ///
     /// # Errors
     /// It had to be killed, or ended badly.
-    pub(super) async fn stopped(mut self) -> anyhow::Result<()> {
+    pub(crate) async fn stopped(mut self) -> anyhow::Result<()> {
         self.ask_to_stop();
         // Read to the end, so that it never waits for us to listen.
         let end = async {
@@ -128,7 +170,7 @@ impl Process {
 }
 
 /// The most memory that the process `id` (or `self`) has had so far, in bytes; nothing where the system does not tell.
-pub(super) fn peak_memory(id: &str) -> Option<u64> {
+pub(crate) fn peak_memory(id: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)

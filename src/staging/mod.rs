@@ -1,0 +1,7 @@
+//! What the demo and the sandbox are staged with: [`processes`] that never outlive us, a client for JSON over [`http`], the
+//! registry of [`hue`], and [`certificates`] made on the spot. What is played on this stage is each one's own.
+
+pub(crate) mod certificates;
+pub(crate) mod http;
+pub(crate) mod hue;
+pub(crate) mod processes;

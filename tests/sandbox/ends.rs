@@ -1,0 +1,160 @@
+//! Starting and ending: the printed page, ports that are taken, Ctrl-C, a kill, and going on from a folder.
+
+use std::net::TcpListener;
+
+use serde_json::Value;
+
+use crate::support::{Sandbox, lgsp, nothing_runs_for, something_runs_for};
+
+/// Each line of JSON among lines of anything.
+fn documents(text: &str) -> Vec<Value> {
+    let stream = text.split('\n').flat_map(|line| serde_json::Deserializer::from_str(line).into_iter::<Value>());
+    stream.filter_map(Result::ok).filter(Value::is_object).collect()
+}
+
+#[test]
+fn every_command_does_what_is_printed_beside_it_in_both_languages() {
+    for (lang, began, ended) in [("en", "Submitted", "Returned"), ("vi", "Nộp hồ sơ", "Trả kết quả")] {
+        let sandbox = Sandbox::start(&["--lang", lang]);
+        assert_eq!(sandbox.commands.len(), 7, "{:#?}", sandbox.commands);
+        let all: Vec<&str> = sandbox.commands.iter().map(|(_, command)| &**command).collect();
+        let out = sandbox.shell(&all.join("\n"));
+        let [document, taken, request, dossier, inbox, changed, shown, back] = &documents(&out)[..] else {
+            panic!("{out}")
+        };
+        assert_eq!(document["file_name"], "to-khai.txt");
+        assert_eq!(taken["location"], format!("/v1/requests/{}", taken["request_key"].as_str().unwrap()));
+        assert_eq!(
+            (&request["state"], &request["receipt"]["competent_authority"]),
+            (&"admitted".into(), &"H57.102".into())
+        );
+        let code = request["dossier_code"].as_str().unwrap();
+        assert_eq!(dossier["dossier"]["code"], code);
+        assert_eq!(dossier["dossier"]["documents"][0]["sha256"], document["sha256"]);
+        assert_eq!(inbox["deliveries"][0]["event"]["type"], "accepted");
+        assert_eq!(inbox["deliveries"][0]["dossier_code"], code);
+        assert_eq!((&changed["scenario"], &shown["scenario"]), (&"supplement".into(), &"supplement".into()));
+        assert_eq!(back["scenario"], "normal");
+        // The trail is a table for people.
+        assert!(out.lines().last().unwrap().contains("H57."), "{out}");
+
+        let events = sandbox.events(code, 5);
+        assert_eq!((events.first().map(String::as_str), events.last().map(String::as_str)), (Some(began), Some(ended)));
+        let line = sandbox.sees(&[code, ended]);
+        for part in ["H57.TT → H57.101, H57.102", "[10 ", "(normal)"] {
+            assert!(line.contains(part), "{part} in {line}");
+        }
+        let folder = sandbox.folder.clone();
+        assert!(something_runs_for(&folder) && folder.exists());
+        assert!(sandbox.end("INT").success(), "Ctrl-C is the ordinary end");
+        nothing_runs_for(&folder);
+        assert!(!folder.exists(), "a temporary folder stays");
+    }
+}
+
+#[test]
+fn a_killed_sandbox_leaves_no_process_and_the_next_one_goes_on_from_its_folder() {
+    let kept = tempfile::tempdir().unwrap();
+    let dir = kept.path().join("sandbox");
+    let dir = dir.to_str().unwrap();
+    let sandbox = Sandbox::start(&["--dir", dir, "--scenario", "fee"]);
+    let code = sandbox.hand_in();
+    sandbox.sees(&[&code, "your turn: fee_paid"]);
+    assert!(something_runs_for(&sandbox.folder));
+    let folder = sandbox.folder.clone();
+    assert!(!sandbox.end("KILL").success());
+    nothing_runs_for(&folder);
+
+    // Another scenario now: the dossier keeps its own.
+    let sandbox = Sandbox::start(&["--dir", dir]);
+    sandbox.take_turn(&code, "fee_paid");
+    let events = sandbox.events(&code, 3);
+    assert_eq!(events, ["Fee paid", "Resolved", "Returned"]);
+    assert!(sandbox.sees(&[&code, "Returned"]).contains("(fee)"));
+    let later = sandbox.hand_in();
+    assert_ne!(later, code);
+    assert_eq!(sandbox.events(&later, 5).last().unwrap(), "Returned");
+    assert!(sandbox.end("TERM").success());
+    assert!(folder.join("chronicle.jsonl").exists());
+}
+
+#[test]
+fn a_port_that_is_taken_is_told_with_what_to_do_before_anything_is_made() {
+    let holder = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = holder.local_addr().unwrap().port();
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("sandbox");
+    // The REST API's own port, and the one beside it.
+    for wanted in [port, port - 1] {
+        for (lang, says) in
+            [("en", "choose another port: lgsp sandbox --port"), ("vi", "chọn cổng khác: lgsp sandbox --port")]
+        {
+            let wanted = wanted.to_string();
+            let refused = lgsp()
+                .args(["sandbox", "--lang", lang, "--port", &wanted, "--dir", folder.to_str().unwrap()])
+                .output()
+                .unwrap();
+            let said = String::from_utf8(refused.stderr).unwrap();
+            assert_eq!(refused.status.code(), Some(2), "{said}");
+            assert!(said.contains(says) && said.contains(&port.to_string()), "{said}");
+            assert!(!folder.exists());
+        }
+    }
+}
+
+#[test]
+fn a_folder_that_holds_something_else_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("thesis.txt"), "mine").unwrap();
+    let refused = lgsp().args(["sandbox", "--port", "0", "--dir", dir.path().to_str().unwrap()]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn for_programs_everything_is_a_document_a_line() {
+    let sandbox = Sandbox::start(&["--json", "--scenario", "withdrawn"]);
+    let ready: Value = serde_json::from_str(&sandbox.lines()[0]).unwrap();
+    assert_eq!((&ready["type"], &ready["party"]), (&"ready".into(), &"H57.101".into()));
+    let [api, control] = ["rest", "control"].map(|name| ready[name].as_str().unwrap().to_owned());
+    let described = sandbox.shell(&format!("curl -s {}", ready["openapi"].as_str().unwrap()));
+    assert_eq!(serde_json::from_str::<Value>(&described).unwrap()["openapi"], "3.1.0");
+    sandbox.shell(&format!(
+        "curl -s {api}/v1/dossiers -H 'LGSP-Party: H57.101' -H 'LGSP-Actor: cb01' -H 'Idempotency-Key: mot' -d '{}'",
+        r#"{"procedure_code":"1.001193","locality":"19774","applicant":{"kind":"citizen","full_name":"Nguyễn Thị Thử"},
+            "intake_channel":"direct","return_channel":"direct","components":[{"code":"to-khai","originals":1}]}"#
+    ));
+    let turn = sandbox.wait("our turn", |lines| {
+        let all = lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        all.into_iter().find(|line| line["type"] == "your_turn")
+    });
+    assert_eq!((&turn["event"], &turn["scenario"]), (&"withdrawn".into(), &"withdrawn".into()));
+    sandbox.shell(turn["command"].as_str().unwrap());
+    let last = sandbox.wait("it is withdrawn", |lines| {
+        let all = lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        all.into_iter().find(|line| line["type"] == "event" && line["event"] == "withdrawn")
+    });
+    assert_eq!((&last["from"], &last["status"]), (&"H57.101".into(), &"withdrawn".into()));
+    assert!(last["sequence"] == 4 && last["admitted_at"].is_string() && last["to"][0] == "H57.102", "{last}");
+    let unknown = sandbox.shell(&format!("curl -s -X POST {control}/scenario/earthquake"));
+    assert!(unknown.contains("no such scenario") && unknown.contains("outage"), "{unknown}");
+    let page = sandbox.shell(&format!("curl -s -X POST -H 'Origin: http://evil.test' {control}/scenario/late"));
+    assert!(page.contains("not for pages"), "{page}");
+    assert!(sandbox.shell(&format!("curl -s {control}/scenario")).contains("withdrawn"));
+}
+
+#[test]
+fn every_scenario_is_explained_in_a_line_in_both_languages() {
+    for (lang, word) in [("en", "supplement is requested"), ("vi", "yêu cầu bổ sung")] {
+        let out = lgsp().args(["sandbox", "--list", "--lang", lang]).output().unwrap();
+        let text = String::from_utf8(out.stdout).unwrap();
+        assert!(out.status.success() && text.contains(word), "{text}");
+        for name in ["normal", "supplement", "expired", "refused", "fee", "late", "duplicate", "outage", "recalled"] {
+            assert_eq!(
+                text.lines().filter(|line| line.starts_with(&format!("{name} "))).count(),
+                1,
+                "{name} in {text}"
+            );
+        }
+    }
+}
