@@ -71,7 +71,10 @@ impl Client {
         let submit = ["submit", &record, "to-khai.pdf"];
         // The adapter has it, and the client cannot know.
         assert_eq!(self.killed(Lost::Answer, "/v1/dossiers", adapter, &submit), "");
-        let told = self.prints(adapter, &submit);
+        // A refusal now says nothing about what the adapter has: the client finds it, and takes no second key for it.
+        let ended = self.run(adapter, "not an account", &submit);
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        let told = String::from_utf8(ended.stdout).unwrap();
         let (code, due) = told.strip_prefix(&format!("{record}: ")).unwrap().trim().split_once(", due ").unwrap();
         assert!(code.starts_with("H57.102-") && due.starts_with("20"), "{told}");
         assert_eq!(self.prints(adapter, &submit), format!("{record}: {code}, admitted before\n"));

@@ -60,31 +60,52 @@ static class Client
             Console.WriteLine(record + ": " + Read(state).Substring(9) + ", admitted before");
             return;
         }
+        var name = Uri.EscapeDataString(Path.GetFileName(document));
+        var uploaded = await Call("/v1/documents?file_name=" + name, File.ReadAllBytes(document), "application/pdf");
+        // If it is there, we do not know what became of it: the same bytes under the same key.
+        if (!File.Exists(request)) Keep(request, Dossier(uploaded));
         try
         {
-            var name = Uri.EscapeDataString(Path.GetFileName(document));
-            var uploaded = await Call("/v1/documents?file_name=" + name, File.ReadAllBytes(document), "application/pdf");
-            // If it is there, we do not know what became of it: the same bytes under the same key.
-            if (!File.Exists(request)) Keep(request, Dossier(uploaded));
             await Call("/v1/dossiers", File.ReadAllBytes(request), "application/json", key);
-            JsonElement outcome;
-            while (true)
-            {
-                outcome = await Call("/v1/requests/" + key + "?wait_ms=30000");
-                var stands = outcome.GetProperty("state").GetString();
-                if (stands == "admitted") break;
-                if (stands == "refused") throw new Refused(outcome.GetProperty("problem"));
-                Console.Error.WriteLine("it is safe with the adapter and waits for the line");
-            }
-            JsonElement due;
-            outcome.GetProperty("receipt").TryGetProperty("due_at", out due);
-            Keep(state, "admitted " + outcome.GetProperty("dossier_code").GetString());
-            Console.WriteLine(record + ": " + outcome.GetProperty("dossier_code").GetString() + ", due " + due);
         }
         catch (Refused)
         {
-            if (File.Exists(request)) Keep(state, "refused");
-            throw;
+            if (!await IsKnown(key)) // else it was taken in the time before, and this says nothing about it
+            {
+                Keep(state, "refused");
+                throw;
+            }
+        }
+        JsonElement outcome;
+        while (true)
+        {
+            outcome = await Call("/v1/requests/" + key + "?wait_ms=30000");
+            var stands = outcome.GetProperty("state").GetString();
+            if (stands == "admitted") break;
+            if (stands == "refused")
+            {
+                Keep(state, "refused");
+                throw new Refused(outcome.GetProperty("problem"));
+            }
+            Console.Error.WriteLine("it is safe with the adapter and waits for the line");
+        }
+        JsonElement due;
+        outcome.GetProperty("receipt").TryGetProperty("due_at", out due);
+        Keep(state, "admitted " + outcome.GetProperty("dossier_code").GetString());
+        Console.WriteLine(record + ": " + outcome.GetProperty("dossier_code").GetString() + ", due " + due);
+    }
+
+    static async Task<bool> IsKnown(string key)
+    {
+        try
+        {
+            await Call("/v1/requests/" + key);
+            return true;
+        }
+        catch (Refused refusal)
+        {
+            if (refusal.Reason != "REQUEST_NOT_FOUND") throw;
+            return false;
         }
     }
 

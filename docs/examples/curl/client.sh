@@ -47,7 +47,6 @@ JSON
 # What to do is decided by the reason. Whatever is corrected goes under a new key: `submit` takes one.
 failed() {
     if [ "$1" = 75 ]; then exit 75; fi
-    if [ -e "$request.json" ]; then echo refused | keep "$request.state"; fi
     reason=$(echo "$2" | field reason)
     case $reason in
         FIELD_INVALID) echo "a clerk has to correct: $(echo "$2" | grep -o '"fields":\[[^]]*\]')" ;;
@@ -55,6 +54,15 @@ failed() {
         *) echo "$reason: $(echo "$2" | field title) $(echo "$2" | field en)" ;;
     esac >&2
     exit 1
+}
+
+# Whether the adapter has taken a request under this key.
+is_known() {
+    known=$(call "/v1/requests/$1") || case $?,$(echo "$known" | field reason) in
+        1,REQUEST_NOT_FOUND) return 1 ;;
+        75,*) failed 75 ;;
+        *) failed 1 "$known" ;;
+    esac
 }
 
 submit() {
@@ -70,12 +78,20 @@ submit() {
     # If it is there, we do not know what became of it: the same bytes under the same key.
     if [ ! -e "$request.json" ]; then dossier "$document" | keep "$request.json"; fi
     answer=$(call /v1/dossiers -H "Idempotency-Key: $key" -H 'Content-Type: application/json' \
-        --data-binary "@$request.json") || failed $? "$answer"
+        --data-binary "@$request.json") || {
+        ended=$?
+        if [ $ended = 1 ] && is_known "$key"; then
+            echo "it was taken in the time before" >&2
+        else
+            if [ $ended = 1 ]; then echo refused | keep "$request.state"; fi
+            failed $ended "$answer"
+        fi
+    }
     while :; do
         outcome=$(call "/v1/requests/$key?wait_ms=30000") || failed $? "$outcome"
         case $(echo "$outcome" | field state) in
             admitted) break ;;
-            refused) failed 1 "$outcome" ;;
+            refused) echo refused | keep "$request.state"; failed 1 "$outcome" ;;
             *) echo "it is safe with the adapter and waits for the line" >&2 ;;
         esac
     done

@@ -49,12 +49,16 @@ public class Client {
     public static void main(String[] args) throws Exception {
         Files.createDirectories(REQUESTS);
         Files.createDirectories(EVENTS);
-        if (args.length == 3 && args[0].equals("submit")) {
-            submit(args[1], Path.of(args[2]));
-        } else if (args.length == 2 && args[0].equals("receive")) {
-            receive(args[1]);
-        } else {
-            fail("java Client.java submit RECORD DOCUMENT | receive CODE");
+        try {
+            if (args.length == 3 && args[0].equals("submit")) {
+                submit(args[1], Path.of(args[2]));
+            } else if (args.length == 2 && args[0].equals("receive")) {
+                receive(args[1]);
+            } else {
+                fail("submit RECORD DOCUMENT | receive CODE");
+            }
+        } catch (Refused refusal) {
+            fail(advice(refusal));
         }
     }
 
@@ -67,24 +71,38 @@ public class Client {
             System.out.println(record + ": " + read(state).substring(9) + ", admitted before");
             return;
         }
+        String name = URLEncoder.encode(document.getFileName().toString(), StandardCharsets.UTF_8);
+        String uploaded = call("/v1/documents?file_name=" + name, Files.readAllBytes(document), "Content-Type", "application/pdf");
+        // If it is there, we do not know what became of it: the same bytes under the same key.
+        if (!Files.exists(request)) keep(request, dossier(uploaded));
         try {
-            String name = URLEncoder.encode(document.getFileName().toString(), StandardCharsets.UTF_8);
-            String uploaded = call("/v1/documents?file_name=" + name, Files.readAllBytes(document), "Content-Type", "application/pdf");
-            // If it is there, we do not know what became of it: the same bytes under the same key.
-            if (!Files.exists(request)) keep(request, dossier(uploaded));
             call("/v1/dossiers", Files.readAllBytes(request), "Content-Type", "application/json", "Idempotency-Key", key);
-            Map<String, Object> outcome;
-            while (true) {
-                outcome = object(Json.parse(call("/v1/requests/" + key + "?wait_ms=30000", null)));
-                if (outcome.get("state").equals("admitted")) break;
-                if (outcome.get("state").equals("refused")) throw new Refused(object(outcome.get("problem")));
-                System.err.println("it is safe with the adapter and waits for the line");
-            }
-            keep(state, "admitted " + outcome.get("dossier_code"));
-            System.out.println(record + ": " + outcome.get("dossier_code") + ", due " + object(outcome.get("receipt")).get("due_at"));
         } catch (Refused refusal) {
-            if (Files.exists(request)) keep(state, "refused");
-            fail(advice(refusal));
+            if (!isKnown(key)) { // else it was taken in the time before, and this says nothing about it
+                keep(state, "refused");
+                throw refusal;
+            }
+        }
+        Map<String, Object> outcome;
+        while (true) {
+            outcome = object(Json.parse(call("/v1/requests/" + key + "?wait_ms=30000", null)));
+            if (outcome.get("state").equals("admitted")) break;
+            if (outcome.get("state").equals("refused")) {
+                keep(state, "refused");
+                throw new Refused(object(outcome.get("problem")));
+            }
+            System.err.println("it is safe with the adapter and waits for the line");
+        }
+        keep(state, "admitted " + outcome.get("dossier_code"));
+        System.out.println(record + ": " + outcome.get("dossier_code") + ", due " + object(outcome.get("receipt")).get("due_at"));
+    }
+
+    static boolean isKnown(String key) throws Exception {
+        try {
+            return call("/v1/requests/" + key, null) != null;
+        } catch (Refused refusal) {
+            if (!"REQUEST_NOT_FOUND".equals(refusal.problem.get("reason"))) throw refusal;
+            return false;
         }
     }
 

@@ -67,16 +67,27 @@ def submit(record, document):
         database.execute("INSERT INTO request VALUES (?, ?, ?, 'sent', NULL)", [key, record, body])
     try:
         call("/v1/dossiers", body, **{"Idempotency-Key": key, "Content-Type": "application/json"})
-        while (outcome := call(f"/v1/requests/{key}?wait_ms=30000"))["state"] in ("queued", "sending"):
-            print("it is safe with the adapter and waits for the line", file=sys.stderr)
-        if outcome["state"] == "refused":
-            raise Refused(outcome["problem"])
     except Refused as refusal:
+        if not is_known(key):  # else it was taken in the time before, and this says nothing about it
+            database.execute("UPDATE request SET state = 'refused' WHERE key = ?", [key])
+            sys.exit(advice(refusal))
+    while (outcome := call(f"/v1/requests/{key}?wait_ms=30000"))["state"] in ("queued", "sending"):
+        print("it is safe with the adapter and waits for the line", file=sys.stderr)
+    if outcome["state"] == "refused":
         database.execute("UPDATE request SET state = 'refused' WHERE key = ?", [key])
-        sys.exit(advice(refusal))
+        sys.exit(advice(Refused(outcome["problem"])))
     code, due = outcome["dossier_code"], outcome["receipt"].get("due_at", "no single limit")
     database.execute("UPDATE request SET state = 'admitted', code = ? WHERE key = ?", [code, key])
     print(f"{record}: {code}, due {due}")
+
+
+def is_known(key):
+    try:
+        return bool(call(f"/v1/requests/{key}"))
+    except Refused as refusal:
+        if refusal.reason != "REQUEST_NOT_FOUND":
+            raise
+        return False
 
 
 def advice(refusal):
@@ -120,9 +131,12 @@ def receive(code):
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["submit"] and len(sys.argv) == 4:
-        submit(*sys.argv[2:])
-    elif sys.argv[1:2] == ["receive"] and len(sys.argv) == 3:
-        receive(sys.argv[2])
-    else:
-        sys.exit(__doc__)
+    try:
+        if sys.argv[1:2] == ["submit"] and len(sys.argv) == 4:
+            submit(*sys.argv[2:])
+        elif sys.argv[1:2] == ["receive"] and len(sys.argv) == 3:
+            receive(sys.argv[2])
+        else:
+            sys.exit(__doc__)
+    except Refused as refusal:  # a call that was no dossier: nothing was changed by it
+        sys.exit(advice(refusal))
