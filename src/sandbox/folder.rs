@@ -12,6 +12,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -27,9 +28,14 @@ use crate::staging::certificates::{self, GATEWAY, TRUST_DOMAIN};
 /// strict as any other.
 const FAR_AHEAD_SECONDS: u32 = 400 * 24 * 3600;
 
-/// The sandbox's folder. A temporary one goes with it.
+/// By which a folder is known to be a sandbox's.
+const CHRONICLE: &str = "chronicle.jsonl";
+
+/// The sandbox's folder, nobody else's as long as this lives. A temporary one goes with it.
 pub(super) struct Folder {
     path: PathBuf,
+    /// Locked, so that no other sandbox takes the same folder.
+    _chronicle: File,
     temporary: Option<TempDir>,
 }
 
@@ -41,18 +47,30 @@ impl Folder {
     pub(super) fn open(wanted: Option<&Path>) -> anyhow::Result<Self> {
         let Some(path) = wanted else {
             let temporary = tempfile::Builder::new().prefix("lgsp-sandbox-").tempdir()?;
-            return Ok(Self { path: temporary.path().to_owned(), temporary: Some(temporary) });
+            return Self::take(temporary.path().to_owned(), Some(temporary));
         };
         std::fs::create_dir_all(path).with_context(|| path.display().to_string())?;
-        let folder = Self { path: path.canonicalize()?, temporary: None };
-        if !folder.chronicle().exists() && folder.path.read_dir()?.next().is_some() {
+        let path = path.canonicalize()?;
+        if !path.join(CHRONICLE).exists() && path.read_dir()?.next().is_some() {
             let path = path.display();
             return Err(Failure::usage_in(
                 format!("{path} có sẵn thứ khác; hãy nêu một thư mục mới, hoặc thư mục của một sandbox trước"),
                 format!("{path} holds something else; name a new folder, or that of an earlier sandbox"),
             ));
         }
-        Ok(folder)
+        Self::take(path, None)
+    }
+
+    fn take(path: PathBuf, temporary: Option<TempDir>) -> anyhow::Result<Self> {
+        let chronicle = File::options().create(true).append(true).open(path.join(CHRONICLE))?;
+        if let Err(TryLockError::WouldBlock) = chronicle.try_lock() {
+            let path = path.display();
+            return Err(Failure::usage_in(
+                format!("Một sandbox khác đang chạy với {path}; dừng nó, hoặc nêu thư mục khác"),
+                format!("another sandbox runs with {path}; stop it, or name another folder"),
+            ));
+        }
+        Ok(Self { path, _chronicle: chronicle, temporary })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -69,7 +87,7 @@ impl Folder {
     }
 
     pub(super) fn chronicle(&self) -> PathBuf {
-        self.path.join("chronicle.jsonl")
+        self.path.join(CHRONICLE)
     }
 
     pub(super) fn gateway_config(&self) -> PathBuf {
@@ -113,8 +131,6 @@ impl Folder {
             std::fs::remove_dir_all(&pki)?;
         }
         certificates::issue(&self.path.join("ca"), &pki, place::SYSTEMS)?;
-        // Last: with it the folder is a sandbox's.
-        std::fs::File::options().create(true).append(true).open(self.chronicle())?;
         Ok(())
     }
 

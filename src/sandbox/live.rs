@@ -126,6 +126,16 @@ impl Live {
         self.line(Tone::Bad, &format!("{}  {dossier}  webhook {url}: {event}: {why}; {again}", now()));
     }
 
+    /// The bus has refused a request of the developer's: why, what to do, and where all of it can be read.
+    pub(super) fn refused(&self, key: &str, reason: &str, what: &str, remedy: &str) {
+        if self.json {
+            let facts = json!({"request_key": key, "reason": reason, "message": what, "remedy": remedy});
+            return self.document("refused", facts);
+        }
+        let says = self.lang.pick("bị từ chối", "refused");
+        self.line(Tone::Bad, &format!("{}  {key}  {says}: {reason}: {what} {remedy}", now()));
+    }
+
     /// Something about the sandbox itself; `what` is its stable word.
     pub(super) fn note(&self, what: &str, vi: impl Into<String>, en: impl Into<String>) {
         let (vi, en) = (vi.into(), en.into());

@@ -3,7 +3,8 @@
 //! Read in the order of what happens: [`place`] deals the registry of Hue to the developer and to the simulated [`people`],
 //! [`folder`] lays out what the processes need, [`start`] starts them, [`guide`] says what to try. Each dossier follows the
 //! [`scenario`] it was handed in under; its [`story`] is written down, and shown [`live`]. The [`director`] cuts the [`line`] and
-//! has the [`gateway`] killed where a scenario says so; [`hooks`] and [`control`] are what is listened on here.
+//! has the [`gateway`] killed where a scenario says so; [`refusals`] of the developer's requests show, too; [`hooks`] and [`control`]
+//! are what is listened on here.
 
 mod control;
 mod director;
@@ -15,6 +16,7 @@ mod line;
 mod live;
 mod people;
 mod place;
+mod refusals;
 mod scenario;
 mod story;
 
@@ -42,7 +44,7 @@ use live::Live;
 use people::{People, Role};
 use place::Place;
 use scenario::Scenario;
-use story::Chronicle;
+use story::{Chronicle, Story};
 
 use crate::failure::Failure;
 use crate::lang::Lang;
@@ -192,7 +194,10 @@ async fn start(
     folder.furnish(&files)?;
     let hooks = TcpListener::bind(("127.0.0.1", 0)).await?;
     let hook = |path: &str| anyhow::Ok(format!("http://{}/{path}", hooks.local_addr()?));
-    let far_ahead = args.scenario == Scenario::Late;
+    let chronicle = Chronicle::open(&folder.chronicle())?;
+    // A dossier that was to be late goes on being late.
+    let is_late = |story: &Story| story.last.scenario == Scenario::Late;
+    let far_ahead = args.scenario == Scenario::Late || chronicle.all().any(is_late);
     let (process, bus) = gateway::start(folder, far_ahead).await?;
     let lines = Arc::new([Line::to(bus).await?, Line::to(bus).await?]);
     let webhook = target.as_ref().map(|_| hook("developer")).transpose()?;
@@ -204,7 +209,6 @@ async fn start(
     let (developers, ready) = Process::node("adapter", "adapter", &folder.adapter_config(), &folder.logs()).await?;
     let rest = ready.at("rest")?.to_owned();
     let (others, ready) = Process::node("simulated", "adapter", &folder.simulated_config(), &folder.logs()).await?;
-    let chronicle = Chronicle::open(&folder.chronicle())?;
     let guide = Guide {
         lang,
         role: args.role,
@@ -240,6 +244,7 @@ async fn start(
         watched(&people.live, &stop, async { Ok(hooks.await?) }),
         watched(&people.live, &stop, async { Ok(control.await?) }),
         watched(&people.live, &stop, director.direct()),
+        watched(&people.live, &stop, refusals::tell(Arc::clone(&people))),
     ];
     Ok(Stage { adapters: [developers, others], keeper: tokio::spawn(keeper), orders, tasks })
 }

@@ -43,6 +43,8 @@ const EXTENSION: Duration = Duration::from_secs(16 * 3600);
 const TOO_LATE: Duration = Duration::from_secs(2 * 3600);
 /// The clerk of every simulated party.
 const CLERK: &str = "cb.mo-phong";
+/// What the keys of simulated requests begin with.
+pub(super) const BY_US: &str = "mo-phong-";
 
 /// Everybody who is simulated.
 pub(super) struct People {
@@ -133,7 +135,7 @@ impl People {
     /// # Errors
     /// The adapter does not take it.
     pub(super) async fn hand_in(&self) -> anyhow::Result<String> {
-        let key = format!("mo-phong-{}", jiff::Timestamp::now().as_millisecond());
+        let key = format!("{BY_US}{}", jiff::Timestamp::now().as_millisecond());
         let paper = self.upload(NEIGHBOUR, "to-khai.txt", &format!("TỜ KHAI GIẢ LẬP {key}\n")).await?;
         let body = json!({
             "procedure_code": "1.001193", "locality": DEVELOPERS_UNIT,
@@ -183,7 +185,7 @@ impl People {
             return Ok(());
         }
         let body = self.body(act, party, &story, at).await?;
-        let key = format!("mo-phong-{code}-{}", sequence + 1);
+        let key = format!("{BY_US}{code}-{}", sequence + 1);
         match self.send(party, &key, &format!("/v1/dossiers/{code}/events"), &body).await? {
             // The portal is not told of what it said itself; whatever it is told comes to the same.
             Outcome::Admitted(receipt) => self.happened(&said(&story, party, &receipt)?),

@@ -79,6 +79,53 @@ fn a_killed_sandbox_leaves_no_process_and_the_next_one_goes_on_from_its_folder()
 }
 
 #[test]
+fn a_late_dossier_goes_on_being_late_after_another_start() {
+    let kept = tempfile::tempdir().unwrap();
+    let dir = kept.path().join("sandbox");
+    let dir = dir.to_str().unwrap();
+    // Slow enough that it is on its way when everything dies.
+    let sandbox = Sandbox::start(&["--dir", dir, "--scenario", "late", "--pace", "3000"]);
+    let code = sandbox.hand_in();
+    sandbox.events(&code, 2);
+    sandbox.end("KILL");
+    let sandbox = Sandbox::start(&["--dir", dir]);
+    let line = sandbox.sees(&[&code, "Returned", "dated", "(late)"]);
+    assert!(line.contains("[10 "), "{line}");
+    assert_eq!(sandbox.events(&code, 4), ["Processing started", "Extended", "Resolved", "Returned"]);
+}
+
+#[test]
+fn a_folder_has_one_sandbox_at_a_time() {
+    let kept = tempfile::tempdir().unwrap();
+    let dir = kept.path().join("sandbox");
+    let sandbox = Sandbox::start(&["--dir", dir.to_str().unwrap()]);
+    let second = lgsp().args(["sandbox", "--port", "0", "--dir", dir.to_str().unwrap()]).output().unwrap();
+    let said = String::from_utf8(second.stderr).unwrap();
+    assert!(second.status.code() == Some(2) && said.contains("another sandbox runs with"), "{said}");
+    // The first is none the worse for it.
+    let code = sandbox.hand_in();
+    assert_eq!(sandbox.events(&code, 5).last().unwrap(), "Returned");
+}
+
+#[test]
+fn every_example_of_the_help_text_starts() {
+    let help = String::from_utf8(lgsp().args(["sandbox", "--help"]).output().unwrap().stdout).unwrap();
+    let examples = help.split("Examples:\n").nth(1).unwrap().lines().take_while(|line| line.starts_with("  "));
+    let words: Vec<Vec<&str>> =
+        examples.map(|line| line.trim().strip_prefix("lgsp sandbox").unwrap().split_whitespace().collect()).collect();
+    assert_eq!(words[0], ["--list"]);
+    assert!(words.len() > 2);
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("sandbox");
+    for words in &words[1..] {
+        // On ports of the system's choice, and in a folder of the test's.
+        let words: Vec<&str> =
+            words.iter().map(|word| if *word == "sandbox" { folder.to_str().unwrap() } else { *word }).collect();
+        assert!(Sandbox::start(&words).end("INT").success(), "{words:?}");
+    }
+}
+
+#[test]
 fn a_port_that_is_taken_is_told_with_what_to_do_before_anything_is_made() {
     let holder = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = holder.local_addr().unwrap().port();

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::Sandbox;
+use crate::support::{Sandbox, opened};
 
 #[test]
 fn each_scenario_shows_the_developer_the_answers_the_law_has() {
@@ -103,26 +103,52 @@ fn another_scenario_ends_an_outage_and_mends_the_line() {
 }
 
 #[test]
-fn who_decides_gets_dossiers_handed_in_and_the_desk_answers() {
-    let sandbox = Sandbox::start(&["--role", "authority", "--scenario", "supplement"]);
-    // The last block asks for a trail, and before it the scenario is changed; the first ones are the story.
+fn who_decides_gets_dossiers_handed_in_and_the_printed_commands_decide_them() {
+    let sandbox = Sandbox::start(&["--role", "authority"]);
+    // The first blocks are the story; then come other scenarios, and the trail.
     let story: Vec<&str> = sandbox.commands[..4].iter().map(|(_, it)| &**it).collect();
     let out = sandbox.shell(&format!("{}\necho; echo \"$CODE\"", story.join("\n")));
     let code = out.lines().last().unwrap();
-    // They accepted it at once, before they asked for what is missing.
-    sandbox.take_turn(code, "supplement_requested");
-    sandbox.take_turn(code, "processing_started");
-    sandbox.take_turn(code, "resolved");
-    let events = [
-        "Submitted",
-        "Accepted",
-        "Supplement requested",
-        "Supplement provided",
-        "Processing started",
-        "Resolved",
-        "Returned",
-    ];
-    assert_eq!(sandbox.events(code, events.len()), events);
+    assert!(out.contains("\"type\":\"submitted\"") && out.contains("to-khai"), "{out}");
+    let ended = sandbox.decide(code);
+    assert_eq!(ended, ["Submitted", "Accepted", "Processing started", "Resolved", "Returned"]);
+
+    for (scenario, asked) in [
+        ("supplement", "Supplement provided"),
+        ("expired", "Supplement expired"),
+        ("refused", "Refused"),
+        ("fee", "Fee paid"),
+        ("late", "Extended"),
+        ("paused", "Clock resumed"),
+        ("stopped", "Stopped"),
+        ("recalled", "Result recalled"),
+        ("withdrawn", "Withdrawn"),
+    ] {
+        sandbox.scenario(scenario);
+        if scenario == "late" {
+            sandbox.sees(&["the gateway was restarted"]);
+        }
+        let before = opened(&sandbox.lines()).len();
+        sandbox.shell(&sandbox.commands[0].1);
+        let code = sandbox.wait("one more is handed in", |lines| opened(lines).get(before).cloned());
+        let events = sandbox.decide(&code);
+        assert!(events.iter().any(|event| event == asked), "{scenario}: {events:?}");
+        assert_eq!(look(&sandbox, &code)["dossier"]["clock"]["late"], scenario == "late", "{scenario}");
+    }
+}
+
+#[test]
+fn a_request_that_is_refused_shows_with_the_reason_and_what_to_do() {
+    let sandbox = Sandbox::start(&[]);
+    sandbox.shell(&format!(
+        "curl -s {}/v1/dossiers -H 'LGSP-Party: H57.101' -H 'LGSP-Actor: cb01' -H 'Idempotency-Key: sai-gio' -d '{}'",
+        api(&sandbox),
+        r#"{"procedure_code":"1.001193","locality":"19774","applicant":{"kind":"citizen","full_name":"Nguyễn Thị Thử"},
+            "received_at":"2099-01-01T00:00:00Z","intake_channel":"direct","return_channel":"direct",
+            "components":[{"code":"to-khai","originals":1}]}"#
+    ));
+    let line = sandbox.sees(&["sai-gio", "refused: TIME_AHEAD"]);
+    assert!(line.contains("received_at"), "{line}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 /// The binary under test.
 pub(crate) const LGSP: &str = env!("CARGO_BIN_EXE_lgsp");
 /// How long anything may take on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running sandbox, killed when dropped.
 pub(crate) struct Sandbox {
@@ -44,7 +44,8 @@ impl Sandbox {
     pub(crate) fn start(words: &[&str]) -> Self {
         let temporary = tempfile::tempdir().unwrap();
         let mut child = lgsp()
-            .args(["sandbox", "--port", "0", "--pace", "20"])
+            .args(["sandbox", "--port", "0"])
+            .args(if words.contains(&"--pace") { &[][..] } else { &["--pace", "20"] })
             .args(words)
             .env("LGSP_LANG", "en")
             .env("TMPDIR", temporary.path())
@@ -154,6 +155,26 @@ impl Sandbox {
         self.shell(&command)
     }
 
+    /// Takes every turn that is ours, by the command that is printed for it, until the dossier has ended. Gives its events.
+    #[track_caller]
+    pub(crate) fn decide(&self, code: &str) -> Vec<String> {
+        let mut taken = 0;
+        loop {
+            let command = self.wait(&format!("a turn or the end of {code}"), |lines| {
+                let ours = |line: &&String| line.contains(code) && line.contains("your turn: ");
+                let turns: Vec<_> = lines.iter().enumerate().filter(|(_, line)| ours(line)).collect();
+                match turns.get(taken) {
+                    Some((at, _)) => Some(Some(lines.get(at + 1)?.trim().to_owned())),
+                    None => lines.iter().filter(|line| event(line, code).is_some()).any(|line| is_an_end(line)).then_some(None),
+                }
+            });
+            let Some(command) = command else { return self.events(code, 1) };
+            let answer = self.shell(&command);
+            assert!(answer.contains("request_key"), "{command}\n{answer}");
+            taken += 1;
+        }
+    }
+
     /// Sets the scenario by the command that is printed for it.
     pub(crate) fn scenario(&self, name: &str) {
         let printed =
@@ -214,6 +235,17 @@ fn event(line: &str, code: &str) -> Option<String> {
     let mut columns = line.split("  ");
     let (_, of, kind) = (columns.next()?, columns.next()?, columns.next()?);
     (of == code && !kind.starts_with("your turn") && line.contains(" → ")).then(|| kind.to_owned())
+}
+
+/// The dossiers that were handed in, in order.
+pub(crate) fn opened(lines: &[String]) -> Vec<String> {
+    let opened = lines.iter().filter(|line| line.contains("  Submitted  "));
+    opened.filter_map(|line| line.split("  ").nth(1).map(str::to_owned)).collect()
+}
+
+/// Whether a live line tells of a status that is an end.
+fn is_an_end(line: &str) -> bool {
+    ["[3 ", "[7 ", "[8 ", "[10 "].iter().any(|end| line.contains(end))
 }
 
 /// Waits until no process is left that was started for what lies in `folder`.
