@@ -1,6 +1,8 @@
 //! What the documents say is what the code does: the parts of them that can be compared are.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod portal;
+
 use std::path::Path;
 
 fn document(name: &str) -> String {
@@ -40,12 +42,16 @@ fn a_page_and_its_vietnamese_one_name_the_same_commands_and_show_the_same_progra
         let [en, vi] = [page, &vietnamese].map(|page| blocks(&document(page)));
         assert_eq!(commands(&en), commands(&vi), "{page}");
         // The READMEs' JSON and configuration carry comments and examples in their own language.
-        let shown = if page.starts_with("docs/") { &["python", "json", "toml"][..] } else { &[] };
+        let shown = if page.starts_with("docs/") { &["python", "json", "toml", "text"][..] } else { &[] };
         for language in shown {
             let of = |blocks: &[(String, String)]| -> Vec<String> {
                 let bare =
                     |text: &String| text.lines().map(|line| line.split(" # ").next().unwrap().trim_end()).collect();
-                blocks.iter().filter(|(kind, _)| kind == language).map(|(_, text)| bare(text)).collect()
+                blocks
+                    .iter()
+                    .filter(|(kind, _)| kind.split(' ').next() == Some(language))
+                    .map(|(_, text)| bare(text))
+                    .collect()
             };
             assert_eq!(of(&en), of(&vi), "{page}");
         }
@@ -54,7 +60,7 @@ fn a_page_and_its_vietnamese_one_name_the_same_commands_and_show_the_same_progra
 
 /// The lines of shell in these blocks, without comments and without what chooses the language of an answer.
 fn commands(blocks: &[(String, String)]) -> Vec<String> {
-    let shell = blocks.iter().filter(|(language, _)| language == "sh");
+    let shell = blocks.iter().filter(|(language, _)| language.split(' ').next() == Some("sh"));
     let lines = shell.flat_map(|(_, text)| text.lines());
     let bare = |line: &str| line.split('#').next().unwrap().replace(" --lang vi", "").trim().to_owned();
     lines.map(bare).filter(|line| !line.is_empty()).collect()
@@ -130,6 +136,13 @@ fn pages() -> Vec<String> {
 fn blocks(page: &str) -> Vec<(String, String)> {
     let fenced = page.split("\n```").skip(1).step_by(2);
     fenced.map(|block| block.split_once('\n').unwrap()).map(|(kind, text)| (kind.to_owned(), text.to_owned())).collect()
+}
+
+#[test]
+fn the_receiver_of_the_examples_is_the_one_that_the_page_on_webhooks_shows() {
+    let page = document("docs/webhooks.md");
+    let shown = blocks(&page).into_iter().find(|(language, _)| language == "python").unwrap().1;
+    assert_eq!(document("docs/examples/python/receiver.py").trim(), shown.trim());
 }
 
 /// A threat's answer names where it is shown as "`path`: *the test's name*, *another*; `path`: …".

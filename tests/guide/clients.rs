@@ -1,0 +1,131 @@
+//! The clients of docs/examples, each against a real adapter and a real gateway, and killed where it hurts.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use super::ROOT;
+use super::line::{Line, Lost};
+use super::window::Program;
+
+const EXAMPLES: &str = "docs/examples";
+
+/// A client in a folder of its own.
+struct Client {
+    name: &'static str,
+    words: Vec<String>,
+    folder: PathBuf,
+}
+
+impl Client {
+    fn new(place: &Path, name: &'static str, words: &[&str]) -> Self {
+        let folder = place.join(name);
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("to-khai.pdf"), format!("%PDF-1.7 {name}")).unwrap();
+        let words = words.iter().map(|word| match word.strip_prefix("./") {
+            Some(file) => format!("{ROOT}/{EXAMPLES}/{file}"),
+            None => (*word).to_owned(),
+        });
+        Self { name, words: words.collect(), folder }
+    }
+
+    fn start(&self, adapter: &str, actor: &str, words: &[&str]) -> Child {
+        let mut command = Command::new(&self.words[0]);
+        command.args(&self.words[1..]).args(words).current_dir(&self.folder);
+        command.env("LGSP_API", adapter).env("LGSP_ACTOR", actor).env("LC_ALL", "C.UTF-8");
+        for name in ["LGSP_PARTY", "LGSP_TOKEN_FILE"] {
+            command.env_remove(name);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn run(&self, adapter: &str, actor: &str, words: &[&str]) -> Output {
+        self.start(adapter, actor, words).wait_with_output().unwrap()
+    }
+
+    /// What it prints when all goes well.
+    fn prints(&self, adapter: &str, words: &[&str]) -> String {
+        let ended = self.run(adapter, "cb01", words);
+        assert!(ended.status.success(), "{:?} {words:?}: {}", self.words, String::from_utf8_lossy(&ended.stderr));
+        String::from_utf8(ended.stdout).unwrap()
+    }
+
+    /// What it had printed when it was killed, once a message of its was lost.
+    fn killed(&self, lost: Lost, path: &'static str, adapter: &str, words: &[&str]) -> String {
+        let line = Line::losing(lost, path, adapter);
+        let mut client = self.start(&format!("http://{}", line.address), "cb01", words);
+        let waiting = line.lost();
+        client.kill().unwrap();
+        client.wait().unwrap();
+        drop(waiting);
+        let mut said = String::new();
+        client.stdout.unwrap().read_to_string(&mut said).unwrap();
+        said
+    }
+
+    /// Hands in, is killed, goes on; takes over, is killed, goes on. Gives the dossier's code.
+    fn does_its_work(&self, adapter: &str) -> String {
+        let record = format!("4711-{}", self.name);
+        let submit = ["submit", &record, "to-khai.pdf"];
+        // The adapter has it, and the client cannot know.
+        assert_eq!(self.killed(Lost::Answer, "/v1/dossiers", adapter, &submit), "");
+        // A refusal now says nothing about what the adapter has: the client finds it, and takes no second key for it.
+        let ended = self.run(adapter, "not an account", &submit);
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        let told = String::from_utf8(ended.stdout).unwrap();
+        let (code, due) = told.strip_prefix(&format!("{record}: ")).unwrap().trim().split_once(", due ").unwrap();
+        assert!(code.starts_with("H57.102-") && due.starts_with("20"), "{told}");
+        assert_eq!(self.prints(adapter, &submit), format!("{record}: {code}, admitted before\n"));
+
+        // It has stored the event, and the adapter does not know that.
+        let receive = ["receive", code];
+        let before = self.killed(Lost::Request, "/v1/inbox/ack", adapter, &receive);
+        let all = before + &self.prints(adapter, &receive);
+        let events = ["2 accepted", "3 processing_started", "4 resolved", "5 returned"];
+        let expected: String = events.iter().map(|event| format!("{code} {event}\n")).collect();
+        assert_eq!(all, expected, "each event has its effect once");
+        code.to_owned()
+    }
+
+    /// Is refused, says what to correct, and takes a new key for the corrected request.
+    fn is_refused_and_corrects(&self, adapter: &str) {
+        let record = format!("4712-{}", self.name);
+        let submit = ["submit", &record, "to-khai.pdf"];
+        fs::write(self.folder.join("to-khai.pdf"), format!("%PDF-1.7 {record}")).unwrap();
+        let ended = self.run(adapter, "not an account", &submit);
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert!(!ended.status.success() && ended.stdout.is_empty(), "{said}");
+        assert!(said.contains("a clerk has to correct") && said.contains("LGSP-Actor"), "{said}");
+        assert!(self.prints(adapter, &submit).starts_with(&format!("{record}: H57.102-")));
+    }
+}
+
+#[test]
+fn the_clients_of_the_examples_hand_in_once_and_take_over_once_even_when_they_are_killed() {
+    let place = tempfile::tempdir().unwrap();
+    let sandbox = Program::start("sandbox".into(), "lgsp sandbox --port 0 --pace 50 --json", place.path());
+    sandbox.shows(|said| said.contains("\"type\":\"ready\""));
+    let adapter = sandbox.said();
+    let adapter = adapter.split("\"rest\":\"").nth(1).unwrap().split('"').next().unwrap();
+
+    let java = place.path().join("classes");
+    let source = format!("{ROOT}/{EXAMPLES}/java/Client.java");
+    let mut javac = Command::new("javac");
+    let compiled = javac.args(["-encoding", "UTF-8", "-Xlint:all", "-Werror", "-d"]).arg(&java).arg(source).output();
+    let compiled = compiled.expect("this test needs a JDK, 17 or later: apt-get install default-jdk-headless");
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+
+    let clients = [
+        Client::new(place.path(), "curl", &["./curl/client.sh"]),
+        Client::new(place.path(), "python", &["python3", "./python/client.py"]),
+        Client::new(place.path(), "java", &["java", "-cp", java.to_str().unwrap(), "Client"]),
+    ];
+    let codes: BTreeSet<String> = clients.iter().map(|client| client.does_its_work(adapter)).collect();
+    // Each of them handed in one dossier, whatever the adapter was asked.
+    let listed = sandbox.said();
+    let submitted: BTreeSet<_> = listed.lines().filter(|line| line.contains("\"event\":\"submitted\"")).collect();
+    assert_eq!((submitted.len(), codes.len()), (clients.len(), clients.len()), "{listed}");
+    clients.iter().for_each(|client| client.is_refused_and_corrects(adapter));
+}
