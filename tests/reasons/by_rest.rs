@@ -422,6 +422,21 @@ pub(crate) fn local_way(reason: LocalReason) -> Way<Provoke> {
             "adapters/tests/adapter/held_up.rs",
             "a_record_that_cannot_be_read_back_is_told_and_shown_to_a_clerk_and_the_next_go_on",
         ),
+        LocalReason::ClientInvalid | LocalReason::TooManyFailures => met_by(
+            "it takes a listener for other machines, and somebody who guesses",
+            "adapters/tests/adapter/access.rs",
+            "whoever_guesses_is_told_the_same_of_every_name_and_soon_has_to_wait",
+        ),
+        LocalReason::ClientPartyMissing => met_by(
+            "it takes a listener for other machines",
+            "adapters/tests/adapter/access.rs",
+            "from_another_machine_a_client_is_known_by_its_certificate_and_acts_for_its_parties_only",
+        ),
+        LocalReason::TablesDocumentUnusable => met_by(
+            "it is answered in a row of the agency's database, and not over HTTP",
+            "adapters/tests/adapter/tables.rs",
+            "what_cannot_be_taken_in_is_answered_in_its_own_row_and_stops_no_other",
+        ),
         LocalReason::FolderEntryInvalid => met_by(
             "it is answered in a watched folder, and not over HTTP",
             "adapters/tests/adapter/folder.rs",

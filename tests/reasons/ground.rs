@@ -171,7 +171,7 @@ impl Adapter {
     /// The configuration of one. Further lines may have a `[rest]` or a `[spool]` of their own.
     pub(crate) fn config(at: &Address, party: &str, spool: &str, more: &str) -> String {
         let tls = &at.tls;
-        let rest = if more.contains("[rest]\n") { "" } else { "[rest]\nlisten = \"127.0.0.1:0\"\n" };
+        let rest = if more.contains("[rest]\n") { "" } else { "[rest]\nlisten = \"127.0.0.1:0\"\ntoken = \"none\"\n" };
         let own = if more.contains("[spool]\n") { "" } else { "[spool]\nmin_free_mib = 0\nmax_document_mib = 1\n" };
         let more = format!("{own}{more}").replace("[spool]\n", &format!("[spool]\nfolder = {spool:?}\n"));
         format!(
