@@ -220,8 +220,8 @@ impl Reason {
             Self::UnitUnknown => page(
                 Corrected,
                 &[],
-                "The locality is no code of an administrative unit that the registry knows; codes of districts are not used any more.",
-                "Địa bàn không phải mã đơn vị hành chính có trong sổ đăng ký; mã cấp huyện không còn dùng.",
+                "The code is well formed, but no unit of that code is in units.toml, or not yet on that day: a slip, or a list from elsewhere.",
+                "Mã đúng dạng nhưng units.toml không có đơn vị này, hoặc vào ngày đó chưa có: gõ nhầm, hoặc danh mục của nơi khác.",
             ),
             Self::UnitCeased => page(
                 Corrected,
@@ -244,8 +244,8 @@ impl Reason {
             Self::DocumentUnknown => page(
                 Mended,
                 &[],
-                "The digest was never uploaded to the end, was uploaded in another party's name, or lay so long without a dossier that it was tidied away.",
-                "Tài liệu chưa tải lên xong, được tải lên dưới tên cơ quan khác, hoặc để quá lâu không gắn hồ sơ nên đã bị dọn.",
+                "The digest was never uploaded, was not uploaded to the end (what nobody goes on with for a week is swept), or was uploaded in another party's name.",
+                "Tài liệu chưa được tải lên, chưa tải xong (phần tải dở quá một tuần bị dọn), hoặc được tải lên dưới tên cơ quan khác.",
             ),
             Self::DocumentDigestMismatch => page(
                 Corrected,
@@ -370,8 +370,8 @@ impl Reason {
             Self::NumbersExhausted => page(
                 Mended,
                 &["authority", "day"],
-                "More than 9999 numbers of one authority were given out for one day; usually a loop that submits under ever new keys.",
-                "Đã cấp quá số lượng số trong ngày của một cơ quan; thường do vòng lặp nộp với khoá luôn mới.",
+                "All numbers that the gateway may give out for the authority and the day are used up: 99,999, fewer where the authority has a range of its own or after a restore. Usually a loop that submits under ever new keys.",
+                "Đã dùng hết các số trục được cấp cho cơ quan trong ngày: 99.999, ít hơn nếu cơ quan có dải riêng hoặc sau khi khôi phục. Thường do vòng lặp nộp với khoá luôn mới.",
             ),
             Self::NumbersNotLeasable => page(
                 Corrected,

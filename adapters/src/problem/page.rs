@@ -71,8 +71,8 @@ impl LocalReason {
             Self::UploadNotFound => page(
                 Corrected,
                 &[],
-                "The upload was finished, discarded, begun by another party, or left alone for too long.",
-                "Lượt tải lên đã xong, đã huỷ, do cơ quan khác bắt đầu, hoặc bị bỏ quá lâu.",
+                "The upload was discarded, was begun by another party, or was not complete within a day.",
+                "Lượt tải lên đã huỷ, do cơ quan khác bắt đầu, hoặc quá một ngày chưa xong.",
             ),
             Self::UploadOffsetWrong => page(
                 Corrected,
