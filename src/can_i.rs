@@ -104,7 +104,8 @@ fn text(answer: &CanIResponse, lang: Lang) -> String {
                     lang.pick(format!("; hỏi {name} ({owner})"), format!("; ask {name} ({owner})"))
                 }
             };
-            format!("  - {sentence}\n    {}{ask}\n", step.reason)
+            let explained = format!("{}: {}", lang.explained_by(), lgsp_proto::explain::page(&step.reason));
+            format!("  - {sentence}\n    {}{ask}\n    {explained}\n", step.reason)
         }
     };
     head + &answer.steps.iter().map(line).collect::<String>()
@@ -117,6 +118,7 @@ fn json_of(answer: &CanIResponse) -> Value {
             "condition": step.condition, "met": step.met, "by": some(&step.by), "reason": some(&step.reason),
             "owner": some(&step.owner), "owner_name": some(&step.owner_name),
             "message_vi": step.message_vi, "message_en": step.message_en,
+            "explain": some(&step.reason).map(|reason| lgsp_proto::explain::page(&reason)),
         })
     };
     json!({
@@ -124,4 +126,17 @@ fn json_of(answer: &CanIResponse) -> Value {
         "registry_version": answer.registry_version,
         "steps": answer.steps.iter().map(step).collect::<Value>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_met_names_the_command_that_explains_it() {
+        let missing = CanIStep { reason: "GRANT_MISSING".into(), ..CanIStep::default() };
+        let answer = CanIResponse { steps: vec![missing], ..CanIResponse::default() };
+        assert!(text(&answer, Lang::En).contains("\n    Explained by: lgsp explain GRANT_MISSING\n"));
+        assert_eq!(json_of(&answer)["steps"][0]["explain"], "lgsp explain GRANT_MISSING");
+    }
 }

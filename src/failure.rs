@@ -158,6 +158,7 @@ fn explain_refused(refused: &Refused, lang: Lang) -> String {
         text.push_str(&format!("\n  {key}: {value}"));
     }
     text.push_str(&format!("\n  {}: {}", lang.pick("Cần làm", "What to do"), lang.remedy(reason)));
+    text.push_str(&format!("\n  {}: {}", lang.explained_by(), refusal.explain()));
     text
 }
 
@@ -182,3 +183,21 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_the_command_that_explains_it() {
+        let gateway = "https://127.0.0.1:1".parse().unwrap();
+        let refused = |reason: Reason| CallError::from_status(lgsp_proto::Refusal::new(reason).to_status());
+        let said = |reason| Failure::of_call(refused(reason), &gateway, None).to_string();
+        assert!(
+            said(Reason::KeyReused).ends_with("\n  Explained by: lgsp explain KEY_REUSED"),
+            "{}",
+            said(Reason::KeyReused)
+        );
+        assert!(said(Reason::ActsForMissing).ends_with("\n  Explained by: lgsp can-i --party PARTY"));
+    }
+}

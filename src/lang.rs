@@ -1,6 +1,8 @@
 //! The two languages in which results and refusals are told. Help texts and logs are English only.
 
 use clap::ValueEnum;
+use lgsp_adapters::reference::event_name;
+use lgsp_domain::transition::Act;
 use lgsp_proto::reason::Bilingual;
 use lgsp_proto::types::Status;
 use lgsp_proto::{Reason, v1};
@@ -45,6 +47,11 @@ impl Lang {
         self.sentence(reason.texts().remedy)
     }
 
+    /// What stands before the command that explains a refusal.
+    pub(crate) fn explained_by(self) -> &'static str {
+        self.pick("Giải thích", "Explained by")
+    }
+
     /// A status by its official name, and as a number when this version does not know it.
     pub(crate) fn status(self, number: i32) -> String {
         let known = u32::try_from(number).ok().and_then(|number| Status::try_from(number).ok());
@@ -53,27 +60,7 @@ impl Lang {
 
     /// What happened to a dossier.
     pub(crate) fn event_kind(self, kind: v1::EventKind) -> &'static str {
-        use v1::EventKind::*;
-        match kind {
-            Unspecified => self.pick("(chưa rõ)", "(unknown)"),
-            Submitted => self.pick("Nộp hồ sơ", "Submitted"),
-            Accepted => self.pick("Tiếp nhận", "Accepted"),
-            Refused => self.pick("Từ chối tiếp nhận", "Refused"),
-            SupplementRequested => self.pick("Yêu cầu bổ sung", "Supplement requested"),
-            SupplementProvided => self.pick("Đã bổ sung", "Supplement provided"),
-            SupplementExpired => self.pick("Hết hạn bổ sung", "Supplement expired"),
-            Withdrawn => self.pick("Rút hồ sơ", "Withdrawn"),
-            ProcessingStarted => self.pick("Bắt đầu xử lý", "Processing started"),
-            FeeRequested => self.pick("Yêu cầu nộp phí", "Fee requested"),
-            FeePaid => self.pick("Đã nộp phí", "Fee paid"),
-            Stopped => self.pick("Dừng xử lý", "Stopped"),
-            Resolved => self.pick("Có kết quả", "Resolved"),
-            ResultRecalled => self.pick("Thu hồi kết quả", "Result recalled"),
-            Returned => self.pick("Trả kết quả", "Returned"),
-            Extended => self.pick("Gia hạn", "Extended"),
-            Paused => self.pick("Tạm dừng thời hạn", "Clock paused"),
-            Resumed => self.pick("Tính tiếp thời hạn", "Clock resumed"),
-            Progressed => self.pick("Bước nội bộ", "Progress inside the authority"),
-        }
+        let act = Act::from_number(kind as i32);
+        act.map_or_else(|| self.pick("(chưa rõ)", "(unknown)"), |act| self.sentence(event_name(act)))
     }
 }

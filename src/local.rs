@@ -62,5 +62,6 @@ pub(crate) fn refused(problem: &Value, lang: Lang) -> anyhow::Result<ExitCode> {
         eprintln!("  - {}: {}", text(&field["field"]), text(&field["problem"]));
     }
     eprintln!("  {}: {remedy}", lang.pick("Cần làm", "What to do"));
+    eprintln!("  {}: {}", lang.explained_by(), text(&problem["explain"]));
     Ok(ExitCode::from(REFUSED))
 }

@@ -11,6 +11,7 @@ mod certs;
 mod demo;
 mod desk;
 mod dossier;
+mod explain;
 mod failure;
 mod fsck;
 mod gateway;
@@ -73,6 +74,7 @@ enum Command {
     Inbox(inbox::Command),
     Desk(desk::Command),
     Webhook(webhook::Command),
+    Explain(explain::Command),
     Fsck(fsck::Command),
     Backup(backup::Command),
     Archive(archive::Command),
@@ -100,6 +102,7 @@ fn main() -> ExitCode {
         Command::Inbox(command) => command.run(lang),
         Command::Desk(command) => command.run(lang),
         Command::Webhook(command) => command.run(lang),
+        Command::Explain(command) => command.run(lang),
         Command::Fsck(command) => command.run(lang),
         Command::Backup(command) => command.run(lang),
         Command::Archive(command) => command.run(lang),

@@ -16,6 +16,7 @@
 //! | `folder` | another way in and out: a watched folder of JSON files with their documents |
 //! | [`json`], `problem` | what that system reads and writes; the command line's `--json` writes the same |
 //! | [`config`], [`adapter`] | the configuration, and putting everything together |
+//! | [`reference`] | every event, status and reason in words, for `lgsp explain` and `docs/reference` |
 //! | [`telemetry`] | what is measured, for Prometheus |
 //! | `acting` | the parties acted for, and those that the gateway does not let us act for |
 //! | `lanes`, `pump`, `backoff` | work in order per dossier, tried again until it is done |
@@ -39,6 +40,7 @@ mod offline;
 mod problem;
 mod pump;
 mod receive;
+pub mod reference;
 mod rest;
 mod spool;
 pub mod telemetry;

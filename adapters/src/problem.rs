@@ -2,6 +2,7 @@
 //! every field at fault, and what to do, in Vietnamese and English.
 
 pub(crate) mod explain;
+mod page;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -25,7 +26,7 @@ const SHORT_WAIT_SECONDS: u64 = 5;
 
 /// Refusals that only the adapter itself gives; the others are [`Reason`]s of the bus.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum LocalReason {
+pub enum LocalReason {
     /// No token, or not the right one.
     TokenInvalid,
     /// No such path.
@@ -91,9 +92,8 @@ struct Content {
     remedy: Remedy,
     /// What happened, in Vietnamese.
     message_vi: String,
-    /// The command that explains it, where there is one; what stands in capitals is to be filled in.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    explain: Option<String>,
+    /// The command that explains it; what stands in capitals is to be filled in.
+    explain: String,
 }
 
 /// A field at fault.
@@ -131,7 +131,8 @@ impl ToSchema for Problem {
 }
 
 impl LocalReason {
-    pub(crate) const ALL: [Self; 15] = [
+    /// Every one.
+    pub const ALL: [Self; 15] = [
         Self::TokenInvalid,
         Self::ResourceNotFound,
         Self::MethodNotAllowed,
@@ -149,7 +150,8 @@ impl LocalReason {
         Self::FolderFileUnusable,
     ];
 
-    const fn word(self) -> &'static str {
+    /// The stable word.
+    pub const fn word(self) -> &'static str {
         match self {
             Self::TokenInvalid => "TOKEN_INVALID",
             Self::ResourceNotFound => "RESOURCE_NOT_FOUND",
@@ -169,7 +171,7 @@ impl LocalReason {
         }
     }
 
-    fn status(self) -> StatusCode {
+    pub(crate) fn status(self) -> StatusCode {
         match self {
             Self::TokenInvalid => StatusCode::UNAUTHORIZED,
             Self::ResourceNotFound | Self::RequestNotFound | Self::ExceptionNotFound | Self::WebhookNotFound => {
@@ -189,7 +191,7 @@ impl LocalReason {
     }
 
     /// What happened and what to do, each in English and Vietnamese.
-    const fn texts(self) -> [&'static str; 4] {
+    pub(crate) const fn texts(self) -> [&'static str; 4] {
         match self {
             Self::TokenInvalid => [
                 "The token is missing or not the adapter's.",
@@ -412,7 +414,7 @@ impl Problem {
             detail: String::new(),
             fields: Vec::new(),
             explain: explain::command(&info.reason, &BTreeMap::new()),
-            details: info.metadata.into_iter().collect(),
+            details: info.metadata.into_iter().filter(|(key, _)| key != "explain").collect(),
             remedy,
             message_vi: status.get_details_localized_message().map_or_else(String::new, |message| message.message),
             reason: info.reason,
@@ -596,6 +598,7 @@ mod tests {
     fn a_refusal_names_the_command_that_explains_it() {
         let refusal = Refusal::new(Reason::ActsForMissing).detail("party", "H57.99");
         assert_eq!(json(&refusal.into())["explain"], "lgsp can-i --party H57.99");
-        assert_eq!(json(&Reason::Overloaded.into()).get("explain"), None);
+        assert_eq!(json(&Reason::Overloaded.into())["explain"], "lgsp explain OVERLOADED");
+        assert_eq!(json(&LocalReason::SpoolDiskFull.into())["explain"], "lgsp explain SPOOL_DISK_FULL");
     }
 }

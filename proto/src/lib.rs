@@ -4,11 +4,15 @@
 //! - [`store_v1`], [`spool_v1`]: the stored formats of the gateway's journal and of an adapter's spool.
 //! - [`types`]: the validated types both sides parse into. A value of one of them is well formed by construction.
 //! - [`reason`]: every reason for which the bus refuses something, each with its status code and its words.
+//! - [`page`]: what the reference adds to a reason: how one comes to it, whether the same may be sent again, which facts it carries.
+//! - [`explain`]: the command that explains a refusal.
 //! - [`refusal`]: a refusal in full, and its way into a `google.rpc.Status` and back.
 //!
 //! No IO, no clock.
 
+pub mod explain;
 mod masked;
+pub mod page;
 #[cfg_attr(not(test), expect(dead_code, reason = "the build reads it, and a test"))]
 mod private;
 pub mod reason;

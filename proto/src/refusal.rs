@@ -73,16 +73,23 @@ impl Refusal {
         self.details.get(crate::RETRY_AFTER_MS)?.parse().ok().map(Duration::from_millis)
     }
 
+    /// The command that explains it.
+    pub fn explain(&self) -> String {
+        crate::explain::command(self.reason.as_str(), &self.details)
+    }
+
     /// Packs the refusal into a status: `ErrorInfo`, both languages, and a `BadRequest` when fields are at fault.
     ///
     /// `google.rpc.ErrorDetails` carries one localized message; it is the Vietnamese one. The English text is the
-    /// status message, and both remedies are in the `ErrorInfo` metadata (`remedy_vi`, `remedy_en`).
+    /// status message, and both remedies are in the `ErrorInfo` metadata (`remedy_vi`, `remedy_en`), beside the command that
+    /// explains it (`explain`).
     pub fn to_status(&self) -> Status {
         let texts = self.reason.texts();
         let mut metadata: HashMap<String, String> =
             self.details.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
         metadata.insert("remedy_en".into(), texts.remedy.en.into());
         metadata.insert("remedy_vi".into(), texts.remedy.vi.into());
+        metadata.insert("explain".into(), self.explain());
         let mut details = ErrorDetails::new();
         details.set_error_info(self.reason.as_str(), crate::ERROR_DOMAIN, metadata);
         details.set_localized_message("vi", texts.what.vi);
@@ -113,7 +120,7 @@ impl Refusal {
             };
             bad.field_violations.iter().map(violation).collect()
         });
-        let ours = |key: &str| key != "remedy_en" && key != "remedy_vi";
+        let ours = |key: &str| !["remedy_en", "remedy_vi", "explain"].contains(&key);
         let facts = info.metadata.iter().filter(|(key, _)| ours(key));
         Some(Self { reason, fields, details: facts.map(|(key, value)| (key.clone(), value.clone())).collect() })
     }
@@ -166,6 +173,17 @@ mod tests {
         let wait = refusal.to_status().get_details_retry_info().and_then(|info| info.retry_delay);
         assert_eq!((wait, refusal.retry_after()), (Some(Duration::from_millis(250)), wait));
         assert!(Refusal::new(Reason::Overloaded).to_status().get_details_retry_info().is_none());
+    }
+
+    #[test]
+    fn a_refusal_carries_the_command_that_explains_it_and_it_is_no_fact() {
+        for reason in Reason::ALL {
+            let refusal = Refusal::new(*reason);
+            let status = refusal.to_status();
+            let info = status.get_details_error_info().unwrap();
+            assert_eq!(info.metadata["explain"], refusal.explain(), "{reason}");
+            assert_eq!(Refusal::from_status(&status).unwrap().details().len(), 0, "{reason}");
+        }
     }
 
     #[test]

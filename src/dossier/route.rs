@@ -100,7 +100,9 @@ impl Route {
         let head = match &route.no_route {
             Some(none) => {
                 let why = lang.pick(&none.message_vi, &none.message_en);
-                format!("{}: {} ({why})\n", lang.pick("Không xác định được cơ quan", "No authority"), none.reason)
+                let head = lang.pick("Không xác định được cơ quan", "No authority");
+                let explained = lgsp_proto::explain::page(&none.reason);
+                format!("{head}: {} ({why})\n{}: {explained}\n", none.reason, lang.explained_by())
             }
             None => Table::of_pairs([
                 (

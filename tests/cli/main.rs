@@ -5,6 +5,7 @@ mod archive;
 mod audit;
 mod certs;
 mod examples;
+mod explain;
 mod gateway;
 mod join;
 mod offline;

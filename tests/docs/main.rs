@@ -5,29 +5,8 @@ mod portal;
 
 use std::path::Path;
 
-use lgsp_proto::Reason;
-
 fn document(name: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
-}
-
-#[test]
-fn the_architectures_table_of_refusals_is_the_codes_table() {
-    let page = document("ARCHITECTURE.md");
-    let refusals = page.split("## Refusals").nth(1).unwrap();
-    let rows: Vec<&str> = refusals.lines().filter(|line| line.starts_with("| `")).collect();
-    let expected: Vec<String> = Reason::ALL
-        .iter()
-        .map(|reason| {
-            let texts = reason.texts();
-            let code = format!("{:?}", reason.code());
-            format!("| `{reason}` | {} | {} | {} |", upper_snake(&code), texts.what.en, texts.remedy.en)
-        })
-        .collect();
-    for (row, expected) in rows.iter().zip(&expected) {
-        assert_eq!(row, expected);
-    }
-    assert_eq!(rows.len(), expected.len(), "a row too many or too few");
 }
 
 #[test]
@@ -202,13 +181,30 @@ fn sources(path: &Path) -> String {
 }
 
 /// `FailedPrecondition` as gRPC writes it.
-fn upper_snake(code: &str) -> String {
-    let mut out = String::new();
-    for letter in code.chars() {
-        if letter.is_uppercase() && !out.is_empty() {
-            out.push('_');
+
+#[test]
+fn the_reference_is_what_the_code_says() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference");
+    let pages = lgsp_adapters::reference::markdown::pages();
+    if std::env::var_os("LGSP_WRITE_REFERENCE").is_some() {
+        std::fs::create_dir_all(&folder).unwrap();
+        for (name, page) in &pages {
+            std::fs::write(folder.join(name), page).unwrap();
         }
-        out.extend(letter.to_uppercase());
     }
-    out
+    for (name, page) in &pages {
+        let written = std::fs::read_to_string(folder.join(name)).unwrap_or_default();
+        let differs = written.lines().zip(page.lines()).find(|(written, said)| written != said);
+        assert_eq!(
+            differs, None,
+            "docs/reference/{name}: `LGSP_WRITE_REFERENCE=1 cargo test --test docs reference` writes it"
+        );
+        assert_eq!(written.len(), page.len(), "docs/reference/{name} ends elsewhere");
+    }
+    let mut there: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    there.sort();
+    let mut expected: Vec<_> = pages.iter().map(|(name, _)| name.clone()).collect();
+    expected.sort();
+    assert_eq!(there, expected);
 }

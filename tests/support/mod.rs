@@ -41,8 +41,10 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 pub(crate) struct Bus {
     dir: TempDir,
     ca: CertificateAuthority,
+    /// Its configuration, for its next start.
+    pub(crate) config: String,
     address: SocketAddr,
-    enrolment: SocketAddr,
+    enrolment: Option<SocketAddr>,
     local: SocketAddr,
     shutdown: CancellationToken,
     running: Option<JoinHandle<()>>,
@@ -51,13 +53,16 @@ pub(crate) struct Bus {
 impl Bus {
     /// Starts a gateway with the synthetic registry, its business clock at [`MORNING`].
     pub(crate) async fn start() -> Self {
+        Self::start_with(|config, _| config).await
+    }
+
+    /// The same with another configuration: `change` gets the usual one, and the folder it is for.
+    pub(crate) async fn start_with(change: impl FnOnce(String, &Path) -> String) -> Self {
         output::trace(SUITE);
         let dir = tempfile::tempdir().unwrap();
         let domain: TrustDomain = "bus.test".parse().unwrap();
         let ca = CertificateAuthority::create(&dir.path().join("ca"), &domain, SystemTime::now()).unwrap();
-        let names = [server_name("localhost").unwrap(), server_name("127.0.0.1").unwrap()];
-        let server = ca.issue_server(&names, DAY, SystemTime::now()).unwrap();
-        server.write_to(&dir.path().join("tls"), "gateway").unwrap();
+        certify(&ca, dir.path());
         let config = format!(
             r#"
             name = "bus.test"
@@ -84,16 +89,42 @@ impl Bus {
             first = {REGISTRY:?}
             "#
         );
-        let config = Config::parse(&config, dir.path(), []).unwrap_or_else(|problems| panic!("{problems}"));
+        let config = change(config, dir.path());
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let (shutdown, running) = (CancellationToken::new(), None);
+        let mut bus = Self { dir, ca, config, address: nowhere, enrolment: None, local: nowhere, shutdown, running };
+        bus.run().await;
+        bus
+    }
+
+    /// Starts it on what its folder holds, at any ports.
+    pub(crate) async fn run(&mut self) {
+        let config = Config::parse(&self.config, self.dir.path(), []).unwrap_or_else(|problems| panic!("{problems}"));
         let app = App::build(config).await.unwrap();
-        let (address, local) = (app.bus_address().unwrap(), app.local_address().unwrap());
-        let enrolment = app.enrolment_address().unwrap().expect("it is configured");
-        let shutdown = CancellationToken::new();
+        (self.address, self.local) = (app.bus_address().unwrap(), app.local_address().unwrap());
+        self.enrolment = app.enrolment_address().unwrap();
+        self.shutdown = CancellationToken::new();
         let (ready, is_ready) = oneshot::channel();
-        let stop = shutdown.clone();
-        let running = tokio::spawn(async move { app.run(stop, ready).await.unwrap() });
+        let stop = self.shutdown.clone();
+        self.running = Some(tokio::spawn(async move { app.run(stop, ready).await.unwrap() }));
         is_ready.await.unwrap();
-        Self { dir, ca, address, enrolment, local, shutdown, running: Some(running) }
+    }
+
+    /// Puts another certificate of the gateway in the place of the present one, for its next start.
+    pub(crate) fn certify_anew(&self) {
+        std::fs::remove_dir_all(self.dir.path().join("tls")).unwrap();
+        certify(&self.ca, self.dir.path());
+    }
+
+    /// Stops it in order; [`Bus::run`] starts it again.
+    pub(crate) async fn halt(&mut self) {
+        self.tell_to_stop();
+        self.running.take().unwrap().await.unwrap();
+    }
+
+    /// Tells it to stop, as an operator would, and does not wait.
+    pub(crate) fn tell_to_stop(&self) {
+        self.shutdown.cancel();
     }
 
     /// A link as `system`, with a certificate of the bus's own CA.
@@ -145,7 +176,7 @@ impl Bus {
 
     /// The port on loopback where systems join.
     pub(crate) fn enrolment_port(&self) -> u16 {
-        self.enrolment.port()
+        self.enrolment.expect("systems can join here").port()
     }
 
     /// Moves the business clock on.
@@ -180,6 +211,13 @@ impl Bus {
         self.shutdown.cancel();
         self.running.take().unwrap().await.unwrap();
     }
+}
+
+/// A key and a certificate for the gateway in this folder.
+fn certify(ca: &CertificateAuthority, folder: &Path) {
+    let names = [server_name("localhost").unwrap(), server_name("127.0.0.1").unwrap()];
+    let server = ca.issue_server(&names, DAY, SystemTime::now()).unwrap();
+    server.write_to(&folder.join("tls"), "gateway").unwrap();
 }
 
 impl Drop for Bus {

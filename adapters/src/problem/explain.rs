@@ -1,91 +1,28 @@
-//! The command that explains a refusal: what holds now, and why.
-//!
-//! Owns which reasons have one. A command is `lgsp …`; what stands in capitals is to be filled in by whoever runs it.
+//! The command that explains a refusal: those of the adapter's own reasons. The bus's have theirs in [`lgsp_proto::explain`].
 
 use std::collections::BTreeMap;
 
+use lgsp_proto::explain;
+
 /// The command for a reason, with what the refusal itself says about the case.
-pub(super) fn command(reason: &str, details: &BTreeMap<String, String>) -> Option<String> {
+pub(crate) fn command(reason: &str, details: &BTreeMap<String, String>) -> String {
     let command = match reason {
-        "ACTS_FOR_MISSING" => format!("lgsp can-i --party {}", value(details, "party", "PARTY")),
-        "GRANT_MISSING" => {
-            let mut command = format!("lgsp can-i {}", value(details, "right", "RIGHT"));
-            for name in ["procedure", "service", "purpose"] {
-                if details.contains_key(name) {
-                    command += &format!(" --{name} {}", value(details, name, &name.to_ascii_uppercase()));
-                }
-            }
-            command
-        }
-        "ROLE_MISSING"
-        | "ILLEGAL_TRANSITION"
-        | "STALE_VERSION"
-        | "SUPPLEMENT_STILL_OPEN"
-        | "EXTENSION_USED"
-        | "EXTENSION_NOT_ALLOWED"
-        | "PAUSE_NOT_ALLOWED"
-        | "DOSSIER_NOT_FOUND"
-        | "DOSSIER_ARCHIVED"
-        | "CONTENT_ERASED"
-        | "DOCUMENT_NOT_FOUND"
-        | "DOCUMENT_OF_ANOTHER_DOSSIER" => "lgsp dossier show CODE".to_owned(),
-        "NO_ROUTE"
-        | "UNIT_UNKNOWN"
-        | "UNIT_CEASED"
-        | "PROCEDURE_UNKNOWN"
-        | "PROCEDURE_ABOLISHED"
-        | "PROCEDURE_NOT_YET_IN_FORCE"
-        | "CASE_UNKNOWN" => {
-            let procedure = value(details, "procedure", "PROCEDURE");
-            format!("lgsp dossier route --procedure {procedure} --locality {}", value(details, "locality", "LOCALITY"))
-        }
-        "EXCEPTION_NOT_FOUND" | "EXCEPTION_HANDLED" => "lgsp desk exceptions".to_owned(),
-        "WEBHOOK_NOT_FOUND" => "lgsp webhook list".to_owned(),
-        "CERTIFICATE_REVOKED" | "CERTIFICATE_NOT_VOUCHED" | "CERTIFICATE_WITHOUT_IDENTITY" | "SYSTEM_UNKNOWN" => {
-            "lgsp certs show CERTIFICATE".to_owned()
-        }
-        "MALFORMED" | "RESOURCE_NOT_FOUND" | "METHOD_NOT_ALLOWED" => "lgsp openapi".to_owned(),
-        _ => return None,
+        "EXCEPTION_NOT_FOUND" | "EXCEPTION_HANDLED" => "lgsp desk exceptions list",
+        "WEBHOOK_NOT_FOUND" => "lgsp webhook list",
+        "RESOURCE_NOT_FOUND" | "METHOD_NOT_ALLOWED" => "lgsp openapi",
+        word => return explain::command(word, details),
     };
-    Some(command)
+    command.to_owned()
 }
 
-/// A value that a shell takes as it stands; anything else is left to be filled in.
-fn value<'a>(details: &'a BTreeMap<String, String>, name: &str, otherwise: &'a str) -> std::borrow::Cow<'a, str> {
-    let is_plain = |text: &&String| {
-        !text.is_empty()
-            && !text.starts_with('-')
-            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
-    };
-    details.get(name).filter(is_plain).map_or_else(|| otherwise.to_owned().into(), |text| text.as_str().into())
-}
-
-/// Every command there is, without what a case adds: for the description.
+/// Every command there is, without what a case adds: for the description. What prints a page is there once.
 pub(crate) fn all() -> Vec<String> {
     let locals = super::LocalReason::ALL.into_iter().map(super::LocalReason::word);
     let words = lgsp_proto::Reason::ALL.iter().map(|reason| reason.as_str()).chain(locals);
-    let mut commands: Vec<_> = words.filter_map(|word| command(word, &BTreeMap::new())).collect();
+    let of_its_own =
+        |word: &str| Some(command(word, &BTreeMap::new())).filter(|command| *command != explain::page(word));
+    let mut commands: Vec<_> = words.filter_map(of_its_own).chain([explain::page("")]).collect();
     commands.sort_unstable();
     commands.dedup();
     commands
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_command_says_what_the_refusal_knows_and_nothing_a_shell_would_read() {
-        let details = |pairs: &[(&str, &str)]| {
-            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>()
-        };
-        let said = details(&[("right", "submit"), ("procedure", "1.001193")]);
-        assert_eq!(command("GRANT_MISSING", &said).unwrap(), "lgsp can-i submit --procedure 1.001193");
-        assert_eq!(command("ACTS_FOR_MISSING", &details(&[("party", "H57.99")])).unwrap(), "lgsp can-i --party H57.99");
-        for evil in ["$(reboot)", "a b", "--profile", ""] {
-            let said = details(&[("party", evil)]);
-            assert_eq!(command("ACTS_FOR_MISSING", &said).unwrap(), "lgsp can-i --party PARTY", "{evil}");
-        }
-        assert_eq!(command("OVERLOADED", &BTreeMap::new()), None);
-    }
 }

@@ -25,6 +25,11 @@ pub fn event_types() -> Vec<String> {
     told.map(event_type).chain([TEST.to_owned()]).collect()
 }
 
+/// The type of a kind of event, by its number.
+pub(crate) fn type_of_event(number: i32) -> String {
+    event_type(What::Event(number))
+}
+
 /// The type of a message. A kind of event that this adapter does not know has one too: its number is unknown, not its dossier.
 pub(super) fn event_type(what: What) -> String {
     let word = match what {

@@ -43,6 +43,7 @@ use crate::trace;
 pub(crate) use attempts::{Attempt, Attempts, Health};
 use cloud_event::CloudEvent;
 pub use cloud_event::event_types;
+pub(crate) use cloud_event::type_of_event;
 use connector::Connector;
 pub(crate) use outcome::Outcome;
 use secrets::Secrets;
