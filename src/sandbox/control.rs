@@ -43,7 +43,7 @@ async fn change(State(people): State<Arc<People>>, Path(name): Path<String>) -> 
         let known: Vec<_> = Scenario::value_variants().iter().map(|scenario| scenario.word()).collect();
         return answer(StatusCode::NOT_FOUND, &json!({"error": "no such scenario", "scenarios": known}));
     };
-    people.scenario.send_replace(scenario);
+    people.set(scenario);
     let text = scenario.text();
     people.live.note(
         "scenario",

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::gateway::Orders;
 use super::line::Line;
-use super::people::People;
+use super::people::{Ahead, People};
 use super::place::NEIGHBOUR;
 use super::scenario::Scenario;
 
@@ -23,8 +23,6 @@ pub(super) struct Director {
     pub(super) lines: Arc<[Line; 2]>,
     /// How long line and gateway stay away.
     pub(super) outage: Duration,
-    /// Whether the gateway lets dates lie far ahead.
-    pub(super) far_ahead: bool,
 }
 
 /// What an adapter says about itself.
@@ -56,34 +54,33 @@ impl Director {
     ///
     /// # Errors
     /// The developer's adapter does not say how it is.
-    pub(super) async fn direct(mut self) -> anyhow::Result<()> {
-        let mut scenario = self.people.scenario.subscribe();
+    pub(super) async fn direct(self) -> anyhow::Result<()> {
+        let (mut scenario, mut ahead) = (self.people.scenario.subscribe(), self.people.ahead.subscribe());
         loop {
-            let wanted = *scenario.borrow_and_update();
-            match wanted {
-                Scenario::Late if !self.far_ahead => self.look_ahead().await,
-                Scenario::Outage => {
-                    tokio::select! {
-                        ended = self.outage() => ended?,
-                        // Another one is wanted: the line must not stay cut for it.
-                        _ = scenario.changed() => {
-                            scenario.mark_changed();
-                        }
-                    }
-                    self.mend().await?;
-                }
-                _ => {}
+            let dates = *ahead.borrow_and_update();
+            if dates == Ahead::Wanted {
+                self.look_ahead().await;
             }
-            if scenario.changed().await.is_err() {
-                return Ok(());
+            let wanted = *scenario.borrow_and_update();
+            if wanted == Scenario::Outage {
+                tokio::select! {
+                    ended = self.outage() => ended?,
+                    // Another one is wanted: the line must not stay cut for it.
+                    _ = scenario.changed() => scenario.mark_changed(),
+                }
+                self.mend().await?;
+            }
+            tokio::select! {
+                changed = scenario.changed() => changed?,
+                changed = ahead.changed() => changed?,
             }
         }
     }
 
     /// Late dossiers have their events dated ahead, which an ordinary gateway refuses: from here on this one does not.
-    async fn look_ahead(&mut self) {
+    async fn look_ahead(&self) {
         self.gateway.look_ahead().await;
-        self.far_ahead = true;
+        self.people.ahead.send_replace(Ahead::Taken);
         self.people.live.note(
             "far_ahead",
             "trục đã chạy lại; từ đây đến hết lần chạy này nó nhận cả ngày giờ ở tương lai, trục thật thì từ chối (TIME_AHEAD)",
@@ -121,7 +118,8 @@ impl Director {
             "trục bị kill -9; những gì đã trả lời vẫn còn",
             "the gateway is killed with kill -9; what it answered is not lost",
         );
-        self.gateway.kill(self.outage, self.far_ahead).await;
+        let ahead = *self.people.ahead.borrow() == Ahead::Taken;
+        self.gateway.kill(self.outage, ahead).await;
         live.note("gateway_back", "trục chạy lại", "the gateway runs again");
         let ordinary = |scenario: &mut Scenario| {
             let ends = *scenario == Scenario::Outage;

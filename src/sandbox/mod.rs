@@ -41,10 +41,10 @@ use guide::Guide;
 use hooks::Target;
 use line::Line;
 use live::Live;
-use people::{People, Role};
+use people::{Ahead, People, Role};
 use place::Place;
 use scenario::Scenario;
-use story::{Chronicle, Story};
+use story::Chronicle;
 
 use crate::failure::Failure;
 use crate::lang::Lang;
@@ -195,9 +195,7 @@ async fn start(
     let hooks = TcpListener::bind(("127.0.0.1", 0)).await?;
     let hook = |path: &str| anyhow::Ok(format!("http://{}/{path}", hooks.local_addr()?));
     let chronicle = Chronicle::open(&folder.chronicle())?;
-    // A dossier that was to be late goes on being late.
-    let is_late = |story: &Story| story.last.scenario == Scenario::Late;
-    let far_ahead = args.scenario == Scenario::Late || chronicle.all().any(is_late);
+    let far_ahead = args.scenario == Scenario::Late;
     let (process, bus) = gateway::start(folder, far_ahead).await?;
     let lines = Arc::new([Line::to(bus).await?, Line::to(bus).await?]);
     let webhook = target.as_ref().map(|_| hook("developer")).transpose()?;
@@ -231,12 +229,14 @@ async fn start(
         developers: Client::new(&rest),
         simulated: Client::new(ready.at("rest")?),
         scenario: watch::Sender::new(args.scenario),
+        ahead: watch::Sender::new(if far_ahead { Ahead::Taken } else { Ahead::Refused }),
         chronicle: Mutex::new(chronicle),
         news: Notify::new(),
+        started: jiff::Timestamp::now().as_second(),
     });
     people.live.ready(&guide.page(args.scenario.word()), guide.facts(args.scenario.word()));
     let outage = Duration::from_secs(args.outage);
-    let director = Director { people: Arc::clone(&people), gateway: orders.clone(), lines, outage, far_ahead };
+    let director = Director { people: Arc::clone(&people), gateway: orders.clone(), lines, outage };
     people.resume();
     let hooks = hooks::serve(hooks, Arc::clone(&people), target);
     let control = control::serve(control, Arc::clone(&people));

@@ -36,6 +36,17 @@ pub(super) enum Role {
     Authority,
 }
 
+/// Whether the gateway takes dates that lie far ahead, as events of late dossiers do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Ahead {
+    /// No more than any other.
+    Refused,
+    /// It is to be started again, so that it does.
+    Wanted,
+    /// It does.
+    Taken,
+}
+
 /// How long the outcome of an act is waited for at a time, in milliseconds.
 const WAIT_MS: u32 = 20_000;
 /// By how much an extension puts off the date, and by how much a late dossier misses even that: working hours.
@@ -57,9 +68,12 @@ pub(super) struct People {
     pub(super) developers: Client,
     pub(super) simulated: Client,
     pub(super) scenario: watch::Sender<Scenario>,
+    pub(super) ahead: watch::Sender<Ahead>,
     pub(super) chronicle: Mutex<Chronicle>,
     /// Something was written down.
     pub(super) news: Notify,
+    /// When this start was, in seconds.
+    pub(super) started: i64,
 }
 
 /// What becomes of a request.
@@ -105,6 +119,24 @@ impl People {
             matter,
         };
         self.happened(&happened)
+    }
+
+    /// From now on dossiers are handed in under this scenario.
+    pub(super) fn set(&self, scenario: Scenario) {
+        if scenario == Scenario::Late {
+            self.want_ahead();
+        }
+        self.scenario.send_replace(scenario);
+    }
+
+    fn want_ahead(&self) {
+        self.ahead.send_if_modified(|ahead| {
+            let refused = *ahead == Ahead::Refused;
+            if refused {
+                *ahead = Ahead::Wanted;
+            }
+            refused
+        });
     }
 
     /// The scenario of a dossier: that under which it was handed in.
@@ -185,7 +217,8 @@ impl People {
             return Ok(());
         }
         let body = self.body(act, party, &story, at).await?;
-        let key = format!("{BY_US}{code}-{}", sequence + 1);
+        // New at every start: what an earlier one may have sent of this is told by its own event, or was refused.
+        let key = format!("{BY_US}{code}-{}-{}", sequence + 1, self.started % 1_000_000);
         match self.send(party, &key, &format!("/v1/dossiers/{code}/events"), &body).await? {
             // The portal is not told of what it said itself; whatever it is told comes to the same.
             Outcome::Admitted(receipt) => self.happened(&said(&story, party, &receipt)?),
@@ -245,6 +278,8 @@ impl People {
             Act::Stop => json!({"reason": "Không đủ căn cứ giải quyết tiếp (giả lập)"}),
             Act::Resolve => {
                 if let (Scenario::Late, Some(due)) = (story.last.scenario, story.due()) {
+                    self.want_ahead();
+                    self.ahead.subscribe().wait_for(|ahead| *ahead == Ahead::Taken).await?;
                     let late = calendar.after_working_time(due.civil().max(at.civil()), TOO_LATE)?;
                     at = late.try_into()?;
                 }
@@ -294,8 +329,6 @@ impl People {
         let reason = |problem: &Value| problem["reason"].as_str().unwrap_or("NONE_GIVEN").to_owned();
         match status {
             StatusCode::ACCEPTED => {}
-            // Said before the sandbox was started again, and it was otherwise: what became of it is told by the portal.
-            StatusCode::CONFLICT => return Ok(Outcome::Refused("STALE_VERSION".to_owned())),
             status if status.is_client_error() => {
                 return Ok(Outcome::Refused(reason(&serde_json::from_slice(&answer)?)));
             }

@@ -165,7 +165,11 @@ impl Sandbox {
                 let turns: Vec<_> = lines.iter().enumerate().filter(|(_, line)| ours(line)).collect();
                 match turns.get(taken) {
                     Some((at, _)) => Some(Some(lines.get(at + 1)?.trim().to_owned())),
-                    None => lines.iter().filter(|line| event(line, code).is_some()).any(|line| is_an_end(line)).then_some(None),
+                    None => lines
+                        .iter()
+                        .filter(|line| event(line, code).is_some())
+                        .any(|line| is_an_end(line))
+                        .then_some(None),
                 }
             });
             let Some(command) = command else { return self.events(code, 1) };
