@@ -1,4 +1,4 @@
-//! `lgsp explain`: what a word of the bus means: a reason, an event or a status. Asks nobody; it is all in the program.
+//! `lgsp explain`: what a word of the bus means: a reason, an event, a status or a warning. Asks nobody; it is all in the program.
 
 use std::process::ExitCode;
 
@@ -21,7 +21,7 @@ Examples:
 
 An event and the status it leads to often share a word; both are shown. Exit code 2 for a word that is none.";
 
-/// Explain a reason, an event or a status: what it means, how one comes to it, what to do.
+/// Explain a reason, an event, a status or a warning: what it means, how one comes to it, what to do.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Command {
@@ -64,8 +64,9 @@ fn list(all: &[Entry], lang: Lang) -> String {
         Kind::Reason => lang.pick("Lý do từ chối", "Reasons of refusals"),
         Kind::Event => lang.pick("Sự kiện", "Events"),
         Kind::Status => lang.pick("Trạng thái", "Statuses"),
+        Kind::Warning => lang.pick("Cảnh báo", "Warnings"),
     };
-    let tables = [Kind::Reason, Kind::Event, Kind::Status].map(|kind| {
+    let tables = [Kind::Reason, Kind::Event, Kind::Status, Kind::Warning].map(|kind| {
         let mut table = Table::new([lang.pick("Từ", "Word"), lang.pick("Ý nghĩa", "Meaning")]);
         for entry in all.iter().filter(|entry| entry.kind == kind) {
             table.row([entry.word.clone(), lang.sentence(entry.name).to_owned()]);
@@ -82,6 +83,7 @@ fn pages(found: &[Entry], lang: Lang) -> String {
             Kind::Reason => lang.pick("lý do từ chối", "reason"),
             Kind::Event => lang.pick("sự kiện", "event"),
             Kind::Status => lang.pick("trạng thái", "status"),
+            Kind::Warning => lang.pick("cảnh báo", "warning"),
         };
         let mut text = format!("{} ({kind})\n  {}\n", entry.word, lang.sentence(entry.name));
         for row in &entry.rows {

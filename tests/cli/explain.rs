@@ -24,6 +24,7 @@ fn a_word_is_explained_in_both_languages_and_for_programs() {
     assert_eq!(kinds, ["event", "status"]);
     assert_eq!(json[0]["cloud_event"], "vn.lgsp.dossier.supplement_requested.v1");
     assert_eq!(json[1]["number"], 5);
+    assert!(place.lgsp(&["explain", "clock-ahead"]).ok().starts_with("CLOCK_AHEAD (warning)\n"));
 }
 
 #[test]
@@ -42,4 +43,6 @@ fn a_route_that_is_none_names_the_command_that_explains_it() {
     let ended = place.lgsp(&words);
     assert_eq!(ended.code, 3, "{ended:#?}");
     assert!(ended.out.contains("\nExplained by: lgsp explain PROCEDURE_UNKNOWN\n"), "{}", ended.out);
+    let json: serde_json::Value = serde_json::from_str(&place.lgsp(&[&words[..], &["--json"]].concat()).out).unwrap();
+    assert_eq!(json["explain"], "lgsp explain PROCEDURE_UNKNOWN");
 }

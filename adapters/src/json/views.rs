@@ -176,6 +176,9 @@ pub struct RouteJson {
     steps: Vec<StepJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
     no_route: Option<WarningJson>,
+    /// The command that explains why there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explain: Option<String>,
     registry_version: u64,
 }
 
@@ -346,6 +349,7 @@ impl RouteJson {
             competent_authority_name: text(route.competent_authority_name),
             rule: text(route.rule),
             steps: route.steps.into_iter().map(step).collect(),
+            explain: route.no_route.as_ref().map(|none| lgsp_proto::explain::page(&none.reason)),
             no_route: route.no_route.map(WarningJson::new),
             registry_version: route.registry_version,
         }

@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::{Entry, Kind, Language, events, reasons, statuses};
+use super::{Entry, Kind, Language, events, reasons, statuses, warnings};
 
 /// Every page there is: the file's name and what it holds.
 pub fn pages() -> Vec<(String, String)> {
-    let kinds = [Kind::Reason, Kind::Event, Kind::Status];
+    let kinds = [Kind::Reason, Kind::Event, Kind::Status, Kind::Warning];
     let languages = [Language::English, Language::Vietnamese];
     let each = kinds.into_iter().flat_map(|kind| languages.map(|language| (kind, language)));
     each.map(|(kind, language)| (file(kind, language), page(kind, language))).collect()
@@ -17,6 +17,7 @@ fn file(kind: Kind, language: Language) -> String {
         Kind::Reason => "reasons",
         Kind::Event => "events",
         Kind::Status => "statuses",
+        Kind::Warning => "warnings",
     };
     format!("{name}{}.md", language.pick("", ".vi"))
 }
@@ -47,6 +48,14 @@ pub fn page(kind: Kind, language: Language) -> String {
                 "Tình trạng của hồ sơ: mười trạng thái của danh mục quốc gia và việc có thể tiếp theo.",
             ),
             statuses(),
+        ),
+        Kind::Warning => (
+            language.pick("Warnings", "Cảnh báo"),
+            language.pick(
+                "What is odd about something that was admitted all the same. Show it to the clerk; nothing has to be sent again.",
+                "Điều bất thường ở việc vẫn được ghi nhận. Hãy cho cán bộ biết; không phải gửi lại gì.",
+            ),
+            warnings(),
         ),
     };
     let made = language.pick(

@@ -7,6 +7,7 @@ mod events;
 pub mod markdown;
 mod reasons;
 mod statuses;
+mod warnings;
 
 use lgsp_proto::reason::Bilingual;
 use serde_json::{Map, Value, json};
@@ -15,6 +16,7 @@ pub use crate::problem::LocalReason;
 pub use events::{event_name, events};
 pub use reasons::reasons;
 pub use statuses::statuses;
+pub use warnings::warnings;
 
 /// What an entry is about.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -25,6 +27,8 @@ pub enum Kind {
     Event,
     /// Where a dossier stands.
     Status,
+    /// What is odd and no ground for refusal.
+    Warning,
 }
 
 impl Kind {
@@ -34,6 +38,7 @@ impl Kind {
             Self::Reason => "reason",
             Self::Event => "event",
             Self::Status => "status",
+            Self::Warning => "warning",
         }
     }
 }
@@ -148,9 +153,9 @@ impl Entry {
     }
 }
 
-/// Every entry: reasons, events, statuses.
+/// Every entry: reasons, events, statuses, warnings.
 pub fn all() -> Vec<Entry> {
-    [reasons(), events(), statuses()].concat()
+    [reasons(), events(), statuses(), warnings()].concat()
 }
 
 /// The entries of a word, as it stands in an answer, a webhook or a table; letters may be small or large. An event and the status
