@@ -103,7 +103,8 @@ mod tests {
         let (mut open, heard) = hear(&line).await;
         assert_eq!(heard, Some(1));
         line.cut();
-        assert_eq!(open.read(&mut [0]).await.unwrap_or(0), 0, "the open connection stays");
+        let broken = tokio::time::timeout(std::time::Duration::from_secs(10), open.read(&mut [0])).await;
+        assert_eq!(broken.expect("the open connection breaks").unwrap_or(0), 0);
         assert_eq!(hear(&line).await.1, None);
         line.lead_to(echo(2).await);
         assert_eq!(hear(&line).await.1, None, "it is cut still");

@@ -44,7 +44,7 @@ use live::Live;
 use people::{Ahead, People, Role};
 use place::Place;
 use scenario::Scenario;
-use story::{Chronicle, Story};
+use story::Chronicle;
 
 use crate::failure::Failure;
 use crate::lang::Lang;
@@ -195,9 +195,7 @@ async fn start(
     let hooks = TcpListener::bind(("127.0.0.1", 0)).await?;
     let hook = |path: &str| anyhow::Ok(format!("http://{}/{path}", hooks.local_addr()?));
     let chronicle = Chronicle::open(&folder.chronicle())?;
-    // A dossier that was to be late goes on being late.
-    let is_late = |story: &Story| story.last.scenario == Scenario::Late;
-    let far_ahead = args.scenario == Scenario::Late || chronicle.all().any(is_late);
+    let far_ahead = args.scenario == Scenario::Late;
     let (process, bus) = gateway::start(folder, far_ahead).await?;
     let lines = Arc::new([Line::to(bus).await?, Line::to(bus).await?]);
     let webhook = target.as_ref().map(|_| hook("developer")).transpose()?;

@@ -1,6 +1,7 @@
 //! Starting and ending: the printed page, ports that are taken, Ctrl-C, a kill, and going on from a folder.
 
 use std::net::TcpListener;
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -181,13 +182,68 @@ fn for_programs_everything_is_a_document_a_line() {
         let all = lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
         all.into_iter().find(|line| line["type"] == "event" && line["event"] == "withdrawn")
     });
+    is_as_described(&ready, &[]);
+    is_as_described(&turn, &[]);
+    is_as_described(&last, &["due_at"]);
     assert_eq!((&last["from"], &last["status"]), (&"H57.101".into(), &"withdrawn".into()));
     assert!(last["sequence"] == 4 && last["admitted_at"].is_string() && last["to"][0] == "H57.102", "{last}");
+    // This lies nowhere, which the gateway says.
+    let nowhere = r#"{"procedure_code":"1.001193","locality":"00001","applicant":{"kind":"citizen","full_name":"Nguyễn Thị Thử"},
+        "intake_channel":"direct","return_channel":"direct"}"#;
+    sandbox.shell(&format!(
+        "curl -s {api}/v1/dossiers -H 'LGSP-Party: H57.101' -H 'LGSP-Actor: cb01' -H 'Idempotency-Key: ba' -d '{nowhere}'"
+    ));
+    let refused = sandbox.wait("a refusal", |lines| {
+        let all = lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        all.into_iter().find(|line| line["type"] == "refused" && line["request_key"] == "ba")
+    });
+    is_as_described(&refused, &[]);
     let unknown = sandbox.shell(&format!("curl -s -X POST {control}/scenario/earthquake"));
     assert!(unknown.contains("no such scenario") && unknown.contains("outage"), "{unknown}");
     let page = sandbox.shell(&format!("curl -s -X POST -H 'Origin: http://evil.test' {control}/scenario/late"));
     assert!(page.contains("not for pages"), "{page}");
     assert!(sandbox.shell(&format!("curl -s {control}/scenario")).contains("withdrawn"));
+}
+
+/// The pages about the sandbox, and what stands in the first column of their tables.
+fn pages() -> [(String, Vec<String>); 2] {
+    ["docs/sandbox.md", "docs/sandbox.vi.md"].map(|name| {
+        let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
+        let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+        let rows = rows.map(str::to_owned).collect();
+        (page, rows)
+    })
+}
+
+#[test]
+fn both_pages_about_the_sandbox_name_every_scenario_and_the_same_commands() {
+    let list = lgsp().args(["sandbox", "--list"]).output().unwrap().stdout;
+    let list = String::from_utf8(list).unwrap();
+    let scenarios: Vec<&str> = list.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
+    let [(en, of_en), (vi, of_vi)] = pages();
+    assert_eq!(of_en[..scenarios.len()], scenarios);
+    assert_eq!(of_en, of_vi);
+    let commands = |page: &str| -> Vec<String> {
+        page.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap().to_owned()).collect()
+    };
+    assert_eq!(commands(&en), commands(&vi));
+}
+
+/// That a document for programs holds what both pages say, and no more; `may` lists what is not always there.
+#[track_caller]
+fn is_as_described(document: &Value, may: &[&str]) {
+    let kind = document["type"].as_str().unwrap();
+    for (page, _) in pages() {
+        let row = page.lines().find(|line| line.starts_with(&format!("| `{kind}` | `"))).unwrap();
+        let described: Vec<&str> = row.split('`').skip(3).step_by(2).collect();
+        let fields = document.as_object().unwrap();
+        for field in fields.keys().filter(|field| *field != "type") {
+            assert!(described.contains(&field.as_str()), "{kind} has {field}");
+        }
+        for field in described.iter().filter(|field| !may.contains(field)) {
+            assert!(fields.contains_key(*field), "{kind} has no {field}");
+        }
+    }
 }
 
 #[test]

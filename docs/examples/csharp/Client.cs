@@ -33,7 +33,9 @@ static class Client
     /// <summary>Nobody knows what became of it, or it is "not now"; the same command goes on later.</summary>
     class Unanswered : Exception { }
 
-    static async Task<int> Main(string[] args)
+    static int Main(string[] args) { return Run(args).GetAwaiter().GetResult(); }
+
+    static async Task<int> Run(string[] args)
     {
         Directory.CreateDirectory(Requests);
         Directory.CreateDirectory(Events);
