@@ -104,7 +104,9 @@ impl Runnable for Config {
         loaded.map(drop).map_err(|error| Failure::of_tls_file(&error))?;
         access::check_remote(self).map_err(|error| Failure::of_tls_file(&error))?;
         access::check(self).map_err(|error| Failure::usage(because(&error)))?;
-        lgsp_adapters::webhook::check(&self.webhook).map_err(|error| Failure::usage(because(&error)))
+        lgsp_adapters::webhook::check(&self.webhook).map_err(|error| Failure::usage(because(&error)))?;
+        let tables = self.tables.as_ref().map(lgsp_adapters::tables::check).transpose();
+        tables.map(drop).map_err(|error| Failure::usage(because(&error)))
     }
 
     /// One thread: an adapter waits for others most of the time, and an agency's machine has other things to do.

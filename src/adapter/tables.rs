@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use lgsp_adapters::Config;
 use lgsp_adapters::config::SchemaName;
-use lgsp_adapters::tables;
+use lgsp_adapters::tables::{self, InstallError};
 use tokio::runtime::Builder;
 
 use crate::failure::{Failure, because};
@@ -77,7 +77,12 @@ impl Tables {
                 wanted.password_file = password_file;
                 let runtime = Builder::new_current_thread().enable_all().build()?;
                 let installed = runtime.block_on(tables::install(&wanted, &role));
-                installed.map_err(|error| Failure::usage(because(&error)))?;
+                installed.map_err(|error| match error {
+                    InstallError::Connection { word, en, vi } => {
+                        Failure::usage_in(format!("{word}: {vi}"), format!("{word}: {en}"))
+                    }
+                    error @ InstallError::Database(_) => Failure::usage(because(&error)),
+                })?;
                 let schema = &wanted.schema;
                 let said = lang.pick(
                     format!("Đã có các bảng trong lược đồ {schema}; tài khoản {role} có các quyền cần thiết."),

@@ -42,6 +42,9 @@ impl<'a> Agency<'a> {
         }
         let config = format!("{system}.toml");
         let installed = ["adapter", "tables", "install", "--config", &config, "--as", "postgres"];
+        let stranger = ["adapter", "tables", "install", "--config", &config, "--as", "nobody_here", "--lang", "vi"];
+        let said = place.failed(&stranger).await;
+        assert!(said.contains("TABLES_LOGIN_REFUSED") && said.contains("từ chối đăng nhập"), "{said}");
         for _ in 0..2 {
             assert!(place.ask_text(&installed).await.contains(schema), "once more changes nothing");
         }

@@ -83,7 +83,7 @@ pub fn starter(joined: &Joined, wishes: &Wishes) -> String {
         Some(url) => format!("[webhook]\nurl = {}\n", Value::from(url.to_string())),
         None => "# Where deliveries and outcomes are posted; without it they are fetched from /v1/inbox.\n\
                  # [webhook]\n# url = \"http://127.0.0.1:9000/lgsp\"\n\
-                 # Or all of it by files: [folder] in the adapter's example configuration.\n"
+                 # Or all of it by files, or by rows of your own PostgreSQL: [folder] and [tables] in the adapter's example configuration.\n"
             .to_owned(),
     };
     text

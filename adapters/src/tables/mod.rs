@@ -44,6 +44,7 @@ use crate::trouble::Way;
 pub(crate) use out::ToTables;
 pub use schema::{InstallError, install, script};
 use session::Session;
+pub use session::{CheckError, check};
 pub(crate) use view::TablesJson;
 use view::View;
 
@@ -60,6 +61,8 @@ pub(crate) struct Tables {
     office: Arc<Office>,
     /// The connection that carries, once there is one.
     carrying: tokio::sync::Mutex<Option<Arc<Session>>>,
+    /// Held while a document is fetched and inserted: one is whole in memory, and no more.
+    document: tokio::sync::Mutex<()>,
     /// Deliveries that lie in the inbox, and the agency has not said yet what becomes of them.
     unhandled: Mutex<HashSet<String>>,
     view: View,
@@ -80,6 +83,7 @@ impl Tables {
             backoff: exchange.backoff,
             office,
             carrying: tokio::sync::Mutex::default(),
+            document: tokio::sync::Mutex::default(),
             unhandled: Mutex::default(),
             view: View::default(),
         })

@@ -29,6 +29,12 @@ const ACTOR: &str = "adapter";
 /// The largest document put beside a delivery: it is one value of one row, and whole in memory.
 const MAX_DOCUMENT_BYTES: u64 = 32 << 20;
 
+/// How long a statement may take at least where documents go over the same connection.
+const WITH_DOCUMENTS: Duration = Duration::from_secs(60);
+
+/// How long the gateway may take to give a document.
+const LONGEST_FETCH: Duration = Duration::from_secs(120);
+
 /// The way out to the agency's tables.
 pub(crate) struct ToTables(pub(crate) Arc<Tables>);
 
@@ -159,7 +165,12 @@ impl Tables {
         if let Some(session) = carrying.as_ref().filter(|session| !session.is_over()) {
             return Ok(session.clone());
         }
-        let session = Arc::new(Session::open(&self.config).await?);
+        let mut config = self.config.clone();
+        if config.documents {
+            // What is said beside a document waits until that has gone over.
+            config.timeout = config.timeout.max(WITH_DOCUMENTS);
+        }
+        let session = Arc::new(Session::open(&config).await?);
         session.check(&self.config.schema).await?;
         Ok(carrying.insert(session).clone())
     }
@@ -189,6 +200,7 @@ impl Tables {
             if there.contains(&&*sha256) {
                 continue;
             }
+            let _one_at_a_time = self.document.lock().await;
             let (content, problem) = match self.fetch(&caller, dossier, digest.as_bytes()).await {
                 Ok(content) => (Some(content), None),
                 Err(problem) if problem.may_pass() => return Err(Failed::Trouble(Trouble::NoDocuments)),
@@ -230,7 +242,7 @@ impl Tables {
             tracing::warn!(sha256 = HEXLOWER.encode(sha256), "a download is not the document that was asked for");
             Err(LocalReason::GatewayUnreachable.into())
         };
-        let most = Duration::from_secs(120);
-        tokio::time::timeout(most, fetching).await.unwrap_or_else(|_| Err(LocalReason::GatewayUnreachable.into()))
+        let fetched = tokio::time::timeout(LONGEST_FETCH, fetching).await;
+        fetched.unwrap_or_else(|_| Err(LocalReason::GatewayUnreachable.into()))
     }
 }

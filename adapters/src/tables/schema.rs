@@ -1,5 +1,7 @@
 //! The tables themselves: the script that makes them, for people to read and run, or to have run.
 
+use lgsp_proto::reason::Bilingual;
+
 use crate::config::{SchemaName, Tables};
 use crate::tables::session::Session;
 use crate::trouble::Trouble as _;
@@ -10,12 +12,14 @@ const SCRIPT: &str = include_str!("schema.sql");
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
     /// There is no connection.
-    #[error("{word}: {what}")]
+    #[error("{word}: {en}")]
     Connection {
         /// The stable word.
         word: &'static str,
         /// What is the matter, and what to do.
-        what: &'static str,
+        en: &'static str,
+        /// The same in Vietnamese.
+        vi: &'static str,
     },
     /// The database says no.
     #[error("the database does not make them: {0}")]
@@ -33,9 +37,10 @@ pub fn script(schema: &SchemaName, role: &str) -> String {
 /// # Errors
 /// See [`InstallError`].
 pub async fn install(tables: &Tables, role: &str) -> Result<(), InstallError> {
-    let session = Session::open(tables)
-        .await
-        .map_err(|trouble| InstallError::Connection { word: trouble.word(), what: trouble.texts().en })?;
+    let session = Session::open(tables).await.map_err(|trouble| {
+        let Bilingual { en, vi } = trouble.texts();
+        InstallError::Connection { word: trouble.word(), en, vi }
+    })?;
     // Told in full: whoever installs reads it, and there are no rows yet.
     session.script(&script(&tables.schema, role)).await.map_err(|error| {
         InstallError::Database(error.as_db_error().map_or_else(|| error.to_string(), ToString::to_string))

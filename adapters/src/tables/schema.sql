@@ -9,6 +9,9 @@
 
 BEGIN;
 
+-- Not about what is there already.
+SET LOCAL client_min_messages = warning;
+
 CREATE SCHEMA IF NOT EXISTS {schema};
 
 CREATE TABLE IF NOT EXISTS {schema}.version (

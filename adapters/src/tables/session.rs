@@ -3,6 +3,7 @@
 //! Nothing of a failure but its code goes to the log: a message of the database may quote a row.
 
 use std::future::poll_fn;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -178,6 +179,40 @@ impl Session {
     }
 }
 
+/// Why the files that `[tables]` names cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// The CA certificates.
+    #[error("tables.bundle cannot be used")]
+    Bundle(#[source] lgsp_certs::tls::TlsFileError),
+    /// The password.
+    #[error("tables.password_file {} cannot be used", file.display())]
+    Password {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Looks whether the files can be used, before anything is started; the database is not asked.
+///
+/// # Errors
+/// See [`CheckError`].
+pub fn check(config: &config::Tables) -> Result<(), CheckError> {
+    if let Some(bundle) = &config.bundle {
+        lgsp_certs::tls::https_client_config(bundle).map_err(CheckError::Bundle)?;
+    }
+    match &config.password_file {
+        Some(file) => {
+            let read = password(file).map(drop);
+            read.map_err(|source| CheckError::Password { file: file.clone(), source })
+        }
+        None => Ok(()),
+    }
+}
+
 /// Carries what is said to and fro until the connection ends or nobody needs it.
 async fn drive<S, T>(mut connection: Connection<S, T>, woken: Arc<Notify>, ended: CancellationToken)
 where
@@ -199,7 +234,7 @@ where
     }
 }
 
-fn password(file: &std::path::Path) -> std::io::Result<String> {
+fn password(file: &Path) -> std::io::Result<String> {
     let length = std::fs::metadata(file)?.len();
     let text = if length <= MAX_PASSWORD_BYTES { std::fs::read_to_string(file)? } else { String::new() };
     match text.trim_end_matches(['\r', '\n']) {
@@ -264,6 +299,20 @@ impl Failed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_is_a_line_and_an_empty_file_is_none() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("password");
+        for (content, expected) in
+            [("synthetic\n", Some("synthetic")), (" a b\r\n", Some(" a b")), ("\n", None), ("", None)]
+        {
+            std::fs::write(&file, content).unwrap();
+            assert_eq!(password(&file).ok().as_deref(), expected, "{content:?}");
+        }
+        std::fs::write(&file, vec![b'x'; 5000]).unwrap();
+        assert!(password(&file).is_err());
+    }
 
     #[test]
     fn only_what_a_rule_refuses_is_held_against_the_row() {
