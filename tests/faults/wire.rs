@@ -4,13 +4,25 @@
 //! are done to, and one to its agency. A cut wire loses packets and says nothing, as a cut line does; connections may live
 //! through it. Elsewhere a proxy in between drops connections, or carries one direction only.
 
+use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::AsFd as _;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use anyhow::Context as _;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
 
 use crate::disk::run;
 use crate::line::{Condition, Line};
 
 /// The port that the gateway listens on.
 const BUS: u16 = 7443;
+
+/// Where an adapter in a namespace of its own listens for its agency.
+pub(crate) const REST: u16 = 8480;
 
 /// One adapter's line.
 pub(crate) enum Wire {
@@ -22,6 +34,14 @@ pub(crate) enum Wire {
 pub(crate) struct Veth {
     number: u8,
     namespace: String,
+    /// Open once the wires are there.
+    door: Option<Door>,
+}
+
+/// Lets the campaign, which is on the agency's side, speak with an adapter that answers its own machine only.
+struct Door {
+    shut: CancellationToken,
+    keeper: Option<JoinHandle<()>>,
 }
 
 impl Wire {
@@ -30,8 +50,9 @@ impl Wire {
         if !namespaces {
             return Ok(Self::Proxy(Line::to(far, Condition::Sound).await));
         }
-        let veth = Veth { number, namespace: format!("adapter-{number}") };
+        let mut veth = Veth { number, namespace: format!("adapter-{number}"), door: None };
         veth.lay()?;
+        veth.door = Some(Door::open(&veth.namespace, (adapter_end(number), REST).into())?);
         Ok(Self::Veth(veth))
     }
 
@@ -81,7 +102,7 @@ pub(crate) fn possible() -> Result<(), String> {
     if std::env::var_os(crate::OWN_NETWORK).is_none() {
         return Err("no network namespaces here".to_owned());
     }
-    let probe = Veth { number: 99, namespace: "adapter-99".to_owned() };
+    let probe = Veth { number: 99, namespace: "adapter-99".to_owned(), door: None };
     let laid = probe.lay();
     drop(probe);
     laid.map_err(|error| format!("{error:#}"))
@@ -122,8 +143,62 @@ impl Veth {
     }
 }
 
+impl Door {
+    /// Opens it: whoever comes to `at`, an address in the namespace, is led to the adapter's own.
+    fn open(namespace: &str, at: SocketAddr) -> anyhow::Result<Self> {
+        let place = File::open(format!("/run/netns/{namespace}"))?;
+        let shut = CancellationToken::new();
+        let (told, is_open) = mpsc::channel();
+        let until = shut.clone();
+        // A thread moves alone, and whatever it opens is in the namespace with it.
+        let keeper = std::thread::spawn(move || {
+            let moved = move_into_link_name_space(place.as_fd(), Some(LinkNameSpaceType::Network));
+            let runtime = moved
+                .context("setns")
+                .and_then(|()| Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?));
+            match runtime {
+                Ok(runtime) => runtime.block_on(lead(at, until, told)),
+                Err(error) => drop(told.send(Err(error))),
+            }
+        });
+        is_open.recv().context("the door's keeper is gone")??;
+        Ok(Self { shut, keeper: Some(keeper) })
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.shut.cancel();
+        if let Some(keeper) = self.keeper.take() {
+            let _ = keeper.join();
+        }
+    }
+}
+
+async fn lead(at: SocketAddr, until: CancellationToken, told: mpsc::Sender<anyhow::Result<()>>) {
+    let listener = match TcpListener::bind(at).await {
+        Ok(listener) => listener,
+        Err(error) => return drop(told.send(Err(error.into()))),
+    };
+    drop(told.send(Ok(())));
+    loop {
+        let come = tokio::select! {
+            come = listener.accept() => come,
+            () = until.cancelled() => return,
+        };
+        let Ok((mut outside, _)) = come else { continue };
+        tokio::spawn(async move {
+            // A dead adapter takes nobody: whoever came sees the connection end.
+            if let Ok(mut inside) = TcpStream::connect((Ipv4Addr::LOCALHOST, REST)).await {
+                let _ = tokio::io::copy_bidirectional(&mut outside, &mut inside).await;
+            }
+        });
+    }
+}
+
 impl Drop for Veth {
     fn drop(&mut self) {
+        self.door = None;
         // The wires go with it.
         let _ = ip(&format!("netns del {}", self.namespace));
     }

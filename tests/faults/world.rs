@@ -151,7 +151,7 @@ impl World {
         let network = [64 + (id >> 8 & 63) as u8, (id & 255) as u8];
         let at = |last, port| SocketAddr::from((Ipv4Addr::new(127, network[0], network[1], last), port));
         let rest = |number: usize| match namespaces {
-            true => SocketAddr::from((wire::adapter_end(number as u8), 8480)),
+            true => SocketAddr::from((wire::adapter_end(number as u8), wire::REST)),
             false => at(10 + number as u8, 8480),
         };
 
@@ -231,7 +231,8 @@ impl World {
         let adapters = self.adapters.iter().zip(&self.lines);
         for (number, ((system, parties), (node, line))) in SYSTEMS.iter().zip(adapters).enumerate() {
             let seen_at = if self.namespaces { wire::agency_end(number as u8) } else { Ipv4Addr::LOCALHOST };
-            let (rest, near, hook) = (node.ready_at.0, line.near(), self.agencies.hook(system, seen_at));
+            let rest = if self.namespaces { (Ipv4Addr::LOCALHOST, wire::REST).into() } else { node.ready_at.0 };
+            let (near, hook) = (line.near(), self.agencies.hook(system, seen_at));
             let timeout = WEBHOOK_TIMEOUT.as_millis();
             let keeps_free = self.keeps_free(Who::Adapter(number)) >> 20;
             // Impatient, so that what comes back is noticed soon.
