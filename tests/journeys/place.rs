@@ -165,7 +165,10 @@ impl Place {
         let config = format!("{system}/adapter.toml");
         let hurried = fs::read_to_string(self.path(&config))
             .unwrap()
-            .replace("[tls]\n", "[tls]\npoll_ms = 200\ntrust_every_seconds = 1\n");
+            .replace("[tls]\n", "[tls]\npoll_ms = 200\ntrust_every_seconds = 1\n")
+            .replace("[rest]\n", "[rest]\ntoken_file = \"rest.token\"\n");
+        assert!(hurried.contains("token_file"), "it asks for the token that the agency shows");
+        self.write(&format!("{system}/rest.token"), crate::http::TOKEN);
         self.write(&config, &(hurried + "[exchange]\nbackoff_first_ms = 20\nbackoff_limit_ms = 200\n"));
         let process = self.start("adapter", &config).await;
         Adapter { rest: process.listener("rest"), process }

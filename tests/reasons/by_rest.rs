@@ -269,7 +269,7 @@ pub(crate) fn way(reason: Reason) -> Way<Provoke> {
         }),
         Reason::Overloaded => here(|ground| {
             Box::pin(async move {
-                let one = "[rest]\nlisten = \"127.0.0.1:0\"\nmax_requests = 1\n";
+                let one = "[rest]\nlisten = \"127.0.0.1:0\"\ntoken = \"none\"\nmax_requests = 1\n";
                 let adapter = Adapter::start(&ground.bus, "cong-an", "H99.CA.101", one).await;
                 // Whoever waits for something that does not come has the only place, until nobody listens any more.
                 let waiting = adapter.call(Method::GET, "/v1/inbox?wait_ms=60000", &[], "");

@@ -858,7 +858,7 @@ mod tests {
             spelled_out.push('\n');
         }
         assert_eq!(format!("{:?}", parse(&spelled_out, &[]).unwrap()), format!("{shown:?}"));
-        assert_eq!(keys, 47);
+        assert_eq!(keys, 50);
     }
 
     #[test]
