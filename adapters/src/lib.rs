@@ -18,7 +18,7 @@
 //! | `folder` | another way in and out: a watched folder of JSON files with their documents |
 //! | [`json`], `problem` | what that system reads and writes; the command line's `--json` writes the same |
 //! | [`config`], [`adapter`] | the configuration, and putting everything together |
-//! | [`reference`] | every event, status and reason in words, for `lgsp explain` and `docs/reference` |
+//! | [`mod@reference`] | every event, status and reason in words, for `lgsp explain` and `docs/reference` |
 //! | [`telemetry`] | what is measured, for Prometheus |
 //! | `acting` | the parties acted for, and those that the gateway does not let us act for |
 //! | [`tables`] | another way in and out: tables in the agency's own PostgreSQL |
