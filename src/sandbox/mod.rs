@@ -2,7 +2,7 @@
 //!
 //! Read in the order of what happens: [`place`] deals the registry of Hue to the developer and to the simulated [`people`],
 //! [`folder`] lays out what the processes need, [`start`] starts them, [`guide`] says what to try. Each dossier follows the
-//! [`scenario`] it was handed in under; its [`story`] is written down, and shown [`live`]. The [`director`] cuts the [`line`] and
+//! [`scenario`] it was handed in under; its [`story`] is written down, and shown [`live`]. The [`director`] cuts the [`mod@line`] and
 //! has the [`gateway`] killed where a scenario says so; [`refusals`] of the developer's requests show, too; [`hooks`] and [`control`]
 //! are what is listened on here.
 
