@@ -11,6 +11,7 @@ use http::{Method, StatusCode};
 use lgsp_adapters::RunError;
 use lgsp_proto::v1::AcknowledgeStage::HandedOver;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::agency::Posted;
 use crate::support::{Adapter, Answer, Certificates, OTHER_PARTY, PARTY, World, until};
@@ -219,6 +220,37 @@ async fn a_webhook_can_be_tried_and_is_told_what_to_mend() {
         assert_eq!((answer.status, &answer.json()["reason"]), (StatusCode::NOT_FOUND, &"WEBHOOK_NOT_FOUND".into()));
     }
     assert_eq!(world.agency.posted().len(), 3);
+}
+
+/// An agency's system that answers 200 and never ends its answer.
+async fn dawdling() -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    // Ends with the test's runtime.
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let read = stream.read(&mut [0; 4096]).await.unwrap();
+            assert!(read > 0);
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{").await.unwrap();
+            open.push(stream);
+        }
+    });
+    address.to_string()
+}
+
+#[tokio::test]
+async fn what_was_answered_2xx_is_taken_also_if_the_answer_never_ends() {
+    let world = World::new().await;
+    let more = format!("webhook.url = \"http://{}/lgsp\"\nwebhook.timeout_ms = 3000", dawdling().await);
+    let adapter = Adapter::start(world.config(&more)).await;
+    world.gateway.deliver("A-1", 1);
+    world.gateway.hears(HandedOver, 1).await;
+    let tried = adapter.call(Method::POST, "/v1/webhooks/test", &[], "{}").await.json();
+    assert_eq!(tried["results"][0]["outcome"], "taken");
+    let attempts = adapter.call(Method::GET, "/v1/webhooks/attempts", &[], "").await.json();
+    let attempts = attempts["attempts"].as_array().unwrap();
+    assert_eq!(attempts.len(), 2, "each was posted once");
 }
 
 #[tokio::test]
