@@ -182,6 +182,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
         telemetry: telemetry::instruments(),
         webhooks: webhooks.clone(),
         access,
+        remote: remote.as_ref().map(|(tls, (_, bound))| (tls.clone(), *bound)),
         rooms: Rooms::new(config.rest.max_requests.get()),
         streams: Arc::new(Semaphore::new(rest::MOST_STREAMS)),
         stop: stopping.clone(),

@@ -48,6 +48,7 @@ mod uploads;
 mod webhooks;
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -116,6 +117,8 @@ pub(crate) struct Api {
     pub(crate) webhooks: Arc<Webhooks>,
     /// Who is let in.
     pub(crate) access: Access,
+    /// The way in from other machines, if there is one, and where it is.
+    pub(crate) remote: Option<(Arc<remote::Tls>, SocketAddr)>,
     /// Requests under way; one more is turned away.
     pub(crate) rooms: Rooms,
     /// Streams of the inbox under way; one more is turned away.

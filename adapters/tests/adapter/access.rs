@@ -492,6 +492,32 @@ async fn a_certificate_that_is_exchanged_counts_at_once_and_one_that_cannot_be_u
 }
 
 #[tokio::test]
+async fn a_certificate_that_has_expired_closes_the_way_in_and_nothing_else_until_there_is_another() {
+    let outside = Outside::new().await;
+    let (certificates, name) = (&outside.world.certificates, server_name("127.0.0.1").unwrap());
+    let put = |new: &TlsFiles| {
+        let files = outside.config.remote.as_ref().unwrap();
+        std::fs::copy(&new.key, &files.key).unwrap();
+        std::fs::copy(&new.certificate, &files.certificate).unwrap();
+    };
+    put(&certificates.server_of_yesterday(&name, "over"));
+    let mut adapter = outside.start().await;
+    let local = current_token(outside.config.rest.token_file.as_deref().unwrap()).unwrap().to_string();
+    assert_eq!(asked(&mut adapter, &local).await, StatusCode::OK, "the desk goes on");
+    let remote = adapter.status().await["remote"].clone();
+    assert_eq!((&remote["open"], &remote["address"]), (&false.into(), &adapter.remote.unwrap().to_string().into()));
+    assert!(remote["problem"].as_str().unwrap().contains("expired"), "{remote}");
+    assert!(remote["problem_vi"].as_str().unwrap().contains("hết hạn"), "{remote}");
+    let machine = outside.stranger(&adapter);
+    assert!(machine.send("GET", "/healthz", &[], "").await.is_err());
+
+    put(&certificates.server_for(&name, "next"));
+    until(async || machine.send("GET", "/healthz", &[], "").await.is_ok().then_some(())).await;
+    let remote = adapter.status().await["remote"].clone();
+    assert_eq!((&remote["open"], remote.get("problem")), (&true.into(), None));
+}
+
+#[tokio::test]
 async fn curl_gets_in_with_its_certificate_over_http_1_and_2() {
     let outside = Outside::new().await;
     let files = outside.world.certificates.system("ho-tich");
