@@ -116,7 +116,10 @@ impl Webhooks {
         let source: Arc<str> = source.into();
         let webhook = |(place, url): (usize, &WebhookUrl)| {
             if url.is_exposed() {
-                tracing::warn!(%url, "this webhook leaves the machine unencrypted; use https and webhook.bundle");
+                tracing::warn!(
+                    url = url.shown(),
+                    "this webhook leaves the machine unencrypted; use https and webhook.bundle"
+                );
             }
             let mut parties: Vec<_> = places.iter().filter(|(_, of)| **of == place).map(|(party, _)| party).collect();
             parties.sort_unstable();

@@ -192,7 +192,9 @@ async fn a_webhook_can_be_tried_and_is_told_what_to_mend() {
     let nobody = format!("http://{}/lgsp", port.local_addr().unwrap());
     drop(port);
     let agency = format!("http://{}/lgsp", world.agency.address());
-    let more = format!("webhook.url = \"{agency}\"\nwebhook.parties = {{ \"{OTHER_PARTY}\" = \"{nobody}\" }}");
+    // What is in a query, the receiver alone has to know.
+    let whole = format!("{agency}?token=not-to-be-shown");
+    let more = format!("webhook.url = \"{whole}\"\nwebhook.parties = {{ \"{OTHER_PARTY}\" = \"{nobody}\" }}");
     let adapter = Adapter::start(world.config(&more)).await;
     let tried = async |body: Value| adapter.call(Method::POST, "/v1/webhooks/test", &[], body.to_string()).await;
 
@@ -207,7 +209,7 @@ async fn a_webhook_can_be_tried_and_is_told_what_to_mend() {
     let secret = fs::read_to_string(secret_file(&world)).unwrap();
     assert_eq!(header(posted, "webhook-signature"), by_python(posted, secret.trim()));
 
-    for one in [json!({ "url": agency }), json!({ "party": PARTY })] {
+    for one in [json!({ "url": agency }), json!({ "url": whole }), json!({ "party": PARTY })] {
         let results = tried(one).await.json()["results"].clone();
         assert_eq!(results.as_array().unwrap().len(), 1);
         assert_eq!(results[0]["url"], agency);
@@ -215,11 +217,16 @@ async fn a_webhook_can_be_tried_and_is_told_what_to_mend() {
     // A trial says nothing about the events that wait, and nothing is ever posted to where nothing is set up.
     let webhooks = adapter.call(Method::GET, "/v1/webhooks", &[], "").await.json();
     assert!(webhooks["webhooks"].as_array().unwrap().iter().all(|one| one.get("failing_since").is_none()));
+    assert!(webhooks.to_string().contains(&format!("\"{agency}\"")), "{webhooks}");
+    let attempts = adapter.call(Method::GET, "/v1/webhooks/attempts", &[], "").await.json();
+    for said in [&results, &webhooks, &attempts] {
+        assert!(!said.to_string().contains("not-to-be-shown"), "{said}");
+    }
     for elsewhere in [json!({ "url": "http://127.0.0.1:1/" }), json!({ "party": "H57.99" })] {
         let answer = tried(elsewhere).await;
         assert_eq!((answer.status, &answer.json()["reason"]), (StatusCode::NOT_FOUND, &"WEBHOOK_NOT_FOUND".into()));
     }
-    assert_eq!(world.agency.posted().len(), 3);
+    assert_eq!(world.agency.posted().len(), 4);
 }
 
 /// An agency's system that answers 200 and never ends its answer.
