@@ -46,7 +46,7 @@ impl Failures {
 }
 
 /// Whoever has an IPv6 address has the other 2^64 of its network as well.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let bits = address.to_bits() & !u128::from(u64::MAX);

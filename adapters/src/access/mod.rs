@@ -27,6 +27,7 @@ pub use clients::{Client, ClientsError, Proof, add_client, list_clients, new_sec
 pub use tokens::{TokenChangeError, begin_token_change, current_token, finish_token_change};
 
 pub(crate) use bearer::LIFE_SECONDS;
+pub(crate) use failures::network;
 
 use crate::config;
 use crate::problem::{LocalReason, Problem};

@@ -26,10 +26,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::access::{Certificate, Origin};
+use crate::access::{Certificate, Origin, network};
 use crate::config;
 
-/// Connections at one time, and of one address: whoever says nothing keeps a few places, and not all.
+/// Connections at one time, and of one address (IPv6: network): whoever says nothing keeps a few places, and not all.
 const MAX_CONNECTIONS: usize = 512;
 const MAX_OF_ADDRESS: usize = 64;
 
@@ -98,7 +98,7 @@ pub(crate) struct Secured {
     _place: Place,
 }
 
-/// A place among the connections, and among those of its address.
+/// A place among the connections, and among those of its address, or its network.
 struct Place {
     address: IpAddr,
     places: Arc<Places>,
@@ -267,7 +267,7 @@ impl Place {
     fn take(places: &Arc<Places>, address: IpAddr, permit: OwnedSemaphorePermit) -> Option<Self> {
         let address = address.to_canonical();
         let mut by_address = places.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = by_address.entry(address).or_default();
+        let taken = by_address.entry(network(address)).or_default();
         if *taken == MAX_OF_ADDRESS {
             return None;
         }
@@ -279,10 +279,10 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut by_address = self.places.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(taken) = by_address.get_mut(&self.address) {
+        if let Some(taken) = by_address.get_mut(&network(self.address)) {
             *taken -= 1;
             if *taken == 0 {
-                by_address.remove(&self.address);
+                by_address.remove(&network(self.address));
             }
         }
     }
@@ -345,6 +345,11 @@ mod tests {
         assert!(take(other).is_some());
         drop(held);
         assert!(take(one).is_some());
+        // Whoever has one IPv6 address has its whole network.
+        let take = |number: usize| take(format!("2001:db8::{number:x}").parse().unwrap());
+        let held: Vec<_> = (0..MAX_OF_ADDRESS).map(|number| take(number).unwrap()).collect();
+        assert!(take(MAX_OF_ADDRESS).is_none());
+        drop(held);
         assert_eq!((places.by_address.lock().unwrap().len(), places.all.available_permits()), (0, MAX_CONNECTIONS));
     }
 }
