@@ -33,7 +33,7 @@ use crate::offline::{Copy, Desk, Keeper};
 use crate::pump;
 use crate::receive::Receive;
 use crate::rest::remote::{Remote, Tls};
-use crate::rest::{self, Api};
+use crate::rest::{self, Api, Rooms};
 use crate::spool::{self, Spool};
 use crate::tables::{self, Tables, ToTables};
 use crate::telemetry;
@@ -182,7 +182,8 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
         telemetry: telemetry::instruments(),
         webhooks: webhooks.clone(),
         access,
-        requests: Semaphore::new(config.rest.max_requests.get()),
+        remote: remote.as_ref().map(|(tls, (_, bound))| (tls.clone(), *bound)),
+        rooms: Rooms::new(config.rest.max_requests.get()),
         streams: Arc::new(Semaphore::new(rest::MOST_STREAMS)),
         stop: stopping.clone(),
         started: Instant::now(),

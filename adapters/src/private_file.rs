@@ -1,10 +1,11 @@
-//! Small files with secrets in them: read within bounds, written durably, whole or not at all, for their owner alone.
+//! Small files with secrets in them: read within bounds, written durably, whole or not at all, for their owner alone. Whoever writes
+//! one as root leaves it whose it was, or whose folder it is in: the adapter reads it under an account of its own.
 //!
 //! What a file holds is its user's business; nothing of it is repeated in an error.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::Path;
 
 use data_encoding::HEXLOWER;
@@ -13,6 +14,9 @@ use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 use crate::digest::random;
+
+/// Whoever may give files away.
+const ROOT: u32 = 0;
 
 /// The text of a file.
 ///
@@ -55,6 +59,7 @@ fn put(file: &Path, text: &str, name: impl FnOnce(&Path) -> io::Result<()>) -> i
     draft.push(format!(".{}", HEXLOWER.encode(&random::<8>())));
     let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).and_then(|mut new| {
         new.write_all(text.as_bytes())?;
+        give(&new, file)?;
         new.sync_all()?;
         name(Path::new(&draft))
     });
@@ -62,13 +67,29 @@ fn put(file: &Path, text: &str, name: impl FnOnce(&Path) -> io::Result<()>) -> i
         let _ = fs::remove_file(&draft);
     }
     written?;
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
+    File::open(folder_of(file))?.sync_all()
+}
+
+/// Gives what root has written to the owner of the file in whose place it comes, or else of the folder.
+fn give(new: &File, file: &Path) -> io::Result<()> {
+    if new.metadata()?.uid() != ROOT {
+        return Ok(());
+    }
+    let before = match fs::metadata(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::metadata(folder_of(file)),
+        found => found,
+    }?;
+    if before.uid() == ROOT { Ok(()) } else { fchown(new, Some(before.uid()), Some(before.gid())) }
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::chown;
 
     #[test]
     fn of_two_who_make_a_file_the_first_has_made_it_and_no_draft_is_left() {
@@ -81,5 +102,25 @@ mod tests {
         assert_eq!(*read(&file, 100).unwrap(), "third");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         assert!(read(&file, 4).is_err(), "it is too long");
+    }
+
+    #[test]
+    fn what_root_writes_in_the_place_of_anothers_file_stays_the_others() {
+        let folder = tempfile::tempdir().unwrap();
+        if fs::metadata(folder.path()).unwrap().uid() != 0 {
+            // Nobody else gives files away, or has to.
+            return;
+        }
+        let file = folder.path().join("secret");
+        create(&file, "first").unwrap();
+        chown(&file, Some(4711), Some(4712)).unwrap();
+        write(&file, "second").unwrap();
+        let of = |file: &Path| fs::metadata(file).map(|now| (now.uid(), now.gid(), now.mode() & 0o777)).unwrap();
+        assert_eq!((of(&file), &**read(&file, 100).unwrap()), ((4711, 4712, 0o600), "second"));
+        // A new one is of whose folder it is in.
+        chown(folder.path(), Some(4711), Some(4712)).unwrap();
+        let new = folder.path().join("new");
+        create(&new, "first").unwrap();
+        assert_eq!(of(&new), (4711, 4712, 0o600));
     }
 }

@@ -34,6 +34,15 @@ const MAX_TOKEN_BYTES: usize = 256;
 /// Longer than any file of the key.
 const MAX_FILE_BYTES: u64 = 128;
 
+/// Why a token is not good.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum NotGood {
+    /// It was, and its time is over: nobody has guessed it.
+    Over,
+    /// It never was one, or its client is gone or has another secret.
+    Never,
+}
+
 /// See the module.
 pub(crate) struct Minting {
     key: hmac::Key,
@@ -71,7 +80,16 @@ impl Minting {
     }
 
     /// Whose token this is, if it is good now. Takes as long for a client that is not there.
-    pub(super) fn whose(&self, token: &[u8], clients: &Clients, now_ms: i64) -> Option<Arc<Client>> {
+    ///
+    /// # Errors
+    /// It is not good.
+    pub(super) fn whose(&self, token: &[u8], clients: &Clients, now_ms: i64) -> Result<Arc<Client>, NotGood> {
+        let (client, end) = self.minted_for(token, clients).ok_or(NotGood::Never)?;
+        if now_ms / 1000 < end { Ok(client) } else { Err(NotGood::Over) }
+    }
+
+    /// The client that a token was minted for, whose secret is still the same, and the token's end.
+    fn minted_for(&self, token: &[u8], clients: &Clients) -> Option<(Arc<Client>, i64)> {
         let encoded = token.strip_prefix(PREFIX.as_bytes()).filter(|encoded| encoded.len() <= MAX_TOKEN_BYTES)?;
         let bytes = BASE64URL_NOPAD.decode(encoded).ok()?;
         let (body, mac) = bytes.split_at_checked(bytes.len().checked_sub(MAC_BYTES)?)?;
@@ -80,7 +98,7 @@ impl Minting {
         let digest = client.as_deref().and_then(Client::secret_sha256);
         hmac::verify(&self.key, &signed(body, &digest.unwrap_or_default()), mac).ok()?;
         let end = i64::from_be_bytes(end.try_into().ok()?);
-        client.filter(|_| digest.is_some() && now_ms / 1000 < end)
+        client.filter(|_| digest.is_some()).map(|client| (client, end))
     }
 }
 
@@ -111,20 +129,20 @@ mod tests {
         let token = Minting::open(&key).unwrap().mint(&mine, NOW).unwrap();
         let again = Minting::open(&key).unwrap();
         let whose = |token: &str, now| again.whose(token.as_bytes(), &clients, now).map(|client| client.name.clone());
-        assert_eq!(whose(&token, NOW), Some("mot-cua".into()));
-        assert_eq!(whose(&token, NOW + LIFE_SECONDS * 1000 - 1), Some("mot-cua".into()));
-        assert_eq!(whose(&token, NOW + LIFE_SECONDS * 1000), None, "its time is over");
+        assert_eq!(whose(&token, NOW), Ok("mot-cua".into()));
+        assert_eq!(whose(&token, NOW + LIFE_SECONDS * 1000 - 1), Ok("mot-cua".into()));
+        assert_eq!(whose(&token, NOW + LIFE_SECONDS * 1000), Err(NotGood::Over));
         // Every letter counts; so does the key.
         for at in 0..token.len() {
             let mut garbled = token.to_string();
             let other = if &garbled[at..=at] == "A" { "B" } else { "A" };
             garbled.replace_range(at..=at, other);
             // The last letter has bits that say nothing; the decoder wants them to be 0.
-            assert_eq!(whose(&garbled, NOW), None, "letter {at}");
-            assert_eq!(whose(&token[..at], NOW), None, "cut at {at}");
+            assert_eq!(whose(&garbled, NOW), Err(NotGood::Never), "letter {at}");
+            assert_eq!(whose(&token[..at], NOW), Err(NotGood::Never), "cut at {at}");
         }
         let elsewhere = Minting::open(&folder.path().join("another.key")).unwrap();
-        assert!(elsewhere.whose(token.as_bytes(), &clients, NOW).is_none());
+        assert!(elsewhere.whose(token.as_bytes(), &clients, NOW).is_err());
     }
 
     #[test]
@@ -135,14 +153,14 @@ mod tests {
         let minting = Minting::open(&key).unwrap();
         let token = minting.mint(&Clients::open(&file).unwrap().named("mot-cua").unwrap(), NOW).unwrap();
         let whose = || minting.whose(token.as_bytes(), &Clients::open(&file).unwrap(), NOW);
-        assert!(whose().is_some());
+        assert!(whose().is_ok());
         remove_client(&file, "mot-cua").unwrap();
-        assert!(whose().is_none());
+        assert!(whose().is_err());
         add_client(&file, client("mot-cua", new_secret().1)).unwrap();
-        assert!(whose().is_none(), "another secret, another client");
+        assert!(whose().is_err(), "another secret, another client");
         remove_client(&file, "mot-cua").unwrap();
         add_client(&file, client("mot-cua", Proof::Name("a.test".into()))).unwrap();
-        assert!(whose().is_none(), "one without a secret");
+        assert!(whose().is_err(), "one without a secret");
         assert!(minting.mint(&client("mot-cua", Proof::Name("a.test".into())), NOW).is_none());
     }
 }

@@ -1,6 +1,7 @@
 //! How often somebody may be wrong: failed attempts by address, forgotten by and by, in bounded memory.
 //!
-//! Nobody is told by this whether a client exists: who has failed too often is sent away before anything is looked at.
+//! Nobody is told by this whether a client exists: of who has failed too often no name and secret are looked at. An access token that is
+//! good is let in all the same, and one whose time is over is no failure: its MAC shows that nobody guesses.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -45,7 +46,7 @@ impl Failures {
 }
 
 /// Whoever has an IPv6 address has the other 2^64 of its network as well.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let bits = address.to_bits() & !u128::from(u64::MAX);

@@ -27,11 +27,12 @@ pub use clients::{Client, ClientsError, Proof, add_client, list_clients, new_sec
 pub use tokens::{TokenChangeError, begin_token_change, current_token, finish_token_change};
 
 pub(crate) use bearer::LIFE_SECONDS;
+pub(crate) use failures::network;
 
 use crate::config;
 use crate::problem::{LocalReason, Problem};
 use crate::spool::now_ms;
-use bearer::Minting;
+use bearer::{Minting, NotGood};
 use clients::Clients;
 use failures::Failures;
 use tokens::Tokens;
@@ -123,7 +124,7 @@ impl Access {
         match origin {
             Origin::Here => match (shown, &self.tokens) {
                 (Some(shown), _) if shown.starts_with(bearer::PREFIX.as_bytes()) => {
-                    self.minting.whose(shown, &self.clients, now_ms()).map(Who::Client).ok_or(Denied::Token)
+                    self.minting.whose(shown, &self.clients, now_ms()).map(Who::Client).or(Err(Denied::Token))
                 }
                 (Some(shown), Some(tokens)) if tokens.has(shown) => Ok(Who::Here),
                 (_, None) => Ok(Who::Here),
@@ -137,13 +138,15 @@ impl Access {
                     let otherwise = if certificate.is_some() { Denied::Client } else { Denied::Token };
                     return certified.map(Who::Client).ok_or(otherwise);
                 };
-                // Nothing happens between looking and noting, so that many at once are no way around.
-                self.may_try(*address)?;
-                let client = self.minting.whose(shown, &self.clients, now_ms());
                 // Who shows both is one.
-                match client.filter(|client| certified.as_ref().is_none_or(|certified| certified.name == client.name)) {
-                    Some(client) => Ok(Who::Client(client)),
-                    None => {
+                let is_the_same = |client: &Client| certified.as_ref().is_none_or(|other| other.name == client.name);
+                match self.minting.whose(shown, &self.clients, now_ms()) {
+                    Ok(client) if is_the_same(&client) => Ok(Who::Client(client)),
+                    // Minted here, so nobody has guessed it.
+                    Ok(_) | Err(NotGood::Over) => Err(Denied::Token),
+                    Err(NotGood::Never) => {
+                        // Nothing happens between looking and noting, so that many at once are no way around.
+                        self.may_try(*address)?;
                         self.failed(*address, "an access token was refused");
                         Err(Denied::Token)
                     }
@@ -274,7 +277,7 @@ pub(crate) fn fuzz(bytes: &[u8]) {
         (Minting::with_key(&[7; 32]), Clients::open(Path::new("")).expect("a file that is not there has none"))
     });
     let (minting, clients) = &*ACCESS;
-    assert!(minting.whose(bytes, clients, 0).is_none(), "there is no client");
+    assert!(minting.whose(bytes, clients, 0).is_err(), "there is no client");
     drop(Certificate::read(&CertificateDer::from(bytes)));
     if let Ok(text) = str::from_utf8(bytes) {
         drop(clients::parse(text));
@@ -294,4 +297,37 @@ fn io_error(named: impl FnOnce(ClientsError) -> AccessFileError) -> impl FnOnce(
 /// A fresh secret as text that any header, form or shell takes as it is.
 fn secret(prefix: &str, bytes: &[u8; 32]) -> Zeroizing<String> {
     Zeroizing::new(format!("{prefix}{}", BASE64URL_NOPAD.encode(bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_right_gets_in_whoever_guesses_beside_and_a_token_that_is_over_is_no_guess() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("clients.toml");
+        let (secret, proof) = new_secret();
+        add_client(&file, Client { name: "mot-cua".into(), parties: vec!["H57.101".parse().unwrap()], proof }).unwrap();
+        let access = Access {
+            tokens: None,
+            clients: Clients::open(&file).unwrap(),
+            minting: Minting::with_key(&[7; 32]),
+            failures: Failures::default(),
+        };
+        let elsewhere = Origin::Elsewhere { address: "192.0.2.1".parse().unwrap(), certificate: None };
+        let admitted = |token: &str| {
+            let admitted = access.admit(&elsewhere, Some(format!("Bearer {token}").as_bytes()));
+            admitted.map(|who| matches!(who, Who::Client(_)))
+        };
+        let client = access.clients.named("mot-cua").unwrap();
+        let over = access.minting.mint(&client, now_ms() - LIFE_SECONDS * 1000).unwrap();
+        for _ in 0..100 {
+            assert_eq!(admitted(&over), Err(Denied::Token), "it says: get another");
+        }
+        let (_, token) = access.exchange(&elsewhere, "mot-cua", secret.as_bytes()).unwrap();
+        let guesses: Vec<_> = (0..100).map(|_| admitted("lgspa_guess")).collect();
+        assert!(guesses.last().is_some_and(|last| matches!(last, Err(Denied::TooOften(_)))));
+        assert_eq!(admitted(&token), Ok(true), "who is right does not wait for the others");
+    }
 }

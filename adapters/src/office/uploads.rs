@@ -3,7 +3,7 @@
 //! A piece is synced before it counts. What was said at the beginning, each piece and the end are sealed files beside the documents, so
 //! a restart knows them all, and they share the documents' bounds.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -18,10 +18,14 @@ use tokio_util::sync::CancellationToken;
 use super::Office;
 use crate::digest::random;
 use crate::problem::{LocalReason, Problem};
-use crate::spool::{Documents, Piece, PutError, Stored};
+use crate::spool::{Documents, Piece, PutError, Stored, now_ms};
 
 /// Uploads that are not complete yet, of all parties.
 const MOST: usize = 64;
+
+/// Uploads that are complete and can be asked about still, for who did not hear of it. Of more, those begun first are forgotten; their
+/// documents stay.
+const MOST_COMPLETE: usize = 256;
 
 /// Pieces of one upload: a document of the largest size in requests of 100 KiB.
 const MOST_PIECES: usize = 1024;
@@ -87,10 +91,10 @@ impl Office {
             return Err(self.not_kept(PutError::TooLarge));
         }
         let documents = self.spool.documents();
-        if documents.pieces("").iter().filter(|piece| piece.at == BEGIN).count() >= MOST {
+        if under_way(&documents.pieces("")) >= MOST {
             return Err(Problem::from(Reason::Overloaded).with_detail("too many uploads are under way"));
         }
-        let id = HEXLOWER.encode(&random::<16>());
+        let id = new_id(now_ms());
         let said = serde_json::to_vec(begun).map_err(|_| Reason::Internal)?;
         self.keep_piece(documents, &name(party, &id), BEGIN, said.into()).await?;
         Ok(id)
@@ -163,18 +167,17 @@ impl Office {
         for piece in pieces.iter().filter(|piece| piece.at != BEGIN) {
             documents.drop_piece(piece);
         }
+        for forgotten in complete_and_too_many(&documents.pieces("")) {
+            drop_all(documents, forgotten);
+        }
         Ok(stored)
     }
 
     /// Nobody wants it any more.
     pub(crate) fn drop_upload(&self, party: &PartyId, id: &str) {
         let documents = self.spool.documents();
-        // The beginning goes first: without it there is no upload, whatever else is still there.
-        let mut pieces = documents.pieces(&name(party, id));
-        pieces.sort_unstable_by_key(|piece| piece.at != BEGIN);
-        for piece in pieces {
-            documents.drop_piece(&piece);
-        }
+        let pieces = documents.pieces(&name(party, id));
+        drop_all(documents, pieces.iter().collect());
     }
 
     /// What the caller reads of a document that was not kept.
@@ -197,6 +200,40 @@ impl Office {
         // If it is not taken, the end says why.
         let _ = piece.chunk(content).await;
         piece.finish().await.map(drop).map_err(|error| self.not_kept(error))
+    }
+}
+
+/// A name for an upload that begins now. The time stands first, so that those begun first are found by their names.
+fn new_id(now_ms: i64) -> String {
+    let [_, _, time @ ..] = now_ms.to_be_bytes();
+    HEXLOWER.encode(&[&time[..], &random::<10>()].concat())
+}
+
+/// Which upload a piece is of.
+fn upload_of(piece: &Piece) -> &str {
+    piece.owner.rsplit_once('-').map_or("", |(upload, _)| upload)
+}
+
+/// How many uploads are not complete yet.
+fn under_way(pieces: &[Piece]) -> usize {
+    let complete: HashSet<_> = pieces.iter().filter(|piece| piece.at == END).map(upload_of).collect();
+    pieces.iter().filter(|piece| piece.at == BEGIN && !complete.contains(upload_of(piece))).count()
+}
+
+/// The pieces of those complete uploads that are to be forgotten.
+fn complete_and_too_many(pieces: &[Piece]) -> Vec<Vec<&Piece>> {
+    let mut complete: Vec<_> = pieces.iter().filter(|piece| piece.at == END).map(upload_of).collect();
+    complete.sort_unstable_by_key(|upload| upload.rsplit_once('-').map(|(_, id)| id));
+    let too_many = complete.len().saturating_sub(MOST_COMPLETE);
+    let all_of = |upload: &&str| pieces.iter().filter(|piece| upload_of(piece) == *upload).collect();
+    complete[..too_many].iter().map(all_of).collect()
+}
+
+/// Drops all pieces of an upload. The beginning goes first: without it there is no upload, whatever else is still there.
+fn drop_all(documents: &Documents, mut pieces: Vec<&Piece>) {
+    pieces.sort_unstable_by_key(|piece| piece.at != BEGIN);
+    for piece in pieces {
+        documents.drop_piece(piece);
     }
 }
 
@@ -227,4 +264,32 @@ fn unreadable(error: std::io::Error) -> Problem {
 
 fn name(party: &PartyId, id: &str) -> String {
     format!("{party}-{id}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_complete_uploads_those_begun_first_are_forgotten_and_none_that_is_under_way() {
+        let piece =
+            |upload: &str, at| Piece { owner: Documents::piece_owner(upload, at), sha256: [0; 32], at, size: 1 };
+        let upload = |party: &str, now_ms| format!("{party}-{}", new_id(now_ms));
+        // Of a party whose name comes last, and first of all.
+        let (oldest, under_way_since) = (upload("H99", 1_000), upload("H57", 1));
+        let mut pieces = vec![piece(&oldest, BEGIN), piece(&under_way_since, BEGIN), piece(&under_way_since, 0)];
+        pieces.push(piece(&oldest, END));
+        for number in 1..MOST_COMPLETE {
+            let later = upload("H57", 1_000_000 + number as i64);
+            pieces.extend([piece(&later, BEGIN), piece(&later, END)]);
+        }
+        assert_eq!((under_way(&pieces), complete_and_too_many(&pieces).len()), (1, 0));
+        let newest = upload("H57", 2_000_000);
+        pieces.extend([piece(&newest, BEGIN), piece(&newest, END)]);
+        let forgotten = complete_and_too_many(&pieces);
+        let forgotten: Vec<Vec<_>> =
+            forgotten.into_iter().map(|of| of.into_iter().map(|one| one.at).collect()).collect();
+        assert_eq!(forgotten, [[BEGIN, END]]);
+        assert!(complete_and_too_many(&pieces)[0].iter().all(|piece| upload_of(piece).ends_with(&oldest)));
+    }
 }

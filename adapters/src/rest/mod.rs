@@ -48,6 +48,7 @@ mod uploads;
 mod webhooks;
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -85,6 +86,23 @@ const MAX_JSON_BYTES: usize = 2 << 20;
 /// The longest a caller may wait for something to happen, so that connections do not gather for ever.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
+/// Forms for access tokens that are read at one time.
+const MAX_FORMS: usize = 32;
+
+/// How much may be under way, apart for this machine and for others: whatever those do, the desk's own way stays open.
+pub(crate) struct Rooms {
+    here: Room,
+    elsewhere: Room,
+}
+
+/// What may be under way at one time.
+struct Room {
+    /// Requests of who was let in.
+    requests: Semaphore,
+    /// Forms for access tokens: nobody knows yet whose they are.
+    forms: Semaphore,
+}
+
 /// What the handlers work with.
 pub(crate) struct Api {
     pub(crate) office: Arc<Office>,
@@ -99,8 +117,10 @@ pub(crate) struct Api {
     pub(crate) webhooks: Arc<Webhooks>,
     /// Who is let in.
     pub(crate) access: Access,
+    /// The way in from other machines, if there is one, and where it is.
+    pub(crate) remote: Option<(Arc<remote::Tls>, SocketAddr)>,
     /// Requests under way; one more is turned away.
-    pub(crate) requests: Semaphore,
+    pub(crate) rooms: Rooms,
     /// Streams of the inbox under way; one more is turned away.
     pub(crate) streams: Arc<Semaphore>,
     /// Whoever waits is sent home when the adapter stops.
@@ -112,6 +132,21 @@ pub(crate) struct Api {
     pub(crate) unreadable: Mutex<HashSet<Position>>,
     /// What `GET /v1/openapi.json` answers with: see [`description`].
     pub(crate) description: Bytes,
+}
+
+impl Rooms {
+    /// With room for so many requests each.
+    pub(crate) fn new(most: usize) -> Self {
+        let room = || Room { requests: Semaphore::new(most), forms: Semaphore::new(MAX_FORMS) };
+        Self { here: room(), elsewhere: room() }
+    }
+
+    fn of(&self, origin: &Origin) -> &Room {
+        match origin {
+            Origin::Here => &self.here,
+            Origin::Elsewhere { .. } => &self.elsewhere,
+        }
+    }
 }
 
 /// The whole interface. Where a call comes from, [`ConnectInfo`] of [`Origin`] must say; without it nobody is let in.
@@ -184,7 +219,7 @@ async fn guard(State(api): State<Arc<Api>>, origin: Origin, mut request: Request
         Ok(who) => who,
         Err(denied) => return Problem::from(denied).into_response(),
     };
-    let Ok(_room) = api.requests.try_acquire() else {
+    let Ok(_room) = api.rooms.of(&origin).requests.try_acquire() else {
         return Problem::from(Reason::Overloaded)
             .with_detail("too many requests to the adapter at one time")
             .into_response();

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -23,6 +24,9 @@ use crate::problem::Problem;
 
 /// The longest form. A name, a secret and some scope fit well.
 const MAX_FORM_BYTES: usize = 8 << 10;
+
+/// For a form to come. It follows its head at once, in the same packet mostly.
+const FORM: Duration = Duration::from_secs(5);
 
 const PATH: &str = "/v1/oauth/token";
 
@@ -121,15 +125,18 @@ async fn issue(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, (&'static str, Problem)> {
-    let Ok(_room) = api.requests.try_acquire() else {
-        return Err(("temporarily_unavailable", Reason::Overloaded.into()));
-    };
     let malformed = |what: &'static str| ("invalid_request", Problem::malformed(what));
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/x-www-form-urlencoded") {
         return Err(malformed("the body is not application/x-www-form-urlencoded"));
     }
-    let body = body::whole(body, MAX_FORM_BYTES).await.map_err(|problem| ("invalid_request", problem))?;
+    // Whoever sends it has shown nothing yet: it has a room of its own, and not for long.
+    let Ok(_room) = api.rooms.of(origin).forms.try_acquire() else {
+        return Err(("temporarily_unavailable", Reason::Overloaded.into()));
+    };
+    let read = tokio::time::timeout(FORM, body::whole(body, MAX_FORM_BYTES)).await;
+    let read = read.map_err(|_| malformed("the form did not come in time"))?;
+    let body = read.map_err(|problem| ("invalid_request", problem))?;
     let form = Form::read(&body).ok_or(malformed("the body is no form, or has a parameter twice"))?;
     match form.grant_type.as_ref().map(|grant| grant.as_str()) {
         Some("client_credentials") => {}

@@ -15,7 +15,8 @@ use std::time::{Duration, SystemTime};
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
 use lgsp_certs::reload::Files;
-use lgsp_certs::tls::{TlsFileError, https_server_config};
+use lgsp_certs::tls::{TlsFileError, TlsProblem, https_server_config};
+use lgsp_proto::reason::Bilingual;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -25,10 +26,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::access::{Certificate, Origin};
+use crate::access::{Certificate, Origin, network};
 use crate::config;
 
-/// Connections at one time, and of one address: whoever says nothing keeps a few places, and not all.
+/// Connections at one time, and of one address (IPv6: network): whoever says nothing keeps a few places, and not all.
 const MAX_CONNECTIONS: usize = 512;
 const MAX_OF_ADDRESS: usize = 64;
 
@@ -38,11 +39,50 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// After an accept that failed, for want of file handles mostly.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The files of TLS, as they were when they could last be used.
+/// The files of TLS, as they were when they could last be used, if they ever could.
 pub(crate) struct Tls {
     files: config::Remote,
     seen: Mutex<Files>,
-    current: Mutex<Arc<ServerConfig>>,
+    current: Mutex<Result<Arc<ServerConfig>, Closed>>,
+}
+
+/// Why nobody gets in from other machines.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Closed {
+    /// The certificate has expired.
+    Expired,
+    /// It is not valid yet, by this machine's clock.
+    NotYetValid,
+    /// The files that came in its place are not what they should be.
+    Unusable,
+}
+
+impl Closed {
+    fn of(problem: &TlsProblem) -> Self {
+        match problem {
+            TlsProblem::Expired(_) => Self::Expired,
+            TlsProblem::NotYetValid(_) => Self::NotYetValid,
+            _ => Self::Unusable,
+        }
+    }
+
+    /// What is the matter, and what to do.
+    pub(crate) const fn texts(self) -> Bilingual {
+        match self {
+            Self::Expired => Bilingual {
+                vi: "Chứng thư trong [remote] đã hết hạn nên máy khác chưa vào được; hãy đặt chứng thư mới vào đúng tệp đó, không cần khởi động lại.",
+                en: "The certificate in [remote] has expired, so nobody gets in from other machines; put a new one in its place. No restart is needed.",
+            },
+            Self::NotYetValid => Bilingual {
+                vi: "Chứng thư trong [remote] chưa có hiệu lực theo đồng hồ máy này nên máy khác chưa vào được; hãy kiểm tra đồng hồ hoặc thay chứng thư.",
+                en: "The certificate in [remote] is not valid yet by this machine's clock, so nobody gets in from other machines; check the clock, or put another in its place.",
+            },
+            Self::Unusable => Bilingual {
+                vi: "Các tệp trong [remote] không dùng được nên máy khác chưa vào được; nhật ký cho biết tệp nào và vì sao.",
+                en: "The files in [remote] cannot be used, so nobody gets in from other machines; the log says which one and why.",
+            },
+        }
+    }
 }
 
 /// Connections that are secured.
@@ -58,7 +98,7 @@ pub(crate) struct Secured {
     _place: Place,
 }
 
-/// A place among the connections, and among those of its address.
+/// A place among the connections, and among those of its address, or its network.
 struct Place {
     address: IpAddr,
     places: Arc<Places>,
@@ -71,16 +111,27 @@ struct Places {
 }
 
 impl Tls {
-    /// Loads the files.
+    /// Loads the files. With a certificate whose time is over, or to come, nobody gets in until there is another: the desk must not stand
+    /// still for that.
     ///
     /// # Errors
-    /// Names the first that cannot be used.
+    /// Names the first that cannot be used at any time.
     pub(crate) fn load(files: &config::Remote) -> Result<Arc<Self>, TlsFileError> {
         let paths = [Some(&files.certificate), Some(&files.key), files.client_bundle.as_ref()];
         // Looked at before they are read, so that a change in between is seen.
         let seen = Mutex::new(Files::new(paths.into_iter().flatten().map(PathBuf::clone)));
-        let current = Mutex::new(Arc::new(read(files)?));
-        Ok(Arc::new(Self { files: files.clone(), seen, current }))
+        let current = match read(files) {
+            Ok(config) => Ok(Arc::new(config)),
+            Err(error) => match Closed::of(&error.problem) {
+                Closed::Unusable => return Err(error),
+                closed => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(error, "nobody gets in from other machines until there is another certificate");
+                    Err(closed)
+                }
+            },
+        };
+        Ok(Arc::new(Self { files: files.clone(), seen, current: Mutex::new(current) }))
     }
 
     /// Reads the files again whenever they have changed. A set that cannot be used is told, and the one before stays.
@@ -91,24 +142,40 @@ impl Tls {
                 () = stop.cancelled() => return,
                 _ = every.tick() => {}
             }
-            if !self.seen.lock().unwrap_or_else(PoisonError::into_inner).changed() {
+            let changed = self.seen.lock().unwrap_or_else(PoisonError::into_inner).changed();
+            let closed = self.closed();
+            // A certificate whose time is to come, or a clock that is set, needs no change of a file.
+            if !changed && closed.is_none() {
                 continue;
             }
-            match read(&self.files) {
-                Ok(config) => {
-                    *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+            match (read(&self.files), closed) {
+                (Ok(config), _) => {
+                    *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Ok(Arc::new(config));
                     tracing::info!("the certificates of the way in from other machines were read again");
                 }
-                Err(error) => {
+                (Err(error), None) => {
                     let error = &error as &dyn std::error::Error;
                     tracing::error!(error, "the certificates in [remote] cannot be used; those of before go on");
+                }
+                (Err(error), Some(before)) => {
+                    let closed = Closed::of(&error.problem);
+                    if closed != before {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::error!(error, "the certificates in [remote] still cannot be used");
+                        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Err(closed);
+                    }
                 }
             }
         }
     }
 
-    fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(self.current.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    /// Why nobody gets in, if it is so.
+    pub(crate) fn closed(&self) -> Option<Closed> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).as_ref().err().copied()
+    }
+
+    fn acceptor(&self) -> Option<TlsAcceptor> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).as_ref().ok().cloned().map(TlsAcceptor::from)
     }
 }
 
@@ -162,7 +229,8 @@ async fn accept(
         match accepted {
             Ok((stream, address)) => {
                 let Some(place) = Place::take(&places, address.ip(), permit) else { continue };
-                let (tls, secured) = (tls.acceptor(), secured.clone());
+                let Some(tls) = tls.acceptor() else { continue };
+                let secured = secured.clone();
                 handshakes.spawn(async move {
                     if let Ok(Some(connection)) = tokio::time::timeout(HANDSHAKE, secure(tls, stream, place)).await {
                         // Nobody listens any more: the adapter stops.
@@ -199,7 +267,7 @@ impl Place {
     fn take(places: &Arc<Places>, address: IpAddr, permit: OwnedSemaphorePermit) -> Option<Self> {
         let address = address.to_canonical();
         let mut by_address = places.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = by_address.entry(address).or_default();
+        let taken = by_address.entry(network(address)).or_default();
         if *taken == MAX_OF_ADDRESS {
             return None;
         }
@@ -211,10 +279,10 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut by_address = self.places.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(taken) = by_address.get_mut(&self.address) {
+        if let Some(taken) = by_address.get_mut(&network(self.address)) {
             *taken -= 1;
             if *taken == 0 {
-                by_address.remove(&self.address);
+                by_address.remove(&network(self.address));
             }
         }
     }
@@ -277,6 +345,11 @@ mod tests {
         assert!(take(other).is_some());
         drop(held);
         assert!(take(one).is_some());
+        // Whoever has one IPv6 address has its whole network.
+        let take = |number: usize| take(format!("2001:db8::{number:x}").parse().unwrap());
+        let held: Vec<_> = (0..MAX_OF_ADDRESS).map(|number| take(number).unwrap()).collect();
+        assert!(take(MAX_OF_ADDRESS).is_none());
+        drop(held);
         assert_eq!((places.by_address.lock().unwrap().len(), places.all.available_permits()), (0, MAX_CONNECTIONS));
     }
 }

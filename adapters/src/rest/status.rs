@@ -13,6 +13,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::describe::Always;
+use super::remote::Closed;
 use super::{Api, json};
 use crate::folder::FolderJson;
 use crate::link::TurnedAway;
@@ -71,6 +72,9 @@ struct StatusJson {
     outgoing: OutgoingJson,
     incoming: IncomingJson,
     webhooks: WebhooksJson,
+    /// The way in from other machines; absent if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remote: Option<RemoteJson>,
     offline: OfflineJson,
     /// The watched folder; absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -186,6 +190,34 @@ impl WebhooksJson {
             waiting: places.map(|at| api.office.spool.parcels(at, |lanes| lanes.len())).sum(),
             secret_problem: webhooks.secrets.as_ref().and_then(|secrets| secrets.problem()),
         }
+    }
+}
+
+/// The way in from other machines.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RemoteStatus)]
+struct RemoteJson {
+    /// Where it listens.
+    address: String,
+    /// Whether anybody gets in: not without a certificate that can be used.
+    open: bool,
+    /// Why not, and what to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem_vi: Option<&'static str>,
+}
+
+impl RemoteJson {
+    fn new(api: &Api) -> Option<Self> {
+        let (tls, address) = api.remote.as_ref()?;
+        let texts = tls.closed().map(Closed::texts);
+        Some(Self {
+            address: address.to_string(),
+            open: texts.is_none(),
+            problem: texts.map(|texts| texts.en),
+            problem_vi: texts.map(|texts| texts.vi),
+        })
     }
 }
 
@@ -339,6 +371,7 @@ pub(super) async fn status(State(api): State<Arc<Api>>) -> Response {
             returned: counts.returned,
         },
         webhooks: WebhooksJson::new(&api),
+        remote: RemoteJson::new(&api),
         offline: OfflineJson::new(&api, counts.offline_waiting, counts.exceptions),
         folder: api.folder.as_ref().map(|folder| folder.to_json()),
         tables: api.tables.as_ref().map(|tables| tables.to_json()),

@@ -224,7 +224,7 @@ pub(super) async fn test(State(api): State<Arc<Api>>, body: Body) -> Result<Resp
     let party = fields.optional::<PartyId>("party", party.as_deref());
     let party = fields.finish(party)?;
     let is_meant = |webhook: &Arc<Webhook>| {
-        url.as_ref().is_none_or(|url| webhook.url.to_string() == *url)
+        url.as_ref().is_none_or(|url| webhook.url.shown() == url || webhook.url.to_string() == *url)
             && party.as_ref().is_none_or(|party| webhook.parties.contains(party))
     };
     let mut under_way = JoinSet::new();
@@ -249,7 +249,7 @@ impl WebhookJson {
         let in_ms = |due: Instant| i64::try_from(due.saturating_duration_since(now).as_millis()).unwrap_or(i64::MAX);
         let Health { last_taken_ms, last_failure, failing_since_ms } = api.webhooks.attempts.health(place);
         Self {
-            url: webhook.url.to_string(),
+            url: webhook.url.shown().to_owned(),
             parties: names(webhook),
             unencrypted: webhook.url.is_exposed(),
             waiting,
@@ -270,7 +270,7 @@ impl AttemptJson {
             at: machine_time(attempt.at_ms),
             id: attempt.id,
             kind: attempt.kind,
-            url: api.webhooks.all.get(attempt.place).map(|webhook| webhook.url.to_string()),
+            url: api.webhooks.all.get(attempt.place).map(|webhook| webhook.url.shown().to_owned()),
             party: attempt.party,
             dossier_code: attempt.dossier_code,
             attempt: attempt.attempt,
@@ -284,7 +284,7 @@ impl ResultJson {
     fn new(webhook: &Webhook, outcome: Outcome, duration: Duration) -> Self {
         let [message_vi, message_en] = outcome.texts();
         Self {
-            url: webhook.url.to_string(),
+            url: webhook.url.shown().to_owned(),
             parties: names(webhook),
             unencrypted: webhook.url.is_exposed(),
             outcome: OutcomeJson::new(outcome),

@@ -51,8 +51,9 @@ use secrets::Secrets;
 pub use secrets::{ChangeError, begin_change, finish_change};
 pub use url::{BadWebhookUrl, WebhookUrl};
 
-/// The most that is read of an answer, to use the connection again; what it says does not matter.
+/// The most that is read of an answer after its head, and for how long, to use the connection again; what it says does not matter.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
+const REST_OF_ANSWER: Duration = Duration::from_secs(1);
 
 /// The webhooks of an adapter, by the number of their place.
 pub(crate) struct Webhooks {
@@ -115,7 +116,10 @@ impl Webhooks {
         let source: Arc<str> = source.into();
         let webhook = |(place, url): (usize, &WebhookUrl)| {
             if url.is_exposed() {
-                tracing::warn!(%url, "this webhook leaves the machine unencrypted; use https and webhook.bundle");
+                tracing::warn!(
+                    url = url.shown(),
+                    "this webhook leaves the machine unencrypted; use https and webhook.bundle"
+                );
             }
             let mut parties: Vec<_> = places.iter().filter(|(_, of)| **of == place).map(|(party, _)| party).collect();
             parties.sort_unstable();
@@ -185,10 +189,7 @@ impl Webhook {
             request = request.header(trace::HEADER, trace);
         }
         let outcome = match request.body(Full::from(body)) {
-            Ok(request) => {
-                let answer = tokio::time::timeout(self.timeout, self.exchange(request)).await;
-                answer.unwrap_or(Outcome::TimedOut)
-            }
+            Ok(request) => self.exchange(request).await,
             // Names of ours are fit for a header.
             Err(_) => Outcome::BrokenOff,
         };
@@ -196,14 +197,16 @@ impl Webhook {
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Outcome {
-        let answer = match self.client.request(request).await {
-            Ok(answer) => answer,
-            Err(error) => return Outcome::of_exchange(&error),
+        let answer = match tokio::time::timeout(self.timeout, self.client.request(request)).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => return Outcome::of_exchange(&error),
+            Err(_) => return Outcome::TimedOut,
         };
         let (head, body) = answer.into_parts();
         if head.status.is_success() {
-            // The status was the answer; the rest is read only to use the connection again.
-            let _ = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
+            // The status was the answer; one whose rest does not come was given all the same.
+            let rest = Limited::new(body, MAX_ANSWER_BYTES).collect();
+            let _ = tokio::time::timeout(REST_OF_ANSWER, rest).await;
             Outcome::Taken
         } else {
             Outcome::Status(head.status)

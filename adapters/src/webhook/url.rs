@@ -35,6 +35,11 @@ impl WebhookUrl {
         !self.is_https() && !self.is_on_this_machine()
     }
 
+    /// As it may be shown, in the log and to who asks: without a query, which may hold what only the receiver should know.
+    pub(crate) fn shown(&self) -> &str {
+        self.0.split(['?', '#']).next().unwrap_or_default()
+    }
+
     pub(super) fn uri(&self) -> Uri {
         self.0.parse().expect("it was parsed before")
     }
@@ -75,7 +80,7 @@ impl fmt::Display for WebhookUrl {
 
 impl fmt::Debug for WebhookUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.shown())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::support::{Adapter, Certificates, OTHER_PARTY, PARTY, PATIENCE, World, submission, until};
 
@@ -164,6 +166,23 @@ impl Machine {
             Ok(Answer { status, head: head.to_ascii_lowercase(), body: body.to_owned() })
         };
         tokio::time::timeout(PATIENCE, exchange).await.expect("an answer in time")
+    }
+
+    /// Begins to ask for a token, is listened to, and says nothing more.
+    async fn silent(&self) -> TlsStream<TcpStream> {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let name = server_name("127.0.0.1").unwrap();
+        let mut stream = TlsConnector::from(self.tls.clone()).connect(name, stream).await.unwrap();
+        let (kind, form) = FORM;
+        let head = format!(
+            "POST /v1/oauth/token HTTP/1.1\r\nhost: a\r\n{kind}: {form}\r\ncontent-length: 100\r\n\
+             expect: 100-continue\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut told = [0; b"HTTP/1.1 100 Continue\r\n\r\n".len()];
+        tokio::time::timeout(PATIENCE, stream.read_exact(&mut told)).await.unwrap().unwrap();
+        assert!(told.starts_with(b"HTTP/1.1 100 "), "{}", String::from_utf8_lossy(&told));
+        stream
     }
 
     /// Asks for a party's requests.
@@ -353,6 +372,65 @@ async fn whoever_guesses_is_told_the_same_of_every_name_and_soon_has_to_wait() {
 }
 
 #[tokio::test]
+async fn forms_that_never_come_keep_nobody_from_anything_else_and_are_not_waited_for_long() {
+    let mut outside = Outside::new().await;
+    outside.config.rest.max_requests = NonZeroUsize::new(1).unwrap();
+    let secret = outside.add_with_secret("mot-cua");
+    let local = current_token(outside.config.rest.token_file.as_deref().unwrap()).unwrap().to_string();
+    let mut adapter = outside.start().await;
+    let machine = outside.stranger(&adapter);
+    let bearer = machine.token("mot-cua", &secret).await.bearer();
+    let with = [("authorization", &*bearer)];
+
+    let mut first = machine.silent().await;
+    assert_eq!(asked(&mut adapter, &local).await, StatusCode::OK, "the desk goes on");
+    assert_eq!(machine.ask(PARTY, &with).await.status, 200, "and so does who has a token");
+    let mut silent = Vec::new();
+    for _ in 1..32 {
+        silent.push(machine.silent().await);
+    }
+    let full = machine.token("mot-cua", &secret).await;
+    assert!(full.is(503, "OVERLOADED") && full.json()["error"] == "temporarily_unavailable", "{}", full.body);
+    assert_eq!(asked(&mut adapter, &local).await, StatusCode::OK);
+    let form = format!("grant_type=client_credentials&client_id=mot-cua&client_secret={secret}");
+    adapter.token = None;
+    assert_eq!(adapter.call(Method::POST, "/v1/oauth/token", &[FORM], form).await.status, StatusCode::OK);
+
+    // It is told that the form did not come, and the next one gets its token.
+    let mut told = [0; 12];
+    tokio::time::timeout(PATIENCE, first.read_exact(&mut told)).await.unwrap().unwrap();
+    assert_eq!(told, *b"HTTP/1.1 400");
+    until(async || (machine.token("mot-cua", &secret).await.status == 200).then_some(())).await;
+}
+
+#[tokio::test]
+async fn other_machines_that_take_all_their_room_leave_the_desk_its_own() {
+    let mut outside = Outside::new().await;
+    outside.config.rest.max_requests = NonZeroUsize::new(1).unwrap();
+    let secret = outside.add_with_secret("mot-cua");
+    let local = current_token(outside.config.rest.token_file.as_deref().unwrap()).unwrap().to_string();
+    let mut adapter = outside.start().await;
+    let machine = outside.stranger(&adapter);
+    let bearer = machine.token("mot-cua", &secret).await.bearer();
+    let with = [("lgsp-party", PARTY), ("authorization", &*bearer)];
+    // Whoever waits for something that does not come has the only place.
+    let waiting = async {
+        loop {
+            let inbox = machine.send("GET", "/v1/inbox?wait_ms=60000", &with, "").await.unwrap();
+            assert_eq!(inbox.status, 503, "{}", inbox.body);
+        }
+    };
+    let looking = async {
+        until(async || machine.ask(PARTY, &with[1..]).await.is(503, "OVERLOADED").then_some(())).await;
+        asked(&mut adapter, &local).await
+    };
+    tokio::select! {
+        () = waiting => unreachable!("it goes on for ever"),
+        status = looking => assert_eq!(status, StatusCode::OK),
+    }
+}
+
+#[tokio::test]
 async fn a_form_that_is_not_what_it_should_be_is_refused_in_oauths_own_words() {
     let outside = Outside::new().await;
     let secret = outside.add_with_secret("mot-cua");
@@ -411,6 +489,32 @@ async fn a_certificate_that_is_exchanged_counts_at_once_and_one_that_cannot_be_u
     let tls = https_client_config(&next.bundle).unwrap();
     let new = Machine { address: old.address, tls: Arc::new(tls) };
     assert_eq!(new.send("GET", "/healthz", &[], "").await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_certificate_that_has_expired_closes_the_way_in_and_nothing_else_until_there_is_another() {
+    let outside = Outside::new().await;
+    let (certificates, name) = (&outside.world.certificates, server_name("127.0.0.1").unwrap());
+    let put = |new: &TlsFiles| {
+        let files = outside.config.remote.as_ref().unwrap();
+        std::fs::copy(&new.key, &files.key).unwrap();
+        std::fs::copy(&new.certificate, &files.certificate).unwrap();
+    };
+    put(&certificates.server_of_yesterday(&name, "over"));
+    let mut adapter = outside.start().await;
+    let local = current_token(outside.config.rest.token_file.as_deref().unwrap()).unwrap().to_string();
+    assert_eq!(asked(&mut adapter, &local).await, StatusCode::OK, "the desk goes on");
+    let remote = adapter.status().await["remote"].clone();
+    assert_eq!((&remote["open"], &remote["address"]), (&false.into(), &adapter.remote.unwrap().to_string().into()));
+    assert!(remote["problem"].as_str().unwrap().contains("expired"), "{remote}");
+    assert!(remote["problem_vi"].as_str().unwrap().contains("hết hạn"), "{remote}");
+    let machine = outside.stranger(&adapter);
+    assert!(machine.send("GET", "/healthz", &[], "").await.is_err());
+
+    put(&certificates.server_for(&name, "next"));
+    until(async || machine.send("GET", "/healthz", &[], "").await.is_ok().then_some(())).await;
+    let remote = adapter.status().await["remote"].clone();
+    assert_eq!((&remote["open"], remote.get("problem")), (&true.into(), None));
 }
 
 #[tokio::test]

@@ -142,6 +142,20 @@ async fn an_upload_is_one_partys_and_goes_on_at_one_place_only() {
 }
 
 #[tokio::test]
+async fn uploads_that_are_complete_leave_room_for_more() {
+    let world = World::new().await;
+    let adapter = world.adapter().await;
+    let mut uploads = Vec::new();
+    for number in 0..65 {
+        let upload = began(&adapter, 1).await;
+        is_the_document(&add(&adapter, &upload, 0, &[number]).await, &[number]);
+        uploads.push(upload);
+    }
+    // Who did not hear of it still does.
+    is_at(&head(&adapter, PARTY, &uploads[0]).await, 204, 1, "?1");
+}
+
+#[tokio::test]
 async fn a_line_that_is_dead_and_does_not_know_it_keeps_nobody_from_going_on() {
     let world = World::new().await;
     let adapter = world.adapter().await;

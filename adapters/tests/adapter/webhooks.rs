@@ -11,6 +11,7 @@ use http::{Method, StatusCode};
 use lgsp_adapters::RunError;
 use lgsp_proto::v1::AcknowledgeStage::HandedOver;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::agency::Posted;
 use crate::support::{Adapter, Answer, Certificates, OTHER_PARTY, PARTY, World, until};
@@ -191,7 +192,9 @@ async fn a_webhook_can_be_tried_and_is_told_what_to_mend() {
     let nobody = format!("http://{}/lgsp", port.local_addr().unwrap());
     drop(port);
     let agency = format!("http://{}/lgsp", world.agency.address());
-    let more = format!("webhook.url = \"{agency}\"\nwebhook.parties = {{ \"{OTHER_PARTY}\" = \"{nobody}\" }}");
+    // What is in a query, the receiver alone has to know.
+    let whole = format!("{agency}?token=not-to-be-shown");
+    let more = format!("webhook.url = \"{whole}\"\nwebhook.parties = {{ \"{OTHER_PARTY}\" = \"{nobody}\" }}");
     let adapter = Adapter::start(world.config(&more)).await;
     let tried = async |body: Value| adapter.call(Method::POST, "/v1/webhooks/test", &[], body.to_string()).await;
 
@@ -206,7 +209,7 @@ async fn a_webhook_can_be_tried_and_is_told_what_to_mend() {
     let secret = fs::read_to_string(secret_file(&world)).unwrap();
     assert_eq!(header(posted, "webhook-signature"), by_python(posted, secret.trim()));
 
-    for one in [json!({ "url": agency }), json!({ "party": PARTY })] {
+    for one in [json!({ "url": agency }), json!({ "url": whole }), json!({ "party": PARTY })] {
         let results = tried(one).await.json()["results"].clone();
         assert_eq!(results.as_array().unwrap().len(), 1);
         assert_eq!(results[0]["url"], agency);
@@ -214,11 +217,47 @@ async fn a_webhook_can_be_tried_and_is_told_what_to_mend() {
     // A trial says nothing about the events that wait, and nothing is ever posted to where nothing is set up.
     let webhooks = adapter.call(Method::GET, "/v1/webhooks", &[], "").await.json();
     assert!(webhooks["webhooks"].as_array().unwrap().iter().all(|one| one.get("failing_since").is_none()));
+    assert!(webhooks.to_string().contains(&format!("\"{agency}\"")), "{webhooks}");
+    let attempts = adapter.call(Method::GET, "/v1/webhooks/attempts", &[], "").await.json();
+    for said in [&results, &webhooks, &attempts] {
+        assert!(!said.to_string().contains("not-to-be-shown"), "{said}");
+    }
     for elsewhere in [json!({ "url": "http://127.0.0.1:1/" }), json!({ "party": "H57.99" })] {
         let answer = tried(elsewhere).await;
         assert_eq!((answer.status, &answer.json()["reason"]), (StatusCode::NOT_FOUND, &"WEBHOOK_NOT_FOUND".into()));
     }
-    assert_eq!(world.agency.posted().len(), 3);
+    assert_eq!(world.agency.posted().len(), 4);
+}
+
+/// An agency's system that answers 200 and never ends its answer.
+async fn dawdling() -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    // Ends with the test's runtime.
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let read = stream.read(&mut [0; 4096]).await.unwrap();
+            assert!(read > 0);
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{").await.unwrap();
+            open.push(stream);
+        }
+    });
+    address.to_string()
+}
+
+#[tokio::test]
+async fn what_was_answered_2xx_is_taken_also_if_the_answer_never_ends() {
+    let world = World::new().await;
+    let more = format!("webhook.url = \"http://{}/lgsp\"\nwebhook.timeout_ms = 3000", dawdling().await);
+    let adapter = Adapter::start(world.config(&more)).await;
+    world.gateway.deliver("A-1", 1);
+    world.gateway.hears(HandedOver, 1).await;
+    let tried = adapter.call(Method::POST, "/v1/webhooks/test", &[], "{}").await.json();
+    assert_eq!(tried["results"][0]["outcome"], "taken");
+    let attempts = adapter.call(Method::GET, "/v1/webhooks/attempts", &[], "").await.json();
+    let attempts = attempts["attempts"].as_array().unwrap();
+    assert_eq!(attempts.len(), 2, "each was posted once");
 }
 
 #[tokio::test]

@@ -104,6 +104,13 @@ impl Certificates {
         issued.write_to(self.folder.path(), stem).unwrap();
         self.files(stem)
     }
+
+    /// As [`Certificates::server_for`], of a certificate whose day was yesterday.
+    pub fn server_of_yesterday(&self, name: &ServerName<'static>, stem: &str) -> TlsFiles {
+        let issued = self.ca.issue_server(std::slice::from_ref(name), DAY / 2, SystemTime::now() - DAY).unwrap();
+        issued.write_to(self.folder.path(), stem).unwrap();
+        self.files(stem)
+    }
 }
 
 impl Drop for Certificates {
