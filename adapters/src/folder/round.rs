@@ -17,7 +17,7 @@ use super::{Folder, Open, Requests, Trouble, names};
 use crate::office::{AnswerJson, TakenIn};
 use crate::problem::{LocalReason, Problem};
 use crate::request::MAX_DOCUMENTS;
-use crate::spool::{CallId, Standing};
+use crate::spool::{CallId, Standing, call_id};
 
 /// The most names of one folder that are looked at in a round.
 const MAX_NAMES: usize = 20_000;
@@ -333,7 +333,13 @@ impl Folder {
             state: "rejected",
             problem: problem.clone(),
         };
-        open.answers.own(name)?.write(ERROR, &answers::to_json(&error))?;
+        let answers = open.answers.own(name)?;
+        // What another request of this name was answered is no answer to this one, and who looks for it first would take it for one.
+        let is_of_this = |known: CallId| id.as_ref().is_some_and(|(party, key)| known == call_id(party, key.as_str()));
+        if !answers::answered(&answers).is_some_and(is_of_this) {
+            answers.remove(OsStr::new(RESULT))?;
+        }
+        answers.write(ERROR, &answers::to_json(&error))?;
         tracing::info!(reason = problem.reason(), "a request in the watched folder is rejected");
         self.view.rejected();
         fault::reached(fault::FOLDER_MOVE)?;

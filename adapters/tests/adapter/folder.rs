@@ -274,6 +274,28 @@ async fn what_cannot_be_taken_in_is_answered_with_reason_field_and_remedy_and_no
 }
 
 #[tokio::test]
+async fn an_error_leaves_no_answer_to_an_earlier_request_of_the_same_name_beside_it() {
+    let world = World::new().await;
+    let agency = Agency::of(&world);
+    let _adapter = agency.adapter(&world).await;
+    for (name, key) in [("1", "k1"), ("2", "k2"), ("3", "k3")] {
+        agency.put(name, &handed_in(key), &[]);
+        agency.outcome(name).await;
+        agency.sees(&format!("done/{name}")).await;
+    }
+    agency.put_text("1", b"{", &[]);
+    agency.put("2", &with_document("k4", json!({ "file": "gone.pdf" })), &[]);
+    // What has been said of this key stays true.
+    agency.put("3", &with_document("k3", json!({ "file": "gone.pdf" })), &[]);
+    for name in ["1", "2", "3"] {
+        agency.error(name).await;
+        agency.sees(&format!("rejected/{name}")).await;
+    }
+    let answers = ["1", "2", "3"].map(|name| agency.names(&format!("answers/{name}")));
+    assert_eq!(answers, [&["error.json"][..], &["error.json"], &["error.json", "result.json"]]);
+}
+
+#[tokio::test]
 async fn what_is_no_folder_of_a_request_is_answered_under_a_name_that_can_be_used() {
     let world = World::new().await;
     let agency = Agency::of(&world);
