@@ -14,7 +14,7 @@ use super::answers::{self, ERROR, ErrorJson, RESULT, RequestKeyJson};
 use super::disk::{Dir, Entry, Looks};
 use super::request::{NotReady, Request};
 use super::{Folder, Open, Requests, Trouble, names};
-use crate::office::{AnswerJson, TakenIn};
+use crate::office::{AnswerJson, TakenIn, not_queued};
 use crate::problem::{LocalReason, Problem};
 use crate::request::MAX_DOCUMENTS;
 use crate::spool::{CallId, Standing, call_id};
@@ -253,6 +253,10 @@ impl Folder {
             return Ok(Became::Nothing);
         }
         let whose = (id.party.to_string(), RequestKeyJson::from(request.key()));
+        // Its documents may be a gigabyte, and would be brought again at each look.
+        if !known && let Some(full) = self.office.spool.no_room() {
+            return Ok(Became::HeldBack(not_queued(full)));
+        }
         let spool = (!known).then(|| (self.office.spool.documents(), handle));
         let taken = match request.ready(&folder, self.limits, spool) {
             // Somebody writes to it all the same.

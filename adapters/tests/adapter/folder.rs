@@ -669,6 +669,21 @@ async fn what_the_adapter_has_no_room_for_stays_in_the_outbox_until_it_has() {
     assert_eq!(agency.outcome("1").await["state"], "admitted");
 }
 
+#[tokio::test]
+async fn of_a_request_for_which_the_spool_has_no_room_no_document_is_put_there() {
+    let world = World::new().await;
+    let agency = Agency::of(&world);
+    let adapter = Adapter::start(world.config(&agency.configuration("spool.max_outgoing = 1"))).await;
+    world.line.cut();
+    agency.put("1", &handed_in("k1"), &[]);
+    agency.answer("1", |answer| answer["state"] == "queued").await;
+    agency.put("2", &with_document("k2", json!({ "file": "a.pdf" })), &[("a.pdf", PDF)]);
+    adapter.until(|status| status["folder"]["held_back"] == "OVERLOADED").await;
+    assert_eq!(fs::read_dir(world.spool_folder().join("documents")).unwrap().count(), 0);
+    world.line.mend();
+    assert_eq!(agency.outcome("2").await["state"], "admitted");
+}
+
 #[test]
 fn a_folder_on_a_full_disk_keeps_what_it_has_and_gets_the_rest_when_there_is_room() {
     let place = tempfile::tempdir().unwrap();
