@@ -4,6 +4,7 @@
 //! way's own. A paper that takes its time or never comes holds up its own delivery, and no other.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -77,6 +78,8 @@ pub(crate) fn caller(party: &str, trace: Option<&TraceParent>) -> Option<Caller>
 /// How it goes with the papers of one way out.
 pub(crate) struct Papers {
     places: Semaphore,
+    /// Whether somebody has waited for a place in vain, and nobody has got one since.
+    all_are_slow: AtomicBool,
     ledger: Mutex<Ledger>,
 }
 
@@ -107,12 +110,18 @@ pub(crate) enum Instead {
 
 impl Papers {
     pub(crate) fn new() -> Self {
-        Self { places: Semaphore::new(PLACES), ledger: Mutex::default() }
+        Self { places: Semaphore::new(PLACES), all_are_slow: AtomicBool::new(false), ledger: Mutex::default() }
     }
 
     /// A place to fetch papers in; `None` if all are taken by what takes its time.
     pub(crate) async fn place(&self) -> Option<SemaphorePermit<'_>> {
-        tokio::time::timeout(LONGEST_WAIT, self.places.acquire()).await.ok()?.ok()
+        let place = if self.all_are_slow.load(Ordering::Relaxed) {
+            self.places.try_acquire().ok()
+        } else {
+            tokio::time::timeout(LONGEST_WAIT, self.places.acquire()).await.ok().and_then(Result::ok)
+        };
+        self.all_are_slow.store(place.is_none(), Ordering::Relaxed);
+        place
     }
 
     /// Notes that a paper has come.
@@ -392,6 +401,20 @@ mod tests {
         let (content, begun) = fetched(1, true, pace, digest.as_ref()).await;
         assert_eq!(content, Err("GATEWAY_UNREACHABLE".into()));
         assert!((1..WHOLE.len()).contains(&begun.len()), "{begun:?}");
+    }
+
+    #[tokio::test]
+    async fn where_all_places_are_slow_only_the_first_waits_for_one() {
+        let papers = Papers::new();
+        let mut places = Vec::new();
+        for _ in 0..PLACES {
+            places.push(papers.place().await.unwrap());
+        }
+        assert!(papers.place().await.is_none());
+        let at_once = tokio::time::timeout(Duration::ZERO, papers.place()).await;
+        assert!(at_once.expect("it does not wait").is_none());
+        places.pop();
+        assert!(papers.place().await.is_some());
     }
 
     #[test]
