@@ -33,6 +33,12 @@ pub(super) struct ErrorJson<'a> {
 #[serde(transparent)]
 pub(super) struct RequestKeyJson(String);
 
+impl RequestKeyJson {
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl From<&RequestKey> for RequestKeyJson {
     fn from(key: &RequestKey) -> Self {
         Self(key.as_str().to_owned())

@@ -47,11 +47,11 @@ use tokio_util::sync::CancellationToken;
 use crate::backoff::Backoff;
 use crate::config;
 use crate::office::Office;
+use crate::papers::Papers;
 use crate::request::Limits;
 use crate::spool::CallId;
 use crate::trouble::Way;
 use disk::Dir;
-pub(crate) use documents::{NameJson, documents_named};
 pub(crate) use out::ToFolder;
 use round::{Round, Seen};
 use view::View;
@@ -73,6 +73,7 @@ pub(crate) struct Folder {
     limits: Limits,
     backoff: Backoff,
     office: Arc<Office>,
+    papers: Papers,
     /// What was taken in and waits. Held while a request is taken in and its first answer written, so that the last one comes after it.
     requests: Mutex<Requests>,
     /// Whether all of the outbox was looked at since the start: before that nobody knows which request an outcome belongs to.
@@ -116,6 +117,7 @@ impl Folder {
             limits: Limits::of(spool),
             backoff,
             office,
+            papers: Papers::new(),
             requests: Mutex::default(),
             looked: watch::Sender::new(false),
             view: View::default(),

@@ -11,10 +11,12 @@ use tokio::runtime::Handle;
 
 use super::answers::{self, ERROR, RESULT};
 use super::disk::{Dir, Entry};
+use super::documents::NotThere;
 use super::view::Trouble;
-use super::{Folder, Open, Requests, documents, names};
+use super::{Folder, Open, Requests, names};
 use crate::handover::{About, Carrier, Message, NotTaken};
 use crate::office::AnswerJson;
+use crate::papers::documents_named;
 use crate::spool::{CallId, DeliveryId};
 use crate::trace::TraceParent;
 use crate::trouble::Way;
@@ -37,6 +39,11 @@ impl Carrier for ToFolder {
                 let (id, delivery) = (id.clone(), message.id.clone());
                 let (body, trace) = (message.body.clone(), message.trace.clone());
                 let handle = Handle::current();
+                let names_papers = folder.config.documents && !documents_named(&message.body).is_empty();
+                let place = if names_papers { self.0.papers.place().await } else { None };
+                if names_papers && place.is_none() {
+                    return Err(NotTaken::NotYet);
+                }
                 let delivering = move || folder.deliver(&handle, &id, &delivery, &body, trace.as_ref());
                 tokio::task::spawn_blocking(delivering).await
             }
@@ -47,12 +54,16 @@ impl Carrier for ToFolder {
                     return Err(NotTaken::Unreachable);
                 }
                 let id = id.clone();
-                tokio::task::spawn_blocking(move || folder.outcome(&id)).await
+                tokio::task::spawn_blocking(move || Ok(folder.outcome(&id)?)).await
             }
         };
         let trouble = match carried {
             Ok(Ok(())) => None,
-            Ok(Err(trouble)) => Some(trouble),
+            Ok(Err(NotThere::NoPapers)) => {
+                self.0.view.went(Way::Out, Some(Trouble::NoDocuments));
+                return Err(NotTaken::NotYet);
+            }
+            Ok(Err(NotThere::Trouble(trouble))) => Some(trouble),
             Err(_) => Some(Trouble::Failing),
         };
         self.0.view.went(Way::Out, trouble);
@@ -70,9 +81,9 @@ impl Folder {
         delivery: &str,
         body: &[u8],
         trace: Option<&TraceParent>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), NotThere> {
         if self.view.inbox() >= self.config.max_inbox.get() {
-            return Err(Trouble::InboxFull);
+            return Err(Trouble::InboxFull.into());
         }
         let name = names::of_delivery(id, delivery);
         let open = self.open().map_err(|error| told(&error))?;
@@ -80,7 +91,7 @@ impl Folder {
         if self.config.documents {
             let dossier = dossier().map_err(|error| told(&error))?;
             let files = format!("{name}.files");
-            documents::put_beside(&self.office, handle, &dossier, &files, id, trace, body)?;
+            self.put_beside(handle, &dossier, &files, id, trace, body)?;
         }
         let file = format!("{name}.json");
         let write = || dossier()?.write(&file, body);
@@ -91,7 +102,7 @@ impl Folder {
         };
         written.map_err(|error| told(&error))?;
         self.view.delivered();
-        fault::reached(fault::FOLDER_DELIVERED).map_err(|error| told(&error))
+        Ok(fault::reached(fault::FOLDER_DELIVERED).map_err(|error| told(&error))?)
     }
 
     /// Tells what became of a request, under every name it came by.

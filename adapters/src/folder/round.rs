@@ -14,10 +14,10 @@ use super::answers::{self, ERROR, ErrorJson, RESULT, RequestKeyJson};
 use super::disk::{Dir, Entry, Looks};
 use super::request::{NotReady, Request};
 use super::{Folder, Open, Requests, Trouble, names};
-use crate::office::{AnswerJson, TakenIn};
+use crate::office::{AnswerJson, TakenIn, not_queued};
 use crate::problem::{LocalReason, Problem};
 use crate::request::MAX_DOCUMENTS;
-use crate::spool::{CallId, Standing};
+use crate::spool::{CallId, Standing, call_id};
 
 /// The most names of one folder that are looked at in a round.
 const MAX_NAMES: usize = 20_000;
@@ -253,6 +253,10 @@ impl Folder {
             return Ok(Became::Nothing);
         }
         let whose = (id.party.to_string(), RequestKeyJson::from(request.key()));
+        // Its documents may be a gigabyte, and would be brought again at each look.
+        if !known && let Some(full) = self.office.spool.no_room() {
+            return Ok(Became::HeldBack(not_queued(full)));
+        }
         let spool = (!known).then(|| (self.office.spool.documents(), handle));
         let taken = match request.ready(&folder, self.limits, spool) {
             // Somebody writes to it all the same.
@@ -333,7 +337,13 @@ impl Folder {
             state: "rejected",
             problem: problem.clone(),
         };
-        open.answers.own(name)?.write(ERROR, &answers::to_json(&error))?;
+        let answers = open.answers.own(name)?;
+        // What another request of this name was answered is no answer to this one, and who looks for it first would take it for one.
+        let is_of_this = |known: CallId| id.as_ref().is_some_and(|(party, key)| known == call_id(party, key.as_str()));
+        if !answers::answered(&answers).is_some_and(is_of_this) {
+            answers.remove(OsStr::new(RESULT))?;
+        }
+        answers.write(ERROR, &answers::to_json(&error))?;
         tracing::info!(reason = problem.reason(), "a request in the watched folder is rejected");
         self.view.rejected();
         fault::reached(fault::FOLDER_MOVE)?;

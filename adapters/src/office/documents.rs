@@ -14,7 +14,7 @@ pub(crate) struct Download {
 }
 
 impl Office {
-    /// Begins to fetch a document of a dossier.
+    /// Begins to fetch a document of a dossier, from a place in it on.
     ///
     /// # Errors
     /// The gateway's refusal; `GATEWAY_UNREACHABLE`.
@@ -23,13 +23,14 @@ impl Office {
         caller: &Caller,
         dossier_code: &str,
         sha256: &[u8; 32],
+        offset: u64,
     ) -> Result<(DocumentHead, Download), Problem> {
         let request = DownloadRequest {
             acting_party: caller.party.as_str().to_owned(),
             actor: caller.actor.as_str().to_owned(),
             dossier_code: dossier_code.to_owned(),
             sha256: Bytes::copy_from_slice(sha256),
-            offset: 0,
+            offset,
         };
         let request = self.link.stream_request(request, Some(&caller.trace));
         let mut parts = self.link.documents().download(request).await.map_err(Problem::of_status)?.into_inner();

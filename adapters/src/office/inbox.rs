@@ -1,6 +1,7 @@
 //! What waits for a party: read, acknowledged, refused.
 
 use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
 
 use lgsp_journal::Position;
 use lgsp_proto::types::PartyId;
@@ -44,10 +45,12 @@ impl Office {
         party: &PartyId,
         after: Position,
         limit: usize,
-        told: &mut HashSet<Position>,
+        told: &Mutex<HashSet<Position>>,
     ) -> Vec<(Position, v1::Delivery)> {
+        // Held for a moment only: others read at the same time, each for as long as the disk takes.
+        let told = || told.lock().unwrap_or_else(PoisonError::into_inner);
         let mut deliveries = Vec::new();
-        let passed: HashSet<_> = told
+        let passed: HashSet<_> = told()
             .iter()
             .filter(|position| **position <= after)
             .filter_map(|position| Some(self.spool.pending_at(*position)?.dossier))
@@ -68,7 +71,7 @@ impl Office {
                 match self.spool.delivery(position) {
                     Ok(delivery) => deliveries.push((position, delivery)),
                     Err(error) => {
-                        if told.insert(position) {
+                        if told().insert(position) {
                             tracing::error!(
                                 party.id = %party, dossier.code = %id.dossier, id.sequence, %error,
                                 "a delivery cannot be read from the spool and keeps its dossier back"

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use lgsp_proto::types::{ActorId, PartyId};
 use lgsp_proto::{Reason, Refusal};
 
+pub(crate) use documents::Download;
 pub(crate) use inbox::DeliveryNameJson;
 pub(crate) use intake::{OfflineJson, TakenIn};
 pub(crate) use requests::{AnswerJson, RequestJson, RequestOverviewJson, RequestPlace, RequestState};

@@ -113,14 +113,14 @@ impl LocalReason {
             Self::FolderEntryInvalid => page(
                 Corrected,
                 &[],
-                "A file lies in the outbox by itself, a folder has no request.json, or its name is not plain.",
-                "Trong outbox có tệp nằm riêng, thư mục thiếu request.json, hoặc tên không đơn giản.",
+                "A file lies in the outbox by itself, a folder may not be read or holds more than 201 files, or its name is not plain.",
+                "Trong outbox có tệp nằm riêng, thư mục không đọc được hoặc có hơn 201 tệp, hoặc tên không đơn giản.",
             ),
             Self::FolderFileUnusable => page(
                 Corrected,
                 &[],
-                "request.json names a document that is not in the folder, is a link, is empty, or changed while it was read.",
-                "request.json nêu tài liệu không có trong thư mục, là liên kết, rỗng, hoặc thay đổi trong lúc đọc.",
+                "request.json is not in the folder, or it names a document that is not, is a link, has no known media type, or has another digest or size than said.",
+                "Thư mục thiếu request.json, hoặc request.json nêu tài liệu không có trong thư mục, là liên kết, không rõ kiểu nội dung, hoặc khác mã băm hay kích thước đã nêu.",
             ),
             Self::TablesDocumentUnusable => page(
                 Corrected,

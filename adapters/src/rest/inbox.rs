@@ -1,6 +1,6 @@
 //! What waits for a party whose system cannot be called: fetched, and acknowledged when it has it.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
@@ -124,8 +124,7 @@ pub(super) fn party_of(api: &Api, named: Option<&str>, headers: &Call) -> Result
 
 /// What waits after a place. What cannot be read is remembered, so that a later page knows what it keeps back.
 pub(super) fn readable(api: &Api, party: &PartyId, after: Position, size: usize) -> Vec<(Position, v1::Delivery)> {
-    let mut told = api.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
-    api.office.readable(party, after, size, &mut told)
+    api.office.readable(party, after, size, &api.unreadable)
 }
 
 pub(super) fn named(api: &Api, delivery: v1::Delivery) -> DeliveryJson {

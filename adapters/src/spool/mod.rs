@@ -146,6 +146,12 @@ impl Spool {
         self.disk.for_more().err()
     }
 
+    /// Why a call that is not known yet would not be taken in just now: to be asked before its documents are put here.
+    pub(crate) fn no_room(&self) -> Option<QueueError> {
+        let is_full = self.shared.state().unanswered >= self.max_outgoing;
+        if is_full { Some(QueueError::Full) } else { self.shortage().map(QueueError::Disk) }
+    }
+
     /// What was taken over at a position and waits for the agency's system, named without being read.
     pub(crate) fn pending_at(&self, position: Position) -> Option<DeliveryId> {
         self.shared.state().pending.get(&position).map(|pending| pending.id.clone())

@@ -39,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backoff::Backoff;
 use crate::config;
 use crate::office::Office;
+use crate::papers::Papers;
 use crate::request::Limits;
 use crate::trouble::Way;
 pub(crate) use out::ToTables;
@@ -61,8 +62,7 @@ pub(crate) struct Tables {
     office: Arc<Office>,
     /// The connection that carries, once there is one.
     carrying: tokio::sync::Mutex<Option<Arc<Session>>>,
-    /// Held while a document is fetched and inserted: one is whole in memory, and no more.
-    document: tokio::sync::Mutex<()>,
+    papers: Papers,
     /// Deliveries that lie in the inbox, and the agency has not said yet what becomes of them.
     unhandled: Mutex<HashSet<String>>,
     view: View,
@@ -83,7 +83,7 @@ impl Tables {
             backoff: exchange.backoff,
             office,
             carrying: tokio::sync::Mutex::default(),
-            document: tokio::sync::Mutex::default(),
+            papers: Papers::new(),
             unhandled: Mutex::default(),
             view: View::default(),
         })

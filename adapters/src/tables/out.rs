@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::digest::{Context, SHA256};
-use data_encoding::HEXLOWER;
 use lgsp_journal::fault;
 use lgsp_proto::types::Sha256Digest;
 use tokio_postgres::types::Type;
@@ -14,26 +12,19 @@ use super::round::{reached, to_json};
 use super::session::{Failed, Session, text};
 use super::view::Trouble;
 use crate::config::Acknowledge;
-use crate::folder::{NameJson, documents_named};
 use crate::handover::{About, Carrier, Message, NotTaken};
 use crate::office::Caller;
-use crate::problem::{LocalReason, Problem};
+use crate::papers::{self, AtGateway, Instead, NameJson, PACE, Paper, documents_named};
+use crate::problem::Problem;
 use crate::spool::Stage;
-use crate::trace::TraceParent;
 use crate::trouble::Way;
 use crate::webhook::event_type;
-
-/// The account in whose name the adapter itself asks.
-const ACTOR: &str = "adapter";
 
 /// The largest document put beside a delivery: it is one value of one row, and whole in memory.
 const MAX_DOCUMENT_BYTES: u64 = 32 << 20;
 
 /// How long a statement may take at least where documents go over the same connection.
 const WITH_DOCUMENTS: Duration = Duration::from_secs(60);
-
-/// How long the gateway may take to give a document.
-const LONGEST_FETCH: Duration = Duration::from_secs(120);
 
 /// The way out to the agency's tables.
 pub(crate) struct ToTables(pub(crate) Arc<Tables>);
@@ -43,6 +34,10 @@ enum NotThere {
     Failed(Failed),
     /// It lies there, and the agency has not said what becomes of it.
     Unhandled,
+    /// Others take their time with their papers.
+    NoPlace,
+    /// It waits for papers of its own; others need not.
+    NoPapers,
 }
 
 impl From<Failed> for NotThere {
@@ -66,7 +61,11 @@ impl Carrier for ToTables {
                 tables.view.went(Way::Out, None);
                 return Ok(());
             }
-            Err(NotThere::Unhandled) => return Err(NotTaken::NotYet),
+            Err(NotThere::Unhandled | NotThere::NoPlace) => return Err(NotTaken::NotYet),
+            Err(NotThere::NoPapers) => {
+                tables.view.went(Way::Out, Some(Trouble::NoDocuments));
+                return Err(NotTaken::NotYet);
+            }
             Err(NotThere::Failed(Failed::NotTaken)) => return Err(NotTaken::ByItsOwnRule),
             Err(NotThere::Failed(Failed::Trouble(trouble))) => trouble,
         };
@@ -90,12 +89,12 @@ impl Tables {
                 return Err(Trouble::InboxFull.into());
             }
         }
-        let session = self.carrying().await?;
         if let Some(id) = delivery
             && self.config.documents
         {
-            self.put_documents_beside(&session, message, &id.party, &id.dossier).await?;
+            self.put_documents_beside(message, &id.party, &id.dossier).await?;
         }
+        let session = self.carrying().await?;
         let waits = delivery.is_some() && self.config.acknowledge == Acknowledge::Handled;
         self.insert(&session, message, !waits).await?;
         match &message.about {
@@ -177,34 +176,36 @@ impl Tables {
 
     /// Puts every document that a delivery names beside it, before it is there itself: then who sees it sees them. What is there is
     /// not fetched again.
-    async fn put_documents_beside(
-        &self,
-        session: &Session,
-        message: &Message,
-        party: &str,
-        dossier: &str,
-    ) -> Result<(), Failed> {
-        let documents = documents_named(&message.body);
-        let (Ok(party), Ok(actor)) = (party.parse(), ACTOR.parse()) else { return Ok(()) };
+    async fn put_documents_beside(&self, message: &Message, party: &str, dossier: &str) -> Result<(), NotThere> {
+        let mut documents = documents_named(&message.body);
+        let caller = papers::caller(party, message.trace.as_ref());
+        let Some(caller) = caller.filter(|_| !documents.is_empty()) else { return Ok(()) };
+        let schema = &self.config.schema;
+        let sql = format!("SELECT sha256 FROM {schema}.inbox_document WHERE delivery_id = $1");
+        let rows = self.carrying().await?.query(&sql, &[text(&message.id)]).await?;
+        let there: Vec<&str> = rows.iter().filter_map(|row| row.try_get(0).ok()).collect();
+        documents.retain(|document| !there.contains(&&*document.sha256));
         if documents.is_empty() {
             return Ok(());
         }
-        let trace = message.trace.clone().unwrap_or_else(TraceParent::begin);
-        let caller = Caller { party, actor, trace };
-        let schema = &self.config.schema;
-        let sql = format!("SELECT sha256 FROM {schema}.inbox_document WHERE delivery_id = $1");
-        let rows = session.query(&sql, &[text(&message.id)]).await?;
-        let there: Vec<&str> = rows.iter().filter_map(|row| row.try_get(0).ok()).collect();
+        let Some(_place) = self.papers.place().await else { return Err(NotThere::NoPlace) };
+        let mut all_there = true;
         for NameJson { sha256, media_type } in documents {
             let Ok(digest) = sha256.parse::<Sha256Digest>() else { continue };
-            if there.contains(&&*sha256) {
-                continue;
-            }
-            let _one_at_a_time = self.document.lock().await;
             let (content, problem) = match self.fetch(&caller, dossier, digest.as_bytes()).await {
-                Ok(content) => (Some(content), None),
-                Err(problem) if problem.may_pass() => return Err(Failed::Trouble(Trouble::NoDocuments)),
-                Err(problem) => (None, Some(to_json(&problem))),
+                Ok(content) => {
+                    self.papers.came(&message.id, &sha256);
+                    (Some(content), None)
+                }
+                Err(problem) => match self.papers.judge(&message.id, &sha256, problem) {
+                    Instead::Put(problem) => (None, Some(to_json(&problem))),
+                    // Its others are fetched all the same.
+                    Instead::WaitAlone => {
+                        all_there = false;
+                        continue;
+                    }
+                    Instead::Wait => return Err(Trouble::NoDocuments.into()),
+                },
             };
             let sql = format!(
                 "INSERT INTO {schema}.inbox_document (delivery_id, sha256, media_type, content, problem) \
@@ -212,37 +213,27 @@ impl Tables {
             );
             let values =
                 [text(&message.id), text(&sha256), text(&media_type), (&content as _, Type::BYTEA), text(&problem)];
-            session.execute(&sql, &values).await?;
+            // It may have taken longer than a connection lasts.
+            self.carrying().await?.execute(&sql, &values).await?;
         }
-        Ok(())
+        if all_there { Ok(()) } else { Err(NotThere::NoPapers) }
     }
 
     /// A document of a dossier, whole.
     async fn fetch(&self, caller: &Caller, dossier: &str, sha256: &[u8; 32]) -> Result<Vec<u8>, Problem> {
-        let fetching = async {
-            let (head, mut download) = self.office.fetch(caller, dossier, sha256).await?;
-            let too_large = || {
-                let refusal = lgsp_proto::Refusal::new(lgsp_proto::Reason::DocumentTooLarge);
-                Problem::from(refusal.detail("limit_bytes", MAX_DOCUMENT_BYTES))
-            };
-            if head.size_bytes > MAX_DOCUMENT_BYTES {
-                return Err(too_large());
-            }
-            let (mut content, mut digest) = (Vec::new(), Context::new(&SHA256));
-            while let Some(chunk) = download.chunk().await? {
-                digest.update(&chunk);
-                content.extend_from_slice(&chunk);
-                if content.len() as u64 > MAX_DOCUMENT_BYTES {
-                    return Err(too_large());
-                }
-            }
-            if digest.finish().as_ref() == sha256 {
-                return Ok(content);
-            }
-            tracing::warn!(sha256 = HEXLOWER.encode(sha256), "a download is not the document that was asked for");
-            Err(LocalReason::GatewayUnreachable.into())
-        };
-        let fetched = tokio::time::timeout(LONGEST_FETCH, fetching).await;
-        fetched.unwrap_or_else(|_| Err(LocalReason::GatewayUnreachable.into()))
+        let source = AtGateway { office: &self.office, caller, dossier, sha256, download: None };
+        let mut paper = Paper::begin(source, sha256, PACE).await?;
+        let mut content = Vec::new();
+        let is_too_large = |bytes: u64| bytes > MAX_DOCUMENT_BYTES;
+        let mut too_large = is_too_large(paper.size());
+        while !too_large && let Some(chunk) = paper.chunk().await? {
+            content.extend_from_slice(&chunk);
+            too_large = is_too_large(content.len() as u64);
+        }
+        if too_large {
+            let refusal = lgsp_proto::Refusal::new(lgsp_proto::Reason::DocumentTooLarge);
+            return Err(refusal.detail("limit_bytes", MAX_DOCUMENT_BYTES).into());
+        }
+        Ok(content)
     }
 }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::offline;
 use crate::support::gateway::sha256;
-use crate::support::{Adapter, Answer, OTHER_PARTY, PARTY, World, accepted, submission, until};
+use crate::support::{Adapter, Answer, OTHER_PARTY, PARTY, World, accepted, decided, submission, until};
 
 const PDF: &[u8] = b"%PDF-1.7 a form, synthetic";
 
@@ -271,6 +271,28 @@ async fn what_cannot_be_taken_in_is_answered_with_reason_field_and_remedy_and_no
     assert!(
         agency.names("outbox").is_empty() && world.gateway.attempts().is_empty() && world.gateway.uploads().is_empty()
     );
+}
+
+#[tokio::test]
+async fn an_error_leaves_no_answer_to_an_earlier_request_of_the_same_name_beside_it() {
+    let world = World::new().await;
+    let agency = Agency::of(&world);
+    let _adapter = agency.adapter(&world).await;
+    for (name, key) in [("1", "k1"), ("2", "k2"), ("3", "k3")] {
+        agency.put(name, &handed_in(key), &[]);
+        agency.outcome(name).await;
+        agency.sees(&format!("done/{name}")).await;
+    }
+    agency.put_text("1", b"{", &[]);
+    agency.put("2", &with_document("k4", json!({ "file": "gone.pdf" })), &[]);
+    // What has been said of this key stays true.
+    agency.put("3", &with_document("k3", json!({ "file": "gone.pdf" })), &[]);
+    for name in ["1", "2", "3"] {
+        agency.error(name).await;
+        agency.sees(&format!("rejected/{name}")).await;
+    }
+    let answers = ["1", "2", "3"].map(|name| agency.names(&format!("answers/{name}")));
+    assert_eq!(answers, [&["error.json"][..], &["error.json"], &["error.json", "result.json"]]);
 }
 
 #[tokio::test]
@@ -529,6 +551,67 @@ async fn a_deliverys_documents_lie_beside_it_before_it_is_there_itself() {
 }
 
 #[tokio::test]
+async fn a_document_that_is_withheld_because_of_who_asks_is_waited_for() {
+    let world = World::new().await;
+    let agency = Agency::of(&world);
+    let sha256 = sha256(PDF);
+    world.gateway.keep_document(PARTY, &sha256, PDF);
+    world.gateway.withhold_documents(Some(Reason::SystemUnknown));
+    let adapter = Adapter::start(world.config(&agency.configuration("folder.documents = true"))).await;
+    world.gateway.deliver_entry("D-1", 1, decided(&[&sha256]));
+    let trouble = |status: &Value| status["folder"]["troubles"][0]["trouble"].clone();
+    adapter.until(|status| trouble(status) == "FOLDER_NO_DOCUMENTS").await;
+    world.gateway.withhold_documents(None);
+    world.gateway.hears(HandedOver, 1).await;
+    let names = agency.names("inbox/D-1");
+    let [files, _] = &names[..] else { panic!("{names:?}") };
+    let name = data_encoding::HEXLOWER.encode(&sha256);
+    assert_eq!(agency.names(&format!("inbox/D-1/{files}")), [format!("{name}.pdf")]);
+}
+
+#[tokio::test]
+async fn a_document_that_is_damaged_at_the_gateway_is_not_waited_for_while_others_come() {
+    let world = World::new().await;
+    let agency = Agency::of(&world);
+    let (fine, damaged) = (sha256(PDF), sha256(b"what it was"));
+    world.gateway.keep_document(PARTY, &fine, PDF);
+    world.gateway.keep_document(PARTY, &damaged, b"what it is");
+    let adapter = Adapter::start(world.config(&agency.configuration("folder.documents = true"))).await;
+    world.gateway.deliver_entry("D-1", 1, decided(&[&damaged, &fine]));
+    let mut sequence = 0;
+    let names = until(async || {
+        sequence += 1;
+        world.gateway.deliver_entry("D-2", sequence, decided(&[&fine]));
+        world.gateway.hears(HandedOver, sequence as usize).await;
+        let names = agency.names("inbox/D-1");
+        (names.len() == 2).then_some(names)
+    });
+    let folder = format!("inbox/D-1/{}", names.await[0]);
+    let [fine, damaged] = [fine, damaged].map(|sha256| data_encoding::HEXLOWER.encode(&sha256));
+    assert_eq!(fs::read(agency.path(&format!("{folder}/{fine}.pdf"))).unwrap(), PDF);
+    let problem = agency.json(&format!("{folder}/{damaged}.problem.json")).unwrap();
+    assert_eq!(problem["reason"], "INTERNAL");
+    drop(adapter);
+}
+
+#[tokio::test]
+async fn documents_of_which_nothing_comes_hold_up_no_delivery_but_their_own() {
+    let world = World::new().await;
+    let agency = Agency::of(&world);
+    let adapter = Adapter::start(world.config(&agency.configuration("folder.documents = true"))).await;
+    let silent = sha256(PDF);
+    world.gateway.keep_document(PARTY, &silent, PDF);
+    world.gateway.fall_silent_about(&silent);
+    for dossier in 1..=10 {
+        world.gateway.deliver_entry(&format!("D-{dossier}"), 1, decided(&[&silent]));
+    }
+    world.gateway.hears(TakenOver, 10).await;
+    world.gateway.deliver("D-11", 1);
+    assert_eq!(world.gateway.hears(HandedOver, 1).await, ["D-11/1"]);
+    adapter.kill().await;
+}
+
+#[tokio::test]
 async fn an_inbox_that_nobody_empties_keeps_the_rest_in_the_spool() {
     let world = World::new().await;
     let agency = Agency::of(&world);
@@ -584,6 +667,21 @@ async fn what_the_adapter_has_no_room_for_stays_in_the_outbox_until_it_has() {
     adapter.stop().await.unwrap();
     let _adapter = agency.adapter(&world).await;
     assert_eq!(agency.outcome("1").await["state"], "admitted");
+}
+
+#[tokio::test]
+async fn of_a_request_for_which_the_spool_has_no_room_no_document_is_put_there() {
+    let world = World::new().await;
+    let agency = Agency::of(&world);
+    let adapter = Adapter::start(world.config(&agency.configuration("spool.max_outgoing = 1"))).await;
+    world.line.cut();
+    agency.put("1", &handed_in("k1"), &[]);
+    agency.answer("1", |answer| answer["state"] == "queued").await;
+    agency.put("2", &with_document("k2", json!({ "file": "a.pdf" })), &[("a.pdf", PDF)]);
+    adapter.until(|status| status["folder"]["held_back"] == "OVERLOADED").await;
+    assert_eq!(fs::read_dir(world.spool_folder().join("documents")).unwrap().count(), 0);
+    world.line.mend();
+    assert_eq!(agency.outcome("2").await["state"], "admitted");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::offline;
 use crate::support::gateway::sha256;
 use crate::support::postgres::Postgres;
-use crate::support::{Adapter, Answer, OTHER_PARTY, PARTY, World, accepted, submission, until};
+use crate::support::{Adapter, Answer, OTHER_PARTY, PARTY, World, accepted, decided, submission, until};
 
 const PDF: &[u8] = b"%PDF-1.7 a form, synthetic";
 
@@ -432,6 +432,66 @@ async fn a_deliverys_documents_are_there_before_it_is() {
     );
     assert_eq!(rows, "application/pdf|t|\napplication/pdf||DOCUMENT_NOT_FOUND");
     drop(adapter);
+}
+
+#[tokio::test]
+async fn a_document_that_is_withheld_because_of_who_asks_is_waited_for() {
+    let world = World::new().await;
+    let agency = Agency::new();
+    let (content, sha256) = (b"%PDF-1.7", sha256(b"%PDF-1.7"));
+    world.gateway.keep_document(PARTY, &sha256, content);
+    world.gateway.withhold_documents(Some(Reason::CertificateRevoked));
+    let adapter = agency.adapter_with(&world, "tables.documents = true").await;
+    world.gateway.deliver_entry("D-1", 1, decided(&[&sha256]));
+    troubled(&adapter, "out", "TABLES_NO_DOCUMENTS").await;
+    world.gateway.withhold_documents(None);
+    world.gateway.hears(HandedOver, 1).await;
+    assert_eq!(agency.sql("SELECT content IS NOT NULL, problem IS NULL FROM lgsp.inbox_document"), "t|t");
+}
+
+#[tokio::test]
+async fn a_document_that_is_damaged_at_the_gateway_is_not_waited_for_while_others_come() {
+    let world = World::new().await;
+    let agency = Agency::new();
+    let (fine, damaged) = (sha256(b"%PDF-1.7"), sha256(b"what it was"));
+    world.gateway.keep_document(PARTY, &fine, b"%PDF-1.7");
+    world.gateway.keep_document(PARTY, &damaged, b"what it is");
+    let adapter = agency.adapter_with(&world, "tables.documents = true").await;
+    world.gateway.deliver_entry("D-1", 1, decided(&[&damaged, &fine]));
+    let mut sequence = 0;
+    until(async || {
+        sequence += 1;
+        world.gateway.deliver_entry("D-2", sequence, decided(&[&fine]));
+        let heard = world.gateway.hears(HandedOver, sequence as usize).await;
+        heard.contains(&"D-1/1".to_owned()).then_some(())
+    })
+    .await;
+    let sql = "SELECT content IS NOT NULL, d.problem->>'reason' FROM lgsp.inbox_document d \
+               JOIN lgsp.inbox USING (delivery_id) WHERE dossier_code = 'D-1' ORDER BY content IS NULL";
+    assert_eq!(agency.sql(sql), "t|\nf|INTERNAL");
+    drop(adapter);
+}
+
+#[tokio::test]
+async fn documents_of_which_nothing_comes_hold_up_no_delivery_but_their_own() {
+    let world = World::new().await;
+    let agency = Agency::new();
+    let adapter = agency.adapter_with(&world, "tables.documents = true").await;
+    let (silent, fine) = (sha256(b"nothing"), sha256(b"%PDF-1.7"));
+    world.gateway.keep_document(PARTY, &silent, b"nothing");
+    world.gateway.keep_document(PARTY, &fine, b"%PDF-1.7");
+    world.gateway.fall_silent_about(&silent);
+    world.gateway.deliver_entry("D-1", 1, decided(&[&silent]));
+    world.gateway.hears(TakenOver, 1).await;
+    world.gateway.deliver_entry("E-1", 1, decided(&[&fine]));
+    assert_eq!(world.gateway.hears(HandedOver, 1).await, ["E-1/1"]);
+    for dossier in 2..=10 {
+        world.gateway.deliver_entry(&format!("D-{dossier}"), 1, decided(&[&silent]));
+    }
+    world.gateway.hears(TakenOver, 11).await;
+    world.gateway.deliver("E-2", 1);
+    assert_eq!(world.gateway.hears(HandedOver, 2).await, ["E-1/1", "E-2/1"]);
+    adapter.kill().await;
 }
 
 #[tokio::test]

@@ -24,8 +24,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::server::TlsStream;
-use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, Streaming};
@@ -73,6 +73,10 @@ struct Books {
     /// What was refused for good is refused again, as a gateway does: the same request finds the same obstacle.
     refused: HashMap<(String, String), Reason>,
     documents: HashMap<(String, Bytes), Vec<u8>>,
+    /// No document is given away, for this reason.
+    withholds_documents: Option<Reason>,
+    /// Of these nothing comes after the head, and the stream stays open.
+    silent_documents: BTreeSet<Bytes>,
     /// The offsets at which uploads began.
     uploads: Vec<u64>,
     uploads_under_way: usize,
@@ -270,6 +274,16 @@ impl Gateway {
 
     pub fn keep_document(&self, party: &str, sha256: &[u8], content: &[u8]) {
         self.books().documents.insert((party.to_owned(), Bytes::copy_from_slice(sha256)), content.to_vec());
+    }
+
+    /// From now on no document is given away, for this reason; or all are again.
+    pub fn withhold_documents(&self, reason: Option<Reason>) {
+        self.books().withholds_documents = reason;
+    }
+
+    /// From now on nothing comes of a document after its head, and nobody is told so.
+    pub fn fall_silent_about(&self, sha256: &Bytes) {
+        self.books().silent_documents.insert(sha256.clone());
     }
 
     pub fn uploads(&self) -> Vec<u64> {
@@ -801,6 +815,10 @@ impl Documents for Service {
     async fn download(&self, request: Request<v1::DownloadRequest>) -> Result<Response<Self::DownloadStream>, Status> {
         let request = request.into_inner();
         let id = (request.acting_party, request.sha256.clone());
+        if let Some(reason) = self.0.books().withholds_documents {
+            return Err(Refusal::new(reason).to_status());
+        }
+        let is_silent = self.0.books().silent_documents.contains(&request.sha256);
         let Some(content) = self.0.books().documents.get(&id).cloned() else {
             return Err(Refusal::new(Reason::DocumentNotFound).to_status());
         };
@@ -813,8 +831,12 @@ impl Documents for Service {
         let begin = usize::try_from(request.offset).unwrap().min(content.len());
         let chunks: Vec<_> =
             content[begin..].chunks(50_000).map(|chunk| Part::Chunk(Bytes::copy_from_slice(chunk))).collect();
-        let parts = std::iter::once(Part::Head(head)).chain(chunks);
-        let parts = parts.map(|part| Ok(v1::DownloadResponse { response: Some(part) }));
+        let begun = |part| Ok(v1::DownloadResponse { response: Some(part) });
+        if is_silent {
+            let head = tokio_stream::once(begun(Part::Head(head)));
+            return Ok(Response::new(Box::pin(head.chain(tokio_stream::pending()))));
+        }
+        let parts = std::iter::once(Part::Head(head)).chain(chunks).map(begun);
         Ok(Response::new(Box::pin(tokio_stream::iter(parts.collect::<Vec<_>>()))))
     }
 }

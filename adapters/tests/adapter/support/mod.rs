@@ -27,6 +27,7 @@ use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use lgsp_adapters::{Config, RunError};
 use lgsp_certs::{CertificateAuthority, Credentials, TlsFiles, Usage, server_name};
+use lgsp_proto::v1;
 use rustls_pki_types::ServerName;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -409,4 +410,14 @@ pub fn submission() -> Value {
 
 pub fn accepted() -> Value {
     json!({"type": "accepted", "occurred_at": "2025-07-14T10:00:00+07:00"})
+}
+
+/// A decision that names documents, each known by the digest of a PDF.
+pub fn decided(documents: &[&Bytes]) -> v1::entry::What {
+    let result = |sha256: &&Bytes| {
+        let media_type = "application/pdf".into();
+        let document = v1::DocumentRef { sha256: (*sha256).clone(), size_bytes: 1, media_type, ..Default::default() };
+        v1::Result { document: Some(document), ..Default::default() }
+    };
+    v1::entry::What::Resolved(v1::Resolved { results: documents.iter().map(result).collect(), ..Default::default() })
 }
