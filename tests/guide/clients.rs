@@ -8,6 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use super::ROOT;
 use super::line::{Line, Lost};
+use super::stand_in::StandIn;
 use super::window::Program;
 
 const EXAMPLES: &str = "docs/examples";
@@ -102,6 +103,21 @@ impl Client {
     }
 }
 
+/// All that a test can run, each in its folder; Java's is compiled.
+fn clients(place: &Path) -> [Client; 3] {
+    let java = place.join("classes");
+    let source = format!("{ROOT}/{EXAMPLES}/java/Client.java");
+    let mut javac = Command::new("javac");
+    let compiled = javac.args(["-encoding", "UTF-8", "-Xlint:all", "-Werror", "-d"]).arg(&java).arg(source).output();
+    let compiled = compiled.expect("this test needs a JDK, 17 or later: apt-get install default-jdk-headless");
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    [
+        Client::new(place, "curl", &["./curl/client.sh"]),
+        Client::new(place, "python", &["python3", "./python/client.py"]),
+        Client::new(place, "java", &["java", "-cp", java.to_str().unwrap(), "Client"]),
+    ]
+}
+
 #[test]
 fn the_clients_of_the_examples_hand_in_once_and_take_over_once_even_when_they_are_killed() {
     let place = tempfile::tempdir().unwrap();
@@ -110,22 +126,44 @@ fn the_clients_of_the_examples_hand_in_once_and_take_over_once_even_when_they_ar
     let adapter = sandbox.said();
     let adapter = adapter.split("\"rest\":\"").nth(1).unwrap().split('"').next().unwrap();
 
-    let java = place.path().join("classes");
-    let source = format!("{ROOT}/{EXAMPLES}/java/Client.java");
-    let mut javac = Command::new("javac");
-    let compiled = javac.args(["-encoding", "UTF-8", "-Xlint:all", "-Werror", "-d"]).arg(&java).arg(source).output();
-    let compiled = compiled.expect("this test needs a JDK, 17 or later: apt-get install default-jdk-headless");
-    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
-
-    let clients = [
-        Client::new(place.path(), "curl", &["./curl/client.sh"]),
-        Client::new(place.path(), "python", &["python3", "./python/client.py"]),
-        Client::new(place.path(), "java", &["java", "-cp", java.to_str().unwrap(), "Client"]),
-    ];
+    let clients = clients(place.path());
     let codes: BTreeSet<String> = clients.iter().map(|client| client.does_its_work(adapter)).collect();
     // Each of them handed in one dossier, whatever the adapter was asked.
     let listed = sandbox.said();
     let submitted: BTreeSet<_> = listed.lines().filter(|line| line.contains("\"event\":\"submitted\"")).collect();
     assert_eq!((submitted.len(), codes.len()), (clients.len(), clients.len()), "{listed}");
     clients.iter().for_each(|client| client.is_refused_and_corrects(adapter));
+}
+
+/// What an adapter answers that has lost its spool, while the gateway has the key with other content.
+fn another_has_the_key(request: &str) -> (u16, String) {
+    if request.starts_with("POST /v1/documents?") {
+        (201, r#"{"sha256":"ab","size_bytes":1,"media_type":"application/pdf"}"#.to_owned())
+    } else if request == "POST /v1/dossiers" {
+        (202, r#"{"state":"queued"}"#.to_owned())
+    } else {
+        let problem = r#"{"reason":"KEY_REUSED","title":"The key is taken","remedy":{"en":"Find the other."}}"#;
+        (200, format!(r#"{{"state":"refused","problem":{problem}}}"#))
+    }
+}
+
+#[test]
+fn a_key_that_the_gateway_knows_with_other_content_is_never_left_for_another_and_the_bytes_stay_the_same() {
+    let place = tempfile::tempdir().unwrap();
+    for client in clients(place.path()) {
+        let adapter = StandIn::answering(another_has_the_key);
+        let mut handed_in = Vec::new();
+        for _ in 0..2 {
+            let ended = client.run(&format!("http://{}", adapter.address), "cb01", &["submit", "4713", "to-khai.pdf"]);
+            let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+            assert!(!ended.status.success() && said.contains("4713-1"), "{}: {said}", client.name);
+            handed_in.extend(adapter.asked().into_iter().filter(|request| request.starts_with("POST /v1/dossiers ")));
+        }
+        let parts = handed_in.iter().map(|request| request.split_once("\r\n\r\n").unwrap());
+        let (heads, bodies): (Vec<_>, Vec<_>) = parts.unzip();
+        assert!(heads.iter().all(|head| head.to_lowercase().contains("idempotency-key: 4713-1\r\n")), "{heads:?}");
+        assert!(bodies.len() == 2 && bodies[0] == bodies[1], "{bodies:?}");
+        // Without it the adapter writes the moment it takes the request in, which is another one the next time.
+        assert!(bodies[0].contains("\"received_at\""), "{}", bodies[0]);
+    }
 }

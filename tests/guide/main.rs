@@ -7,6 +7,7 @@
 mod clients;
 mod line;
 mod page;
+mod stand_in;
 mod window;
 
 use std::fs;

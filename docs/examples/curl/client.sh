@@ -34,10 +34,11 @@ field() { grep -o "\"$1\":\"[^\"]*\"" | head -n 1 | cut -d '"' -f 4; }
 # Writes a file that is whole or not there, and on disk.
 keep() { cat > "$1.tmp" && sync "$1.tmp" && mv "$1.tmp" "$1"; }
 
-# In earnest this is filled from your own record.
+# In earnest this is filled from your own record, the time too: written here, it is the same however often it is sent.
 dossier() {
     cat <<JSON
 { "procedure_code": "1.001193", "locality": "19774", "return_desk": "H57.TT",
+  "received_at": "$(date -u +%Y-%m-%dT%H:%M:%SZ)",
   "applicant": { "kind": "citizen", "full_name": "Nguyễn Thị Thử", "personal_number": "046190000001" },
   "intake_channel": "direct", "return_channel": "direct",
   "components": [{ "code": "to-khai", "originals": 1, "document": $1 }] }
@@ -50,10 +51,17 @@ failed() {
     reason=$(echo "$2" | field reason)
     case $reason in
         FIELD_INVALID) echo "a clerk has to correct: $(echo "$2" | grep -o '"fields":\[[^]]*\]')" ;;
-        KEY_REUSED) echo "a mistake of this program: another request had this key" ;;
+        KEY_REUSED) echo "another request has this key, perhaps this very dossier from before; look for it before anything is handed in again" ;;
         *) echo "$reason: $(echo "$2" | field title) $(echo "$2" | field en)" ;;
     esac >&2
     exit 1
+}
+
+# A refused request is over, and its record free for a new key: but not when the key is of a request that may be this one.
+end_with() {
+    if [ "$(echo "$1" | field reason)" != KEY_REUSED ]; then echo refused | keep "$request.state"; fi
+    printf '%s: ' "$key" >&2
+    failed 1 "$1"
 }
 
 # Whether the adapter has taken a request under this key.
@@ -83,7 +91,7 @@ submit() {
         if [ $ended = 1 ] && is_known "$key"; then
             echo "it was taken in the time before" >&2
         else
-            if [ $ended = 1 ]; then echo refused | keep "$request.state"; fi
+            if [ $ended = 1 ]; then end_with "$answer"; fi
             failed $ended "$answer"
         fi
     }
@@ -91,7 +99,7 @@ submit() {
         outcome=$(call "/v1/requests/$key?wait_ms=30000") || failed $? "$outcome"
         case $(echo "$outcome" | field state) in
             admitted) break ;;
-            refused) echo refused | keep "$request.state"; failed 1 "$outcome" ;;
+            refused) end_with "$outcome" ;;
             *) echo "it is safe with the adapter and waits for the line" >&2 ;;
         esac
     done
