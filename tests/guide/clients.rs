@@ -24,7 +24,7 @@ impl Client {
     fn new(place: &Path, name: &'static str, words: &[&str]) -> Self {
         let folder = place.join(name);
         fs::create_dir(&folder).unwrap();
-        fs::write(folder.join("to-khai.pdf"), format!("%PDF-1.7 {name}")).unwrap();
+        fs::write(folder.join("tờ khai.pdf"), format!("%PDF-1.7 {name}")).unwrap();
         let words = words.iter().map(|word| match word.strip_prefix("./") {
             Some(file) => format!("{ROOT}/{EXAMPLES}/{file}"),
             None => (*word).to_owned(),
@@ -69,7 +69,7 @@ impl Client {
     /// Hands in, is killed, goes on; takes over, is killed, goes on. Gives the dossier's code.
     fn does_its_work(&self, adapter: &str) -> String {
         let record = format!("4711-{}", self.name);
-        let submit = ["submit", &record, "to-khai.pdf"];
+        let submit = ["submit", &record, "tờ khai.pdf"];
         // The adapter has it, and the client cannot know.
         assert_eq!(self.killed(Lost::Answer, "/v1/dossiers", adapter, &submit), "");
         // A refusal now says nothing about what the adapter has: the client finds it, and takes no second key for it.
@@ -93,8 +93,8 @@ impl Client {
     /// Is refused, says what to correct, and takes a new key for the corrected request.
     fn is_refused_and_corrects(&self, adapter: &str) {
         let record = format!("4712-{}", self.name);
-        let submit = ["submit", &record, "to-khai.pdf"];
-        fs::write(self.folder.join("to-khai.pdf"), format!("%PDF-1.7 {record}")).unwrap();
+        let submit = ["submit", &record, "tờ khai.pdf"];
+        fs::write(self.folder.join("tờ khai.pdf"), format!("%PDF-1.7 {record}")).unwrap();
         let ended = self.run(adapter, "not an account", &submit);
         let said = String::from_utf8_lossy(&ended.stderr).into_owned();
         assert!(!ended.status.success() && ended.stdout.is_empty(), "{said}");
@@ -147,6 +147,38 @@ fn another_has_the_key(request: &str) -> (u16, String) {
     }
 }
 
+/// The name of the document in a request, as whoever reads a form's fields has it.
+fn file_name(request: &str) -> String {
+    let coded = request.split_once("?file_name=").unwrap().1.split(' ').next().unwrap().replace('+', " ");
+    let mut parts = coded.split('%');
+    let mut name = parts.next().unwrap().as_bytes().to_vec();
+    for part in parts {
+        name.push(u8::from_str_radix(&part[..2], 16).unwrap());
+        name.extend_from_slice(&part.as_bytes()[2..]);
+    }
+    String::from_utf8(name).unwrap()
+}
+
+#[test]
+fn a_document_has_the_name_of_its_file_whatever_is_in_it() {
+    let place = tempfile::tempdir().unwrap();
+    for client in clients(place.path()) {
+        let adapter = StandIn::answering(another_has_the_key);
+        for name in ["tờ khai & đơn 100%.pdf", "a+b=c.pdf"] {
+            fs::write(client.folder.join(name), "%PDF-1.7").unwrap();
+            let ended = client.run(&format!("http://{}", adapter.address), "cb01", &["submit", "4714", name]);
+            let asked = adapter.asked();
+            let said = String::from_utf8_lossy(&ended.stderr);
+            assert_eq!(
+                asked.first().map(|request| file_name(request)).as_deref(),
+                Some(name),
+                "{}: {said}",
+                client.name
+            );
+        }
+    }
+}
+
 #[test]
 fn a_key_that_the_gateway_knows_with_other_content_is_never_left_for_another_and_the_bytes_stay_the_same() {
     let place = tempfile::tempdir().unwrap();
@@ -154,7 +186,7 @@ fn a_key_that_the_gateway_knows_with_other_content_is_never_left_for_another_and
         let adapter = StandIn::answering(another_has_the_key);
         let mut handed_in = Vec::new();
         for _ in 0..2 {
-            let ended = client.run(&format!("http://{}", adapter.address), "cb01", &["submit", "4713", "to-khai.pdf"]);
+            let ended = client.run(&format!("http://{}", adapter.address), "cb01", &["submit", "4713", "tờ khai.pdf"]);
             let said = String::from_utf8_lossy(&ended.stderr).into_owned();
             assert!(!ended.status.success() && said.contains("4713-1"), "{}: {said}", client.name);
             handed_in.extend(adapter.asked().into_iter().filter(|request| request.starts_with("POST /v1/dossiers ")));

@@ -11,13 +11,16 @@ API=${LGSP_API:-http://127.0.0.1:8480}
 mkdir -p store/requests store/events
 
 # One call, repeated while there is no answer or a "not now": that is safe, because the key is the same. Prints the answer.
-# Ends with 1 on a refusal, and with 75 when there was no answer.
+# Ends with 1 on a refusal, with 2 when curl cannot even ask, and with 75 when there was no answer.
 call() {
     path=$1; shift
     if [ -n "${LGSP_TOKEN_FILE:-}" ]; then set -- -H "Authorization: Bearer $(cat "$LGSP_TOKEN_FILE")" "$@"; fi
     for pause in 1 1 2 4 8; do
         status=$(curl --silent --max-time 60 --output store/answer --write-out '%{http_code}' \
-            -H "LGSP-Party: ${LGSP_PARTY:-H57.101}" -H "LGSP-Actor: ${LGSP_ACTOR:-cb01}" "$@" "$API$path") || status=000
+            -H "LGSP-Party: ${LGSP_PARTY:-H57.101}" -H "LGSP-Actor: ${LGSP_ACTOR:-cb01}" "$@" "$API$path") || case $? in
+            3 | 26) echo "curl cannot ask this: $API$path" >&2; return 2 ;; # an address or a file that cannot be read
+            *) status=000 ;;
+        esac
         case $status in
             2??) cat store/answer; return ;;
             000 | 429 | 5??) echo "not yet ($status)" >&2; sleep $pause ;;
@@ -27,6 +30,9 @@ call() {
     echo "the adapter does not answer; run the same command again later" >&2
     return 75
 }
+
+# A text as a value in an address: each byte as its number.
+encoded() { printf %s "$1" | od -An -v -tx1 | tr -d ' \n' | sed 's/../%&/g'; }
 
 # The first value of a field in an answer. Enough here; a program that does more takes a JSON library.
 field() { grep -o "\"$1\":\"[^\"]*\"" | head -n 1 | cut -d '"' -f 4; }
@@ -47,7 +53,7 @@ JSON
 
 # What to do is decided by the reason. Whatever is corrected goes under a new key: `submit` takes one.
 failed() {
-    if [ "$1" = 75 ]; then exit 75; fi
+    if [ "$1" != 1 ]; then exit "$1"; fi
     reason=$(echo "$2" | field reason)
     case $reason in
         FIELD_INVALID) echo "a clerk has to correct: $(echo "$2" | grep -o '"fields":\[[^]]*\]')" ;;
@@ -81,7 +87,8 @@ submit() {
         echo "$1: $(cat "$request.code"), admitted before"
         return
     fi
-    upload="/v1/documents?file_name=$(basename "$2")"
+    if [ ! -r "$2" ]; then echo "there is no document $2 to read" >&2; exit 2; fi
+    upload="/v1/documents?file_name=$(encoded "$(basename "$2")")"
     document=$(call "$upload" -H 'Content-Type: application/pdf' --data-binary "@$2") || failed $? "$document"
     # If it is there, we do not know what became of it: the same bytes under the same key.
     if [ ! -e "$request.json" ]; then dossier "$document" | keep "$request.json"; fi
