@@ -8,7 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use super::ROOT;
 use super::line::{Line, Lost};
-use super::stand_in::StandIn;
+use super::stand_in::{Answers, StandIn};
 use super::window::Program;
 
 const EXAMPLES: &str = "docs/examples";
@@ -197,5 +197,37 @@ fn a_key_that_the_gateway_knows_with_other_content_is_never_left_for_another_and
         assert!(bodies.len() == 2 && bodies[0] == bodies[1], "{bodies:?}");
         // Without it the adapter writes the moment it takes the request in, which is another one the next time.
         assert!(bodies[0].contains("\"received_at\""), "{}", bodies[0]);
+    }
+}
+
+/// One event that has come, and no right to say that it is taken over.
+fn nothing_is_acknowledged(request: &str) -> (u16, String) {
+    match request.starts_with("GET /v1/inbox?") {
+        true => {
+            let event = r#"{"type":"returned","status":"returned"}"#;
+            let delivery = r#""delivery_id":"d1","dossier_code":"H57.102-250714-0001","sequence":5"#;
+            (200, format!(r#"{{"deliveries":[{{{delivery},"event":{event}}}]}}"#))
+        }
+        false => unknown_caller(request),
+    }
+}
+
+fn unknown_caller(_: &str) -> (u16, String) {
+    let remedy = r#"{"vi":"Xuất trình mã.","en":"Show the token."}"#;
+    (401, format!(r#"{{"reason":"TOKEN_INVALID","title":"The token is not valid","status":401,"remedy":{remedy}}}"#))
+}
+
+#[test]
+fn whoever_takes_events_over_hears_why_it_may_not() {
+    let place = tempfile::tempdir().unwrap();
+    for client in clients(place.path()) {
+        for answers in [unknown_caller as Answers, nothing_is_acknowledged] {
+            let adapter = StandIn::answering(answers);
+            let address = format!("http://{}", adapter.address);
+            let ended = client.run(&address, "cb01", &["receive", "H57.102-250714-0001"]);
+            let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+            assert!(!ended.status.success() && said.contains("TOKEN_INVALID"), "{}: {said}", client.name);
+            assert!(said.contains("Show the token."), "{}: {said}", client.name);
+        }
     }
 }

@@ -117,7 +117,7 @@ submit() {
 
 receive() {
     while :; do
-        event=$(call '/v1/inbox?page_size=1&wait_ms=30000')
+        event=$(call '/v1/inbox?page_size=1&wait_ms=30000') || failed $? "$event"
         code=$(echo "$event" | field dossier_code)
         if [ -n "$code" ]; then
             sequence=$(echo "$event" | grep -o '"sequence":[0-9]*' | head -n 1 | cut -d : -f 2)
@@ -127,8 +127,8 @@ receive() {
                 echo "$event" | keep "store/events/$code-$sequence.$kind"
                 echo "$code $sequence $kind"
             fi
-            call /v1/inbox/ack -H 'Content-Type: application/json' > /dev/null \
-                -d '{ "deliveries": [{ "dossier_code": "'"$code"'", "sequence": '"$sequence"' }] }'
+            acknowledged=$(call /v1/inbox/ack -H 'Content-Type: application/json' \
+                -d '{ "deliveries": [{ "dossier_code": "'"$code"'", "sequence": '"$sequence"' }] }') || failed $? "$acknowledged"
         fi
         for end in returned refused withdrawn stopped supplement_expired; do
             for file in "store/events/$1"-*."$end"; do if [ -e "$file" ]; then return; fi; done
