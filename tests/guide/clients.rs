@@ -87,7 +87,26 @@ impl Client {
         let events = ["2 accepted", "3 processing_started", "4 resolved", "5 returned"];
         let expected: String = events.iter().map(|event| format!("{code} {event}\n")).collect();
         assert_eq!(all, expected, "each event has its effect once");
+        // What was stored can be read back, by whoever goes on with it.
+        let stored: BTreeSet<u64> = self.stored().iter().filter_map(|event| event["sequence"].as_u64()).collect();
+        assert_eq!(stored, BTreeSet::from([2, 3, 4, 5]), "{}", self.name);
         code.to_owned()
+    }
+
+    /// The deliveries that it keeps: each as it came, or the page that it came in.
+    fn stored(&self) -> Vec<serde_json::Value> {
+        let texts: Vec<String> = if self.folder.join("store").exists() {
+            let files = fs::read_dir(self.folder.join("store/events")).unwrap();
+            files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).collect()
+        } else {
+            let all =
+                "import sqlite3; [print(*row) for row in sqlite3.connect('lgsp.db').execute('SELECT json FROM event')]";
+            let ended = Command::new("python3").args(["-c", all]).current_dir(&self.folder).output().unwrap();
+            String::from_utf8(ended.stdout).unwrap().lines().map(str::to_owned).collect()
+        };
+        let read = |text: &String| serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        let pages = texts.iter().map(read);
+        pages.map(|page: serde_json::Value| page.pointer("/deliveries/0").cloned().unwrap_or(page)).collect()
     }
 
     /// Is refused, says what to correct, and takes a new key for the corrected request.

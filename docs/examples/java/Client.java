@@ -135,15 +135,15 @@ public class Client {
 
     static void receive(String code) throws Exception {
         while (!hasEnded(code)) {
-            Map<String, Object> inbox = object(Json.parse(call("/v1/inbox?wait_ms=30000", null)));
-            for (Object each : (List<?>) inbox.get("deliveries")) {
+            String page = call("/v1/inbox?page_size=1&wait_ms=30000", null); // one at a time, to store it as it came
+            for (Object each : (List<?>) object(Json.parse(page)).get("deliveries")) {
                 Map<String, Object> delivery = object(each);
                 String kind = (String) object(delivery.get("event")).get("type");
                 String name = delivery.get("dossier_code") + " " + delivery.get("sequence") + " " + kind;
                 Path file = EVENTS.resolve(name);
                 // An event that comes again finds its file there and has no effect.
                 if (!Files.exists(file)) {
-                    keep(file, String.valueOf(delivery));
+                    keep(file, page);
                     System.out.println(name);
                 }
                 String named = "{ \"dossier_code\": \"%s\", \"sequence\": %s }".formatted(delivery.get("dossier_code"), delivery.get("sequence"));
