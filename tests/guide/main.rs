@@ -7,6 +7,7 @@
 mod clients;
 mod line;
 mod page;
+mod receiver;
 mod stand_in;
 mod window;
 
