@@ -199,7 +199,7 @@ static class Client
         throw new Unanswered();
     }
 
-    /// <summary>Writes a file that is whole or not there, and on disk.</summary>
+    /// <summary>Writes a file that is whole or not there. Its content is on disk; its name outlives a kill, but .NET cannot promise that for a power cut.</summary>
     static void Keep(string path, string text)
     {
         using (var file = new FileStream(path + ".tmp", FileMode.Create))

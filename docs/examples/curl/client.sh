@@ -9,6 +9,7 @@
 set -eu
 API=${LGSP_API:-http://127.0.0.1:8480}
 mkdir -p store/requests store/events
+sync . store
 
 # One call, repeated while there is no answer or a "not now": that is safe, because the key is the same. Prints the answer.
 # Ends with 1 on a refusal, with 2 when curl cannot even ask, and with 75 when there was no answer.
@@ -37,8 +38,8 @@ encoded() { printf %s "$1" | od -An -v -tx1 | tr -d ' \n' | sed 's/../%&/g'; }
 # The first value of a field in an answer. Enough here; a program that does more takes a JSON library.
 field() { grep -o "\"$1\":\"[^\"]*\"" | head -n 1 | cut -d '"' -f 4; }
 
-# Writes a file that is whole or not there, and on disk.
-keep() { cat > "$1.tmp" && sync "$1.tmp" && mv "$1.tmp" "$1"; }
+# Writes a file that is whole or not there, and on disk; with the folder, which has its name.
+keep() { cat > "$1.tmp" && sync "$1.tmp" && mv "$1.tmp" "$1" && sync "${1%/*}"; }
 
 # In earnest this is filled from your own record, the time too: written here, it is the same however often it is sent.
 dossier() {

@@ -1,3 +1,4 @@
+import java.io.File;
 import java.io.IOException;
 import java.net.URI;
 import java.net.URLEncoder;
@@ -51,6 +52,7 @@ public class Client {
     public static void main(String[] args) throws Exception {
         Files.createDirectories(REQUESTS);
         Files.createDirectories(EVENTS);
+        for (Path folder : List.of(Path.of("store"), Path.of("."))) sync(folder);
         try {
             if (args.length == 3 && args[0].equals("submit")) {
                 submit(args[1], Path.of(args[2]));
@@ -186,7 +188,7 @@ public class Client {
         return null;
     }
 
-    /** Writes a file that is whole or not there, and on disk. */
+    /** Writes a file that is whole or not there, and on disk; with the folder, which has its name. */
     static void keep(Path path, String text) throws IOException {
         Path part = path.resolveSibling(path.getFileName() + ".tmp");
         Files.writeString(part, text);
@@ -194,6 +196,15 @@ public class Client {
             file.force(true);
         }
         Files.move(part, path, StandardCopyOption.ATOMIC_MOVE);
+        sync(path.getParent());
+    }
+
+    /** Puts the names in a folder on disk. Windows opens none: there a new file outlives a kill, and perhaps not a power cut. */
+    static void sync(Path folder) throws IOException {
+        if (File.separatorChar == '\\') return;
+        try (var names = FileChannel.open(folder, StandardOpenOption.READ)) {
+            names.force(true);
+        }
     }
 
     static String read(Path path) throws IOException {
