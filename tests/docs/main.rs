@@ -105,6 +105,15 @@ fn anchor(heading: &str) -> String {
 }
 
 #[test]
+fn whoever_starts_with_the_page_on_rest_is_told_to_show_a_token() {
+    for page in ["docs/rest.md", "docs/rest.vi.md"] {
+        let (text, access) = (document(page), page.replace("docs/rest", "access"));
+        let head = text.split("\n| ").next().unwrap();
+        assert!(head.contains("`Authorization: Bearer …`") && head.contains(&format!("]({access})")), "{page}");
+    }
+}
+
+#[test]
 fn both_pages_on_webhooks_name_every_type() {
     for page in ["docs/webhooks.md", "docs/webhooks.vi.md"].map(document) {
         let types = lgsp_adapters::webhook::event_types();

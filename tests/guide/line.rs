@@ -56,7 +56,7 @@ impl Line {
 }
 
 /// One request, which asks for the connection to be closed after it.
-fn request(client: &TcpStream) -> Option<Vec<u8>> {
+pub(crate) fn request(client: &TcpStream) -> Option<Vec<u8>> {
     let (mut reader, mut head, mut length) = (BufReader::new(client), String::new(), 0);
     loop {
         let from = head.len();

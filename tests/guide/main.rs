@@ -7,6 +7,8 @@
 mod clients;
 mod line;
 mod page;
+mod receiver;
+mod stand_in;
 mod window;
 
 use std::fs;

@@ -70,11 +70,11 @@ static class Client
         {
             await Call("/v1/dossiers", File.ReadAllBytes(request), "application/json", key);
         }
-        catch (Refused)
+        catch (Refused refusal)
         {
             if (!await IsKnown(key)) // else it was taken in the time before, and this says nothing about it
             {
-                Keep(state, "refused");
+                EndWith(refusal, state);
                 throw;
             }
         }
@@ -86,8 +86,9 @@ static class Client
             if (stands == "admitted") break;
             if (stands == "refused")
             {
-                Keep(state, "refused");
-                throw new Refused(outcome.GetProperty("problem"));
+                var refusal = new Refused(outcome.GetProperty("problem"));
+                EndWith(refusal, state);
+                throw refusal;
             }
             Console.Error.WriteLine("it is safe with the adapter and waits for the line");
         }
@@ -111,21 +112,25 @@ static class Client
         }
     }
 
+    /// <summary>A refused request is over, and its record free for a new key: but not when the key is of a request that may be this one.</summary>
+    static void EndWith(Refused refusal, string state) { if (refusal.Reason != "KEY_REUSED") Keep(state, "refused"); }
+
     /// <summary>What to do is decided by the reason. Whatever is corrected goes under a new key: Submit takes one.</summary>
     static string Advice(Refused refusal)
     {
         switch (refusal.Reason)
         {
             case "FIELD_INVALID": return "a clerk has to correct: " + refusal.Problem.GetProperty("fields");
-            case "KEY_REUSED": return "a mistake of this program: another request had this key";
+            case "KEY_REUSED": return "another request has this key, perhaps this very dossier from before; look for it before anything is handed in again";
             default: return refusal.Reason + ": " + refusal.Message + " " + refusal.Problem.GetProperty("remedy");
         }
     }
 
-    /// <summary>In earnest this is filled from your own record.</summary>
+    /// <summary>In earnest this is filled from your own record, the time too: written here, it is the same however often it is sent.</summary>
     static string Dossier(JsonElement document)
     {
         return @"{ ""procedure_code"": ""1.001193"", ""locality"": ""19774"", ""return_desk"": ""H57.TT"",
+  ""received_at"": """ + DateTime.UtcNow.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", System.Globalization.CultureInfo.InvariantCulture) + @""",
   ""applicant"": { ""kind"": ""citizen"", ""full_name"": ""Nguyễn Thị Thử"", ""personal_number"": ""046190000001"" },
   ""intake_channel"": ""direct"", ""return_channel"": ""direct"",
   ""components"": [{ ""code"": ""to-khai"", ""originals"": 1, ""document"": " + document.GetRawText() + " }] }";
@@ -194,7 +199,7 @@ static class Client
         throw new Unanswered();
     }
 
-    /// <summary>Writes a file that is whole or not there, and on disk.</summary>
+    /// <summary>Writes a file that is whole or not there. Its content is on disk; its name outlives a kill, but .NET cannot promise that for a power cut.</summary>
     static void Keep(string path, string text)
     {
         using (var file = new FileStream(path + ".tmp", FileMode.Create))

@@ -1,3 +1,4 @@
+import java.io.File;
 import java.io.IOException;
 import java.net.URI;
 import java.net.URLEncoder;
@@ -12,6 +13,8 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.time.Duration;
+import java.time.Instant;
+import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -49,6 +52,7 @@ public class Client {
     public static void main(String[] args) throws Exception {
         Files.createDirectories(REQUESTS);
         Files.createDirectories(EVENTS);
+        for (Path folder : List.of(Path.of("store"), Path.of("."))) sync(folder);
         try {
             if (args.length == 3 && args[0].equals("submit")) {
                 submit(args[1], Path.of(args[2]));
@@ -79,8 +83,7 @@ public class Client {
             call("/v1/dossiers", Files.readAllBytes(request), "Content-Type", "application/json", "Idempotency-Key", key);
         } catch (Refused refusal) {
             if (!isKnown(key)) { // else it was taken in the time before, and this says nothing about it
-                keep(state, "refused");
-                throw refusal;
+                endWith(refusal, key, state);
             }
         }
         Map<String, Object> outcome;
@@ -88,8 +91,7 @@ public class Client {
             outcome = object(Json.parse(call("/v1/requests/" + key + "?wait_ms=30000", null)));
             if (outcome.get("state").equals("admitted")) break;
             if (outcome.get("state").equals("refused")) {
-                keep(state, "refused");
-                throw new Refused(object(outcome.get("problem")));
+                endWith(new Refused(object(outcome.get("problem"))), key, state);
             }
             System.err.println("it is safe with the adapter and waits for the line");
         }
@@ -106,37 +108,44 @@ public class Client {
         }
     }
 
+    /** A refused request is over, and its record free for a new key: but not when the key is of a request that may be this one. */
+    static void endWith(Refused refusal, String key, Path state) throws IOException {
+        if (!"KEY_REUSED".equals(refusal.problem.get("reason"))) keep(state, "refused");
+        fail(key + ": " + advice(refusal));
+    }
+
     /** What to do is decided by the reason. Whatever is corrected goes under a new key: submit takes one. */
     static String advice(Refused refusal) {
         String reason = String.valueOf(refusal.problem.get("reason"));
         return switch (reason) {
             case "FIELD_INVALID" -> "a clerk has to correct: " + refusal.problem.get("fields");
-            case "KEY_REUSED" -> "a mistake of this program: another request had this key";
+            case "KEY_REUSED" -> "another request has this key, perhaps this very dossier from before; look for it before anything is handed in again";
             default -> reason + ": " + refusal.getMessage() + " " + refusal.problem.get("remedy");
         };
     }
 
-    /** In earnest this is filled from your own record. */
+    /** In earnest this is filled from your own record, the time too: written here, it is the same however often it is sent. */
     static String dossier(String document) {
         return """
             { "procedure_code": "1.001193", "locality": "19774", "return_desk": "H57.TT",
+              "received_at": "%s",
               "applicant": { "kind": "citizen", "full_name": "Nguyễn Thị Thử", "personal_number": "046190000001" },
               "intake_channel": "direct", "return_channel": "direct",
               "components": [{ "code": "to-khai", "originals": 1, "document": %s }] }
-            """.formatted(document);
+            """.formatted(Instant.now().truncatedTo(ChronoUnit.SECONDS), document);
     }
 
     static void receive(String code) throws Exception {
         while (!hasEnded(code)) {
-            Map<String, Object> inbox = object(Json.parse(call("/v1/inbox?wait_ms=30000", null)));
-            for (Object each : (List<?>) inbox.get("deliveries")) {
+            String page = call("/v1/inbox?page_size=1&wait_ms=30000", null); // one at a time, to store it as it came
+            for (Object each : (List<?>) object(Json.parse(page)).get("deliveries")) {
                 Map<String, Object> delivery = object(each);
                 String kind = (String) object(delivery.get("event")).get("type");
                 String name = delivery.get("dossier_code") + " " + delivery.get("sequence") + " " + kind;
                 Path file = EVENTS.resolve(name);
                 // An event that comes again finds its file there and has no effect.
                 if (!Files.exists(file)) {
-                    keep(file, String.valueOf(delivery));
+                    keep(file, page);
                     System.out.println(name);
                 }
                 String named = "{ \"dossier_code\": \"%s\", \"sequence\": %s }".formatted(delivery.get("dossier_code"), delivery.get("sequence"));
@@ -179,7 +188,7 @@ public class Client {
         return null;
     }
 
-    /** Writes a file that is whole or not there, and on disk. */
+    /** Writes a file that is whole or not there, and on disk; with the folder, which has its name. */
     static void keep(Path path, String text) throws IOException {
         Path part = path.resolveSibling(path.getFileName() + ".tmp");
         Files.writeString(part, text);
@@ -187,6 +196,15 @@ public class Client {
             file.force(true);
         }
         Files.move(part, path, StandardCopyOption.ATOMIC_MOVE);
+        sync(path.getParent());
+    }
+
+    /** Puts the names in a folder on disk. Windows opens none: there a new file outlives a kill, and perhaps not a power cut. */
+    static void sync(Path folder) throws IOException {
+        if (File.separatorChar == '\\') return;
+        try (var names = FileChannel.open(folder, StandardOpenOption.READ)) {
+            names.force(true);
+        }
     }
 
     static String read(Path path) throws IOException {

@@ -6,7 +6,7 @@
 What must survive a crash is in lgsp.db: the key and the bytes of a request before they are sent, an event before it is acknowledged.
 LGSP_API, LGSP_PARTY, LGSP_ACTOR and LGSP_TOKEN_FILE say where the adapter is, who calls, and with which token.
 """
-import json, os, pathlib, sqlite3, sys, time, urllib.error, urllib.parse, urllib.request
+import datetime, json, os, pathlib, sqlite3, sys, time, urllib.error, urllib.parse, urllib.request
 
 API = os.environ.get("LGSP_API", "http://127.0.0.1:8480")
 HEADERS = {"LGSP-Party": os.environ.get("LGSP_PARTY", "H57.101"), "LGSP-Actor": os.environ.get("LGSP_ACTOR", "cb01")}
@@ -69,13 +69,11 @@ def submit(record, document):
         call("/v1/dossiers", body, **{"Idempotency-Key": key, "Content-Type": "application/json"})
     except Refused as refusal:
         if not is_known(key):  # else it was taken in the time before, and this says nothing about it
-            database.execute("UPDATE request SET state = 'refused' WHERE key = ?", [key])
-            sys.exit(advice(refusal))
+            end_with(refusal, key, database)
     while (outcome := call(f"/v1/requests/{key}?wait_ms=30000"))["state"] in ("queued", "sending"):
         print("it is safe with the adapter and waits for the line", file=sys.stderr)
     if outcome["state"] == "refused":
-        database.execute("UPDATE request SET state = 'refused' WHERE key = ?", [key])
-        sys.exit(advice(Refused(outcome["problem"])))
+        end_with(Refused(outcome["problem"]), key, database)
     code, due = outcome["dossier_code"], outcome["receipt"].get("due_at", "no single limit")
     database.execute("UPDATE request SET state = 'admitted', code = ? WHERE key = ?", [code, key])
     print(f"{record}: {code}, due {due}")
@@ -90,22 +88,30 @@ def is_known(key):
         return False
 
 
+def end_with(refusal, key, database):
+    """A refused request is over, and its record free for a new key: but not when the key is of a request that may be this one."""
+    if refusal.reason != "KEY_REUSED":
+        database.execute("UPDATE request SET state = 'refused' WHERE key = ?", [key])
+    sys.exit(f"{key}: {advice(refusal)}")
+
+
 def advice(refusal):
     """What to do is decided by the reason. Whatever is corrected goes under a new key: `submit` takes one."""
     if refusal.reason == "FIELD_INVALID":
         fields = [f"{field['field']} {field['problem']}" for field in refusal.problem.get("fields", [])]
         return "a clerk has to correct: " + "; ".join(fields)
     if refusal.reason == "KEY_REUSED":
-        return "a mistake of this program: another request had this key"
+        return "another request has this key, perhaps this very dossier from before; look for it before anything is handed in again"
     return f"{refusal.reason}: {refusal} {refusal.problem.get('remedy', {}).get('en', '')}"
 
 
 def dossier(document):
-    """In earnest this is filled from your own record."""
+    """In earnest this is filled from your own record, the time too: written here, it is the same however often it is sent."""
     return {
         "procedure_code": "1.001193",
         "locality": "19774",
         "return_desk": "H57.TT",
+        "received_at": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         "applicant": {"kind": "citizen", "full_name": "Nguyễn Thị Thử", "personal_number": "046190000001"},
         "intake_channel": "direct",
         "return_channel": "direct",
