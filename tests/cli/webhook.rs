@@ -145,5 +145,17 @@ fn the_token_goes_to_the_adapter_that_its_configuration_names_and_to_no_other_ma
     place.write("elsewhere/adapter.toml", "gateway = \"ftp://127.0.0.1\"\n");
     let said = place.shell("cd elsewhere && lgsp webhook list").failed(2);
     assert!(said.contains("adapter.toml") && said.contains("gateway: "), "{said}");
+
+    // The command that is printed does what is said of it, in this folder and with this file.
+    let named = "bộ kết nối.toml";
+    place.write(named, &configuration);
+    for (lang, then) in [("en", "then: "), ("vi", "rồi: ")] {
+        let begun = place.lgsp(&["webhook", "secret", "--config", named, "--begin", "--lang", lang]).ok();
+        let printed = begun.lines().find_map(|line| line.split_once(then)).unwrap().1.to_owned();
+        let secrets = place.path().join("spool/webhook.secret");
+        assert_eq!(fs::read_to_string(&secrets).unwrap().trim().lines().count(), 2);
+        place.shell(&printed).ok();
+        assert_eq!(fs::read_to_string(&secrets).unwrap().trim().lines().count(), 1, "{printed}");
+    }
     assert!(adapter.stop().success());
 }
