@@ -4,8 +4,9 @@
 //! [`folder`] lays out what the processes need, [`start`] starts them, [`guide`] says what to try. Each dossier follows the
 //! [`scenario`] it was handed in under; its [`story`] is written down, and shown [`live`]. The [`director`] cuts the [`mod@line`] and
 //! has the [`gateway`] killed where a scenario says so; [`refusals`] of the developer's requests show, too; [`hooks`] and [`control`]
-//! are what is listened on here.
+//! are what is listened on here; whatever an adapter must answer is [asked](asking) until it does.
 
+mod asking;
 mod control;
 mod director;
 mod folder;
@@ -30,7 +31,7 @@ use clap::ValueEnum as _;
 use clap::value_parser;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -101,7 +102,7 @@ pub(crate) struct Args {
 /// Runs the sandbox until it is told to stop.
 ///
 /// # Errors
-/// It cannot be started, or one of its processes has ended by itself.
+/// It cannot be started, one of its processes has ended by itself, or something in it is broken.
 pub(crate) fn run(args: Args, lang: Lang) -> anyhow::Result<ExitCode> {
     if args.list {
         print(list(lang))?;
@@ -143,8 +144,9 @@ async fn play(args: Args, lang: Lang, stop: CancellationToken) -> anyhow::Result
     drop(listen(args.port).await?);
     let folder = Arc::new(Folder::open(args.dir.as_deref())?);
     eprintln!("{}", lang.pick("Đang khởi động trục và các bộ kết nối …", "Starting the gateway and the adapters …"));
+    let (broken, mut breaks) = mpsc::channel(1);
     let started = tokio::select! {
-        started = Box::pin(start(&args, lang, &folder, target, control, stop.clone())) => started,
+        started = Box::pin(start(&args, lang, &folder, target, control, (stop.clone(), broken))) => started,
         // With the start go its processes.
         () = stop.cancelled() => return Ok(()),
     };
@@ -155,6 +157,7 @@ async fn play(args: Args, lang: Lang, stop: CancellationToken) -> anyhow::Result
         () = stop.cancelled() => Ok(()),
         why = developers.gone() => Err(why),
         why = simulated.gone() => Err(why),
+        Some(why) = breaks.recv() => Err(why),
         done = &mut keeper => { kept = Some(()); done? }
     };
     for task in tasks {
@@ -188,7 +191,7 @@ async fn start(
     folder: &Arc<Folder>,
     target: Option<Target>,
     control: TcpListener,
-    stop: CancellationToken,
+    (stop, broken): (CancellationToken, mpsc::Sender<anyhow::Error>),
 ) -> anyhow::Result<Stage> {
     let Place { files, registry, simulated } = place::lay_out()?;
     folder.furnish(&files)?;
@@ -224,7 +227,7 @@ async fn start(
         role: args.role,
         pace: Duration::from_millis(args.pace),
         registry,
-        live: Live::new(lang, args.json, stop.clone()),
+        live: Live::new(lang, args.json, stop),
         guide: guide.clone(),
         developers: Client::new(&rest),
         simulated: Client::new(ready.at("rest")?),
@@ -241,26 +244,25 @@ async fn start(
     let hooks = hooks::serve(hooks, Arc::clone(&people), target);
     let control = control::serve(control, Arc::clone(&people));
     let tasks = vec![
-        watched(&people.live, &stop, async { Ok(hooks.await?) }),
-        watched(&people.live, &stop, async { Ok(control.await?) }),
-        watched(&people.live, &stop, director.direct()),
-        watched(&people.live, &stop, refusals::tell(Arc::clone(&people))),
+        watched(&broken, async { Ok(hooks.await?) }),
+        watched(&broken, async { Ok(control.await?) }),
+        watched(&broken, director.direct()),
+        watched(&broken, refusals::tell(Arc::clone(&people))),
     ];
     Ok(Stage { adapters: [developers, others], keeper: tokio::spawn(keeper), orders, tasks })
 }
 
-/// Has something done beside. None of it ends before the sandbox; what fails takes the sandbox along, because without it there
-/// is nothing to play with.
+/// Has something done beside. None of it ends before the sandbox; what fails takes the sandbox along with its error, because
+/// without it there is nothing to play with.
 fn watched(
-    live: &Live,
-    stop: &CancellationToken,
+    broken: &mpsc::Sender<anyhow::Error>,
     work: impl Future<Output = anyhow::Result<()>> + Send + 'static,
 ) -> JoinHandle<()> {
-    let (live, stop) = (live.clone(), stop.clone());
+    let broken = broken.clone();
     tokio::spawn(async move {
         if let Err(error) = work.await {
-            live.note("broken", format!("sandbox hỏng: {error:#}"), format!("the sandbox is broken: {error:#}"));
-            stop.cancel();
+            // The first to fail is the reason; it may have done so while everything ends.
+            let _ = broken.try_send(error.context("the sandbox is broken"));
         }
     })
 }
@@ -293,4 +295,19 @@ fn program() -> String {
     let called = std::env::args().next().unwrap_or_default();
     let path = std::env::current_exe().map(|path| path.display().to_string());
     if called.contains('/') { path.unwrap_or(called) } else { called }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_fails_beside_is_the_error_the_sandbox_ends_with() {
+        let (broken, mut breaks) = mpsc::channel(1);
+        watched(&broken, async { anyhow::bail!("no list of requests") }).await.unwrap();
+        watched(&broken, async { anyhow::bail!("a consequence") }).await.unwrap();
+        let why = format!("{:#}", breaks.recv().await.unwrap());
+        assert_eq!(why, "the sandbox is broken: no list of requests");
+        assert!(breaks.try_recv().is_err(), "one reason is enough");
+    }
 }
