@@ -19,6 +19,7 @@ use super::people::People;
 use super::place::PORTAL;
 use super::scenario::Scenario;
 use crate::failure::Failure;
+use crate::local::is_here;
 use crate::staging::http::Client;
 
 /// As much as an adapter posts.
@@ -42,8 +43,7 @@ impl Target {
     /// It is none of this machine's kind.
     pub(super) fn parse(url: &str) -> anyhow::Result<Self> {
         let parts = url.strip_prefix("http://").map(|rest| rest.split_at(rest.find('/').unwrap_or(rest.len())));
-        let Some((address, path)) =
-            parts.filter(|(address, _)| !address.is_empty() && url.parse::<http::Uri>().is_ok())
+        let Some((address, path)) = parts.filter(|(address, _)| is_here(address) && url.parse::<http::Uri>().is_ok())
         else {
             return Err(Failure::usage_in(
                 format!("--webhook {url}: cần địa chỉ http:// trên máy này, ví dụ http://127.0.0.1:9000/lgsp"),
