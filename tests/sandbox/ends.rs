@@ -102,6 +102,16 @@ fn an_adapter_that_is_too_busy_for_the_sandboxs_own_questions_is_asked_again() {
 }
 
 #[test]
+fn a_page_of_a_browser_cannot_post_what_the_adapters_post() {
+    let sandbox = Sandbox::start(&[]);
+    let configuration = std::fs::read_to_string(sandbox.folder.join("simulated.toml")).unwrap();
+    let hook = configuration.split('"').find(|word| word.ends_with("/simulated")).unwrap();
+    let post = |header: &str| sandbox.shell(&format!("curl -s -w '%{{http_code}}' {header} -d '{{}}' {hook}"));
+    assert!(post("-H 'Origin: http://evil.test'").ends_with("403"));
+    assert_eq!(post(""), "204", "so that nothing else was refused above");
+}
+
+#[test]
 fn a_killed_sandbox_leaves_no_process_and_the_next_one_goes_on_from_its_folder() {
     let kept = tempfile::tempdir().unwrap();
     let dir = kept.path().join("sandbox");
