@@ -47,7 +47,7 @@ use place::Place;
 use scenario::Scenario;
 use story::Chronicle;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, UNEXPECTED};
 use crate::lang::Lang;
 use crate::output::print;
 use crate::staging::http::Client;
@@ -61,7 +61,7 @@ Examples:
   lgsp sandbox --scenario supplement --webhook http://127.0.0.1:9000/lgsp
   lgsp sandbox --role authority --dir sandbox
 
-It prints the commands to try. Ctrl-C ends it, and all its processes.";
+It prints the commands to try. Ctrl-C ends it, and all its processes; a second one does so at once.";
 
 /// A bus to try your software with: a gateway, your adapter, simulated agencies, and what happens to each dossier.
 ///
@@ -114,17 +114,19 @@ pub(crate) fn run(args: Args, lang: Lang) -> anyhow::Result<ExitCode> {
         let stop = CancellationToken::new();
         let played = Box::pin(play(args, lang, stop.clone()));
         let signalled = async {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
+            for _ in 0..2 {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                // At the first it ends by itself, in its own order.
+                stop.cancel();
             }
-            stop.cancel();
-            // It ends by itself now, in its own order.
-            std::future::pending().await
         };
         tokio::select! {
             ended = played => ended.map(|()| ExitCode::SUCCESS),
-            never = signalled => never,
+            // What runs is killed as it is dropped, and a temporary folder removed.
+            () = signalled => Ok(ExitCode::from(UNEXPECTED)),
         }
     })
 }

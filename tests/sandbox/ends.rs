@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{PATIENCE, Sandbox, lgsp, nothing_runs_for, something_runs_for};
+use crate::support::{PATIENCE, Sandbox, lgsp, nothing_runs_for, signal_process_of, something_runs_for};
 
 /// Each line of JSON among lines of anything.
 fn documents(text: &str) -> Vec<Value> {
@@ -53,6 +53,22 @@ fn every_command_does_what_is_printed_beside_it_in_both_languages() {
         nothing_runs_for(&folder);
         assert!(!folder.exists(), "a temporary folder stays");
     }
+}
+
+#[test]
+fn a_second_signal_ends_the_sandbox_at_once_with_its_processes() {
+    let sandbox = Sandbox::start(&[]);
+    let folder = sandbox.folder.clone();
+    // It is asked to stop, and does not hear it.
+    signal_process_of("simulated.toml", &folder, "STOP");
+    sandbox.signal("INT");
+    let first = Instant::now();
+    // The other adapter is gone: the first signal has been taken up.
+    nothing_runs_for(&folder.join("adapter.toml"));
+    assert!(!sandbox.end("INT").success());
+    assert!(first.elapsed() < Duration::from_secs(20), "it has waited for a process that does not answer");
+    nothing_runs_for(&folder);
+    assert!(!folder.exists(), "a temporary folder stays");
 }
 
 #[test]
