@@ -1,10 +1,15 @@
 //! The local interface of an adapter, as commands reach it: its address, its token, its answers and refusals.
+//!
+//! The token goes to the adapter that its configuration names, or to the one that was named, and never over a network: who
+//! listens on the way would have it.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args;
+use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use lgsp_adapters::Config;
 use lgsp_adapters::access::current_token;
@@ -19,9 +24,10 @@ use crate::staging::http::Client;
 /// How to reach the adapter.
 #[derive(Args, Debug)]
 pub(crate) struct Local {
-    /// Where the adapter's local interface listens.
-    #[arg(long, value_name = "HOST:PORT", env = "LGSP_ADAPTER", default_value = "127.0.0.1:8480")]
-    adapter: String,
+    /// Where the adapter's local interface listens, on this machine; otherwise where adapter.toml in this folder says, or at
+    /// 127.0.0.1:8480.
+    #[arg(long, value_name = "HOST:PORT", env = "LGSP_ADAPTER")]
+    adapter: Option<String>,
     /// The adapter's token file; otherwise the one that adapter.toml in this folder names, if it is there.
     #[arg(long, value_name = "FILE", env = "LGSP_ADAPTER_TOKEN_FILE")]
     token_file: Option<PathBuf>,
@@ -29,12 +35,15 @@ pub(crate) struct Local {
 
 /// A configuration that is looked for where the command is given.
 const CONFIG: &str = "adapter.toml";
+/// Where an adapter listens unless its configuration says otherwise.
+const USUAL: &str = "127.0.0.1:8480";
 
 impl Local {
     /// The adapter's answer, or its refusal.
     ///
     /// # Errors
-    /// There was no answer, or the token file cannot be read.
+    /// There was no answer; or, before anything is sent: configuration or token file cannot be read, or the token would leave
+    /// this machine.
     pub(crate) async fn ask(
         &self,
         method: Method,
@@ -42,22 +51,41 @@ impl Local {
         mut headers: HeaderMap,
         body: Value,
     ) -> anyhow::Result<Result<Value, Value>> {
-        if let Some(token) = self.token()? {
+        let config = self.config()?;
+        let adapter = match (&self.adapter, &config) {
+            (Some(named), _) => named.clone(),
+            (None, Some(config)) => config.rest.listen.to_string(),
+            (None, None) => USUAL.to_owned(),
+        };
+        if let Some(token) = self.token(config)? {
+            if !is_here(&adapter) {
+                return Err(elsewhere(&adapter));
+            }
             let mut shown = HeaderValue::from_str(&format!("Bearer {}", *token)).context("a header")?;
             shown.set_sensitive(true);
             headers.insert(http::header::AUTHORIZATION, shown);
         }
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        let answered = Client::new(&self.adapter).send(method, path, headers, body).await;
+        let answered = Client::new(&adapter).send(method, path, headers, body).await;
         let (status, answer) = answered.map_err(|error| {
-            let (adapter, cause) = (self.adapter.clone(), error.root_cause().to_string());
+            let cause = error.root_cause().to_string();
             anyhow::Error::new(Failure::NoAdapter { adapter, cause })
         })?;
         let json = serde_json::from_slice(&answer).context("the adapter answered something unexpected")?;
         Ok(if status == StatusCode::OK { Ok(json) } else { Err(json) })
     }
 
-    fn token(&self) -> anyhow::Result<Option<Zeroizing<String>>> {
+    /// The configuration in this folder, where it has something to say that was not said with the command.
+    fn config(&self) -> anyhow::Result<Option<Config>> {
+        let all_said = self.adapter.is_some() && self.token_file.is_some();
+        if all_said || !Path::new(CONFIG).exists() {
+            return Ok(None);
+        }
+        let config = Config::load(Path::new(CONFIG), environment());
+        config.map(Some).map_err(|problems| Failure::usage(format!("{CONFIG}: {problems}")))
+    }
+
+    fn token(&self, config: Option<Config>) -> anyhow::Result<Option<Zeroizing<String>>> {
         let read = |file: &Path| {
             let token = current_token(file);
             token.map(Some).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))
@@ -66,12 +94,33 @@ impl Local {
             Some(file) if file.exists() => read(file),
             Some(file) => Err(Failure::of_file(file, &std::io::ErrorKind::NotFound.into())),
             // Whoever has another adapter in mind names its file; a refusal says so.
-            None => match Config::load(Path::new(CONFIG), environment()) {
-                Ok(config) => config.rest.token_file.filter(|file| file.exists()).map_or(Ok(None), |file| read(&file)),
-                Err(_) => Ok(None),
-            },
+            None => {
+                let file = config.and_then(|config| config.rest.token_file).filter(|file| file.exists());
+                file.map_or(Ok(None), |file| read(&file))
+            }
         }
     }
+}
+
+/// Whether what is sent in the clear to this `HOST:PORT` stays on this machine.
+pub(crate) fn is_here(address: &str) -> bool {
+    address.parse::<Authority>().is_ok_and(|authority| {
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    })
+}
+
+fn elsewhere(adapter: &str) -> anyhow::Error {
+    Failure::usage_in(
+        format!(
+            "{adapter} không phải địa chỉ của chính máy này: mã truy cập sẽ đi qua mạng không mã hoá; chưa gửi gì.\n  \
+             Chạy lệnh trên máy của bộ kết nối, hoặc qua đường hầm ssh tới cổng của nó."
+        ),
+        format!(
+            "{adapter} is no address of this machine itself: the token would go over the network in the clear; nothing was sent.\n  \
+             Run the command on the adapter's machine, or through an ssh tunnel to its port."
+        ),
+    )
 }
 
 /// Says what the adapter refused, and why.

@@ -177,9 +177,10 @@ impl Secret {
         done.map_err(|error| Failure::usage(format!("{}: {}", file.display(), because(&error))))?;
         let file = file.display();
         let text = if self.begin {
+            let then = format!("lgsp webhook secret --config {} --finish", as_a_word(&self.config));
             lang.pick(
-                format!("{file}\n  Đã thêm mã mới ở dòng đầu; thông báo mang cả hai chữ ký.\n  Đưa mã mới cho hệ thống của cơ quan, rồi: lgsp webhook secret --finish\n"),
-                format!("{file}\n  A new secret stands in the first line; posts carry both signatures.\n  Give it to the agency's system, then: lgsp webhook secret --finish\n"),
+                format!("{file}\n  Đã thêm mã mới ở dòng đầu; thông báo mang cả hai chữ ký.\n  Đưa mã mới cho hệ thống của cơ quan, rồi: {then}\n"),
+                format!("{file}\n  A new secret stands in the first line; posts carry both signatures.\n  Give it to the agency's system, then: {then}\n"),
             )
         } else if self.finish {
             lang.pick(format!("{file}\n  Đã bỏ mã cũ.\n"), format!("{file}\n  The old secret is removed.\n"))
@@ -189,6 +190,13 @@ impl Secret {
         print(text)?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// A path as a shell takes it for one word.
+fn as_a_word(path: &Path) -> String {
+    let path = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    if !path.is_empty() && path.chars().all(plain) { path } else { format!("'{}'", path.replace('\'', "'\\''")) }
 }
 
 /// What became of a trial, for a person.

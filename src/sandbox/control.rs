@@ -27,7 +27,8 @@ pub(super) async fn serve(listener: TcpListener, people: Arc<People>) -> std::io
     axum::serve(listener, routes).await
 }
 
-async fn refuse_pages(request: Request, next: Next) -> Response {
+/// Turns a browser's page away, which says where it is from.
+pub(super) async fn refuse_pages(request: Request, next: Next) -> Response {
     match request.headers().contains_key(header::ORIGIN) {
         true => answer(StatusCode::FORBIDDEN, &json!({"error": "not for pages of a browser"})),
         false => next.run(request).await,

@@ -3,9 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
+use bytes::Bytes;
+use http::{HeaderMap, Method};
 use lgsp_domain::transition::Act;
 use serde::Deserialize;
 
+use super::asking::until_answered;
 use super::gateway::Orders;
 use super::line::Line;
 use super::people::{Ahead, People};
@@ -149,9 +153,15 @@ impl Director {
 
     /// Waits until the developer's adapter is like that: a level, not an edge.
     async fn until(&self, is_so: impl Fn(&Status) -> bool) -> anyhow::Result<()> {
-        while !is_so(&self.people.developers.get::<Status>("/status").await?) {
+        let (adapter, live) = (&self.people.developers, &self.people.live);
+        loop {
+            let asked = (Method::GET, "/status");
+            let (status, answer) = until_answered(adapter, live, asked, HeaderMap::new(), Bytes::new()).await;
+            let said = serde_json::from_slice::<Status>(&answer);
+            if is_so(&said.with_context(|| format!("/status answered {status}"))?) {
+                return Ok(());
+            }
             tokio::time::sleep(LOOK_EVERY).await;
         }
-        Ok(())
     }
 }

@@ -1,7 +1,8 @@
 //! What the adapters post: to the simulated people, and to the developer.
 //!
 //! The developer's webhook goes through here unchanged, byte by byte with its headers, so that the signature stays good; that
-//! a post was not taken is shown, and in the scenario `duplicate` every post that was taken is sent once more.
+//! a post was not taken is shown, and in the scenario `duplicate` every post that was taken is sent once more. A browser's page
+//! that finds the port posts nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,16 +10,19 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
+use axum::middleware::from_fn;
 use axum::routing::post;
 use http::{HeaderMap, Method, StatusCode, header};
 use serde_json::Value;
 use tokio::net::TcpListener;
 
+use super::control::refuse_pages;
 use super::live::Live;
 use super::people::People;
 use super::place::PORTAL;
 use super::scenario::Scenario;
 use crate::failure::Failure;
+use crate::local::is_here;
 use crate::staging::http::Client;
 
 /// As much as an adapter posts.
@@ -42,8 +46,7 @@ impl Target {
     /// It is none of this machine's kind.
     pub(super) fn parse(url: &str) -> anyhow::Result<Self> {
         let parts = url.strip_prefix("http://").map(|rest| rest.split_at(rest.find('/').unwrap_or(rest.len())));
-        let Some((address, path)) =
-            parts.filter(|(address, _)| !address.is_empty() && url.parse::<http::Uri>().is_ok())
+        let Some((address, path)) = parts.filter(|(address, _)| is_here(address) && url.parse::<http::Uri>().is_ok())
         else {
             return Err(Failure::usage_in(
                 format!("--webhook {url}: cần địa chỉ http:// trên máy này, ví dụ http://127.0.0.1:9000/lgsp"),
@@ -67,6 +70,7 @@ pub(super) async fn serve(listener: TcpListener, people: Arc<People>, target: Op
         .route("/simulated", post(simulated))
         .route("/developer", post(developer))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(from_fn(refuse_pages))
         .with_state(Hooks { people, target });
     axum::serve(listener, routes).await
 }

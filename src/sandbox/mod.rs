@@ -4,8 +4,9 @@
 //! [`folder`] lays out what the processes need, [`start`] starts them, [`guide`] says what to try. Each dossier follows the
 //! [`scenario`] it was handed in under; its [`story`] is written down, and shown [`live`]. The [`director`] cuts the [`mod@line`] and
 //! has the [`gateway`] killed where a scenario says so; [`refusals`] of the developer's requests show, too; [`hooks`] and [`control`]
-//! are what is listened on here.
+//! are what is listened on here; whatever an adapter must answer is [asked](asking) until it does.
 
+mod asking;
 mod control;
 mod director;
 mod folder;
@@ -30,7 +31,7 @@ use clap::ValueEnum as _;
 use clap::value_parser;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -46,7 +47,7 @@ use place::Place;
 use scenario::Scenario;
 use story::Chronicle;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, UNEXPECTED};
 use crate::lang::Lang;
 use crate::output::print;
 use crate::staging::http::Client;
@@ -60,7 +61,7 @@ Examples:
   lgsp sandbox --scenario supplement --webhook http://127.0.0.1:9000/lgsp
   lgsp sandbox --role authority --dir sandbox
 
-It prints the commands to try. Ctrl-C ends it, and all its processes.";
+It prints the commands to try. Ctrl-C ends it, and all its processes; a second one does so at once.";
 
 /// A bus to try your software with: a gateway, your adapter, simulated agencies, and what happens to each dossier.
 ///
@@ -101,7 +102,7 @@ pub(crate) struct Args {
 /// Runs the sandbox until it is told to stop.
 ///
 /// # Errors
-/// It cannot be started, or one of its processes has ended by itself.
+/// It cannot be started, one of its processes has ended by itself, or something in it is broken.
 pub(crate) fn run(args: Args, lang: Lang) -> anyhow::Result<ExitCode> {
     if args.list {
         print(list(lang))?;
@@ -113,17 +114,19 @@ pub(crate) fn run(args: Args, lang: Lang) -> anyhow::Result<ExitCode> {
         let stop = CancellationToken::new();
         let played = Box::pin(play(args, lang, stop.clone()));
         let signalled = async {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
+            for _ in 0..2 {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                // At the first it ends by itself, in its own order.
+                stop.cancel();
             }
-            stop.cancel();
-            // It ends by itself now, in its own order.
-            std::future::pending().await
         };
         tokio::select! {
             ended = played => ended.map(|()| ExitCode::SUCCESS),
-            never = signalled => never,
+            // What runs is killed as it is dropped, and a temporary folder removed.
+            () = signalled => Ok(ExitCode::from(UNEXPECTED)),
         }
     })
 }
@@ -143,8 +146,9 @@ async fn play(args: Args, lang: Lang, stop: CancellationToken) -> anyhow::Result
     drop(listen(args.port).await?);
     let folder = Arc::new(Folder::open(args.dir.as_deref())?);
     eprintln!("{}", lang.pick("Đang khởi động trục và các bộ kết nối …", "Starting the gateway and the adapters …"));
+    let (broken, mut breaks) = mpsc::channel(1);
     let started = tokio::select! {
-        started = Box::pin(start(&args, lang, &folder, target, control, stop.clone())) => started,
+        started = Box::pin(start(&args, lang, &folder, target, control, (stop.clone(), broken))) => started,
         // With the start go its processes.
         () = stop.cancelled() => return Ok(()),
     };
@@ -155,6 +159,7 @@ async fn play(args: Args, lang: Lang, stop: CancellationToken) -> anyhow::Result
         () = stop.cancelled() => Ok(()),
         why = developers.gone() => Err(why),
         why = simulated.gone() => Err(why),
+        Some(why) = breaks.recv() => Err(why),
         done = &mut keeper => { kept = Some(()); done? }
     };
     for task in tasks {
@@ -188,7 +193,7 @@ async fn start(
     folder: &Arc<Folder>,
     target: Option<Target>,
     control: TcpListener,
-    stop: CancellationToken,
+    (stop, broken): (CancellationToken, mpsc::Sender<anyhow::Error>),
 ) -> anyhow::Result<Stage> {
     let Place { files, registry, simulated } = place::lay_out()?;
     folder.furnish(&files)?;
@@ -224,7 +229,7 @@ async fn start(
         role: args.role,
         pace: Duration::from_millis(args.pace),
         registry,
-        live: Live::new(lang, args.json, stop.clone()),
+        live: Live::new(lang, args.json, stop),
         guide: guide.clone(),
         developers: Client::new(&rest),
         simulated: Client::new(ready.at("rest")?),
@@ -241,26 +246,25 @@ async fn start(
     let hooks = hooks::serve(hooks, Arc::clone(&people), target);
     let control = control::serve(control, Arc::clone(&people));
     let tasks = vec![
-        watched(&people.live, &stop, async { Ok(hooks.await?) }),
-        watched(&people.live, &stop, async { Ok(control.await?) }),
-        watched(&people.live, &stop, director.direct()),
-        watched(&people.live, &stop, refusals::tell(Arc::clone(&people))),
+        watched(&broken, async { Ok(hooks.await?) }),
+        watched(&broken, async { Ok(control.await?) }),
+        watched(&broken, director.direct()),
+        watched(&broken, refusals::tell(Arc::clone(&people))),
     ];
     Ok(Stage { adapters: [developers, others], keeper: tokio::spawn(keeper), orders, tasks })
 }
 
-/// Has something done beside. None of it ends before the sandbox; what fails takes the sandbox along, because without it there
-/// is nothing to play with.
+/// Has something done beside. None of it ends before the sandbox; what fails takes the sandbox along with its error, because
+/// without it there is nothing to play with.
 fn watched(
-    live: &Live,
-    stop: &CancellationToken,
+    broken: &mpsc::Sender<anyhow::Error>,
     work: impl Future<Output = anyhow::Result<()>> + Send + 'static,
 ) -> JoinHandle<()> {
-    let (live, stop) = (live.clone(), stop.clone());
+    let broken = broken.clone();
     tokio::spawn(async move {
         if let Err(error) = work.await {
-            live.note("broken", format!("sandbox hỏng: {error:#}"), format!("the sandbox is broken: {error:#}"));
-            stop.cancel();
+            // The first to fail is the reason; it may have done so while everything ends.
+            let _ = broken.try_send(error.context("the sandbox is broken"));
         }
     })
 }
@@ -293,4 +297,19 @@ fn program() -> String {
     let called = std::env::args().next().unwrap_or_default();
     let path = std::env::current_exe().map(|path| path.display().to_string());
     if called.contains('/') { path.unwrap_or(called) } else { called }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_fails_beside_is_the_error_the_sandbox_ends_with() {
+        let (broken, mut breaks) = mpsc::channel(1);
+        watched(&broken, async { anyhow::bail!("no list of requests") }).await.unwrap();
+        watched(&broken, async { anyhow::bail!("a consequence") }).await.unwrap();
+        let why = format!("{:#}", breaks.recv().await.unwrap());
+        assert_eq!(why, "the sandbox is broken: no list of requests");
+        assert!(breaks.try_recv().is_err(), "one reason is enough");
+    }
 }

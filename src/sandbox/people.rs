@@ -19,6 +19,7 @@ use lgsp_proto::types::{BusinessTime, PartyId};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
 
+use super::asking::until_answered;
 use super::guide::Guide;
 use super::live::Live;
 use super::place::{DEVELOPER, DEVELOPERS_UNIT, NEIGHBOUR, PAYMENT};
@@ -311,21 +312,24 @@ impl People {
         let mut headers = headers(party)?;
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
         let path = format!("/v1/documents?file_name={file_name}");
-        let (status, answer) =
-            self.adapter_of(party).send(Method::POST, &path, headers, Bytes::from(text.to_owned())).await?;
+        let asked = (Method::POST, &*path);
+        let text = Bytes::from(text.to_owned());
+        let (status, answer) = until_answered(self.adapter_of(party), &self.live, asked, headers, text).await;
         if status != StatusCode::CREATED {
             bail!("a document was not taken: {status} {}", String::from_utf8_lossy(&answer));
         }
         Ok(serde_json::from_slice(&answer)?)
     }
 
-    /// Hands a request to the adapter, and waits for what becomes of it, however long the line is down.
+    /// Hands a request to the adapter, and waits for what becomes of it, however long the line is down or the adapter busy.
     async fn send(&self, party: &str, key: &str, path: &str, body: &Value) -> anyhow::Result<Outcome> {
         let adapter = self.adapter_of(party);
         let mut with_key = headers(party)?;
         with_key.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         with_key.insert("idempotency-key", key.parse()?);
-        let (status, answer) = adapter.send(Method::POST, path, with_key, body.to_string()).await?;
+        let asked = (Method::POST, path);
+        let (status, answer) =
+            until_answered(adapter, &self.live, asked, with_key, Bytes::from(body.to_string())).await;
         let reason = |problem: &Value| problem["reason"].as_str().unwrap_or("NONE_GIVEN").to_owned();
         match status {
             StatusCode::ACCEPTED => {}
@@ -336,7 +340,8 @@ impl People {
         }
         loop {
             let path = format!("/v1/requests/{key}?wait_ms={WAIT_MS}");
-            let (_, answer) = adapter.send(Method::GET, &path, headers(party)?, Bytes::new()).await?;
+            let asked = (Method::GET, &*path);
+            let (_, answer) = until_answered(adapter, &self.live, asked, headers(party)?, Bytes::new()).await;
             let mut request: Value = serde_json::from_slice(&answer)?;
             match request["state"].as_str() {
                 Some("admitted") => return Ok(Outcome::Admitted(request["receipt"].take())),

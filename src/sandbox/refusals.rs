@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::Value;
 
+use super::asking::until_answered;
 use super::people::{BY_US, People};
 use super::place::DEVELOPER;
 
@@ -53,6 +54,7 @@ async fn show(people: &People, key: &str) -> anyhow::Result<()> {
 async fn ask(people: &People, path: &str) -> anyhow::Result<Value> {
     let mut headers = HeaderMap::new();
     headers.insert("lgsp-party", HeaderValue::from_static(DEVELOPER));
-    let (_, answer) = people.developers.send(Method::GET, path, headers, Bytes::new()).await?;
+    let asked = (Method::GET, path);
+    let (_, answer) = until_answered(&people.developers, &people.live, asked, headers, Bytes::new()).await;
     Ok(serde_json::from_slice(&answer)?)
 }

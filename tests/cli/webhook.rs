@@ -111,3 +111,51 @@ fn a_developer_tries_a_webhook_is_told_what_to_mend_and_changes_the_secret() {
     assert!(said.contains("No answer from the adapter"), "{said}");
     assert!(!fs::read_to_string(place.log("adapter")).unwrap().contains("whsec_"));
 }
+
+#[test]
+fn the_token_goes_to_the_adapter_that_its_configuration_names_and_to_no_other_machine() {
+    let place = Place::new();
+    place.certificates(&["mot-cua-hue"]);
+    place.write("token", "ma-thu-0123456789");
+    let configuration = format!(
+        "gateway = \"https://127.0.0.1:1\"\nparties = [\"H57.101\"]\n\
+         [tls]\ncertificate = \"pki/mot-cua-hue.pem\"\nkey = \"pki/mot-cua-hue.key\"\nbundle = \"ca/root.pem\"\n\
+         [spool]\nfolder = \"spool\"\n[rest]\nlisten = \"127.0.0.1:{}\"\ntoken_file = \"token\"\n\
+         [webhook]\nurl = \"http://127.0.0.1:1/\"\n",
+        free_port()
+    );
+    place.write("adapter.toml", &configuration);
+    let adapter = place.start("adapter", "adapter.toml");
+    let listed = place.lgsp(&["webhook", "list"]).ok();
+    assert!(listed.contains("H57.101"), "{listed}");
+
+    // Nothing of this is sent: the documentation's addresses would keep the command waiting for an answer.
+    for remote in ["192.0.2.1:8480", "adapter.example:8480", "127.0.0.1:8480@192.0.2.1:8480"] {
+        let said = place.lgsp(&["webhook", "list", "--adapter", remote]).failed(2);
+        assert!(said.contains(remote) && said.contains("in the clear"), "{said}");
+        let said = place.lgsp(&["webhook", "list", "--adapter", remote, "--token-file", "token", "--lang", "vi"]);
+        let said = said.failed(2);
+        assert!(said.contains(remote) && said.contains("không mã hoá"), "{said}");
+        assert!(!said.contains("ma-thu"), "{said}");
+    }
+    let said = place.shell("LGSP_ADAPTER=192.0.2.1:8480 lgsp webhook list").failed(2);
+    assert!(said.contains("192.0.2.1:8480"), "{said}");
+
+    // A configuration that cannot be used is told, not passed over without its token.
+    place.write("elsewhere/adapter.toml", "gateway = \"ftp://127.0.0.1\"\n");
+    let said = place.shell("cd elsewhere && lgsp webhook list").failed(2);
+    assert!(said.contains("adapter.toml") && said.contains("gateway: "), "{said}");
+
+    // The command that is printed does what is said of it, in this folder and with this file.
+    let named = "bộ kết nối.toml";
+    place.write(named, &configuration);
+    for (lang, then) in [("en", "then: "), ("vi", "rồi: ")] {
+        let begun = place.lgsp(&["webhook", "secret", "--config", named, "--begin", "--lang", lang]).ok();
+        let printed = begun.lines().find_map(|line| line.split_once(then)).unwrap().1.to_owned();
+        let secrets = place.path().join("spool/webhook.secret");
+        assert_eq!(fs::read_to_string(&secrets).unwrap().trim().lines().count(), 2);
+        place.shell(&printed).ok();
+        assert_eq!(fs::read_to_string(&secrets).unwrap().trim().lines().count(), 1, "{printed}");
+    }
+    assert!(adapter.stop().success());
+}

@@ -52,7 +52,9 @@ impl Proof {
             }
             Self::AdaptersOwnCall { file, call } => {
                 assert!(read(file).contains(call), "{word}: {file} makes no call {call}");
-                for other in sources(&["adapters/src/rest", "adapters/src/folder"]) {
+                // The ways in, and what they have done for them.
+                let ways_in = ["rest", "folder", "tables", "office"].map(|way| format!("adapters/src/{way}"));
+                for other in sources(&ways_in.each_ref().map(String::as_str)) {
                     let text = fs::read_to_string(&other).unwrap();
                     assert!(!text.contains(call), "{word} can be met by REST after all: {}", other.display());
                 }
@@ -71,9 +73,7 @@ impl Proof {
             }
             Self::MetBy { file, test } => {
                 let text = read(file);
-                let body =
-                    text.split(&format!("fn {test}(")).nth(1).unwrap_or_else(|| panic!("{word}: no {test} in {file}"));
-                let body = body.split("\n}\n").next().unwrap();
+                let body = body(&text, test).unwrap_or_else(|| panic!("{word}: no {test} in {file}"));
                 let variant: String =
                     word.split('_').map(|part| part[..1].to_owned() + &part[1..].to_lowercase()).collect();
                 let named = [format!("Reason::{variant}"), format!("\"{word}\""), "Reason::ALL".to_owned()];
@@ -81,6 +81,23 @@ impl Proof {
             }
         }
     }
+}
+
+/// What stands in a function, up to the brace that closes it where its own line begins: in a module it is indented.
+fn body<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let (before, after) = text.split_once(&format!("fn {name}("))?;
+    let line = before.rsplit('\n').next().unwrap();
+    let indent = &line[..line.len() - line.trim_start().len()];
+    after.split(&format!("\n{indent}}}\n")).next()
+}
+
+#[test]
+fn a_function_in_a_module_ends_before_the_next_one() {
+    let text = "mod tests {\n    async fn one() {\n        {\n            here\n        }\n    }\n\n    fn two() {\n        there\n    }\n}\n";
+    let one = body(text, "one").unwrap();
+    assert!(one.contains("here") && !one.contains("there"), "{one}");
+    assert!(body(text, "two").unwrap().contains("there"));
+    assert_eq!(body(text, "three"), None);
 }
 
 fn root() -> &'static Path {

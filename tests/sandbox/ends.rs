@@ -1,11 +1,13 @@
 //! Starting and ending: the printed page, ports that are taken, Ctrl-C, a kill, and going on from a folder.
 
-use std::net::TcpListener;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{Sandbox, lgsp, nothing_runs_for, something_runs_for};
+use crate::support::{PATIENCE, Sandbox, lgsp, nothing_runs_for, signal_process_of, something_runs_for};
 
 /// Each line of JSON among lines of anything.
 fn documents(text: &str) -> Vec<Value> {
@@ -51,6 +53,78 @@ fn every_command_does_what_is_printed_beside_it_in_both_languages() {
         nothing_runs_for(&folder);
         assert!(!folder.exists(), "a temporary folder stays");
     }
+}
+
+#[test]
+fn a_second_signal_ends_the_sandbox_at_once_with_its_processes() {
+    let sandbox = Sandbox::start(&[]);
+    let folder = sandbox.folder.clone();
+    // It is asked to stop, and does not hear it.
+    signal_process_of("simulated.toml", &folder, "STOP");
+    sandbox.signal("INT");
+    let first = Instant::now();
+    // The other adapter is gone: the first signal has been taken up.
+    nothing_runs_for(&folder.join("adapter.toml"));
+    assert!(!sandbox.end("INT").success());
+    assert!(first.elapsed() < Duration::from_secs(20), "it has waited for a process that does not answer");
+    nothing_runs_for(&folder);
+    assert!(!folder.exists(), "a temporary folder stays");
+}
+
+#[test]
+fn an_adapter_that_is_too_busy_for_the_sandboxs_own_questions_is_asked_again() {
+    let sandbox = Sandbox::start(&["--json"]);
+    let ready: Value = serde_json::from_str(&sandbox.lines()[0]).unwrap();
+    let adapter = ready["rest"].as_str().unwrap().strip_prefix("http://").unwrap().to_owned();
+    // A developer who tries how much the adapter bears: more long polls than it takes at one time.
+    let ask = |wait_ms: u32| {
+        let mut stream = TcpStream::connect(&adapter).unwrap();
+        let question = format!("GET /v1/inbox?party=H57.101&wait_ms={wait_ms} HTTP/1.1\r\nHost: {adapter}\r\n\r\n");
+        stream.write_all(question.as_bytes()).unwrap();
+        stream
+    };
+    let polls: Vec<TcpStream> = (0..300).map(|_| ask(20_000)).collect();
+    sandbox.sees(&["\"what\":\"asked_again\"", "503"]);
+    let turned_away = polls.iter().filter(|poll| {
+        poll.set_nonblocking(true).unwrap();
+        let mut answer = [0; 12];
+        match (&**poll).read(&mut answer) {
+            Ok(read) => String::from_utf8_lossy(&answer[..read]).ends_with(" 503"),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                false
+            }
+        }
+    });
+    assert!(turned_away.count() >= 40, "the adapter has room for 256");
+    drop(polls);
+    // It goes on where it was: what the gateway refuses still shows.
+    let nowhere = r#"{"procedure_code":"1.001193","locality":"00001","applicant":{"kind":"citizen","full_name":"Nguyễn Thị Thử"},
+        "intake_channel":"direct","return_channel":"direct"}"#;
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let taken = sandbox.shell(&format!(
+            "curl -s http://{adapter}/v1/dossiers -H 'LGSP-Party: H57.101' -H 'LGSP-Actor: cb01' \
+             -H 'Idempotency-Key: sau-do' -d '{nowhere}'"
+        ));
+        if !taken.contains("OVERLOADED") {
+            break;
+        }
+        assert!(Instant::now() < until, "{taken}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    sandbox.sees(&["\"refused\"", "\"sau-do\""]);
+    assert!(sandbox.end("INT").success());
+}
+
+#[test]
+fn a_page_of_a_browser_cannot_post_what_the_adapters_post() {
+    let sandbox = Sandbox::start(&[]);
+    let configuration = std::fs::read_to_string(sandbox.folder.join("simulated.toml")).unwrap();
+    let hook = configuration.split('"').find(|word| word.ends_with("/simulated")).unwrap();
+    let post = |header: &str| sandbox.shell(&format!("curl -s -w '%{{http_code}}' {header} -d '{{}}' {hook}"));
+    assert!(post("-H 'Origin: http://evil.test'").ends_with("403"));
+    assert_eq!(post(""), "204", "so that nothing else was refused above");
 }
 
 #[test]

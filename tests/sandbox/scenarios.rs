@@ -1,5 +1,8 @@
 //! Each scenario from the first command to the last event.
 
+use std::io::Write as _;
+use std::net::TcpStream;
+
 use serde_json::Value;
 
 use crate::support::{Sandbox, opened};
@@ -167,6 +170,34 @@ fn a_desk_that_is_its_own_authority_is_decided_for_too_and_hands_out_itself() {
     assert_eq!(request["receipt"]["competent_authority"], "H57.101");
     sandbox.take_turn(code, "returned");
     assert_eq!(sandbox.events(code, 4), ["Submitted", "Processing started", "Resolved", "Returned"]);
+}
+
+#[test]
+fn whoever_met_a_busy_adapter_has_their_turn_when_it_has_room_again() {
+    let sandbox = Sandbox::start(&["--pace", "2000"]);
+    let out = sandbox.shell(&format!(
+        "curl -s {0}/v1/dossiers -H 'LGSP-Party: H57.101' -H 'LGSP-Actor: cb01' -H 'Idempotency-Key: tai-cho' -d '{1}'",
+        api(&sandbox),
+        r#"{"procedure_code":"1.001193","locality":"19753","applicant":{"kind":"citizen","full_name":"Nguyễn Thị Thử"},
+            "intake_channel":"direct","return_channel":"direct","components":[{"code":"to-khai","originals":1}]}"#
+    ));
+    assert!(out.contains("tai-cho"), "{out}");
+    let submitted = sandbox.sees(&["  Submitted  "]);
+    let code = submitted.split("  ").nth(1).unwrap();
+    // The authority's clerk is about to go on at this adapter, and there is no room.
+    let adapter = api(&sandbox).strip_prefix("http://").unwrap().to_owned();
+    let question =
+        format!("GET /v1/inbox?party=H57.101&wait_ms=20000 HTTP/1.1\r\nHost: {adapter}\r\nLGSP-Party: H57.101\r\n\r\n");
+    let ask = || {
+        let mut stream = TcpStream::connect(&adapter).unwrap();
+        stream.write_all(question.as_bytes()).unwrap();
+        stream
+    };
+    let polls: Vec<TcpStream> = (0..300).map(|_| ask()).collect();
+    sandbox.sees(&["asks the adapter again", code, "503"]);
+    drop(polls);
+    let events = sandbox.events(code, 3);
+    assert_eq!(events, ["Submitted", "Processing started", "Resolved"]);
 }
 
 /// Where the developer's adapter is.

@@ -277,3 +277,15 @@ pub(crate) fn something_runs_for(folder: &Path) -> bool {
     let mut lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
     lines.any(|line| String::from_utf8_lossy(&line).contains(folder))
 }
+
+/// Sends a signal to the process that was started with this file of the folder.
+pub(crate) fn signal_process_of(file: &str, folder: &Path, signal: &str) {
+    let file = folder.join(file);
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let mut ours = processes.filter(|process| {
+        let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(file.to_str().unwrap())
+    });
+    let id = ours.next().unwrap().file_name();
+    assert!(Command::new("kill").arg(format!("-{signal}")).arg(id).status().unwrap().success());
+}

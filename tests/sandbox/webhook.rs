@@ -110,8 +110,9 @@ fn a_webhook_that_is_not_there_is_told_with_why_and_gets_everything_once_it_is()
 }
 
 #[test]
-fn a_webhook_that_is_no_address_of_this_kind_is_refused() {
-    for url in ["https://127.0.0.1:9000/", "127.0.0.1:9000", "http:///lgsp"] {
+fn a_webhook_that_is_no_address_on_this_machine_is_refused() {
+    let elsewhere = ["http://192.0.2.1:9000/lgsp", "http://may.example/lgsp", "http://127.0.0.1:9000@192.0.2.1/lgsp"];
+    for url in [&["https://127.0.0.1:9000/", "127.0.0.1:9000", "http:///lgsp"][..], &elsewhere].concat() {
         let refused = crate::support::lgsp().args(["sandbox", "--port", "0", "--webhook", url]).output().unwrap();
         let said = String::from_utf8(refused.stderr).unwrap();
         assert!(refused.status.code() == Some(2) && said.contains("http://127.0.0.1:9000/lgsp"), "{url}: {said}");
