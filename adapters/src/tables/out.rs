@@ -119,16 +119,23 @@ impl Tables {
     }
 
     /// Inserts a message, once: come again, it is the same row. It is shown to the agency anew if it refused it and a person has sent
-    /// it again, or if a restored gateway has answered a request otherwise.
+    /// it again, or if a restored gateway has answered a request otherwise. That its key is in use already is said of no request that
+    /// another adapter had admitted.
     async fn insert(&self, session: &Session, message: &Message, is_settled: bool) -> Result<(), Failed> {
         let schema = &self.config.schema;
         let sql = format!(
             "INSERT INTO {schema}.inbox AS known (delivery_id, type, party, dossier_code, sequence, request_key, body, settled_at, \
              instance) VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, CASE WHEN $8 THEN now() END, $9) \
              ON CONFLICT (delivery_id) DO UPDATE SET type = excluded.type, body = excluded.body, received_at = now(), \
-             handled_at = NULL, refused_reason = NULL, problem = NULL, settled_at = excluded.settled_at \
-             WHERE known.type <> excluded.type OR known.refused_reason IS NOT NULL AND known.settled_at IS NOT NULL"
+             handled_at = NULL, refused_reason = NULL, problem = NULL, settled_at = excluded.settled_at, \
+             instance = excluded.instance \
+             WHERE known.type <> excluded.type AND NOT ($10 AND known.instance <> excluded.instance) \
+             OR known.refused_reason IS NOT NULL AND known.settled_at IS NOT NULL"
         );
+        let is_key_reused = match &message.about {
+            About::Outcome(id) => self.office.request(id).is_ok_and(|request| request.is_key_reused()),
+            About::Delivery(_) => false,
+        };
         let (party, sequence, key) = match &message.about {
             About::Delivery(id) => (&id.party, i32::try_from(id.sequence).ok(), None),
             About::Outcome(id) => (&id.party, None, Some(&*id.key)),
@@ -145,6 +152,7 @@ impl Tables {
             text(&body),
             (&is_settled as _, Type::BOOL),
             text(&self.instance),
+            (&is_key_reused as _, Type::BOOL),
         ];
         if session.execute(&sql, &values).await? > 0 {
             self.view.delivered();

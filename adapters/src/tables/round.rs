@@ -181,7 +181,7 @@ impl Tables {
         let brought = self.bring_documents(session, queued, &mut request, is_known).await;
         let ready = brought.and_then(|()| request.ready().map_err(NotReady::from));
         let taken = match ready {
-            Ok((caller, key, ready)) => ready.take_in(&self.office, caller, key).await,
+            Ok((caller, key, ready)) => ready.take_in(&self.office, caller, key, queued.queued_at).await,
             Err(NotReady::Problem(problem)) => Err(problem),
             Err(NotReady::Trouble(trouble)) => return Err(Failed::Trouble(trouble)),
         };
@@ -220,7 +220,8 @@ impl Tables {
         Ok(())
     }
 
-    /// Writes what became of a request into its row; a restored gateway may have answered otherwise than the one before.
+    /// Writes what became of a request into its row; a restored gateway may have answered otherwise than the one before. That the key
+    /// is in use already is no news of a row that another adapter had admitted.
     pub(super) async fn write_answer(&self, session: &Session, id: &CallId) -> Result<(), Failed> {
         // What has no outcome that can be read is told by REST as well: as nothing.
         let Ok(request) = self.office.request(id) else { return Ok(()) };
@@ -228,15 +229,25 @@ impl Tables {
         if !matches!(state, "admitted" | "refused") {
             return Ok(());
         }
+        let is_key_reused = request.is_key_reused();
         let result = to_json(&AnswerJson { party: &id.party, request, code_pending: false, offline: None });
         let schema = &self.config.schema;
         let sql = format!(
             "UPDATE {schema}.outbox SET state = $3, answered_at = now(), taken_in_at = coalesce(taken_in_at, now()), \
              instance = $4, result = $5::jsonb, dossier_code = coalesce($6, dossier_code) \
-             WHERE party = $1 AND request_key = $2 AND state <> $3"
+             WHERE party = $1 AND request_key = $2 AND state <> $3 \
+             AND NOT ($7 AND state = 'admitted' AND instance <> $4)"
         );
         let (party, key) = (&*id.party, &*id.key);
-        let values = [text(&party), text(&key), text(&state), text(&self.instance), text(&result), text(&code)];
+        let values = [
+            text(&party),
+            text(&key),
+            text(&state),
+            text(&self.instance),
+            text(&result),
+            text(&code),
+            (&is_key_reused as _, Type::BOOL),
+        ];
         session.execute(&sql, &values).await?;
         Ok(())
     }

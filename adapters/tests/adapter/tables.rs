@@ -774,3 +774,58 @@ async fn every_statement_that_the_documentation_shows_does_what_it_says() {
     agency.sql(&clear_inbox_and_outbox.replace("30 days", "0 days"));
     assert_eq!(agency.sql("SELECT count(*) FROM lgsp.outbox"), "0");
 }
+
+#[tokio::test]
+async fn a_row_that_names_no_time_is_the_same_request_out_of_a_new_spool_and_its_time_is_when_it_was_queued() {
+    let world = World::new().await;
+    let agency = Agency::new();
+    let mut dossier = submission();
+    dossier.as_object_mut().unwrap().remove("received_at");
+    agency.put("k1", &dossier, &[]);
+    agency.postgres.sql("UPDATE lgsp.outbox SET queued_at = '2025-07-14T09:00:00.7+07:00'");
+    world.gateway.answer_next([Answer::CutAfter(world.line.clone())]);
+    let adapter = agency.adapter(&world).await;
+    until(async || (world.gateway.effects() == ["k1"]).then_some(())).await;
+    let body = v1::Submission::decode(world.gateway.attempts()[0].body.clone()).unwrap();
+    assert_eq!(body.received_at.unwrap().seconds, 1_752_458_400);
+    until(async || (agency.state("k1") == "taken_in").then_some(())).await;
+    // The adapter's disk is lost; as the documentation has it.
+    adapter.kill().await;
+    fs::remove_dir_all(world.spool_folder()).unwrap();
+    agency.sql("UPDATE lgsp.outbox SET state = 'queued' WHERE state = 'taken_in'");
+    world.line.mend();
+    let _adapter = agency.adapter(&world).await;
+    let outcome = agency.outcome("k1").await;
+    assert_eq!((&outcome["state"], &outcome["repeated"]), (&"admitted".into(), &true.into()), "{outcome}");
+}
+
+#[tokio::test]
+async fn that_a_key_is_in_use_replaces_nothing_that_another_adapter_had_admitted() {
+    let world = World::new().await;
+    let agency = Agency::new();
+    let first = agency.adapter(&world).await;
+    agency.put("k1", &submission(), &[]);
+    agency.outcome("k1").await;
+    until(async || (agency.inbox("vn.lgsp.request.admitted.v1").len() == 1).then_some(())).await;
+    first.kill().await;
+    let mut config = world.config(&agency.configuration("exchange.instance = \"second\""));
+    config.spool.folder = world.folder.path().join("second");
+    let second = Adapter::start(config).await;
+    second.until(|status| status["epoch"] == 1).await;
+    world.line.cut();
+    agency.sql("UPDATE lgsp.outbox SET body = jsonb_set(body, '{summary}', '\"x\"'), state = 'queued'");
+    until(async || (agency.state("k1") == "taken_in").then_some(())).await;
+    // As if the first had come to write its answer only now.
+    agency.postgres.sql("UPDATE lgsp.outbox SET state = 'admitted', instance = 'main'");
+    // What is said is seen, though it changes no row; the inbox has its word before.
+    agency.postgres.sql(
+        "CREATE SEQUENCE said; CREATE FUNCTION said() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN \
+         PERFORM nextval('said'); RETURN NULL; END $$; \
+         CREATE TRIGGER said AFTER UPDATE ON lgsp.outbox FOR EACH STATEMENT EXECUTE FUNCTION said()",
+    );
+    world.line.mend();
+    until(async || (agency.postgres.sql("SELECT is_called FROM said") == "t").then_some(())).await;
+    assert_eq!(second.get("/v1/requests/k1").await.json()["problem"]["reason"], "KEY_REUSED");
+    assert_eq!(agency.sql("SELECT state, instance FROM lgsp.outbox"), "admitted|main");
+    assert_eq!(agency.sql("SELECT type FROM lgsp.inbox"), "vn.lgsp.request.admitted.v1");
+}
