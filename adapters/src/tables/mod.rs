@@ -30,9 +30,8 @@ pub(crate) mod schema;
 mod session;
 mod view;
 
-use std::collections::HashSet;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
@@ -63,8 +62,6 @@ pub(crate) struct Tables {
     carrying: tokio::sync::Mutex<Option<Arc<Session>>>,
     /// Held while a document is fetched and inserted: one is whole in memory, and no more.
     document: tokio::sync::Mutex<()>,
-    /// Deliveries that lie in the inbox, and the agency has not said yet what becomes of them.
-    unhandled: Mutex<HashSet<String>>,
     view: View,
 }
 
@@ -84,7 +81,6 @@ impl Tables {
             office,
             carrying: tokio::sync::Mutex::default(),
             document: tokio::sync::Mutex::default(),
-            unhandled: Mutex::default(),
             view: View::default(),
         })
     }
@@ -110,10 +106,5 @@ impl Tables {
                 () = tokio::time::sleep(self.backoff.delay(failures)) => {}
             }
         }
-    }
-
-    fn unhandled(&self) -> MutexGuard<'_, HashSet<String>> {
-        // Every holder adds or removes one name.
-        self.unhandled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

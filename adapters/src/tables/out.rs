@@ -18,7 +18,6 @@ use crate::folder::{NameJson, documents_named};
 use crate::handover::{About, Carrier, Message, NotTaken};
 use crate::office::Caller;
 use crate::problem::{LocalReason, Problem};
-use crate::spool::Stage;
 use crate::trace::TraceParent;
 use crate::trouble::Way;
 use crate::webhook::event_type;
@@ -82,38 +81,28 @@ impl Tables {
             About::Delivery(id) => Some(id),
             About::Outcome(_) => None,
         };
-        if delivery.is_some() {
-            if self.unhandled().contains(&message.id) {
-                return Err(NotThere::Unhandled);
-            }
-            if self.view.inbox() >= self.config.max_inbox.get() {
-                return Err(Trouble::InboxFull.into());
-            }
-        }
+        let waits = delivery.is_some() && self.config.acknowledge == Acknowledge::Handled;
         let session = self.carrying().await?;
+        if waits && self.lies_there(&session, &message.id).await? {
+            return self.is_handled(&session, &message.id).await;
+        }
+        if delivery.is_some() && self.view.inbox() >= self.config.max_inbox.get() {
+            return Err(Trouble::InboxFull.into());
+        }
         if let Some(id) = delivery
             && self.config.documents
         {
             self.put_documents_beside(&session, message, &id.party, &id.dossier).await?;
         }
-        let waits = delivery.is_some() && self.config.acknowledge == Acknowledge::Handled;
         self.insert(&session, message, !waits).await?;
         match &message.about {
             About::Outcome(id) => {
                 self.write_answer(&session, id).await?;
                 Ok(reached(fault::TABLES_TOLD)?)
             }
-            About::Delivery(id) => {
+            About::Delivery(_) => {
                 reached(fault::TABLES_DELIVERED)?;
-                if !waits || self.is_handled(&session, &message.id).await? {
-                    return Ok(());
-                }
-                self.unhandled().insert(message.id.clone());
-                if !matches!(self.office.spool.stage(id), Some(Stage::TakenOver(_))) {
-                    // What became of it was said meanwhile, and nobody else will forget it.
-                    self.unhandled().remove(&message.id);
-                }
-                Err(NotThere::Unhandled)
+                if waits { self.is_handled(&session, &message.id).await } else { Ok(()) }
             }
         }
     }
@@ -160,11 +149,29 @@ impl Tables {
         Ok(())
     }
 
-    async fn is_handled(&self, session: &Session, name: &String) -> Result<bool, Failed> {
+    /// Whether a delivery lies in the inbox for the agency to say what becomes of it; then it is for this adapter to hear it. It is
+    /// looked at each time: a row can be cleared away, or be of before a restore.
+    async fn lies_there(&self, session: &Session, name: &String) -> Result<bool, Failed> {
+        let schema = &self.config.schema;
+        let sql = format!(
+            "SELECT instance = $2 OR settled_at IS NOT NULL FROM {schema}.inbox WHERE delivery_id = $1 \
+             AND NOT (refused_reason IS NOT NULL AND settled_at IS NOT NULL)"
+        );
+        let rows = session.query(&sql, &[text(name), text(&self.instance)]).await?;
+        let is_ours = rows.first().map(|row| row.try_get(0).unwrap_or(false));
+        if is_ours == Some(false) {
+            let sql = format!("UPDATE {schema}.inbox SET instance = $2 WHERE delivery_id = $1 AND settled_at IS NULL");
+            session.execute(&sql, &[text(name), text(&self.instance)]).await?;
+        }
+        Ok(is_ours.is_some())
+    }
+
+    async fn is_handled(&self, session: &Session, name: &String) -> Result<(), NotThere> {
         let schema = &self.config.schema;
         let sql = format!("SELECT handled_at IS NOT NULL FROM {schema}.inbox WHERE delivery_id = $1");
         let rows = session.query(&sql, &[text(name)]).await?;
-        Ok(rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false)))
+        let is_handled = rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false));
+        if is_handled { Ok(()) } else { Err(NotThere::Unhandled) }
     }
 
     /// The connection that carries; made if there is none.

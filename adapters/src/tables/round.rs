@@ -291,16 +291,17 @@ impl Tables {
         Ok(())
     }
 
-    /// Says to the spool what the agency has handled or refused, and notes it in the row. Gives how many rows there were.
+    /// Says to the spool what the agency has handled or refused, and notes it in the row. Gives how many rows there were. A row that
+    /// could not be refused counts again once it is handled, whatever word still stands in it.
     async fn settle(&self, session: &Session) -> Result<usize, Trouble> {
         if self.config.acknowledge == Acknowledge::Stored {
             return Ok(0);
         }
         let schema = &self.config.schema;
         let sql = format!(
-            "SELECT delivery_id, party, dossier_code, sequence, refused_reason FROM {schema}.inbox \
-             WHERE settled_at IS NULL AND (handled_at IS NOT NULL OR refused_reason IS NOT NULL) AND instance = $1 \
-             AND problem IS NULL ORDER BY number LIMIT {MAX_SETTLED}"
+            "SELECT delivery_id, party, dossier_code, sequence, CASE WHEN problem IS NULL THEN refused_reason END \
+             FROM {schema}.inbox WHERE settled_at IS NULL AND (handled_at IS NOT NULL OR refused_reason IS NOT NULL) \
+             AND instance = $1 AND (problem IS NULL OR handled_at IS NOT NULL) ORDER BY number LIMIT {MAX_SETTLED}"
         );
         let rows = session.query(&sql, &[text(&self.instance)]).await.map_err(Failed::trouble)?;
         for row in &rows {
@@ -317,7 +318,6 @@ impl Tables {
             );
             let values = [text(&name), (&is_settled as _, Type::BOOL), text(&problem)];
             session.execute(&sql, &values).await.map_err(Failed::trouble)?;
-            self.unhandled().remove(&name);
             self.office.spool.carry_now(&id);
         }
         Ok(rows.len())

@@ -829,3 +829,63 @@ async fn that_a_key_is_in_use_replaces_nothing_that_another_adapter_had_admitted
     assert_eq!(agency.sql("SELECT state, instance FROM lgsp.outbox"), "admitted|main");
     assert_eq!(agency.sql("SELECT type FROM lgsp.inbox"), "vn.lgsp.request.admitted.v1");
 }
+
+const HANDLED: &str = "tables.acknowledge = \"handled\"\ntables.poll_ms = 20";
+
+#[tokio::test]
+async fn a_delivery_that_could_not_be_refused_can_still_be_handled() {
+    let world = World::new().await;
+    let agency = Agency::new();
+    let _adapter = agency.adapter_with(&world, HANDLED).await;
+    for (dossier, clear) in [("D-1", ""), ("D-2", ", refused_reason = NULL")] {
+        world.gateway.deliver(dossier, 1);
+        until(async || (agency.inbox("%") == [format!("{dossier} 1")]).then_some(())).await;
+        agency.sql("UPDATE lgsp.inbox SET refused_reason = 'bà A đã mất' WHERE settled_at IS NULL");
+        until(async || (agency.sql("SELECT count(*) FROM lgsp.inbox WHERE problem IS NOT NULL") == "1").then_some(()))
+            .await;
+        agency.sql(&format!("UPDATE lgsp.inbox SET handled_at = now() {clear} WHERE dossier_code = '{dossier}'"));
+        until(async || world.gateway.acknowledged(HandedOver).contains(&format!("{dossier}/1")).then_some(())).await;
+        until(async || {
+            (agency.sql("SELECT bool_and(problem IS NULL AND settled_at IS NOT NULL) FROM lgsp.inbox") == "t")
+                .then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_whose_row_is_gone_before_it_was_handled_is_put_there_again() {
+    let world = World::new().await;
+    let agency = Agency::new();
+    let _adapter = agency.adapter_with(&world, HANDLED).await;
+    world.gateway.deliver("D-1", 1);
+    until(async || (agency.inbox("%") == ["D-1 1"]).then_some(())).await;
+    // As a copy of before has it; what is said about another row of the dossier wakes its lane.
+    agency.sql("DELETE FROM lgsp.inbox");
+    agency.postgres.sql(&format!(
+        "INSERT INTO lgsp.inbox (delivery_id, type, party, dossier_code, sequence, body, handled_at, instance) \
+         VALUES ('other', 'other', '{PARTY}', 'D-1', 1, '{{}}', now(), 'main')"
+    ));
+    until(async || (agency.inbox("%") == ["D-1 1"]).then_some(())).await;
+    agency.sql("UPDATE lgsp.inbox SET handled_at = now()");
+    assert_eq!(world.gateway.hears(HandedOver, 1).await, ["D-1/1"]);
+}
+
+#[tokio::test]
+async fn a_delivery_that_another_adapter_has_put_there_is_settled_by_the_one_it_came_to_after() {
+    let world = World::new().await;
+    let agency = Agency::new();
+    let first = agency.adapter_with(&world, HANDLED).await;
+    world.gateway.deliver("D-1", 1);
+    until(async || (agency.inbox("%") == ["D-1 1"]).then_some(())).await;
+    first.kill().await;
+    let mut config = world.config(&agency.configuration(&format!("{HANDLED}\nexchange.instance = \"second\"")));
+    config.spool.folder = world.folder.path().join("second");
+    let second = Adapter::start(config).await;
+    well(&second).await;
+    world.gateway.deliver("D-1", 1);
+    until(async || (agency.sql("SELECT instance FROM lgsp.inbox") == "second").then_some(())).await;
+    agency.sql("UPDATE lgsp.inbox SET handled_at = now()");
+    world.gateway.hears(HandedOver, 1).await;
+    until(async || (agency.sql("SELECT settled_at IS NOT NULL FROM lgsp.inbox") == "t").then_some(())).await;
+}
