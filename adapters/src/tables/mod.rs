@@ -39,7 +39,6 @@ use crate::backoff::Backoff;
 use crate::config;
 use crate::office::Office;
 use crate::request::Limits;
-use crate::trouble::Way;
 pub(crate) use out::ToTables;
 pub use schema::{InstallError, install, script};
 use session::Session;
@@ -100,7 +99,7 @@ impl Tables {
                 trouble = self.look_until_it_fails(&mut failures) => trouble,
             };
             failures += 1;
-            self.view.went(Way::In, Some(trouble));
+            self.view.stopped(trouble);
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(self.backoff.delay(failures)) => {}

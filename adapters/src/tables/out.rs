@@ -97,7 +97,7 @@ impl Tables {
         self.insert(&session, message, !waits).await?;
         match &message.about {
             About::Outcome(id) => {
-                self.write_answer(&session, id).await?;
+                self.write_answer(&session, id, None).await?;
                 Ok(reached(fault::TABLES_TOLD)?)
             }
             About::Delivery(_) => {

@@ -889,3 +889,43 @@ async fn a_delivery_that_another_adapter_has_put_there_is_settled_by_the_one_it_
     world.gateway.hears(HandedOver, 1).await;
     until(async || (agency.sql("SELECT settled_at IS NOT NULL FROM lgsp.inbox") == "t").then_some(())).await;
 }
+
+#[tokio::test]
+async fn a_row_that_is_mended_while_it_is_taken_in_is_told_that_the_bus_has_what_it_was_before() {
+    let world = World::new().await;
+    let agency = Agency::new();
+    // Whoever reads its documents is overtaken by the agency's own software.
+    agency.postgres.sql(
+        "ALTER TABLE lgsp.outbox_document RENAME TO papers; \
+         CREATE FUNCTION lgsp.mend() RETURNS boolean LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$ BEGIN \
+         UPDATE lgsp.outbox SET body = jsonb_set(body, '{summary}', '\"mended\"') WHERE NOT body ? 'summary'; RETURN true; END $$; \
+         CREATE VIEW lgsp.outbox_document AS SELECT * FROM lgsp.papers WHERE lgsp.mend(); \
+         GRANT ALL ON lgsp.outbox_document TO lgsp_adapter, ung_dung",
+    );
+    let _adapter = agency.adapter_with(&world, "tables.poll_ms = 20").await;
+    let mut dossier = submission();
+    dossier["components"] = json!([{ "code": "to-khai", "originals": 1, "document": { "file": "to-khai.pdf" } }]);
+    agency.put("k1", &dossier, &[("to-khai.pdf", PDF)]);
+    until(async || (agency.inbox("vn.lgsp.request.admitted.v1").len() == 1).then_some(())).await;
+    let refused = agency.outcome("k1").await;
+    assert_eq!((&refused["state"], &refused["problem"]["reason"]), (&"refused".into(), &"KEY_REUSED".into()));
+    let body = v1::Submission::decode(world.gateway.attempts()[0].body.clone()).unwrap();
+    assert_eq!((&*body.summary, world.gateway.effects()), ("", vec!["k1".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_whole_look_of_rows_that_nobody_may_answer_stops_none_behind_them() {
+    let world = World::new().await;
+    let agency = Agency::new();
+    agency.postgres.sql("ALTER TABLE lgsp.outbox ADD CHECK (request_key NOT LIKE 'bad%' OR state = 'queued')");
+    agency.sql(&format!(
+        "INSERT INTO lgsp.outbox (party, request_key, actor, kind, body) \
+         SELECT '{PARTY}', 'bad' || n, 'mot.cua', 'submission', '{{\"colour\": 7}}' FROM generate_series(1, 201) AS n"
+    ));
+    agency.put("k1", &submission(), &[]);
+    let adapter = agency.adapter_with(&world, "tables.poll_ms = 20").await;
+    assert_eq!(agency.outcome("k1").await["state"], "admitted");
+    troubled(&adapter, "in", "TABLES_FAILING").await;
+    // It is the same adapter all the time, and nobody else's turn.
+    assert_eq!(adapter.status().await["tables"]["active"], true);
+}
