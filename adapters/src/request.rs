@@ -236,7 +236,8 @@ impl Request {
 }
 
 impl Ready {
-    /// Has it done. Durable when this returns `Ok`.
+    /// Has it done. Durable when this returns `Ok`. `written_at` is when it was written down, in seconds since 1970: the same each
+    /// time that it is read.
     ///
     /// # Errors
     /// As the office says.
@@ -245,9 +246,12 @@ impl Ready {
         office: &Arc<Office>,
         caller: Caller,
         key: RequestKey,
+        written_at: i64,
     ) -> Result<TakenIn, Problem> {
         match self {
-            Self::Submit { submission, allowed } => office.take_in(caller, key, *submission, allowed).await,
+            Self::Submit { submission, allowed } => {
+                office.take_in_written(caller, key, *submission, allowed, Some(written_at)).await
+            }
             Self::Record { dossier_code, entry } => {
                 let view = office.record(&caller, &key, dossier_code, &entry).await?;
                 Ok(TakenIn { view, offline: None, code_pending: false })

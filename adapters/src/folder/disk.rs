@@ -39,6 +39,13 @@ pub(super) struct Looks {
     changed: (i64, u64),
 }
 
+impl Looks {
+    /// When the content was last written, in seconds since 1970; it stays when the file is moved.
+    pub(super) fn written_at(&self) -> i64 {
+        self.modified.0
+    }
+}
+
 impl Dir {
     /// Opens a folder that the configuration names; links are the operator's own.
     pub(super) fn open(path: &Path) -> io::Result<Self> {

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answers::{self, ERROR, ErrorJson, RESULT, RequestKeyJson};
 use super::disk::{Dir, Entry, Looks};
-use super::request::{NotReady, Request};
+use super::request::{NotReady, REQUEST, Request};
 use super::{Folder, Open, Requests, Trouble, names};
 use crate::office::{AnswerJson, TakenIn, not_queued};
 use crate::problem::{LocalReason, Problem};
@@ -265,8 +265,10 @@ impl Folder {
                 return Ok(Became::Unsettled);
             }
             Ok((caller, key, ready)) => {
+                // It was read, so it is there.
+                let written_at = snapshot.get(OsStr::new(REQUEST)).map_or(0, Looks::written_at);
                 let mut requests = self.requests();
-                match handle.block_on(ready.take_in(&self.office, caller, key)) {
+                match handle.block_on(ready.take_in(&self.office, caller, key, written_at)) {
                     Ok(taken) => return self.taken_in(open, &mut requests, name, &id, taken),
                     Err(problem) => problem,
                 }

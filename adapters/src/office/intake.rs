@@ -92,10 +92,27 @@ impl Office {
         submission: v1::Submission,
         allowed: bool,
     ) -> Result<TakenIn, Problem> {
+        self.take_in_written(caller, key, submission, allowed, None).await
+    }
+
+    /// The same for what was written down, and may be read again by another adapter or out of a new spool: left out, the time of
+    /// reception is when it was written, in seconds since 1970, so that it is the same submission each time.
+    ///
+    /// # Errors
+    /// As for [`Office::take_in`].
+    pub(crate) async fn take_in_written(
+        self: &Arc<Self>,
+        caller: Caller,
+        key: RequestKey,
+        submission: v1::Submission,
+        allowed: bool,
+        written_at: Option<i64>,
+    ) -> Result<TakenIn, Problem> {
         self.acts_for(&caller.party)?;
         let office = Arc::clone(self);
+        let written_at = written_at.and_then(|seconds| BusinessTime::from_unix_seconds(seconds).ok());
         // Once a number is given out nobody's leaving may come between it and the disk.
-        tokio::spawn(async move { office.take_in_to_the_end(&caller, &key, submission, allowed).await })
+        tokio::spawn(async move { office.take_in_to_the_end(&caller, &key, submission, allowed, written_at).await })
             .await
             .map_err(|_| Reason::Internal)?
     }
@@ -106,6 +123,7 @@ impl Office {
         key: &RequestKey,
         submission: v1::Submission,
         allowed: bool,
+        written_at: Option<BusinessTime>,
     ) -> Result<TakenIn, Problem> {
         let down = self.desk.config.enabled && self.link.is_down();
         let _one_at_a_time = if down { Some(self.desk.intakes.lock().await) } else { None };
@@ -123,7 +141,7 @@ impl Office {
                 }
                 None => {
                     refuse_own_number(&submission, &self.spool)?;
-                    submission.received_at.get_or_insert_with(|| timestamp(wall_clock()));
+                    submission.received_at.get_or_insert_with(|| timestamp(written_at.unwrap_or_else(wall_clock)));
                     let registry =
                         self.desk.copy.registry().filter(|_| down && allowed && self.desk.may_date(&self.spool));
                     match registry {

@@ -1,7 +1,7 @@
 //! What was asked to be sent: taken in, and how it stands.
 
 use lgsp_proto::types::{PartyId, RequestKey};
-use lgsp_proto::v1;
+use lgsp_proto::{Reason, v1};
 use prost::Message;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -105,6 +105,11 @@ impl RequestState {
 pub(crate) type RequestPlace = (i64, String);
 
 impl RequestJson {
+    /// Whether it was refused because something else has its key.
+    pub(crate) fn is_key_reused(&self) -> bool {
+        self.problem.as_ref().is_some_and(|problem| problem.reason() == Reason::KeyReused.as_str())
+    }
+
     /// The same as it is at rest, for who is told once and not asked again: what has no outcome is queued, however often it is
     /// being sent just now.
     pub(crate) fn at_rest(mut self) -> Self {

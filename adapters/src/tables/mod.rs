@@ -30,9 +30,8 @@ pub(crate) mod schema;
 mod session;
 mod view;
 
-use std::collections::HashSet;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
@@ -41,7 +40,6 @@ use crate::config;
 use crate::office::Office;
 use crate::papers::Papers;
 use crate::request::Limits;
-use crate::trouble::Way;
 pub(crate) use out::ToTables;
 pub use schema::{InstallError, install, script};
 use session::Session;
@@ -63,8 +61,6 @@ pub(crate) struct Tables {
     /// The connection that carries, once there is one.
     carrying: tokio::sync::Mutex<Option<Arc<Session>>>,
     papers: Papers,
-    /// Deliveries that lie in the inbox, and the agency has not said yet what becomes of them.
-    unhandled: Mutex<HashSet<String>>,
     view: View,
 }
 
@@ -84,7 +80,6 @@ impl Tables {
             office,
             carrying: tokio::sync::Mutex::default(),
             papers: Papers::new(),
-            unhandled: Mutex::default(),
             view: View::default(),
         })
     }
@@ -104,16 +99,11 @@ impl Tables {
                 trouble = self.look_until_it_fails(&mut failures) => trouble,
             };
             failures += 1;
-            self.view.went(Way::In, Some(trouble));
+            self.view.stopped(trouble);
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(self.backoff.delay(failures)) => {}
             }
         }
-    }
-
-    fn unhandled(&self) -> MutexGuard<'_, HashSet<String>> {
-        // Every holder adds or removes one name.
-        self.unhandled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

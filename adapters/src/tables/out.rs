@@ -16,7 +16,6 @@ use crate::handover::{About, Carrier, Message, NotTaken};
 use crate::office::Caller;
 use crate::papers::{self, AtGateway, Instead, NameJson, PACE, Paper, documents_named};
 use crate::problem::Problem;
-use crate::spool::Stage;
 use crate::trouble::Way;
 use crate::webhook::event_type;
 
@@ -81,53 +80,52 @@ impl Tables {
             About::Delivery(id) => Some(id),
             About::Outcome(_) => None,
         };
-        if delivery.is_some() {
-            if self.unhandled().contains(&message.id) {
-                return Err(NotThere::Unhandled);
-            }
-            if self.view.inbox() >= self.config.max_inbox.get() {
-                return Err(Trouble::InboxFull.into());
-            }
+        let waits = delivery.is_some() && self.config.acknowledge == Acknowledge::Handled;
+        let session = self.carrying().await?;
+        if waits && self.lies_there(&session, &message.id).await? {
+            return self.is_handled(&session, &message.id).await;
+        }
+        if delivery.is_some() && self.view.inbox() >= self.config.max_inbox.get() {
+            return Err(Trouble::InboxFull.into());
         }
         if let Some(id) = delivery
             && self.config.documents
         {
             self.put_documents_beside(message, &id.party, &id.dossier).await?;
         }
+        // Fetching takes long; the connection of before may be gone.
         let session = self.carrying().await?;
-        let waits = delivery.is_some() && self.config.acknowledge == Acknowledge::Handled;
         self.insert(&session, message, !waits).await?;
         match &message.about {
             About::Outcome(id) => {
-                self.write_answer(&session, id).await?;
+                self.write_answer(&session, id, None).await?;
                 Ok(reached(fault::TABLES_TOLD)?)
             }
-            About::Delivery(id) => {
+            About::Delivery(_) => {
                 reached(fault::TABLES_DELIVERED)?;
-                if !waits || self.is_handled(&session, &message.id).await? {
-                    return Ok(());
-                }
-                self.unhandled().insert(message.id.clone());
-                if !matches!(self.office.spool.stage(id), Some(Stage::TakenOver(_))) {
-                    // What became of it was said meanwhile, and nobody else will forget it.
-                    self.unhandled().remove(&message.id);
-                }
-                Err(NotThere::Unhandled)
+                if waits { self.is_handled(&session, &message.id).await } else { Ok(()) }
             }
         }
     }
 
     /// Inserts a message, once: come again, it is the same row. It is shown to the agency anew if it refused it and a person has sent
-    /// it again, or if a restored gateway has answered a request otherwise.
+    /// it again, or if a restored gateway has answered a request otherwise. That its key is in use already is said of no request that
+    /// another adapter had admitted.
     async fn insert(&self, session: &Session, message: &Message, is_settled: bool) -> Result<(), Failed> {
         let schema = &self.config.schema;
         let sql = format!(
             "INSERT INTO {schema}.inbox AS known (delivery_id, type, party, dossier_code, sequence, request_key, body, settled_at, \
              instance) VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, CASE WHEN $8 THEN now() END, $9) \
              ON CONFLICT (delivery_id) DO UPDATE SET type = excluded.type, body = excluded.body, received_at = now(), \
-             handled_at = NULL, refused_reason = NULL, problem = NULL, settled_at = excluded.settled_at \
-             WHERE known.type <> excluded.type OR known.refused_reason IS NOT NULL AND known.settled_at IS NOT NULL"
+             handled_at = NULL, refused_reason = NULL, problem = NULL, settled_at = excluded.settled_at, \
+             instance = excluded.instance \
+             WHERE known.type <> excluded.type AND NOT ($10 AND known.instance <> excluded.instance) \
+             OR known.refused_reason IS NOT NULL AND known.settled_at IS NOT NULL"
         );
+        let is_key_reused = match &message.about {
+            About::Outcome(id) => self.office.request(id).is_ok_and(|request| request.is_key_reused()),
+            About::Delivery(_) => false,
+        };
         let (party, sequence, key) = match &message.about {
             About::Delivery(id) => (&id.party, i32::try_from(id.sequence).ok(), None),
             About::Outcome(id) => (&id.party, None, Some(&*id.key)),
@@ -144,6 +142,7 @@ impl Tables {
             text(&body),
             (&is_settled as _, Type::BOOL),
             text(&self.instance),
+            (&is_key_reused as _, Type::BOOL),
         ];
         if session.execute(&sql, &values).await? > 0 {
             self.view.delivered();
@@ -151,11 +150,29 @@ impl Tables {
         Ok(())
     }
 
-    async fn is_handled(&self, session: &Session, name: &String) -> Result<bool, Failed> {
+    /// Whether a delivery lies in the inbox for the agency to say what becomes of it; then it is for this adapter to hear it. It is
+    /// looked at each time: a row can be cleared away, or be of before a restore.
+    async fn lies_there(&self, session: &Session, name: &String) -> Result<bool, Failed> {
+        let schema = &self.config.schema;
+        let sql = format!(
+            "SELECT instance = $2 OR settled_at IS NOT NULL FROM {schema}.inbox WHERE delivery_id = $1 \
+             AND NOT (refused_reason IS NOT NULL AND settled_at IS NOT NULL)"
+        );
+        let rows = session.query(&sql, &[text(name), text(&self.instance)]).await?;
+        let is_ours = rows.first().map(|row| row.try_get(0).unwrap_or(false));
+        if is_ours == Some(false) {
+            let sql = format!("UPDATE {schema}.inbox SET instance = $2 WHERE delivery_id = $1 AND settled_at IS NULL");
+            session.execute(&sql, &[text(name), text(&self.instance)]).await?;
+        }
+        Ok(is_ours.is_some())
+    }
+
+    async fn is_handled(&self, session: &Session, name: &String) -> Result<(), NotThere> {
         let schema = &self.config.schema;
         let sql = format!("SELECT handled_at IS NOT NULL FROM {schema}.inbox WHERE delivery_id = $1");
         let rows = session.query(&sql, &[text(name)]).await?;
-        Ok(rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false)))
+        let is_handled = rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false));
+        if is_handled { Ok(()) } else { Err(NotThere::Unhandled) }
     }
 
     /// The connection that carries; made if there is none.

@@ -37,6 +37,10 @@ pub(super) struct Queued {
     body: Option<String>,
     offline: Option<String>,
     traceparent: Option<String>,
+    /// When the agency queued it first, in seconds since 1970.
+    pub(super) queued_at: i64,
+    /// Tells the row that was read from what somebody has made of it since.
+    pub(super) read: String,
 }
 
 /// Why a request is not ready.
@@ -65,7 +69,8 @@ impl Queued {
     /// The code of a submission that was answered before is not the agency's: the adapter wrote it there.
     pub(super) const COLUMNS: &str = "party, request_key, actor, kind, \
          CASE WHEN kind = 'event' OR instance IS NULL THEN dossier_code END, \
-         CASE WHEN octet_length(body::text) <= $1::bigint THEN body::text END, offline, traceparent";
+         CASE WHEN octet_length(body::text) <= $1::bigint THEN body::text END, offline, traceparent, \
+         floor(extract(epoch FROM queued_at))::bigint, xmin::text";
 
     /// Reads what [`Queued::COLUMNS`] asks for.
     pub(super) fn of(row: &Row) -> Option<Self> {
@@ -78,6 +83,8 @@ impl Queued {
             body: row.try_get(5).ok()?,
             offline: row.try_get(6).ok()?,
             traceparent: row.try_get(7).ok()?,
+            queued_at: row.try_get(8).ok()?,
+            read: row.try_get(9).ok()?,
         })
     }
 

@@ -127,7 +127,7 @@ GRANT USAGE ON SCHEMA {schema} TO {role};
 GRANT SELECT ON {schema}.version, {schema}.outbox, {schema}.outbox_document, {schema}.inbox, {schema}.inbox_document TO {role};
 GRANT UPDATE (dossier_code, state, provisional_number, slip, instance, result, taken_in_at, answered_at) ON {schema}.outbox TO {role};
 GRANT INSERT (delivery_id, type, party, dossier_code, sequence, request_key, body, settled_at, instance) ON {schema}.inbox TO {role};
-GRANT UPDATE (type, body, received_at, handled_at, refused_reason, settled_at, problem) ON {schema}.inbox TO {role};
+GRANT UPDATE (type, body, received_at, handled_at, refused_reason, settled_at, instance, problem) ON {schema}.inbox TO {role};
 GRANT INSERT ON {schema}.inbox_document TO {role};
 
 -- What the agency's own software needs, if it is not the owner of the schema (ung_dung is its role):

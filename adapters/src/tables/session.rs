@@ -26,7 +26,7 @@ const TABLES: [(&str, &str); 4] = [
     (
         "outbox",
         "party, request_key, actor, kind, dossier_code, body, offline, traceparent, state, provisional_number, slip, instance, \
-         result, number, taken_in_at, answered_at",
+         result, number, queued_at, taken_in_at, answered_at",
     ),
     ("outbox_document", "party, request_key, name, media_type, content"),
     (

@@ -148,11 +148,13 @@ pub(crate) struct TablesJson {
 impl View {
     /// Notes how it went.
     pub(super) fn went(&self, way: Way, trouble: Option<Trouble>) {
-        let mut known = self.known();
-        known.troubles.went("tables", way, trouble);
-        if matches!((way, trouble), (Way::In, Some(_))) {
-            known.is_active = false;
-        }
+        self.known().troubles.went("tables", way, trouble);
+    }
+
+    /// Notes that nothing is looked at any more, for now.
+    pub(super) fn stopped(&self, trouble: Trouble) {
+        self.went(Way::In, Some(trouble));
+        self.known().is_active = false;
     }
 
     /// Notes what a look has found.

@@ -729,3 +729,26 @@ fn fill(ballast: &Path) {
         while file.write_all(&zeros).is_ok() {}
     }
 }
+
+#[tokio::test]
+async fn a_request_that_names_no_time_is_the_same_out_of_a_new_spool_and_its_time_is_when_it_was_written() {
+    let world = World::new().await;
+    let agency = Agency::of(&world);
+    let mut request = handed_in("k1");
+    request["submission"].as_object_mut().unwrap().remove("received_at");
+    agency.put("ho-so-1", &request, &[]);
+    let written = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_752_458_400);
+    let file = fs::File::options().write(true).open(agency.path("outbox/ho-so-1/request.json")).unwrap();
+    file.set_modified(written).unwrap();
+    world.gateway.answer_next([Answer::CutAfter(world.line.clone())]);
+    let adapter = agency.adapter(&world).await;
+    until(async || (world.gateway.effects() == ["k1"]).then_some(())).await;
+    let body = v1::Submission::decode(world.gateway.attempts()[0].body.clone()).unwrap();
+    assert_eq!(body.received_at.unwrap().seconds, 1_752_458_400);
+    adapter.kill().await;
+    fs::remove_dir_all(world.spool_folder()).unwrap();
+    world.line.mend();
+    let _adapter = agency.adapter(&world).await;
+    let outcome = agency.outcome("ho-so-1").await;
+    assert_eq!((&outcome["state"], &outcome["repeated"]), (&"admitted".into(), &true.into()), "{outcome}");
+}

@@ -834,3 +834,158 @@ async fn every_statement_that_the_documentation_shows_does_what_it_says() {
     agency.sql(&clear_inbox_and_outbox.replace("30 days", "0 days"));
     assert_eq!(agency.sql("SELECT count(*) FROM lgsp.outbox"), "0");
 }
+
+#[tokio::test]
+async fn a_row_that_names_no_time_is_the_same_request_out_of_a_new_spool_and_its_time_is_when_it_was_queued() {
+    let world = World::new().await;
+    let agency = Agency::new();
+    let mut dossier = submission();
+    dossier.as_object_mut().unwrap().remove("received_at");
+    agency.put("k1", &dossier, &[]);
+    agency.postgres.sql("UPDATE lgsp.outbox SET queued_at = '2025-07-14T09:00:00.7+07:00'");
+    world.gateway.answer_next([Answer::CutAfter(world.line.clone())]);
+    let adapter = agency.adapter(&world).await;
+    until(async || (world.gateway.effects() == ["k1"]).then_some(())).await;
+    let body = v1::Submission::decode(world.gateway.attempts()[0].body.clone()).unwrap();
+    assert_eq!(body.received_at.unwrap().seconds, 1_752_458_400);
+    until(async || (agency.state("k1") == "taken_in").then_some(())).await;
+    // The adapter's disk is lost; as the documentation has it.
+    adapter.kill().await;
+    fs::remove_dir_all(world.spool_folder()).unwrap();
+    agency.sql("UPDATE lgsp.outbox SET state = 'queued' WHERE state = 'taken_in'");
+    world.line.mend();
+    let _adapter = agency.adapter(&world).await;
+    let outcome = agency.outcome("k1").await;
+    assert_eq!((&outcome["state"], &outcome["repeated"]), (&"admitted".into(), &true.into()), "{outcome}");
+}
+
+#[tokio::test]
+async fn that_a_key_is_in_use_replaces_nothing_that_another_adapter_had_admitted() {
+    let world = World::new().await;
+    let agency = Agency::new();
+    let first = agency.adapter(&world).await;
+    agency.put("k1", &submission(), &[]);
+    agency.outcome("k1").await;
+    until(async || (agency.inbox("vn.lgsp.request.admitted.v1").len() == 1).then_some(())).await;
+    first.kill().await;
+    let mut config = world.config(&agency.configuration("exchange.instance = \"second\""));
+    config.spool.folder = world.folder.path().join("second");
+    let second = Adapter::start(config).await;
+    second.until(|status| status["epoch"] == 1).await;
+    world.line.cut();
+    agency.sql("UPDATE lgsp.outbox SET body = jsonb_set(body, '{summary}', '\"x\"'), state = 'queued'");
+    until(async || (agency.state("k1") == "taken_in").then_some(())).await;
+    // As if the first had come to write its answer only now.
+    agency.postgres.sql("UPDATE lgsp.outbox SET state = 'admitted', instance = 'main'");
+    // What is said is seen, though it changes no row; the inbox has its word before.
+    agency.postgres.sql(
+        "CREATE SEQUENCE said; CREATE FUNCTION said() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN \
+         PERFORM nextval('said'); RETURN NULL; END $$; \
+         CREATE TRIGGER said AFTER UPDATE ON lgsp.outbox FOR EACH STATEMENT EXECUTE FUNCTION said()",
+    );
+    world.line.mend();
+    until(async || (agency.postgres.sql("SELECT is_called FROM said") == "t").then_some(())).await;
+    assert_eq!(second.get("/v1/requests/k1").await.json()["problem"]["reason"], "KEY_REUSED");
+    assert_eq!(agency.sql("SELECT state, instance FROM lgsp.outbox"), "admitted|main");
+    assert_eq!(agency.sql("SELECT type FROM lgsp.inbox"), "vn.lgsp.request.admitted.v1");
+}
+
+const HANDLED: &str = "tables.acknowledge = \"handled\"\ntables.poll_ms = 20";
+
+#[tokio::test]
+async fn a_delivery_that_could_not_be_refused_can_still_be_handled() {
+    let world = World::new().await;
+    let agency = Agency::new();
+    let _adapter = agency.adapter_with(&world, HANDLED).await;
+    for (dossier, clear) in [("D-1", ""), ("D-2", ", refused_reason = NULL")] {
+        world.gateway.deliver(dossier, 1);
+        until(async || (agency.inbox("%") == [format!("{dossier} 1")]).then_some(())).await;
+        agency.sql("UPDATE lgsp.inbox SET refused_reason = 'bà A đã mất' WHERE settled_at IS NULL");
+        until(async || (agency.sql("SELECT count(*) FROM lgsp.inbox WHERE problem IS NOT NULL") == "1").then_some(()))
+            .await;
+        agency.sql(&format!("UPDATE lgsp.inbox SET handled_at = now() {clear} WHERE dossier_code = '{dossier}'"));
+        until(async || world.gateway.acknowledged(HandedOver).contains(&format!("{dossier}/1")).then_some(())).await;
+        until(async || {
+            (agency.sql("SELECT bool_and(problem IS NULL AND settled_at IS NOT NULL) FROM lgsp.inbox") == "t")
+                .then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_whose_row_is_gone_before_it_was_handled_is_put_there_again() {
+    let world = World::new().await;
+    let agency = Agency::new();
+    let _adapter = agency.adapter_with(&world, HANDLED).await;
+    world.gateway.deliver("D-1", 1);
+    until(async || (agency.inbox("%") == ["D-1 1"]).then_some(())).await;
+    // As a copy of before has it; what is said about another row of the dossier wakes its lane.
+    agency.sql("DELETE FROM lgsp.inbox");
+    agency.postgres.sql(&format!(
+        "INSERT INTO lgsp.inbox (delivery_id, type, party, dossier_code, sequence, body, handled_at, instance) \
+         VALUES ('other', 'other', '{PARTY}', 'D-1', 1, '{{}}', now(), 'main')"
+    ));
+    until(async || (agency.inbox("%") == ["D-1 1"]).then_some(())).await;
+    agency.sql("UPDATE lgsp.inbox SET handled_at = now()");
+    assert_eq!(world.gateway.hears(HandedOver, 1).await, ["D-1/1"]);
+}
+
+#[tokio::test]
+async fn a_delivery_that_another_adapter_has_put_there_is_settled_by_the_one_it_came_to_after() {
+    let world = World::new().await;
+    let agency = Agency::new();
+    let first = agency.adapter_with(&world, HANDLED).await;
+    world.gateway.deliver("D-1", 1);
+    until(async || (agency.inbox("%") == ["D-1 1"]).then_some(())).await;
+    first.kill().await;
+    let mut config = world.config(&agency.configuration(&format!("{HANDLED}\nexchange.instance = \"second\"")));
+    config.spool.folder = world.folder.path().join("second");
+    let second = Adapter::start(config).await;
+    well(&second).await;
+    world.gateway.deliver("D-1", 1);
+    until(async || (agency.sql("SELECT instance FROM lgsp.inbox") == "second").then_some(())).await;
+    agency.sql("UPDATE lgsp.inbox SET handled_at = now()");
+    world.gateway.hears(HandedOver, 1).await;
+    until(async || (agency.sql("SELECT settled_at IS NOT NULL FROM lgsp.inbox") == "t").then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_row_that_is_mended_while_it_is_taken_in_is_told_that_the_bus_has_what_it_was_before() {
+    let world = World::new().await;
+    let agency = Agency::new();
+    // Whoever reads its documents is overtaken by the agency's own software.
+    agency.postgres.sql(
+        "ALTER TABLE lgsp.outbox_document RENAME TO papers; \
+         CREATE FUNCTION lgsp.mend() RETURNS boolean LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$ BEGIN \
+         UPDATE lgsp.outbox SET body = jsonb_set(body, '{summary}', '\"mended\"') WHERE NOT body ? 'summary'; RETURN true; END $$; \
+         CREATE VIEW lgsp.outbox_document AS SELECT * FROM lgsp.papers WHERE lgsp.mend(); \
+         GRANT ALL ON lgsp.outbox_document TO lgsp_adapter, ung_dung",
+    );
+    let _adapter = agency.adapter_with(&world, "tables.poll_ms = 20").await;
+    let mut dossier = submission();
+    dossier["components"] = json!([{ "code": "to-khai", "originals": 1, "document": { "file": "to-khai.pdf" } }]);
+    agency.put("k1", &dossier, &[("to-khai.pdf", PDF)]);
+    until(async || (agency.inbox("vn.lgsp.request.admitted.v1").len() == 1).then_some(())).await;
+    let refused = agency.outcome("k1").await;
+    assert_eq!((&refused["state"], &refused["problem"]["reason"]), (&"refused".into(), &"KEY_REUSED".into()));
+    let body = v1::Submission::decode(world.gateway.attempts()[0].body.clone()).unwrap();
+    assert_eq!((&*body.summary, world.gateway.effects()), ("", vec!["k1".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_whole_look_of_rows_that_nobody_may_answer_stops_none_behind_them() {
+    let world = World::new().await;
+    let agency = Agency::new();
+    agency.postgres.sql("ALTER TABLE lgsp.outbox ADD CHECK (request_key NOT LIKE 'bad%' OR state = 'queued')");
+    agency.sql(&format!(
+        "INSERT INTO lgsp.outbox (party, request_key, actor, kind, body) \
+         SELECT '{PARTY}', 'bad' || n, 'mot.cua', 'submission', '{{\"colour\": 7}}' FROM generate_series(1, 201) AS n"
+    ));
+    agency.put("k1", &submission(), &[]);
+    let adapter = agency.adapter_with(&world, "tables.poll_ms = 20").await;
+    assert_eq!(agency.outcome("k1").await["state"], "admitted");
+    troubled(&adapter, "in", "TABLES_FAILING").await;
+    // It is the same adapter all the time, and nobody else's turn.
+    assert_eq!(adapter.status().await["tables"]["active"], true);
+}
