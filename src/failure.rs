@@ -291,6 +291,6 @@ mod tests {
             "{}",
             said(Reason::KeyReused)
         );
-        assert!(said(Reason::ActsForMissing).ends_with("\n  Explained by: lgsp can-i --party PARTY"));
+        assert!(said(Reason::ActsForMissing).ends_with("\n  Explained by: lgsp can-i --party PARTY --profile FILE"));
     }
 }

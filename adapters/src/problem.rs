@@ -661,7 +661,7 @@ mod tests {
     #[test]
     fn a_refusal_names_the_command_that_explains_it() {
         let refusal = Refusal::new(Reason::ActsForMissing).detail("party", "H57.99");
-        assert_eq!(json(&refusal.into())["explain"], "lgsp can-i --party H57.99");
+        assert_eq!(json(&refusal.into())["explain"], "lgsp can-i --party H57.99 --profile FILE");
         assert_eq!(json(&Reason::Overloaded.into())["explain"], "lgsp explain OVERLOADED");
         assert_eq!(json(&LocalReason::SpoolDiskFull.into())["explain"], "lgsp explain SPOOL_DISK_FULL");
     }

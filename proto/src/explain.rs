@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 /// prints its page. There is one for every word, those of a newer version too.
 pub fn command(reason: &str, details: &BTreeMap<String, String>) -> String {
     match reason {
-        "ACTS_FOR_MISSING" => format!("lgsp can-i --party {}", value(details, "party", "PARTY")),
+        "ACTS_FOR_MISSING" => format!("lgsp can-i --party {} --profile FILE", value(details, "party", "PARTY")),
         "GRANT_MISSING" => {
             let mut command = format!("lgsp can-i {}", value(details, "right", "RIGHT"));
             for name in ["procedure", "service", "purpose"] {
@@ -18,7 +18,7 @@ pub fn command(reason: &str, details: &BTreeMap<String, String>) -> String {
                     command += &format!(" --{name} {}", value(details, name, &name.to_ascii_uppercase()));
                 }
             }
-            command
+            command + " --profile FILE"
         }
         "ROLE_MISSING"
         | "ILLEGAL_TRANSITION"
@@ -31,7 +31,7 @@ pub fn command(reason: &str, details: &BTreeMap<String, String>) -> String {
         | "DOSSIER_ARCHIVED"
         | "CONTENT_ERASED"
         | "DOCUMENT_NOT_FOUND"
-        | "DOCUMENT_OF_ANOTHER_DOSSIER" => "lgsp dossier show CODE".to_owned(),
+        | "DOCUMENT_OF_ANOTHER_DOSSIER" => "lgsp dossier show CODE --profile FILE".to_owned(),
         "NO_ROUTE"
         | "UNIT_UNKNOWN"
         | "UNIT_CEASED"
@@ -40,7 +40,8 @@ pub fn command(reason: &str, details: &BTreeMap<String, String>) -> String {
         | "PROCEDURE_NOT_YET_IN_FORCE"
         | "CASE_UNKNOWN" => {
             let procedure = value(details, "procedure", "PROCEDURE");
-            format!("lgsp dossier route --procedure {procedure} --locality {}", value(details, "locality", "LOCALITY"))
+            let locality = value(details, "locality", "LOCALITY");
+            format!("lgsp dossier route --procedure {procedure} --locality {locality} --profile FILE")
         }
         "CERTIFICATE_REVOKED" | "CERTIFICATE_NOT_VOUCHED" | "CERTIFICATE_WITHOUT_IDENTITY" | "SYSTEM_UNKNOWN" => {
             "lgsp certs show CERTIFICATE".to_owned()
@@ -77,11 +78,14 @@ mod tests {
             pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>()
         };
         let said = details(&[("right", "submit"), ("procedure", "1.001193")]);
-        assert_eq!(command("GRANT_MISSING", &said), "lgsp can-i submit --procedure 1.001193");
-        assert_eq!(command("ACTS_FOR_MISSING", &details(&[("party", "H57.99")])), "lgsp can-i --party H57.99");
+        assert_eq!(command("GRANT_MISSING", &said), "lgsp can-i submit --procedure 1.001193 --profile FILE");
+        assert_eq!(
+            command("ACTS_FOR_MISSING", &details(&[("party", "H57.99")])),
+            "lgsp can-i --party H57.99 --profile FILE"
+        );
         for evil in ["$(reboot)", "a b", "--profile", ""] {
             let said = details(&[("party", evil)]);
-            assert_eq!(command("ACTS_FOR_MISSING", &said), "lgsp can-i --party PARTY", "{evil}");
+            assert_eq!(command("ACTS_FOR_MISSING", &said), "lgsp can-i --party PARTY --profile FILE", "{evil}");
             assert_eq!(command(evil, &BTreeMap::new()), "lgsp explain REASON");
         }
         assert_eq!(command("OVERLOADED", &BTreeMap::new()), "lgsp explain OVERLOADED");
