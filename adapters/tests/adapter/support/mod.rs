@@ -17,7 +17,7 @@ pub mod line;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -25,7 +25,7 @@ use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
-use lgsp_adapters::{Config, RunError};
+use lgsp_adapters::{Config, RunError, SpoolOpenError};
 use lgsp_certs::{CertificateAuthority, Credentials, TlsFiles, Usage, server_name};
 use lgsp_proto::v1;
 use rustls_pki_types::ServerName;
@@ -232,11 +232,22 @@ impl Answered {
 
 impl Adapter {
     pub async fn start(config: Config) -> Self {
-        let (ready, started) = oneshot::channel();
         let stop = CancellationToken::new();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let running = runtime.spawn(lgsp_adapters::run(config, stop.clone(), ready));
-        let Ok(started) = started.await else { panic!("{:?}", running.await.unwrap()) };
+        // Another test that starts a program just now has a copy of this process's locks until that program runs: nobody's.
+        let nobodys = |error: &RunError| matches!(error, RunError::Spool(SpoolOpenError::InUse { process: None, .. }));
+        let begun = Instant::now();
+        let (started, running) = loop {
+            let (ready, started) = oneshot::channel();
+            let running = runtime.spawn(lgsp_adapters::run(config.clone(), stop.clone(), ready));
+            if let Ok(started) = started.await {
+                break (started, running);
+            }
+            let ended = running.await.unwrap();
+            let again = ended.as_ref().is_err_and(nobodys) && begun.elapsed() < PATIENCE;
+            assert!(again, "{ended:?}");
+            tokio::task::yield_now().await;
+        };
         let client = Client::builder(TokioExecutor::new()).build_http();
         Self {
             address: started.rest,
