@@ -315,7 +315,8 @@ mod tests {
             minting: Minting::with_key(&[7; 32]),
             failures: Failures::default(),
         };
-        let elsewhere = Origin::Elsewhere { address: "192.0.2.1".parse().unwrap(), certificate: None };
+        let stranger = "192.0.2.1".parse().unwrap();
+        let elsewhere = Origin::Elsewhere { address: stranger, certificate: None };
         let admitted = |token: &str| {
             let admitted = access.admit(&elsewhere, Some(format!("Bearer {token}").as_bytes()));
             admitted.map(|who| matches!(who, Who::Client(_)))
