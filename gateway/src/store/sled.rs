@@ -16,6 +16,7 @@ mod committing;
 mod deliveries;
 mod erasing;
 mod opening;
+mod preparing;
 mod reading;
 #[cfg(feature = "test-util")]
 mod stepped;

@@ -29,11 +29,13 @@ use super::super::keys::{self, Key, Owed};
 use super::super::overlay::{Read, View};
 use super::super::records::key_of;
 use super::super::*;
+use super::preparing::Preparing;
 
 /// The open store.
 pub(in crate::store) struct Inner<F: Follow = Follower> {
     pub(super) reader: Reader,
     pub(super) keys: Arc<KeyRing>,
+    pub(super) preparing: Preparing,
     pub(super) index: F::Below,
     pub(super) follower: Arc<F>,
     pub(super) committer: Mutex<Option<GroupCommit<Pending>>>,

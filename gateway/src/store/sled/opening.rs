@@ -240,6 +240,7 @@ impl SledStore {
         let inner = Inner {
             reader: journal.reader,
             keys: Arc::new(parts.keys),
+            preparing: Default::default(),
             index,
             follower,
             journal: committer.handle(),

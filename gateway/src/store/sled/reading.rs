@@ -33,9 +33,6 @@ const LOOKED_AT: usize = 2_000;
 /// How many list entries are fetched at a time.
 const SLICE: usize = 256;
 
-/// Keys handed out between two looks whether the next block should be made, so that nobody has to wait for that.
-const PREPARE_EVERY: u64 = 64;
-
 impl<F: Follow> Inner<F> {
     pub(super) fn view(&self) -> View<'_, F::Below> {
         View { overlay: self.follower.overlay(), base: &self.index }
@@ -270,10 +267,8 @@ impl<F: Follow> Inner<F> {
 
     pub(super) fn new_key(&self) -> Result<(u64, DataKey), ReadError> {
         let (KeyId(id), key) = self.keys.next().map_err(|error| ReadError::Engine(error.into()))?;
-        if F::IN_BACKGROUND && id % PREPARE_EVERY == 0 {
-            let keys = Arc::clone(&self.keys);
-            // If it fails, whoever needs the block makes it, or says why not.
-            tokio::task::spawn_blocking(move || keys.prepare());
+        if F::IN_BACKGROUND {
+            self.preparing.after(id, &self.keys);
         }
         Ok((id, key))
     }

@@ -89,6 +89,7 @@ impl SteppedStore {
         let inner = Inner {
             reader: journal.reader,
             keys: Arc::new(keys),
+            preparing: Default::default(),
             index: Memory::default(),
             follower,
             journal: committer.handle(),
