@@ -14,6 +14,7 @@ use std::time::Duration;
 use lgsp_certs::reload::Files;
 use lgsp_certs::tls::{NoOwnRoot, TlsFileError};
 use lgsp_certs::{CaError, CertificateFacts, TrustDomain};
+use lgsp_domain::registry::SCHEMA_SUFFIX;
 use lgsp_proto::{Refusal, v1};
 use rustls::pki_types::CertificateDer;
 use tokio::net::TcpListener;
@@ -488,13 +489,13 @@ async fn apply_first_registry(engine: &Engine, dir: &Path) -> Result<(), RunErro
     }
 }
 
-/// The `*.toml` files of a folder, by name.
+/// The files of a registry in a folder, by name: `*.toml`, and the schemas of its services.
 pub(crate) fn registry_files(dir: &Path) -> io::Result<Vec<v1::RegistryFile>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "toml")
-            && let Some(name) = path.file_name().and_then(|name| name.to_str())
+        if let Some(name) = path.file_name().and_then(|name| name.to_str())
+            && (name.ends_with(".toml") || name.ends_with(SCHEMA_SUFFIX))
         {
             files.push(v1::RegistryFile { name: name.to_owned(), content: std::fs::read(&path)?.into() });
         }

@@ -1,7 +1,7 @@
 //! Who may ask a data service for what, and why (*quyền khai thác dữ liệu*): a grant of the right `call`.
 //!
-//! The owner of the data decides by service, purpose and field; the gateway keeps to it. Which services there are and what
-//! their fields mean is not known here: they are names.
+//! The owner of the data decides by service, purpose and field; the gateway keeps to it. Which services there are stands in
+//! [`super::service`], and is held against the grants there; to whoever asks here they are names.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -96,7 +96,7 @@ impl FromText for AnyName {
 }
 
 /// The name of a service, a purpose or a field: what a path or a column may be called.
-struct Name(String);
+pub(super) struct Name(pub(super) String);
 
 impl FromText for Name {
     fn from_text(text: &str) -> Result<Self, Fault> {
