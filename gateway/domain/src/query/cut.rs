@@ -153,8 +153,7 @@ mod tests {
                     .prop_map(Value::from_iter),
             ]
         });
-        prop::collection::btree_map(prop::sample::select(&NAMES[..]), inner, least..5)
-            .prop_map(Value::from_iter)
+        prop::collection::btree_map(prop::sample::select(&NAMES[..]), inner, least..5).prop_map(Value::from_iter)
     }
 
     fn grant() -> impl Strategy<Value = BTreeSet<String>> {
