@@ -228,6 +228,25 @@ impl Registry {
         Ok(CallGrant { by: by.into_iter().map(|(grant, _)| grant).collect(), fields: told })
     }
 
+    /// The fields that a party is granted of a service for one purpose on that day, for whatever procedure; `None` for nothing.
+    /// What it may be told for a certain one says [`Registry::may_call`].
+    pub fn callable_fields(&self, party: &PartyId, service: &str, purpose: &str, date: Date) -> Option<Names> {
+        let party = self.party_in_force(party, date).ok()?;
+        let fits = |(grant, scope): &(&Grant, &CallScope)| {
+            scope.service == service && scope.purposes.include(purpose) && self.holds_on(party, grant, date)
+        };
+        let add = |sum: Names, more: &Names| match (sum, more) {
+            (Names::Listed(mut names), Names::Listed(more)) => {
+                names.extend(more.iter().cloned());
+                Names::Listed(names)
+            }
+            _ => Names::Any,
+        };
+        let mut granted = self.call_grants().filter(fits).map(|(_, scope)| &scope.fields);
+        let first = granted.next()?.clone();
+        Some(granted.fold(first, add))
+    }
+
     fn call_grants(&self) -> impl Iterator<Item = (&Grant, &CallScope)> {
         self.grants().iter().filter_map(|grant| grant.call.as_ref().map(|scope| (grant, scope)))
     }
