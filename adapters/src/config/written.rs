@@ -6,9 +6,10 @@ use std::time::Duration;
 use lgsp_certs::TlsFiles;
 use toml::Value;
 
-use super::{Config, Exchange, Folder, Identity, Offline, Rest, Spool, Webhook};
+use super::{Config, Connector, Exchange, Folder, Identity, Offline, Rest, Spool, Webhook};
 use crate::backoff::Backoff;
 use crate::link::{Address, Timings};
+use crate::webhook::WebhookUrl;
 
 impl Config {
     /// The effective values, as a file that would give the same configuration. Secrets appear as paths only.
@@ -18,8 +19,19 @@ impl Config {
         let number = |number: u64| Value::from(i64::try_from(number).unwrap_or(i64::MAX));
         let count = |count: usize| number(count as u64);
         let millis = |duration: Duration| number(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
-        let Config { address, identity, parties, spool, rest, webhook, folder: watched, exchange, offline, stop_grace } =
-            self;
+        let Config {
+            address,
+            identity,
+            parties,
+            spool,
+            rest,
+            webhook,
+            folder: watched,
+            connector,
+            exchange,
+            offline,
+            stop_grace,
+        } = self;
         // Every part is taken apart by name, so that a new key cannot be forgotten here.
         let Address { gateway, server_name, tls: TlsFiles { certificate, key, bundle }, timings } = address;
         let Identity { folder: identity, poll, trust_every, revocation_lists } = identity;
@@ -75,6 +87,18 @@ impl Config {
             ]
         });
 
+        let serving = connector.as_ref().map_or_else(Vec::new, |connector| {
+            let Connector { party, services, at_once } = connector;
+            let one = |((name, version), url): (&(String, u32), &WebhookUrl)| {
+                (format!("{name}/{version}"), Value::from(url.to_string()))
+            };
+            vec![
+                ("party", Value::from(party.to_string())),
+                ("at_once", count(at_once.get())),
+                ("services", Value::Table(services.iter().map(one).collect())),
+            ]
+        });
+
         let mut known_by = match identity {
             Some(folder) => vec![("identity", path(folder))],
             None => vec![
@@ -113,6 +137,7 @@ impl Config {
             ("rest", listening),
             ("webhook", posting),
             ("folder", watching),
+            ("connector", serving),
             (
                 "exchange",
                 vec![
@@ -201,6 +226,11 @@ mod tests {
         documents = true
         keep_hours = 170
         max_inbox = 10003
+        [connector]
+        party = "H57.12"
+        at_once = 18
+        [connector.services]
+        "thua-dat/1" = "http://127.0.0.1:9002/thua-dat"
         [exchange]
         instance = "hue-2"
         at_once = 65
@@ -229,7 +259,8 @@ mod tests {
         assert_eq!(format!("{:#?}", parse(&printed)), format!("{config:#?}"), "{printed}");
         // A key at its default would be tried by nothing; one that is not printed is missed here by its name.
         let is_key = |line: &&str| line.trim().split_once(" = ").is_some();
-        let compulsory = ["gateway", "parties", "certificate", "key", "bundle", "folder", "dir"];
+        let compulsory =
+            ["gateway", "parties", "certificate", "key", "bundle", "folder", "dir", "party", "\"thua-dat/1\""];
         for line in EVERYTHING.lines().filter(is_key) {
             let (key, _) = line.trim().split_once(" = ").unwrap();
             assert!(printed.contains(&format!("{key} = ")), "{key}");

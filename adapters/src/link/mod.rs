@@ -25,6 +25,7 @@ use lgsp_proto::v1::dossiers_client::DossiersClient;
 use lgsp_proto::v1::inbox_client::InboxClient;
 use lgsp_proto::v1::numbers_client::NumbersClient;
 use lgsp_proto::v1::operations_client::OperationsClient;
+use lgsp_proto::v1::queries_client::QueriesClient;
 use lgsp_proto::v1::registry_client::RegistryClient;
 use tokio::sync::watch;
 
@@ -215,6 +216,11 @@ impl Link {
     /// Certificates: renewing, tokens, lists, revocation.
     pub fn certificates(&self) -> CertificatesClient<Watched> {
         CertificatesClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    /// Live questions to data services.
+    pub fn queries(&self) -> QueriesClient<Watched> {
+        QueriesClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// The registry's service.

@@ -43,7 +43,7 @@ use crate::trace;
 pub(crate) use attempts::{Attempt, Attempts, Health};
 use cloud_event::CloudEvent;
 pub use cloud_event::event_types;
-use connector::Connector;
+pub(crate) use connector::Connector;
 pub(crate) use outcome::Outcome;
 use secrets::Secrets;
 pub use secrets::{ChangeError, begin_change, finish_change};

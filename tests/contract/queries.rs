@@ -1,0 +1,158 @@
+//! A data service of an owner whose developer knows HTTP: the registry names it, an adapter serves it, and its own software
+//! answers. From the question of a desk to that software and back, over real sockets.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use bytes::Bytes;
+use lgsp_adapters::link::Link;
+use lgsp_adapters::{Config, run};
+use lgsp_proto::v1::ask_request::Matter;
+use lgsp_proto::{Reason, Refusal, v1};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use crate::support::{Bus, registry_files};
+
+/// What the owner's software was asked, and what it says next.
+#[derive(Default)]
+struct Owner {
+    asked: Mutex<Vec<(HeaderMap, Value)>>,
+    says: Mutex<BTreeMap<String, (u16, String)>>,
+}
+
+/// The software of the police, on this machine: it looks up by number.
+async fn owner() -> (Arc<Owner>, SocketAddr) {
+    async fn answer(State(owner): State<Arc<Owner>>, headers: HeaderMap, body: Bytes) -> (StatusCode, String) {
+        let asked: Value = serde_json::from_slice(&body).unwrap();
+        let number = asked["personal_number"].as_str().unwrap().to_owned();
+        owner.asked.lock().unwrap().push((headers, asked));
+        let known = owner.says.lock().unwrap().get(&number).cloned();
+        let (status, body) = known.unwrap_or((404, String::new()));
+        (StatusCode::from_u16(status).unwrap(), body)
+    }
+    let owner = Arc::new(Owner::default());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = Router::new().route("/dan-cu", post(answer)).with_state(owner.clone());
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    (owner, address)
+}
+
+/// Declares the services of the invented province.
+async fn declare(bus: &Bus) {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/gateway/domain/tests/fixtures/services");
+    let mut files = registry_files();
+    for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        let (name, content) = (path.file_name().unwrap().to_str().unwrap(), std::fs::read(&path).unwrap());
+        match files.iter_mut().find(|file| file.name == name) {
+            Some(grants) => grants.content = [&grants.content[..], &content[..]].concat().into(),
+            None => files.push(v1::RegistryFile { name: name.to_owned(), content: content.into() }),
+        }
+    }
+    let (acting_party, actor) = ("H99.VH".to_owned(), "operator-1".to_owned());
+    let apply = v1::ApplyRegistryRequest { acting_party, actor, files, base_version: 1, ..Default::default() };
+    bus.link("van-hanh").registry().apply(apply).await.unwrap();
+}
+
+/// An adapter of the police that serves `dan-cu` from that address, until the token is cancelled.
+async fn adapter(bus: &Bus, owner: SocketAddr) -> (CancellationToken, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let address = bus.address("cong-an");
+    let text = format!(
+        "gateway = \"{}\"\nserver_name = {:?}\nparties = [\"H99.CA\"]\n\
+         [tls]\ncertificate = {:?}\nkey = {:?}\nbundle = {:?}\n\
+         [spool]\nfolder = \"spool\"\nmin_free_mib = 1\n[rest]\nlisten = \"127.0.0.1:0\"\n\
+         [exchange]\nbackoff_first_ms = 20\nbackoff_limit_ms = 200\n[offline]\nenabled = false\n\
+         [connector]\nparty = \"H99.CA\"\n[connector.services]\n\"dan-cu/1\" = \"http://{owner}/dan-cu\"\n",
+        address.gateway,
+        address.server_name.as_deref().unwrap_or("localhost"),
+        address.tls.certificate,
+        address.tls.key,
+        address.tls.bundle,
+    );
+    let config = Config::parse(&text, folder.path(), []).unwrap_or_else(|problems| panic!("{problems}"));
+    let (stop, (ready, is_ready)) = (CancellationToken::new(), oneshot::channel());
+    tokio::spawn(run(config, stop.clone(), ready));
+    is_ready.await.unwrap();
+    (stop, folder)
+}
+
+fn asking(number: &str) -> v1::AskRequest {
+    v1::AskRequest {
+        acting_party: "H99.102".into(),
+        actor: "clerk-1".into(),
+        service: "dan-cu".into(),
+        purpose: "doi-chieu".into(),
+        procedure_code: "1.000009".into(),
+        matter: Some(Matter::IntakeKey("ho-so-sap-nop-1".into())),
+        payload: json!({ "personal_number": number, "full_name": "TRẦN THỊ THỬ" }).to_string().into(),
+        ..Default::default()
+    }
+}
+
+async fn ask(desk: &Link, number: &str) -> Result<v1::AskResponse, Status> {
+    Ok(desk.queries().ask(desk.request(asking(number), None)).await?.into_inner())
+}
+
+/// Until a connector serves it.
+async fn served(desk: &Link) {
+    let is_served = async {
+        loop {
+            let request = v1::ServicesRequest { acting_party: "H99.102".into(), actor: "clerk-1".into() };
+            let services = desk.queries().services(request).await.unwrap().into_inner().services;
+            if services.iter().any(|one| one.owner == "H99.CA" && one.connectors == 1) {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), is_served).await.expect("it is served in time");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owners_own_software_answers_a_desk_with_what_is_granted_and_no_more() {
+    let bus = Bus::start().await;
+    declare(&bus).await;
+    let desk = bus.link("mot-cua-binh");
+    let (owner, address) = owner().await;
+    let (stop, _folder) = adapter(&bus, address).await;
+    served(&desk).await;
+
+    let known = json!({ "full_name": "TRẦN THỊ THỬ", "date_of_birth": "1990-02-03", "residence": { "commune_code": "99002",
+        "detail": "Thôn 2" }, "religion": "không" });
+    owner.says.lock().unwrap().insert("046190000001".into(), (200, known.to_string()));
+    let told = ask(&desk, "046190000001").await.unwrap();
+    let told: Value = serde_json::from_slice(&told.reply).unwrap();
+    assert_eq!(told, json!({ "full_name": "TRẦN THỊ THỬ", "residence": { "commune_code": "99002" } }));
+    let (headers, asked) = owner.asked.lock().unwrap().pop().unwrap();
+    assert_eq!(asked["personal_number"], "046190000001");
+    let said = |name: &str| headers[name].to_str().unwrap().to_owned();
+    assert_eq!(said("lgsp-fields"), "children.full_name,full_name,residence.commune_code");
+    let who = ["lgsp-service", "lgsp-party", "lgsp-actor", "lgsp-purpose", "lgsp-procedure-code"].map(said);
+    assert_eq!(who, ["dan-cu/1", "H99.102", "clerk-1", "doi-chieu", "1.000009"]);
+    assert_eq!(said("lgsp-query-id").len(), 32);
+
+    let refusals = [
+        ("046190000002", 404, "", Reason::SubjectNotFound),
+        ("046190000003", 400, r#"{"reason":"MISMATCH"}"#, Reason::SubjectMismatch),
+        ("046190000004", 503, "bảo trì", Reason::ServiceMaintenance),
+        ("046190000005", 200, "<html>", Reason::ServiceFailed),
+    ];
+    for (number, status, body, reason) in refusals {
+        owner.says.lock().unwrap().insert(number.into(), (status, body.into()));
+        let refused = ask(&desk, number).await.unwrap_err();
+        assert_eq!(Refusal::from_status(&refused).unwrap().reason(), reason, "{number}");
+    }
+    stop.cancel();
+    bus.stop().await;
+}
