@@ -22,6 +22,7 @@ mod node;
 mod output;
 mod paging;
 mod profile;
+mod query;
 mod registry;
 mod restore;
 mod table;
@@ -68,6 +69,7 @@ enum Command {
     CanI(can_i::Command),
     Dossier(dossier::Command),
     Inbox(inbox::Command),
+    Query(query::Command),
     Desk(desk::Command),
     Webhook(webhook::Command),
     Fsck(fsck::Command),
@@ -94,6 +96,7 @@ fn main() -> ExitCode {
         Command::CanI(command) => command.run(lang),
         Command::Dossier(command) => command.run(lang),
         Command::Inbox(command) => command.run(lang),
+        Command::Query(command) => command.run(lang),
         Command::Desk(command) => command.run(lang),
         Command::Webhook(command) => command.run(lang),
         Command::Fsck(command) => command.run(lang),

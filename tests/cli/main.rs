@@ -8,5 +8,6 @@ mod examples;
 mod gateway;
 mod join;
 mod offline;
+mod query;
 mod support;
 mod webhook;

@@ -9,6 +9,7 @@ mod connector;
 mod documents;
 mod generation;
 mod joining;
+mod queries;
 mod turned_away;
 mod watched;
 
@@ -25,7 +26,6 @@ use lgsp_proto::v1::dossiers_client::DossiersClient;
 use lgsp_proto::v1::inbox_client::InboxClient;
 use lgsp_proto::v1::numbers_client::NumbersClient;
 use lgsp_proto::v1::operations_client::OperationsClient;
-use lgsp_proto::v1::queries_client::QueriesClient;
 use lgsp_proto::v1::registry_client::RegistryClient;
 use tokio::sync::watch;
 
@@ -34,6 +34,7 @@ pub use calls::{Admitted, CallError, Proof, ReceiptProblem, Refused};
 pub(crate) use documents::documents_of;
 pub use documents::{DocumentUpload, UploadError};
 pub(crate) use joining::Joining;
+pub use queries::Told;
 pub use turned_away::TurnedAway;
 pub use watched::Watched;
 
@@ -216,11 +217,6 @@ impl Link {
     /// Certificates: renewing, tokens, lists, revocation.
     pub fn certificates(&self) -> CertificatesClient<Watched> {
         CertificatesClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
-    }
-
-    /// Live questions to data services.
-    pub fn queries(&self) -> QueriesClient<Watched> {
-        QueriesClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// The registry's service.
