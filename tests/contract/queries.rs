@@ -16,9 +16,10 @@ use lgsp_adapters::{Config, run};
 use lgsp_proto::v1::ask_request::Matter;
 use lgsp_proto::{Reason, Refusal, v1};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::Status;
 
 use crate::support::{Bus, registry_files};
@@ -64,16 +65,15 @@ async fn declare(bus: &Bus) {
     bus.link("van-hanh").registry().apply(apply).await.unwrap();
 }
 
-/// An adapter of the police that serves `dan-cu` from that address, until the token is cancelled.
-async fn adapter(bus: &Bus, owner: SocketAddr) -> (CancellationToken, tempfile::TempDir) {
+/// An adapter of a system and its party, until it is dropped; with these further lines of configuration.
+async fn adapter(bus: &Bus, (system, party): (&str, &str), more: &str) -> (DropGuard, tempfile::TempDir, SocketAddr) {
     let folder = tempfile::tempdir().unwrap();
-    let address = bus.address("cong-an");
+    let address = bus.address(system);
     let text = format!(
-        "gateway = \"{}\"\nserver_name = {:?}\nparties = [\"H99.CA\"]\n\
+        "gateway = \"{}\"\nserver_name = {:?}\nparties = [{party:?}]\n\
          [tls]\ncertificate = {:?}\nkey = {:?}\nbundle = {:?}\n\
          [spool]\nfolder = \"spool\"\nmin_free_mib = 1\n[rest]\nlisten = \"127.0.0.1:0\"\n\
-         [exchange]\nbackoff_first_ms = 20\nbackoff_limit_ms = 200\n[offline]\nenabled = false\n\
-         [connector]\nparty = \"H99.CA\"\n[connector.services]\n\"dan-cu/1\" = \"http://{owner}/dan-cu\"\n",
+         [exchange]\nbackoff_first_ms = 20\nbackoff_limit_ms = 200\n[offline]\nenabled = false\n{more}\n",
         address.gateway,
         address.server_name.as_deref().unwrap_or("localhost"),
         address.tls.certificate,
@@ -83,8 +83,29 @@ async fn adapter(bus: &Bus, owner: SocketAddr) -> (CancellationToken, tempfile::
     let config = Config::parse(&text, folder.path(), []).unwrap_or_else(|problems| panic!("{problems}"));
     let (stop, (ready, is_ready)) = (CancellationToken::new(), oneshot::channel());
     tokio::spawn(run(config, stop.clone(), ready));
-    is_ready.await.unwrap();
-    (stop, folder)
+    let rest = is_ready.await.unwrap().rest;
+    (stop.drop_guard(), folder, rest)
+}
+
+/// The lines by which the police answer `dan-cu` from that address.
+fn serving(owner: SocketAddr) -> String {
+    format!("[connector]\nparty = \"H99.CA\"\n[connector.services]\n\"dan-cu/1\" = \"http://{owner}/dan-cu\"")
+}
+
+/// Posts a question to an adapter's REST interface.
+async fn post_query(rest: SocketAddr, question: &Value) -> (u16, Value) {
+    let body = question.to_string();
+    let mut stream = TcpStream::connect(rest).await.unwrap();
+    let request = format!(
+        "POST /v1/queries HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n\
+         LGSP-Party: H99.102\r\nLGSP-Actor: clerk-1\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap())
 }
 
 fn asking(number: &str) -> v1::AskRequest {
@@ -125,7 +146,7 @@ async fn an_owners_own_software_answers_a_desk_with_what_is_granted_and_no_more(
     declare(&bus).await;
     let desk = bus.link("mot-cua-binh");
     let (owner, address) = owner().await;
-    let (stop, _folder) = adapter(&bus, address).await;
+    let police = adapter(&bus, ("cong-an", "H99.CA"), &serving(address)).await;
     served(&desk).await;
 
     let known = json!({ "full_name": "TRẦN THỊ THỬ", "date_of_birth": "1990-02-03", "residence": { "commune_code": "99002",
@@ -153,6 +174,37 @@ async fn an_owners_own_software_answers_a_desk_with_what_is_granted_and_no_more(
         let refused = ask(&desk, number).await.unwrap_err();
         assert_eq!(Refusal::from_status(&refused).unwrap().reason(), reason, "{number}");
     }
-    stop.cancel();
+    drop(police);
+    bus.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_desks_software_asks_its_adapter_and_hears_what_it_may_and_why_not() {
+    let bus = Bus::start().await;
+    declare(&bus).await;
+    let (owner, address) = owner().await;
+    let police = adapter(&bus, ("cong-an", "H99.CA"), &serving(address)).await;
+    let (_desk, _folder, rest) = adapter(&bus, ("mot-cua-binh", "H99.102"), "").await;
+    served(&bus.link("mot-cua-binh")).await;
+    owner.says.lock().unwrap().insert("046190000001".into(), (200, r#"{"full_name":"TRẦN THỊ THỬ"}"#.into()));
+    let question = |number: &str| {
+        json!({ "service": "dan-cu", "purpose": "doi-chieu", "procedure_code": "1.000009", "intake_key": "ho-so-1",
+            "payload": { "personal_number": number, "full_name": "TRẦN THỊ THỬ" } })
+    };
+    let (status, told) = post_query(rest, &question("046190000001")).await;
+    assert_eq!((status, &told["reply"], &told["version"]), (200, &json!({ "full_name": "TRẦN THỊ THỬ" }), &json!(1)));
+    assert_eq!(told["query_id"].as_str().unwrap().len(), 32);
+    let (status, refused) = post_query(rest, &question("046190000009")).await;
+    assert_eq!((status, &refused["reason"]), (404, &json!("SUBJECT_NOT_FOUND")));
+    assert!(refused["details"]["query_id"].is_string() && refused["remedy"]["vi"].is_string(), "{refused}");
+
+    let mut both = question("046190000001");
+    both["dossier_code"] = json!("H99.101-250714-0001");
+    let (status, refused) = post_query(rest, &both).await;
+    assert_eq!((status, &refused["fields"][0]["field"]), (422, &json!("intake_key")));
+    let mut list = question("046190000001");
+    list["payload"] = json!([]);
+    assert_eq!(post_query(rest, &list).await.1["fields"][0]["field"], "payload");
+    drop(police);
     bus.stop().await;
 }

@@ -6,6 +6,7 @@
 mod documents;
 mod inbox;
 mod intake;
+mod queries;
 mod requests;
 mod spooled;
 mod uploads;
@@ -17,6 +18,7 @@ use lgsp_proto::{Reason, Refusal};
 
 pub(crate) use inbox::DeliveryNameJson;
 pub(crate) use intake::{OfflineJson, TakenIn};
+pub(crate) use queries::Asked;
 pub(crate) use requests::{RequestJson, RequestOverviewJson, RequestPlace, RequestState};
 pub(crate) use spooled::{not_queued, unreadable};
 pub(crate) use uploads::{Begun, Busy, PIECE_BYTES, Progress};

@@ -14,6 +14,7 @@
 //! | `GET /v1/dossiers`, `GET /v1/dossiers/{code}` | from the gateway |
 //! | `GET /v1/dossiers/{code}/documents/{sha256}` | from the gateway, streamed |
 //! | `GET /v1/route?procedure=&locality=` | from the gateway |
+//! | `POST /v1/queries` | a data service's answer, from the gateway |
 //! | `GET /v1/inbox?party=&page_size=&page_token=&wait_ms=`, `POST /v1/inbox/ack` | what waits for a party, and that it has it |
 //! | `GET /v1/inbox/stream` | the same as it comes, as server-sent events |
 //! | `GET /v1/exceptions`, `POST /v1/exceptions/{key}/handled` | codes given out without a line in vain, and what was done |
@@ -36,6 +37,7 @@ mod dossiers;
 mod exceptions;
 mod inbox;
 mod pages;
+mod queries;
 mod ranges;
 mod requests;
 mod status;
@@ -144,6 +146,7 @@ fn routes() -> Routes {
         .routes(routes!(uploads::show, uploads::add, uploads::discard))
         .routes(routes!(documents::download))
         .routes(routes!(dossiers::route))
+        .routes(routes!(queries::ask))
         .routes(routes!(inbox::fetch))
         .routes(routes!(stream::stream))
         .routes(routes!(inbox::acknowledge))
@@ -181,7 +184,7 @@ fn shows(headers: &HeaderMap, token: &str) -> bool {
 /// Reads the small bodies of the interface; what comes of it does not matter.
 #[cfg(feature = "fuzz")]
 pub(crate) fn fuzz(body: &[u8]) {
-    let failed = [inbox::fuzz(body), exceptions::fuzz(body), webhooks::fuzz(body)];
+    let failed = [inbox::fuzz(body), exceptions::fuzz(body), webhooks::fuzz(body), queries::fuzz(body)];
     for error in failed.into_iter().flatten() {
         drop(not_readable(&error).into_response());
     }
