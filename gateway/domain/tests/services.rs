@@ -141,6 +141,8 @@ fn a_service_that_contradicts_itself_is_refused() {
     assert_eq!(named, one(ProblemKind::UnknownReference, "service[1].subject"));
     assert_eq!(of("version = 2", "version = 1"), one(ProblemKind::Duplicate, "service[1].version"));
     assert_eq!(of("owner = \"H99.01\"", "owner = \"H99.77\""), one(ProblemKind::UnknownReference, "service[2].owner"));
+    let kept = of("timeout_ms = 20000", "timeout_ms = 20000\ncache_s = 60");
+    assert_eq!(kept, one(ProblemKind::Contradiction, "service[0].cache_s"));
     let slow = of("[\"tham-dinh\"]\ntimeout_ms = 2000", "[\"tham-dinh\"]\ntimeout_ms = 60000");
     assert!(slow.contains(&(ProblemKind::Malformed, "service[2].timeout_ms".to_owned())), "{slow:?}");
     let idle = of("[\"tham-dinh\"]", "[]");

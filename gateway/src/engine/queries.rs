@@ -8,6 +8,7 @@
 
 pub mod board;
 pub mod breaker;
+mod kept;
 pub(crate) mod outcome;
 pub mod serving;
 
@@ -24,6 +25,7 @@ use lgsp_proto::{Reason, Refusal, v1};
 use tokio::time::Instant;
 
 use self::board::{Answer, Asked, Board, Line, Slot, Standing};
+use self::kept::{Answers, Kept};
 use super::access::{Authorized, Peer};
 use super::clock::machine_now;
 use super::intake::digest;
@@ -57,12 +59,13 @@ const LAPSED_AT_ONCE: usize = 500;
 pub(super) struct Queries {
     board: Board,
     shares: Shares,
+    kept: Answers,
 }
 
 impl Queries {
     /// With the same share for every party of which the registry says nothing else.
     pub(super) fn new(quota: Quota) -> Self {
-        Self { board: Board::default(), shares: Shares::new(PLACES, quota) }
+        Self { board: Board::default(), shares: Shares::new(PLACES, quota), kept: Answers::default() }
     }
 }
 
@@ -152,6 +155,12 @@ impl Engine {
         self.check_room()?;
 
         let id: QueryId = random_id();
+        let same = kept::name(service, &ask.payload, &fields);
+        if let Some(Kept { reply, connector, answered_at }) = self.inner.queries.kept.find(&same) {
+            let asked =
+                Ending { id, ask, bound, fields, connector, asked_at: machine_now(), answered_at: Some(answered_at) };
+            return self.conclude(peer, &authorized, service, asked, Ok(reply)).await;
+        }
         let waits = ask.within.map_or(service.timeout, |within| within.saturating_sub(TO_ANSWER).min(service.timeout));
         let until = Instant::now() + waits;
         let asked = Asked { question: question(id, service, &ask, &bound, &fields), until };
@@ -160,7 +169,11 @@ impl Engine {
         let slot = slot.map_err(|refusal| owned(refusal, &authorized, service))?;
         let connector = slot.line.system.clone();
         let ended = self.end_of(slot, until, service, &fields).await;
-        let asked = Ending { id, ask, bound, fields, connector, asked_at };
+        if let Ok(reply) = &ended {
+            let (reply, connector) = (reply.clone(), connector.clone());
+            self.inner.queries.kept.keep(same, service, Kept { reply, connector, answered_at: machine_now() });
+        }
+        let asked = Ending { id, ask, bound, fields, connector, asked_at, answered_at: None };
         self.conclude(peer, &authorized, service, asked, ended).await
     }
 
@@ -194,7 +207,7 @@ impl Engine {
         asked: Ending,
         ended: Result<Bytes, Reason>,
     ) -> Result<Told, Refusal> {
-        let Ending { id, ask, bound, fields, connector, asked_at } = asked;
+        let Ending { id, ask, bound, fields, connector, asked_at, answered_at } = asked;
         let (ended_at, query_id) = (machine_now(), HEXLOWER.encode(&id));
         let reply_sha256 = ended.as_ref().ok().map(|reply| digest(reply));
         let fields: Vec<String> = fields.into_iter().collect();
@@ -213,7 +226,7 @@ impl Engine {
                 fields: fields.clone(),
                 registry_version: authorized.registry().version(),
                 asked_at: Some(machine_timestamp(asked_at)),
-                answered_at: Some(machine_timestamp(ended_at)),
+                answered_at: Some(machine_timestamp(answered_at.unwrap_or(ended_at))),
                 connector: connector.clone(),
                 reply_sha256: Bytes::copy_from_slice(reply_sha256.as_bytes()),
                 gateway: self.inner.signer.gateway().to_owned(),
@@ -476,6 +489,8 @@ struct Ending {
     fields: BTreeSet<String>,
     connector: String,
     asked_at: SystemTime,
+    /// When the owner answered, if that was before.
+    answered_at: Option<SystemTime>,
 }
 
 /// The fields that may be told: asked for, granted, and there in this version.

@@ -535,3 +535,29 @@ async fn what_was_asked_for_a_dossier_that_never_comes_is_erased_and_what_one_ca
     let code = desk.admitted(&aid("k-2")).await;
     assert!(list(&desk, AN, &code).await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn an_answer_is_given_again_only_as_long_as_its_owner_says_and_is_on_record_each_time() {
+    let world = start().await;
+    let desk = world.system("mot-cua").await;
+    let mut land = Connector::open(&world, LAND, "thua-dat", 4).await;
+    let asked = asking(&desk, parcel());
+    land.reply(r#"{"area_m2":120.50,"use":"ODT"}"#).await;
+    let first = asked.await.unwrap().unwrap();
+    // Whoever asks for the same is answered without the service; and everybody else with it.
+    let again = ask(&desk, v1::AskRequest { actor: "can.bo.9".into(), ..parcel() }).await.unwrap();
+    assert_eq!(again.reply, first.reply);
+    let (first, again) = (read(&world, &first), read(&world, &again));
+    assert_ne!(first.query_id, again.query_id);
+    let moment = |at: Option<prost_types::Timestamp>| at.map(|at| (at.seconds, at.nanos)).unwrap();
+    assert!(moment(again.answered_at) <= moment(again.asked_at), "it says when the owner answered");
+    let other = v1::AskRequest { payload: Bytes::from_static(br#"{"parcel":"18/4"}"#), ..parcel() };
+    for different in [other, v1::AskRequest { fields: vec!["use".into()], ..parcel() }] {
+        let asked = asking(&desk, different);
+        land.reply(r#"{"use":"LUC"}"#).await;
+        assert_eq!(asked.await.unwrap().unwrap().reply, r#"{"use":"LUC"}"#.as_bytes());
+    }
+    let listed = list(&desk, AN, "").await.unwrap();
+    assert_eq!(listed.len(), 4);
+    assert_eq!((&*listed[2].actor, listed[2].query_id.clone()), ("can.bo.9", again.query_id));
+}

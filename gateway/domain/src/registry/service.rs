@@ -261,6 +261,13 @@ fn subject(place: &Place, draft: &Draft, request: &Schema, problems: &Problems) 
         );
         problems.add(place.problem("subject", ProblemKind::UnknownReference, fault));
     }
+    if !draft.subject.is_empty() && !draft.cache.is_zero() {
+        let fault = Fault::new(
+            "dịch vụ hỏi về một người (subject) không được lưu tạm câu trả lời: bỏ cache_s",
+            "asks about a person (subject), whose answers are not kept for others: leave cache_s out",
+        );
+        problems.add(place.problem("cache_s", ProblemKind::Contradiction, fault));
+    }
     let lacks = [Need::Dossier, Need::Procedure].into_iter().find(|need| !draft.needs.contains(need));
     if let Some(need) = lacks.filter(|_| !draft.subject.is_empty()) {
         let fault = Fault::new(
