@@ -5,7 +5,7 @@ use std::path::PathBuf;
 #[path = "src/private.rs"]
 mod private;
 
-const FILES: [&str; 13] = [
+const FILES: [&str; 14] = [
     "lgsp/v1/dossier.proto",
     "lgsp/v1/dossiers.proto",
     "lgsp/v1/inbox.proto",
@@ -15,6 +15,7 @@ const FILES: [&str; 13] = [
     "lgsp/v1/operations.proto",
     "lgsp/v1/certificates.proto",
     "lgsp/v1/audit.proto",
+    "lgsp/v1/query.proto",
     "lgsp/store/v1/record.proto",
     "lgsp/store/v1/index.proto",
     "lgsp/store/v1/archive.proto",

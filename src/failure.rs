@@ -118,7 +118,7 @@ impl Failure {
     pub(crate) fn of_call(error: CallError, gateway: &GatewayUrl, again: Option<String>) -> anyhow::Error {
         let refused_for_certain = |refused: &Refused| {
             let reason = refused.refusal().map(lgsp_proto::Refusal::reason);
-            !matches!(reason, Some(Reason::OutcomeUnknown | Reason::Internal))
+            !matches!(reason, Some(Reason::OutcomeUnknown | Reason::QueryOutcomeUnknown | Reason::Internal))
         };
         let cause = match error {
             CallError::Refused(refused) | CallError::NotNow(refused) if refused_for_certain(&refused) => {

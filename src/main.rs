@@ -23,6 +23,7 @@ mod node;
 mod output;
 mod paging;
 mod profile;
+mod query;
 mod registry;
 mod restore;
 mod sandbox;
@@ -72,6 +73,7 @@ enum Command {
     CanI(can_i::Command),
     Dossier(dossier::Command),
     Inbox(inbox::Command),
+    Query(query::Command),
     Desk(desk::Command),
     Webhook(webhook::Command),
     Explain(explain::Command),
@@ -100,6 +102,7 @@ fn main() -> ExitCode {
         Command::CanI(command) => command.run(lang),
         Command::Dossier(command) => command.run(lang),
         Command::Inbox(command) => command.run(lang),
+        Command::Query(command) => command.run(lang),
         Command::Desk(command) => command.run(lang),
         Command::Webhook(command) => command.run(lang),
         Command::Explain(command) => command.run(lang),

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access::{Access, AccessFileError, Origin};
 use crate::acting::Acting;
 use crate::config::{Config, WebhookUrl};
+use crate::connector::Connector;
 use crate::folder::{self, ToFolder};
 use crate::forward::Forward;
 use crate::handover::{Blames, HandOver};
@@ -232,6 +233,10 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
             backoff: exchange.backoff,
         };
         parts.spawn(keeper.run(stopping.clone()));
+    }
+    if let Some(connector) = config.connector.clone() {
+        let connector = Connector::new(connector, link.clone(), exchange.backoff);
+        parts.spawn(connector.run(stopping.clone()));
     }
     let receive = Receive {
         spool: spool.clone(),

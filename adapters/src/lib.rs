@@ -12,6 +12,7 @@
 //! | [`identity`] | the own certificate: joining, renewing, reloading |
 //! | `office` | what the agency's own system can have done here, whichever way in it comes by |
 //! | [`webhook`] | one way out: signed CloudEvents over HTTP, and what became of the last ones |
+//! | `connector` | answering questions to the owner's data services over its own HTTP |
 //! | `rest` | one way in: the local HTTP interface |
 //! | [`access`] | who may call that interface, and for whom |
 //! | `request` | a request as agencies write it down that cannot call REST |
@@ -31,6 +32,7 @@ mod acting;
 pub mod adapter;
 mod backoff;
 pub mod config;
+mod connector;
 mod digest;
 mod folder;
 mod forward;

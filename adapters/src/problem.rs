@@ -443,7 +443,12 @@ impl Problem {
 
     /// What an answer of the gateway, or its absence, means to a caller who cannot wait.
     pub(crate) fn of_status(status: Status) -> Self {
-        match CallError::from_status(status) {
+        Self::of_call(CallError::from_status(status))
+    }
+
+    /// The same of a call whose answer was looked at as well: one that proves nothing is none.
+    pub(crate) fn of_call(error: CallError) -> Self {
+        match error {
             CallError::Refused(refused) | CallError::NotNow(refused) => match refused.refusal() {
                 Some(refusal) => refusal.into(),
                 None => Self::of_unknown(refused.status()),

@@ -29,6 +29,8 @@ pub enum Purpose {
     Registry,
     /// The gateway's receipt for what it admitted.
     Receipt,
+    /// The gateway's word for what a data service answered.
+    QueryAnswer,
 }
 
 /// A system's private key. It cannot be copied or printed, and is wiped when dropped.
@@ -59,7 +61,8 @@ pub struct BadSignature;
 
 impl Purpose {
     /// Every purpose there is.
-    pub const ALL: [Self; 5] = [Self::Submission, Self::Entry, Self::Document, Self::Registry, Self::Receipt];
+    pub const ALL: [Self; 6] =
+        [Self::Submission, Self::Entry, Self::Document, Self::Registry, Self::Receipt, Self::QueryAnswer];
 
     /// The word that goes into the signed tag. Part of the format: it never changes.
     pub fn as_str(self) -> &'static str {
@@ -69,6 +72,7 @@ impl Purpose {
             Self::Document => "document",
             Self::Registry => "registry",
             Self::Receipt => "receipt",
+            Self::QueryAnswer => "query-answer",
         }
     }
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use lgsp_certs::reload::Files;
 use lgsp_certs::tls::{NoOwnRoot, TlsFileError};
 use lgsp_certs::{CaError, CertificateFacts, TrustDomain};
+use lgsp_domain::registry::SCHEMA_SUFFIX;
 use lgsp_proto::{Refusal, v1};
 use rustls::pki_types::CertificateDer;
 use tokio::net::TcpListener;
@@ -38,6 +39,9 @@ use crate::telemetry::Metrics;
 use crate::tls::keeper::{self, Asked, Keeper, Reload};
 use crate::tls::standing::Standing;
 use crate::tls::{Generation, Loaded};
+
+/// How often it is looked whether what was asked for dossiers has waited for them long enough.
+const LAPSES_LOOK: Duration = Duration::from_secs(600);
 
 /// How often it is looked whether the books were copied out.
 const EXPORTS_LOOK: Duration = Duration::from_secs(2);
@@ -272,6 +276,9 @@ impl App {
             let (engine, every, stopping) = (engine.clone(), config.retention.archive_every, stopping.clone());
             tokio::spawn(archive_in_background(engine, days, every, stopping))
         });
+        let unattached = u64::from(config.queries.unattached_days) * 24 * 3600;
+        let lapsing =
+            tokio::spawn(lapse_in_background(engine.clone(), Duration::from_secs(unattached), stopping.clone()));
         let exports = tokio::spawn(note_exports(engine.clone(), config.store.dir.clone(), stopping.clone()));
         let looking = tokio::spawn(follow_readiness(stage.subscribe(), health.clone()));
         let serving = stage.borrow().not_ready().is_none();
@@ -299,6 +306,11 @@ impl App {
         // What it has not noted yet, the next start does.
         let not_waited_for = exports.abort_handle();
         if tokio::time::timeout(grace, exports).await.is_err() {
+            not_waited_for.abort();
+        }
+        // A key that it has not destroyed yet, the next start destroys.
+        let not_waited_for = lapsing.abort_handle();
+        if tokio::time::timeout(grace, lapsing).await.is_err() {
             not_waited_for.abort();
         }
         // It may be writing a certificate down.
@@ -488,13 +500,13 @@ async fn apply_first_registry(engine: &Engine, dir: &Path) -> Result<(), RunErro
     }
 }
 
-/// The `*.toml` files of a folder, by name.
+/// The files of a registry in a folder, by name: `*.toml`, and the schemas of its services.
 pub(crate) fn registry_files(dir: &Path) -> io::Result<Vec<v1::RegistryFile>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "toml")
-            && let Some(name) = path.file_name().and_then(|name| name.to_str())
+        if let Some(name) = path.file_name().and_then(|name| name.to_str())
+            && (name.ends_with(".toml") || name.ends_with(SCHEMA_SUFFIX))
         {
             files.push(v1::RegistryFile { name: name.to_owned(), content: std::fs::read(&path)?.into() });
         }
@@ -526,6 +538,25 @@ async fn archive_in_background(engine: Engine, after_days: u32, every: Duration,
         }
         if let Err(refusal) = engine.archive(&order, &stopping, &|_| ()).await {
             tracing::warn!(%refusal, "closed dossiers could not be archived");
+        }
+    }
+}
+
+/// Lets go of what was asked for dossiers that have not come in for `after`, now and then, until the node stops. What fails is tried
+/// again the next time.
+async fn lapse_in_background(engine: Engine, after: Duration, stopping: CancellationToken) {
+    loop {
+        // First of all, for what came due while the node was down.
+        match engine.lapse_matters(after).await {
+            Ok(0) => {}
+            Ok(lapsed) => tracing::info!(lapsed, "what was asked for dossiers that never came in is erased"),
+            Err(refusal) => {
+                tracing::warn!(%refusal, "what was asked for dossiers that never came in could not be erased")
+            }
+        }
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            () = tokio::time::sleep(LAPSES_LOOK) => {}
         }
     }
 }

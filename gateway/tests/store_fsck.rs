@@ -17,14 +17,15 @@ use lgsp_certs::sign::{Purpose, SigningKey};
 use lgsp_domain::event::Event;
 use lgsp_domain::numbering::{NumberSource, NumberZone};
 use lgsp_gateway::store::contract::sample::{
-    AUTHORITY, DAY, DESK, PORTAL, RETURN_DESK, STRANGER, acknowledgement, admission, at, attached, block, code,
+    AUTHORITY, DAY, DESK, PORTAL, RETURN_DESK, STRANGER, acknowledgement, admission, asked, at, attached, block, code,
     document, handled, holder, machine, opened, parked, party, progressed, sha256,
 };
 use lgsp_gateway::store::data_folder::{CannotRead, FolderError};
 use lgsp_gateway::store::fsck::{Invariant, Report, fsck};
 use lgsp_gateway::store::read_only::ReadOnly;
 use lgsp_gateway::store::{
-    Admission, BlockWanted, Commit, EpochStarted, Fact, GivenBack, GivenBackWhy, ParkedAction, Stage, Store,
+    Admission, BlockWanted, Commit, EpochStarted, Fact, GivenBack, GivenBackWhy, MatterLapsed, ParkedAction, Stage,
+    Store, intake_digest,
 };
 use lgsp_journal::seal::{KeyId, KeyRing, NodeKey};
 use lgsp_journal::{Files, RealFiles};
@@ -257,6 +258,98 @@ async fn a_copy_of_the_books_that_is_noted_twice_is_found() {
     forge(folder.path(), &[once]);
     let report = check(folder.path());
     assert_eq!(broken(&report), BTreeSet::from([Invariant::Key, Invariant::Audit]), "{:#?}", report.problems);
+}
+
+/// A sound folder in which a dossier was asked about before and after it came in, and one matter has lapsed.
+async fn inquired(dir: &Path) -> Signers {
+    let signers = sound(dir).await;
+    let (store, _) = open(dir);
+    let ask = async |id: u8, dossier: Option<u32>, intake: Option<&Admission>| {
+        let mut ended = asked([id; 16], dossier.map(code));
+        let proof = ended.envelope.proof.as_mut().unwrap();
+        proof.signature = signers.gateway.key.sign(Purpose::QueryAnswer, &proof.answer).into();
+        proof.certificate = sha256(&signers.gateway.der);
+        ended.envelope.intake = intake.map(|admission| intake_digest(&admission.request_key));
+        ended.intake_key = intake.map(|admission| admission.request_key.clone());
+        store.commit(Commit::Query(Box::new(ended))).await.unwrap();
+    };
+    let (early, never) = (signers.sign(opened(21)), signers.sign(opened(22)));
+    ask(1, None, Some(&never)).await;
+    ask(2, None, Some(&early)).await;
+    let [matter] = &store.open_matters(machine(2), 9).await.unwrap()[..] else { panic!("one matter") };
+    let end =
+        MatterLapsed { party: matter.party.clone(), intake: matter.intake, key_id: matter.key_id, at: machine(3) };
+    assert!(store.lapse(end).await.unwrap());
+    ask(3, None, Some(&never)).await;
+    admit(&*store, early).await;
+    ask(4, Some(21), None).await;
+    ask(5, None, None).await;
+    store.close().await;
+    signers
+}
+
+/// The last query in the journal, as it was written.
+fn last_query(dir: &Path) -> store_v1::Queried {
+    let files: Arc<dyn Files> = Arc::new(RealFiles::open(dir.join("journal")).unwrap());
+    let opened = lgsp_journal::open(files, lgsp_journal::Options::default()).unwrap();
+    let records = opened.reader.replay(opened.reader.first()).map(|read| Record::decode(&read.unwrap().1[..]).unwrap());
+    let queries = records.filter_map(|record| match record.kind {
+        Some(Kind::Queried(queried)) if queried.key_id != 0 => Some(queried),
+        _ => None,
+    });
+    queries.last().unwrap()
+}
+
+#[tokio::test]
+async fn what_was_asked_is_in_the_books_and_erased_with_its_dossier() {
+    let folder = tempfile::tempdir().unwrap();
+    inquired(folder.path()).await;
+    let report = check(folder.path());
+    assert!(report.is_sound(), "{:#?}", report.problems);
+    // Of the lapsed matter nothing can be opened.
+    assert_eq!((report.queries, report.erased, report.keys_to_destroy), (5, 1, 0));
+    for tag in 60..=65 {
+        let folder = tempfile::tempdir().unwrap();
+        inquired(folder.path()).await;
+        tamper_index(folder.path(), |index| {
+            let key = first_key(index, tag);
+            index.remove(key).unwrap().unwrap();
+        });
+        let report = check(folder.path());
+        assert_eq!(broken(&report), BTreeSet::from([Invariant::Index]), "tree {tag}: {:#?}", report.problems);
+    }
+}
+
+#[tokio::test]
+async fn a_query_that_is_not_what_was_told_or_not_under_its_dossiers_key_is_found() {
+    let forged = async |change: fn(&mut store_v1::Queried, &Signers)| {
+        let folder = tempfile::tempdir().unwrap();
+        let signers = inquired(folder.path()).await;
+        let mut query = last_query(folder.path());
+        query.query_id = vec![9; 16];
+        change(&mut query, &signers);
+        forge(folder.path(), &[Record { kind: Some(Kind::Queried(query)) }]);
+        let report = check(folder.path());
+        (broken(&report), report.problems.iter().map(|problem| problem.what.clone()).collect::<Vec<_>>())
+    };
+    let told = |found: &(BTreeSet<Invariant>, Vec<String>), what: &str| {
+        assert!(found.0.contains(&Invariant::Query), "{found:?}");
+        assert!(found.1.iter().any(|said| said.contains(what)), "{what}: {found:?}");
+    };
+    // Its name is part of what it is sealed to.
+    told(&forged(|_, _| ()).await, "does not open");
+    told(&forged(|query, _| query.query_id = vec![4; 16]).await, "a second time");
+    told(&forged(|query, _| query.key_id += 1).await, "another key than its dossier's");
+    told(&forged(|query, _| query.reason = "SUBJECT_LOCKED".to_owned()).await, "refused with one");
+    told(&forged(|query, _| query.reply_sha256 = vec![1; 32]).await, "another answer");
+    let unsigned = forged(|query, signers| {
+        query.answer_signature = signers.system.key.sign(Purpose::QueryAnswer, &query.answer);
+    });
+    assert!(unsigned.await.0.contains(&Invariant::Signature));
+    let receipt = forged(|query, signers| {
+        query.answer_signature = signers.gateway.key.sign(Purpose::Receipt, &query.answer);
+    });
+    assert!(receipt.await.0.contains(&Invariant::Signature));
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{spool_v1, v1};
+use crate::{spool_v1, store_v1, v1};
 
 macro_rules! masked {
     ($($module:ident::$($type:ident)::+),* $(,)?) => {
@@ -47,6 +47,13 @@ masked![
     v1::JoinToken,
     v1::JoinRequest,
     v1::IssueTokenResponse,
+    v1::AskRequest,
+    v1::AskResponse,
+    v1::Question,
+    v1::ServiceAnswer,
+    v1::LookResponse,
+    v1::service_answer::Outcome,
+    store_v1::QueryContent,
     spool_v1::Queued,
     spool_v1::ExceptionHandled,
 ];
@@ -61,7 +68,7 @@ mod tests {
     use crate::private::PRIVATE;
 
     /// Fields by whose names one knows that people wrote into them, that they hold a body whole, or a secret.
-    const TELLING: [&str; 24] = [
+    const TELLING: [&str; 26] = [
         "full_name",
         "personal_number",
         "date_of_birth",
@@ -86,6 +93,8 @@ mod tests {
         "token",
         "secret",
         "token_secret",
+        "payload",
+        "reply",
     ];
 
     /// Where such a name means something else: a stable word, a sentence of the bus, a position.

@@ -4,7 +4,7 @@
 //! well; a test compares it with the fields of the language, so that a field that is added has to be decided about.
 
 /// The messages, by their full names.
-pub(crate) const PRIVATE: [&str; 32] = [
+pub(crate) const PRIVATE: [&str; 38] = [
     "lgsp.v1.Submission",
     "lgsp.v1.Applicant",
     "lgsp.v1.Component",
@@ -35,6 +35,12 @@ pub(crate) const PRIVATE: [&str; 32] = [
     "lgsp.v1.JoinToken",
     "lgsp.v1.JoinRequest",
     "lgsp.v1.IssueTokenResponse",
+    "lgsp.v1.AskRequest",
+    "lgsp.v1.AskResponse",
+    "lgsp.v1.Question",
+    "lgsp.v1.ServiceAnswer",
+    "lgsp.v1.LookResponse",
+    "lgsp.store.v1.QueryContent",
     "lgsp.spool.v1.Queued",
     "lgsp.spool.v1.ExceptionHandled",
 ];

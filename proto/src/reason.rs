@@ -392,6 +392,81 @@ reasons! {
         "Hồ sơ đã kết thúc và đã chuyển vào tệp lưu trữ nêu trong chi tiết.",
         "Ask the operator of the bus to read it from the archive, with `lgsp archive show`.",
         "Đề nghị đơn vị vận hành trục đọc từ tệp lưu trữ, bằng `lgsp archive show`.";
+    ServiceUnknown, "SERVICE_UNKNOWN", NotFound,
+        "There is no such data service, or not in this version.",
+        "Không có dịch vụ dữ liệu này, hoặc không có bản này.",
+        "Look at the services that may be asked, with their versions: `lgsp query services`.",
+        "Xem các dịch vụ được khai thác và các bản: `lgsp query services`.";
+    ServiceNotServed, "SERVICE_NOT_SERVED", Unavailable,
+        "No connector serves this data service just now; nothing was asked.",
+        "Hiện không có bộ kết nối nào phục vụ dịch vụ dữ liệu này; chưa hỏi gì.",
+        "Ask again later; if it stays, tell the owner of the service named in the details.",
+        "Hỏi lại sau; nếu vẫn vậy, báo cơ quan chủ quản dịch vụ nêu trong chi tiết.";
+    ServiceBusy, "SERVICE_BUSY", ResourceExhausted,
+        "As many questions as this data service takes at once are under way; nothing was asked.",
+        "Dịch vụ dữ liệu đang xử lý đủ số câu hỏi đồng thời; chưa hỏi gì.",
+        "Ask again after the time in retry_after_ms, and fewer at once.",
+        "Hỏi lại sau thời gian nêu ở retry_after_ms, và bớt số câu hỏi cùng lúc.";
+    ServiceSuspended, "SERVICE_SUSPENDED", Unavailable,
+        "This data service has failed too often of late and is left alone for a while; nothing was asked.",
+        "Dịch vụ dữ liệu vừa lỗi quá nhiều lần nên tạm ngưng hỏi; chưa hỏi gì.",
+        "Ask again after the time in retry_after_ms; if it stays, tell the owner of the service.",
+        "Hỏi lại sau thời gian nêu ở retry_after_ms; nếu vẫn vậy, báo cơ quan chủ quản dịch vụ.";
+    QueryOutcomeUnknown, "QUERY_OUTCOME_UNKNOWN", Unknown,
+        "The data service was asked and has not answered in time; whether it counts the question is not known.",
+        "Đã hỏi dịch vụ dữ liệu nhưng không có trả lời kịp thời; chưa rõ phía đó có tính lượt hỏi hay không.",
+        "Ask again if the answer is still needed: it is a new question. What was asked stands under query_id.",
+        "Hỏi lại nếu vẫn cần: đó là một câu hỏi mới. Câu hỏi đã gửi được ghi theo query_id.";
+    SubjectNotFound, "SUBJECT_NOT_FOUND", NotFound,
+        "The data service was asked and knows nobody and nothing of this description.",
+        "Dịch vụ dữ liệu đã được hỏi và không có đối tượng nào khớp.",
+        "Compare what was typed with the citizen's papers, and ask again.",
+        "Đối chiếu thông tin đã nhập với giấy tờ của công dân rồi hỏi lại.";
+    SubjectAmbiguous, "SUBJECT_AMBIGUOUS", FailedPrecondition,
+        "The data service was asked and knows more than one of this description.",
+        "Dịch vụ dữ liệu đã được hỏi và có nhiều hơn một đối tượng khớp.",
+        "Ask with more that tells them apart.",
+        "Hỏi lại với thông tin đủ để phân biệt.";
+    SubjectMismatch, "SUBJECT_MISMATCH", FailedPrecondition,
+        "The data service was asked, and what was given does not belong together.",
+        "Dịch vụ dữ liệu đã được hỏi; các thông tin đưa ra không khớp nhau.",
+        "Compare number, name and date of birth with the citizen's papers, and ask again.",
+        "Đối chiếu số định danh, họ tên, ngày sinh với giấy tờ của công dân rồi hỏi lại.";
+    SubjectLocked, "SUBJECT_LOCKED", FailedPrecondition,
+        "The data service was asked, and the record is locked or closed there.",
+        "Dịch vụ dữ liệu đã được hỏi; bản ghi ở đó đang bị khoá hoặc đã đóng.",
+        "Ask the owner of the service named in the details.",
+        "Liên hệ cơ quan chủ quản dịch vụ nêu trong chi tiết.";
+    ClerkNotAuthorised, "CLERK_NOT_AUTHORISED", PermissionDenied,
+        "The data service was asked, and does not allow this clerk.",
+        "Dịch vụ dữ liệu đã được hỏi; cán bộ này chưa được phép khai thác ở đó.",
+        "Have the clerk's account registered with the owner of the service named in the details.",
+        "Đăng ký tài khoản cán bộ với cơ quan chủ quản dịch vụ nêu trong chi tiết.";
+    PurposeNotPermitted, "PURPOSE_NOT_PERMITTED", PermissionDenied,
+        "The data service was asked, and does not answer for this purpose and procedure.",
+        "Dịch vụ dữ liệu đã được hỏi; mục đích hoặc thủ tục này không được phép khai thác ở đó.",
+        "Ask the owner of the service named in the details which purposes and procedures it permits.",
+        "Hỏi cơ quan chủ quản dịch vụ nêu trong chi tiết về mục đích và thủ tục được phép.";
+    ServiceQuotaExceeded, "SERVICE_QUOTA_EXCEEDED", ResourceExhausted,
+        "The data service counts too many questions just now, and did not answer this one.",
+        "Dịch vụ dữ liệu đã hết hạn mức lượt hỏi; câu hỏi này không được trả lời.",
+        "Ask again later, and fewer at once.",
+        "Hỏi lại sau và bớt số câu hỏi.";
+    ServiceMaintenance, "SERVICE_MAINTENANCE", Unavailable,
+        "The data service is being maintained and did not answer.",
+        "Dịch vụ dữ liệu đang bảo trì, không trả lời.",
+        "Ask again when it is back; its owner announces the time.",
+        "Hỏi lại khi dịch vụ hoạt động trở lại; cơ quan chủ quản thông báo thời gian.";
+    ServiceFailed, "SERVICE_FAILED", FailedPrecondition,
+        "The data service was asked and failed, or answered what its own schema does not allow.",
+        "Dịch vụ dữ liệu đã được hỏi nhưng gặp lỗi, hoặc trả lời sai lược đồ đã khai.",
+        "Ask again once; if it stays, give the owner of the service the query_id in the details.",
+        "Hỏi lại một lần; nếu vẫn lỗi, báo cơ quan chủ quản dịch vụ kèm query_id trong chi tiết.";
+    QueryNotFound, "QUERY_NOT_FOUND", NotFound,
+        "There is no such query for this party.",
+        "Không tìm thấy lượt khai thác này đối với cơ quan.",
+        "Check the query id, and the party in whose name you ask.",
+        "Kiểm tra mã lượt khai thác và cơ quan đứng tên tra cứu.";
     Internal, "INTERNAL", Internal,
         "Internal error.",
         "Lỗi nội bộ.",
@@ -434,6 +509,11 @@ impl Reason {
                 | Self::ShuttingDown
                 | Self::Internal
                 | Self::EarlierEventsMissing
+                | Self::ServiceNotServed
+                | Self::ServiceBusy
+                | Self::ServiceSuspended
+                | Self::ServiceQuotaExceeded
+                | Self::ServiceMaintenance
         )
     }
 }

@@ -1,25 +1,25 @@
-//! Where a registry comes from: a folder of `.toml` files, or the gateway's version in force.
+//! Where a registry comes from: a folder of files, or the gateway's version in force.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Context as _;
 use lgsp_adapters::link::{CallError, Link, Profile};
-use lgsp_domain::registry::{Problem, Registry};
+use lgsp_domain::registry::{Problem, Registry, SCHEMA_SUFFIX};
 use lgsp_proto::v1::{ReadRegistryRequest, RegistryFile, RegistryVersion};
 
 use crate::failure::Failure;
 use crate::lang::Lang;
 
-/// The `.toml` files of a folder by name, as they are; what else lies there is left alone.
+/// The files of a registry in a folder, by name, as they are: `.toml`, and the schemas of its services. What else lies there is
+/// left alone.
 pub(super) fn read(dir: &Path) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
     let unusable = |path: &Path, error: std::io::Error| Failure::of_file(path, &error);
     let mut files = BTreeMap::new();
     for entry in std::fs::read_dir(dir).map_err(|error| unusable(dir, error))? {
         let path = entry.map_err(|error| unusable(dir, error))?.path();
-        let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|name| name.ends_with(".toml")) else {
-            continue;
-        };
+        let is_ours = |name: &&str| name.ends_with(".toml") || name.ends_with(SCHEMA_SUFFIX);
+        let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(is_ours) else { continue };
         let content = std::fs::read(&path).map_err(|error| unusable(&path, error))?;
         files.insert(name.to_owned(), content);
     }

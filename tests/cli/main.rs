@@ -10,5 +10,6 @@ mod explain;
 mod gateway;
 mod join;
 mod offline;
+mod query;
 mod support;
 mod webhook;

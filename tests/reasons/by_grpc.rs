@@ -53,6 +53,11 @@ fn here(provoke: Provoke) -> Way<Provoke> {
     Way::Here(provoke)
 }
 
+/// Met by a test that has what it takes: somebody who owns data, and answers as he likes.
+const fn met_by(why: &'static str, file: &'static str, test: &'static str) -> Way<Provoke> {
+    Way::Cannot { why, proof: Proof::MetBy { file, test } }
+}
+
 /// How a reason is met. Every reason must be here.
 pub(crate) fn way(reason: Reason) -> Way<Provoke> {
     match reason {
@@ -473,6 +478,59 @@ pub(crate) fn way(reason: Reason) -> Way<Provoke> {
                 getting(&ground.desk, BINH, &code).await.unwrap_err()
             })
         }),
+        Reason::ServiceUnknown => here(|ground| {
+            Box::pin(async move {
+                let request = v1::AskRequest {
+                    acting_party: BINH.into(),
+                    actor: "clerk-1".into(),
+                    service: "khong-co".into(),
+                    purpose: "tham-dinh".into(),
+                    payload: Bytes::from_static(b"{}"),
+                    ..Default::default()
+                };
+                ground.desk.queries().ask(request).await.unwrap_err()
+            })
+        }),
+        Reason::QueryNotFound => here(|ground| {
+            Box::pin(async move {
+                let (acting_party, actor) = (BINH.into(), "clerk-1".into());
+                let request = v1::LookRequest { acting_party, actor, query_id: vec![7; 16].into() };
+                ground.desk.queries().look(request).await.unwrap_err()
+            })
+        }),
+        Reason::SubjectNotFound
+        | Reason::SubjectAmbiguous
+        | Reason::SubjectMismatch
+        | Reason::SubjectLocked
+        | Reason::ClerkNotAuthorised
+        | Reason::PurposeNotPermitted
+        | Reason::ServiceQuotaExceeded
+        | Reason::ServiceMaintenance
+        | Reason::ServiceFailed => met_by(
+            "it takes a connector of the owner that answers so",
+            "gateway/tests/api_bus/queries.rs",
+            "the_refusals_of_a_service_are_told_apart_and_each_is_on_record",
+        ),
+        Reason::ServiceNotServed => met_by(
+            "it takes a data service in the registry",
+            "gateway/tests/api_bus/queries.rs",
+            "only_an_owners_system_serves_and_only_as_long_as_it_acts_for_it",
+        ),
+        Reason::ServiceBusy => met_by(
+            "it takes a connector of the owner that is asked and does not answer",
+            "gateway/tests/api_bus/queries.rs",
+            "a_service_that_hangs_is_full_at_its_limit_and_delays_no_other",
+        ),
+        Reason::ServiceSuspended => met_by(
+            "it takes a connector of the owner that fails again and again",
+            "gateway/tests/api_bus/queries.rs",
+            "a_service_that_fails_too_often_is_left_alone_and_the_others_are_not",
+        ),
+        Reason::QueryOutcomeUnknown => met_by(
+            "it takes a connector of the owner whose stream ends when it was asked",
+            "gateway/tests/api_bus/queries.rs",
+            "a_question_is_asked_once_also_when_the_stream_dies_that_has_it",
+        ),
         Reason::Internal => here(|_| {
             Box::pin(async move {
                 let content = b"%PDF-1.7 to be lost";

@@ -333,6 +333,49 @@ pub(crate) fn way(reason: Reason) -> Way<Provoke> {
                 ground.at_binh().await.asking(&format!("/v1/dossiers/{code}")).await
             })
         }),
+        Reason::ServiceUnknown => here(|ground| {
+            Box::pin(async move {
+                let asked = json!({ "service": "khong-co", "purpose": "tham-dinh", "payload": {} });
+                ground.at_binh().await.refused("/v1/queries", &asked).await
+            })
+        }),
+        Reason::QueryNotFound => Way::Cannot {
+            why: "the REST API asks, and does not show earlier queries",
+            proof: Proof::AdapterNeverSends("LookRequest"),
+        },
+        Reason::SubjectNotFound
+        | Reason::SubjectAmbiguous
+        | Reason::SubjectMismatch
+        | Reason::SubjectLocked
+        | Reason::ClerkNotAuthorised
+        | Reason::PurposeNotPermitted
+        | Reason::ServiceQuotaExceeded
+        | Reason::ServiceMaintenance
+        | Reason::ServiceFailed => met_by(
+            "it takes a connector of the owner that answers so",
+            "gateway/tests/api_bus/queries.rs",
+            "the_refusals_of_a_service_are_told_apart_and_each_is_on_record",
+        ),
+        Reason::ServiceNotServed => met_by(
+            "it takes a data service in the registry",
+            "gateway/tests/api_bus/queries.rs",
+            "only_an_owners_system_serves_and_only_as_long_as_it_acts_for_it",
+        ),
+        Reason::ServiceBusy => met_by(
+            "it takes a connector of the owner that is asked and does not answer",
+            "gateway/tests/api_bus/queries.rs",
+            "a_service_that_hangs_is_full_at_its_limit_and_delays_no_other",
+        ),
+        Reason::ServiceSuspended => met_by(
+            "it takes a connector of the owner that fails again and again",
+            "gateway/tests/api_bus/queries.rs",
+            "a_service_that_fails_too_often_is_left_alone_and_the_others_are_not",
+        ),
+        Reason::QueryOutcomeUnknown => met_by(
+            "it takes a connector of the owner whose stream ends when it was asked",
+            "gateway/tests/api_bus/queries.rs",
+            "a_question_is_asked_once_also_when_the_stream_dies_that_has_it",
+        ),
         Reason::Internal => here(|_| {
             Box::pin(async move {
                 let content = b"%PDF-1.7 to be lost by REST";

@@ -16,6 +16,7 @@ use lgsp_proto::v1::inbox_request::Request as Said;
 use lgsp_proto::v1::inbox_response::Response as Answer;
 use lgsp_proto::v1::numbers_client::NumbersClient;
 use lgsp_proto::v1::operations_client::OperationsClient;
+use lgsp_proto::v1::queries_client::QueriesClient;
 use lgsp_proto::v1::registry_client::RegistryClient;
 use lgsp_proto::{Reason, v1};
 use prost::Message as _;
@@ -327,6 +328,65 @@ pub(crate) const ROWS: &[Row] = &[
         },
     },
     Row {
+        rpc: "Queries/Ask",
+        with: BINH,
+        without: Without::Right(DEPARTMENT, "call"),
+        // For a dossier it has no business with.
+        foreign: Foreign::Refused(POLICE, Reason::DossierNotFound),
+        call: |caller, ask| {
+            let foreign = (ask.party == POLICE.1).then_some(v1::ask_request::Matter::DossierCode(ask.things.open));
+            let request = v1::AskRequest { matter: foreign, ..things::parcel(ask.party) };
+            Box::pin(async move { told(QueriesClient::new(caller.channel).ask(request).await) })
+        },
+    },
+    Row {
+        rpc: "Queries/Serve",
+        with: DEPARTMENT,
+        without: Without::NeedsNone,
+        // To answer in the name of whoever owns the data.
+        foreign: Foreign::Refused(POLICE, Reason::ActsForMissing),
+        call: |caller, ask| {
+            let says = tokio_stream::iter([things::open_serving(ask.party)]);
+            Box::pin(async move {
+                let mut answers = QueriesClient::new(caller.channel).serve(says).await?.into_inner();
+                let first = answers.message().await?;
+                Ok(first.ok_or_else(|| Status::internal("the stream ended without an answer"))?.encode_to_vec())
+            })
+        },
+    },
+    Row {
+        rpc: "Queries/Services",
+        with: BINH,
+        without: Without::NeedsNone,
+        foreign: Foreign::NamesNothing,
+        call: |caller, ask| {
+            let request = v1::ServicesRequest { acting_party: ask.party.into(), actor: "clerk-1".into() };
+            Box::pin(async move { told(QueriesClient::new(caller.channel).services(request).await) })
+        },
+    },
+    Row {
+        rpc: "Queries/Look",
+        with: BINH,
+        without: Without::NeedsNone,
+        foreign: Foreign::Refused(POLICE, Reason::QueryNotFound),
+        call: |caller, ask| {
+            let (acting_party, query_id) = (ask.party.to_owned(), ask.things.query);
+            let request = v1::LookRequest { acting_party, actor: "clerk-1".into(), query_id };
+            Box::pin(async move { told(QueriesClient::new(caller.channel).look(request).await) })
+        },
+    },
+    Row {
+        rpc: "Queries/List",
+        with: BINH,
+        without: Without::NeedsNone,
+        foreign: Foreign::Untold(POLICE),
+        call: |caller, ask| {
+            let acting_party = ask.party.to_owned();
+            let request = v1::ListQueriesRequest { acting_party, actor: "clerk-1".into(), ..Default::default() };
+            Box::pin(async move { told(QueriesClient::new(caller.channel).list(request).await) })
+        },
+    },
+    Row {
         rpc: "Operations/Erase",
         with: OPERATOR,
         without: Without::Right(AN, "operate"),
@@ -397,8 +457,8 @@ pub(crate) const ROWS: &[Row] = &[
             let request = v1::ApplyRegistryRequest {
                 acting_party: ask.party.into(),
                 actor: "operator-1".into(),
-                files: crate::support::registry_files(),
-                base_version: 1,
+                files: things::with_services(),
+                base_version: 2,
                 ..Default::default()
             };
             Box::pin(async move { told(RegistryClient::new(caller.channel).apply(request).await) })

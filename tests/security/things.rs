@@ -1,5 +1,5 @@
 //! What there is on the bus before anybody tries to get at it: dossiers of communes An and Binh, a document of theirs,
-//! one dossier closed, one parked.
+//! one dossier closed, one parked, and a query about a parcel of land.
 
 use bytes::Bytes;
 use lgsp_proto::v1;
@@ -8,12 +8,15 @@ use lgsp_proto::v1::documents_client::DocumentsClient;
 use lgsp_proto::v1::inbox_client::InboxClient;
 use lgsp_proto::v1::inbox_request::Request as Said;
 use lgsp_proto::v1::inbox_response::Response as Answer;
+use lgsp_proto::v1::queries_client::QueriesClient;
+use lgsp_proto::v1::registry_client::RegistryClient;
+use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
 use crate::client::Caller;
-use crate::support::{Bus, MORNING, at, fresh_key, output, record, submission, submit};
+use crate::support::{Bus, MORNING, at, fresh_key, output, record, registry_files, submission, submit};
 
 /// The bytes of the one document.
 pub(crate) const DOCUMENT: &[u8] = b"%PDF-1.7 synthetic";
@@ -32,6 +35,8 @@ pub(crate) struct Things {
     pub(crate) parked: v1::DeliveryRef,
     /// A token that was not spent.
     pub(crate) token: Bytes,
+    /// A query that commune Binh has made.
+    pub(crate) query: Bytes,
 }
 
 impl Things {
@@ -56,8 +61,69 @@ impl Things {
         record(&an, &entry("H99.101", &closed, refused)).await.unwrap();
         let parked = park(bus, "H99.101", &parked).await;
         let token = token(bus, "mot-cua").await.token_id;
-        Self { open, closed, parked, token }
+        let query = asked(bus).await;
+        Self { open, closed, parked, token, query }
     }
+}
+
+/// The registry with data services.
+pub(crate) fn with_services() -> Vec<v1::RegistryFile> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/gateway/domain/tests/fixtures/services");
+    let mut files = registry_files();
+    for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        let (name, content) = (path.file_name().unwrap().to_str().unwrap(), std::fs::read(&path).unwrap());
+        match files.iter_mut().find(|file| file.name == name) {
+            Some(grants) => grants.content = [&grants.content[..], &content[..]].concat().into(),
+            None => files.push(v1::RegistryFile { name: name.to_owned(), content: content.into() }),
+        }
+    }
+    files
+}
+
+/// A question about a parcel of land, which no dossier is needed for.
+pub(crate) fn parcel(party: &str) -> v1::AskRequest {
+    v1::AskRequest {
+        acting_party: party.into(),
+        actor: "clerk-1".into(),
+        service: "thua-dat".into(),
+        purpose: "tham-dinh".into(),
+        payload: Bytes::from_static(br#"{"parcel":"17/4"}"#),
+        ..Default::default()
+    }
+}
+
+/// The stream of whoever answers it.
+pub(crate) fn open_serving(party: &str) -> v1::ServeRequest {
+    let services = vec![v1::ServiceRef { name: "thua-dat".into(), version: 1 }];
+    let open = v1::OpenServing { party: party.into(), actor: "ket.noi".into(), services, at_once: 16 };
+    v1::ServeRequest { request: Some(v1::serve_request::Request::Open(open)) }
+}
+
+/// Declares services, has one of them served for as long as the bus runs, and asks it.
+async fn asked(bus: &Bus) -> Bytes {
+    let operator = Caller::new(bus, Some(&bus.issue("van-hanh"))).channel;
+    let (acting_party, actor) = ("H99.VH".to_owned(), "operator-1".to_owned());
+    let files = with_services();
+    let apply = v1::ApplyRegistryRequest { acting_party, actor, files, base_version: 1, ..Default::default() };
+    RegistryClient::new(operator).apply(apply).await.unwrap();
+
+    let department = Caller::new(bus, Some(&bus.issue("so-nganh"))).channel;
+    let (say, said) = mpsc::channel(8);
+    say.send(open_serving("H99.01")).await.unwrap();
+    let mut asked = QueriesClient::new(department).serve(ReceiverStream::new(said)).await.unwrap().into_inner();
+    asked.message().await.unwrap().unwrap();
+    tokio::spawn(async move {
+        while let Ok(Some(v1::ServeResponse { response: Some(v1::serve_response::Response::Question(question)) })) =
+            asked.message().await
+        {
+            let outcome = Some(v1::service_answer::Outcome::Reply(Bytes::from_static(br#"{"area_m2":120.5}"#)));
+            let answer = v1::ServiceAnswer { query_id: question.query_id, outcome };
+            let _ = say.send(v1::ServeRequest { request: Some(v1::serve_request::Request::Answer(answer)) }).await;
+        }
+    });
+    let binh = Caller::new(bus, Some(&bus.issue("mot-cua-binh"))).channel;
+    let told = QueriesClient::new(binh).ask(parcel("H99.102")).await.unwrap().into_inner();
+    v1::QueryAnswer::decode(told.answer.unwrap().answer).unwrap().query_id
 }
 
 /// A join token for a system, as the operator gets it.

@@ -58,6 +58,8 @@ pub struct Config {
     pub folder: Option<Folder>,
     /// The tables used instead, if there are any.
     pub tables: Option<Tables>,
+    /// The data services answered here, if there are any.
+    pub connector: Option<Connector>,
     /// What goes to the gateway and comes from it.
     pub exchange: Exchange,
     /// Work without a line.
@@ -235,6 +237,17 @@ impl fmt::Display for SchemaName {
     }
 }
 
+/// The data services of one owner that its own software on this machine answers, `[connector]`.
+#[derive(Clone, Debug)]
+pub struct Connector {
+    /// The owner; one of the parties acted for.
+    pub party: PartyId,
+    /// Where questions to a service and version go, `[connector.services]`.
+    pub services: BTreeMap<(String, u32), WebhookUrl>,
+    /// Questions under way at one time.
+    pub at_once: NonZeroUsize,
+}
+
 /// What goes to the gateway and comes from it, `[exchange]`.
 #[derive(Clone, Debug)]
 pub struct Exchange {
@@ -345,6 +358,7 @@ impl Config {
         let webhook = webhook(&mut raw, base, spool.as_ref(), parties.as_deref());
         let folder = folder(&mut raw, base, parties.as_deref(), webhook.as_ref());
         let tables = tables(&mut raw, base, parties.as_deref(), webhook.as_ref(), folder.as_ref());
+        let connector = connector(&mut raw, parties.as_deref());
         let exchange = exchange(&mut raw);
         let offline = offline(&mut raw);
         let problems = raw.problems();
@@ -361,6 +375,7 @@ impl Config {
                 webhook: webhook?,
                 folder: folder?,
                 tables: tables?,
+                connector: connector?,
                 exchange: exchange?,
                 offline: offline?,
                 stop_grace: stop_grace?,
@@ -686,6 +701,47 @@ fn is_this_machine(host: &str) -> bool {
     host.starts_with('/') || host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
+fn connector(raw: &mut Raw, acted_for: Option<&[PartyId]>) -> Option<Option<Connector>> {
+    let mut section = raw.section("connector");
+    let party = section.optional("party", |text: String| text.parse::<PartyId>());
+    let at_once = section.or("at_once", count_of(16), |number: u64| match count(number) {
+        Ok(count) if number <= MAX_CREDIT => Ok(count),
+        _ => Err(format!("is not between 1 and {MAX_CREDIT}")),
+    });
+    let given = section.optional("services", |texts: BTreeMap<String, String>| Ok::<_, String>(texts));
+    let mut services = BTreeMap::new();
+    for (service, url) in given.flatten().unwrap_or_default() {
+        let key = format!("services.{service}");
+        let remedy = "write \"name/version\" = \"http://127.0.0.1:port/path\", e.g. \"thua-dat/1\"";
+        let named = service.rsplit_once('/').and_then(|(name, version)| Some((name.to_owned(), version.parse().ok()?)));
+        match (named.filter(|(name, version)| !name.is_empty() && *version > 0), url.parse::<WebhookUrl>()) {
+            (None, _) => section.problem(&key, "is not the name and the version of a service", remedy),
+            (_, Err(error)) => section.problem(&key, error, remedy),
+            (_, Ok(url)) if url.is_https() || !url.is_on_this_machine() => {
+                section.problem(&key, "is not http on this machine", remedy);
+            }
+            (Some(service), Ok(url)) => _ = services.insert(service, url),
+        }
+    }
+    if let Some(Some(party)) = &party {
+        if acted_for.is_some_and(|acted_for| !acted_for.contains(party)) {
+            section.problem(
+                "party",
+                format!("is {party}, which is not one of the parties"),
+                "write one of the parties above",
+            );
+        }
+        if services.is_empty() {
+            section.problem("services", "is empty", "write the services that are answered here");
+        }
+    } else if !services.is_empty() {
+        section.problem("party", "is missing", "write the party that owns the services");
+    }
+    raw.finish(section);
+    let (party, at_once) = (party?, at_once?);
+    Some(party.map(|party| Connector { party, services, at_once }))
+}
+
 fn exchange(raw: &mut Raw) -> Option<Exchange> {
     let defaults = Backoff::default();
     let mut section = raw.section("exchange");
@@ -849,6 +905,7 @@ mod tests {
                 "host",
                 "database",
                 "password_file",
+                "\"thua-dat/1\"",
             ]
             .iter()
             .any(|key| line.contains(key));
@@ -858,7 +915,7 @@ mod tests {
             spelled_out.push('\n');
         }
         assert_eq!(format!("{:?}", parse(&spelled_out, &[]).unwrap()), format!("{shown:?}"));
-        assert_eq!(keys, 50);
+        assert_eq!(keys, 51);
     }
 
     #[test]
@@ -955,6 +1012,27 @@ mod tests {
         let config = parse(&with("bundle = \"agency-ca.pem\""), &[]).unwrap();
         assert_eq!(config.webhook.bundle.as_deref(), Some(Path::new("/srv/adapter/agency-ca.pem")));
         assert_eq!(config.webhook.secret_file, Path::new("/srv/adapter/spool/webhook.secret"));
+    }
+
+    #[test]
+    fn a_connector_answers_for_one_party_from_this_machine() {
+        let with = |text: &str| format!("{SMALLEST}\n[connector]\n{text}");
+        let services = "[connector.services]\n\"thua-dat/1\" = \"http://127.0.0.1:9002/\"";
+        let good = parse(&with(&format!("party = \"H57.12\"\n{services}")), &[]).unwrap().connector.unwrap();
+        assert_eq!(good.services.keys().cloned().collect::<Vec<_>>(), [("thua-dat".to_owned(), 1)]);
+        assert!(parse(&with("at_once = 3"), &[]).unwrap().connector.is_none());
+        let wrong = |text: &str| keys(parse(&with(text), &[]).unwrap_err());
+        assert_eq!(wrong(services), ["connector.party"]);
+        assert_eq!(wrong("party = \"H57.12\""), ["connector.services"]);
+        assert_eq!(wrong(&format!("party = \"H57.99\"\n{services}")), ["connector.party"]);
+        for bad in [
+            "\"thua-dat\" = \"http://127.0.0.1:1/\"",
+            "\"t/0\" = \"http://127.0.0.1:1/\"",
+            "\"t/1\" = \"http://10.0.0.1/\"",
+        ] {
+            let found = wrong(&format!("party = \"H57.12\"\n{services}\n{bad}"));
+            assert!(found.len() == 1 && found[0].starts_with("connector.services."), "{found:?}");
+        }
     }
 
     #[test]

@@ -6,9 +6,12 @@ use std::time::Duration;
 use lgsp_certs::TlsFiles;
 use toml::Value;
 
-use super::{Acknowledge, Config, Exchange, Folder, Identity, Offline, Remote, Rest, Spool, Tables, Webhook};
+use super::{
+    Acknowledge, Config, Connector, Exchange, Folder, Identity, Offline, Remote, Rest, Spool, Tables, Webhook,
+};
 use crate::backoff::Backoff;
 use crate::link::{Address, Timings};
+use crate::webhook::WebhookUrl;
 
 impl Config {
     /// The effective values, as a file that would give the same configuration. Secrets appear as paths only.
@@ -28,6 +31,7 @@ impl Config {
             webhook,
             folder: watched,
             tables,
+            connector,
             exchange,
             offline,
             stop_grace,
@@ -143,6 +147,18 @@ impl Config {
             shared
         });
 
+        let serving = connector.as_ref().map_or_else(Vec::new, |connector| {
+            let Connector { party, services, at_once } = connector;
+            let one = |((name, version), url): (&(String, u32), &WebhookUrl)| {
+                (format!("{name}/{version}"), Value::from(url.to_string()))
+            };
+            vec![
+                ("party", Value::from(party.to_string())),
+                ("at_once", count(at_once.get())),
+                ("services", Value::Table(services.iter().map(one).collect())),
+            ]
+        });
+
         let mut known_by = match identity {
             Some(folder) => vec![("identity", path(folder))],
             None => vec![
@@ -183,6 +199,7 @@ impl Config {
             ("webhook", posting),
             ("folder", watching),
             ("tables", shared),
+            ("connector", serving),
             (
                 "exchange",
                 vec![
@@ -292,6 +309,11 @@ mod tests {
         documents = true
         acknowledge = "handled"
         max_inbox = 10004
+        [connector]
+        party = "H57.12"
+        at_once = 18
+        [connector.services]
+        "thua-dat/1" = "http://127.0.0.1:9002/thua-dat"
         [exchange]
         instance = "hue-2"
         at_once = 65
@@ -320,7 +342,19 @@ mod tests {
         assert_eq!(format!("{:#?}", parse(&printed)), format!("{config:#?}"), "{printed}");
         // A key at its default would be tried by nothing; one that is not printed is missed here by its name.
         let is_key = |line: &&str| line.trim().split_once(" = ").is_some();
-        let compulsory = ["gateway", "parties", "certificate", "key", "bundle", "folder", "dir", "host", "database"];
+        let compulsory = [
+            "gateway",
+            "parties",
+            "certificate",
+            "key",
+            "bundle",
+            "folder",
+            "dir",
+            "host",
+            "database",
+            "party",
+            "\"thua-dat/1\"",
+        ];
         for line in EVERYTHING.lines().filter(is_key) {
             let (key, _) = line.trim().split_once(" = ").unwrap();
             assert!(printed.contains(&format!("{key} = ")), "{key}");

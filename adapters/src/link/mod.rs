@@ -9,6 +9,7 @@ mod connector;
 mod documents;
 mod generation;
 mod joining;
+mod queries;
 mod turned_away;
 mod watched;
 
@@ -33,6 +34,7 @@ pub use calls::{Admitted, CallError, Proof, ReceiptProblem, Refused};
 pub(crate) use documents::documents_of;
 pub use documents::{DocumentUpload, UploadError};
 pub(crate) use joining::Joining;
+pub use queries::Told;
 pub use turned_away::TurnedAway;
 pub use watched::Watched;
 

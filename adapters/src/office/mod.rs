@@ -6,6 +6,7 @@
 mod documents;
 mod inbox;
 mod intake;
+mod queries;
 mod requests;
 mod spooled;
 mod uploads;
@@ -18,6 +19,7 @@ use lgsp_proto::{Reason, Refusal};
 pub(crate) use documents::Download;
 pub(crate) use inbox::DeliveryNameJson;
 pub(crate) use intake::{OfflineJson, TakenIn};
+pub(crate) use queries::Asked;
 pub(crate) use requests::{AnswerJson, RequestJson, RequestOverviewJson, RequestPlace, RequestState};
 pub(crate) use spooled::{not_queued, unreadable};
 pub(crate) use uploads::{Begun, Busy, PIECE_BYTES, Progress};

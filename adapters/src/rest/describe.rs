@@ -21,7 +21,8 @@ use utoipa::openapi::{ObjectBuilder, OpenApi, Required, Type};
 use utoipa::{IntoParams, OpenApi as _};
 
 pub(super) use refusals::{
-    Always, FromGateway, Listed, Open, Ranged, TakingIn, Tried, Unchanged, UploadedTo, Uploading, Waiting,
+    Always, AskedOfService, FromGateway, Listed, Open, Ranged, TakingIn, Tried, Unchanged, UploadedTo, Uploading,
+    Waiting,
 };
 
 use super::{Api, conditional};
@@ -60,6 +61,7 @@ is taken away or changes its meaning. Ignore fields you do not know.";
     tags(
         (name = "dossiers", description = "Handing dossiers in, saying what happens to them, asking how they stand. Hồ sơ."),
         (name = "documents", description = "Contents of papers, up and down. Tài liệu."),
+        (name = "queries", description = "Questions to data services, answered while the citizen stands there. Khai thác dữ liệu."),
         (name = "inbox", description = "What the bus delivers to a party. Hộp thư đến."),
         (name = "exceptions", description = "Numbers given out without a line and refused later. Trường hợp cần xử lý."),
         (name = "webhooks", description = "How the posts to the agency's own system do. Webhook."),

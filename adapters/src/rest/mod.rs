@@ -14,6 +14,7 @@
 //! | `GET /v1/dossiers`, `GET /v1/dossiers/{code}` | from the gateway |
 //! | `GET /v1/dossiers/{code}/documents/{sha256}` | from the gateway, streamed |
 //! | `GET /v1/route?procedure=&locality=` | from the gateway |
+//! | `POST /v1/queries` | a data service's answer, from the gateway |
 //! | `GET /v1/inbox?party=&page_size=&page_token=&wait_ms=`, `POST /v1/inbox/ack` | what waits for a party, and that it has it |
 //! | `GET /v1/inbox/stream` | the same as it comes, as server-sent events |
 //! | `GET /v1/exceptions`, `POST /v1/exceptions/{key}/handled` | codes given out without a line in vain, and what was done |
@@ -39,6 +40,7 @@ mod exceptions;
 mod inbox;
 mod oauth;
 mod pages;
+mod queries;
 mod ranges;
 pub(crate) mod remote;
 mod requests;
@@ -197,6 +199,7 @@ fn routes() -> Routes {
         .routes(routes!(uploads::show, uploads::add, uploads::discard))
         .routes(routes!(documents::download))
         .routes(routes!(dossiers::route))
+        .routes(routes!(queries::ask))
         .routes(routes!(inbox::fetch))
         .routes(routes!(stream::stream))
         .routes(routes!(inbox::acknowledge))
@@ -241,7 +244,7 @@ async fn for_all_parties(State(api): State<Arc<Api>>, call: Call, request: Reque
 #[cfg(feature = "fuzz")]
 pub(crate) fn fuzz(body: &[u8]) {
     oauth::fuzz(body);
-    let failed = [inbox::fuzz(body), exceptions::fuzz(body), webhooks::fuzz(body)];
+    let failed = [inbox::fuzz(body), exceptions::fuzz(body), webhooks::fuzz(body), queries::fuzz(body)];
     for error in failed.into_iter().flatten() {
         drop(not_readable(&error).into_response());
     }

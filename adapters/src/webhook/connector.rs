@@ -20,16 +20,21 @@ use super::url::host;
 
 /// See the module. Without a configuration there is no TLS; the adapter's configuration has seen to it that none is needed.
 #[derive(Clone)]
-pub(super) struct Connector(pub(super) Option<Arc<ClientConfig>>);
+pub(crate) struct Connector(pub(super) Option<Arc<ClientConfig>>);
 
 /// A connection, with TLS or without.
-pub(super) struct Stream(Pin<Box<dyn Io>>);
+pub(crate) struct Stream(Pin<Box<dyn Io>>);
 
 trait Io: AsyncRead + AsyncWrite + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Send> Io for T {}
 
 impl Connector {
+    /// For what is on this machine, and needs no TLS.
+    pub(crate) fn plain() -> Self {
+        Self(None)
+    }
+
     async fn connect(self, uri: Uri) -> Result<TokioIo<Stream>, NotConnected> {
         let is_https = uri.scheme_str() == Some("https");
         let port = uri.port_u16().unwrap_or(if is_https { 443 } else { 80 });

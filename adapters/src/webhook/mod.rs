@@ -45,7 +45,7 @@ pub(crate) use attempts::{Attempt, Attempts, Health};
 pub(crate) use cloud_event::event_type;
 pub use cloud_event::event_types;
 pub(crate) use cloud_event::{CONTENT_TYPE, CloudEvent, NAMESPACE, VERSION, type_of_event};
-use connector::Connector;
+pub(crate) use connector::Connector;
 pub(crate) use outcome::Outcome;
 use secrets::Secrets;
 pub use secrets::{ChangeError, begin_change, finish_change};

@@ -40,7 +40,7 @@ pub(crate) enum Outcome {
 /// A connection that did not come about.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("{}", .0.word())]
-pub(super) struct NotConnected(pub(super) Outcome);
+pub(crate) struct NotConnected(pub(super) Outcome);
 
 impl Outcome {
     /// What a failed TCP connection means.

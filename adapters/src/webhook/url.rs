@@ -40,11 +40,12 @@ impl WebhookUrl {
         self.0.split(['?', '#']).next().unwrap_or_default()
     }
 
-    pub(super) fn uri(&self) -> Uri {
+    pub(crate) fn uri(&self) -> Uri {
         self.0.parse().expect("it was parsed before")
     }
 
-    fn is_on_this_machine(&self) -> bool {
+    /// Whether it is reached over the loopback interface.
+    pub fn is_on_this_machine(&self) -> bool {
         let uri = self.uri();
         let host = host(&uri);
         host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())

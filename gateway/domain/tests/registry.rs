@@ -375,7 +375,7 @@ mod problems {
         problems.iter().map(|problem| problem.kind).collect()
     }
 
-    /// Entries that cannot be read, in six of the seven files.
+    /// Entries that cannot be read, in six of the files.
     fn unreadable() -> Files {
         let mut files = files();
         files.remove("systems.toml");
@@ -416,7 +416,11 @@ mod problems {
         let files =
             edited(files, "calendars.toml", "saturday_morning = \"07:00-11:30\"", "saturday_morning = \"11:30-07:00\"");
         let files = edited(files, "systems.toml", "acts_for = [\"H99.TTO\"]", "acts_for = [\"H99.TTO.*\", \"H99.77\"]");
-        let files = edited(files, "systems.toml", "name = \"da-nghi\"", "name = \"mot-cua\"");
+        let mut files = edited(files, "systems.toml", "name = \"da-nghi\"", "name = \"mot-cua\"");
+        let service = "[[service]]\nname = \"s\"\nversion = 1\nowner = \"H99.VH\"\ntitle = \"T\"\npurposes = [\"p\"]\n\
+                       timeout_ms = 1\nrequest = \"s.schema.json\"\nreply = \"s.schema.json\"\n";
+        files.insert("services.toml".to_owned(), service.as_bytes().to_vec());
+        files.insert("s.schema.json".to_owned(), b"{\"type\":\"array\"}".to_vec());
         extended(
             files,
             "routes.toml",
@@ -451,6 +455,7 @@ mod problems {
             ProblemKind::SuccessorWithoutEnd,
             ProblemKind::UnitTree,
             ProblemKind::Calendar,
+            ProblemKind::Schema,
             ProblemKind::PatternMatchesNothing,
             ProblemKind::AmbiguousAuthority,
             ProblemKind::NoAuthority,

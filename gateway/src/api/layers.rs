@@ -207,7 +207,15 @@ async fn in_our_words(request: Request, next: Next) -> Response {
 
 /// The time of `grpc-timeout`: at most eight digits and a unit. One that cannot be read is as none.
 fn callers_time(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    read_time(headers.get("grpc-timeout")?.to_str().ok()?)
+}
+
+/// How long a call of such a `grpc-timeout` may take until its answer begins.
+pub(super) fn time_of_call(timeout: Option<&str>) -> Duration {
+    timeout.and_then(read_time).map_or(CALL_TIME, |time| time.min(CALL_TIME))
+}
+
+fn read_time(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if digits.len() > 8 {
         return None;

@@ -20,6 +20,7 @@ mod listener;
 pub(crate) mod local;
 mod numbers;
 mod operations;
+mod queries;
 mod registry;
 mod wire;
 
@@ -35,6 +36,7 @@ use lgsp_proto::v1::dossiers_server::DossiersServer;
 use lgsp_proto::v1::inbox_server::InboxServer;
 use lgsp_proto::v1::numbers_server::NumbersServer;
 use lgsp_proto::v1::operations_server::OperationsServer;
+use lgsp_proto::v1::queries_server::QueriesServer;
 use lgsp_proto::v1::registry_server::RegistryServer;
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
@@ -101,6 +103,11 @@ impl Bus {
         let audit = AuditServer::new(audit::Audit { engine: engine.clone() });
         let certificates = CertificatesServer::new(certificates::Certificates { engine: engine.clone() });
         let numbers = NumbersServer::new(numbers::Numbers { engine: engine.clone() });
+        let queries = QueriesServer::new(queries::Queries {
+            engine: engine.clone(),
+            stopping: stopping.clone(),
+            streams: Tally::new(limits.system.streams),
+        });
         let inbox = InboxServer::new(inbox::Inbox { engine, stopping, streams: Tally::new(limits.system.streams) });
         let services = Routes::new(dossiers.max_decoding_message_size(MESSAGE_BYTES_MAX))
             .add_service(documents.max_decoding_message_size(CHUNK_BYTES_MAX + CHUNK_FRAME))
@@ -110,6 +117,7 @@ impl Bus {
             .add_service(numbers.max_decoding_message_size(MESSAGE_BYTES_MAX))
             .add_service(audit.max_decoding_message_size(MESSAGE_BYTES_MAX))
             .add_service(certificates.max_decoding_message_size(MESSAGE_BYTES_MAX))
+            .add_service(queries.max_decoding_message_size(MESSAGE_BYTES_MAX))
             .add_service(health_service)
             .add_service(reflected().build_v1().expect("the descriptors were made by the build"))
             .add_service(reflected().build_v1alpha().expect("the descriptors were made by the build"));

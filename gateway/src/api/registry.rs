@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::SystemTime;
 
 use lgsp_domain::can_i::Step;
-use lgsp_domain::registry::{AuthorityChange, Change, ChangeKind, Holder, Problem};
+use lgsp_domain::registry::{AuthorityChange, Change, ChangeKind, Holder, Problem, SCHEMA_SUFFIX};
 use lgsp_proto::v1::{self, registry_change::Kind};
 use lgsp_proto::{FieldViolation, Refusal, Wrong};
 use tonic::{Request, Response, Status};
@@ -143,9 +143,13 @@ fn check_files(files: &[v1::RegistryFile]) -> Result<(), Refusal> {
 
 /// Names end up in problems, in the journal and, on an operator's machine, in a folder.
 fn is_file_name(name: &str) -> bool {
-    let plain =
-        |stem: &str| stem.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_');
-    name.len() <= 64 && name.strip_suffix(".toml").is_some_and(|stem| !stem.is_empty() && plain(stem))
+    let plain = |part: &str| {
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+        !part.is_empty() && part.bytes().all(allowed)
+    };
+    // A schema says before its ending which of its service's it is: "dan-cu.reply.schema.json".
+    let is_schema = name.strip_suffix(SCHEMA_SUFFIX).is_some_and(|stem| stem.split('.').all(plain));
+    name.len() <= 64 && (is_schema || name.strip_suffix(".toml").is_some_and(plain))
 }
 
 fn problem(problem: Problem) -> v1::RegistryProblem {

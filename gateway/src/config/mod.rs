@@ -44,6 +44,8 @@ pub struct Config {
     pub documents: Documents,
     /// When closed dossiers are archived, and where.
     pub retention: Retention,
+    /// What becomes of queries for dossiers that never come in.
+    pub queries: Queries,
     /// What the business clock runs by.
     pub business_clock: BusinessClock,
     /// How much of everything.
@@ -111,6 +113,13 @@ pub struct Retention {
     pub archive_dir: PathBuf,
     /// How often it is looked whether something is due.
     pub archive_every: Duration,
+}
+
+/// What becomes of queries for dossiers that never come in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Queries {
+    /// After so many days what was asked and told is erased.
+    pub unattached_days: u32,
 }
 
 /// What the business clock runs by.
@@ -187,6 +196,10 @@ const MIN_FREE_BYTES_DEFAULT: u64 = 512 << 20;
 /// How often it is looked what is to be archived, unless the file says otherwise: nobody waits for it.
 const ARCHIVE_EVERY_DEFAULT: Duration = Duration::from_secs(3600);
 
+/// How long what was asked waits for its dossier unless the file says otherwise: a citizen who does not come back within a month
+/// is asked about anew.
+const UNATTACHED_DAYS_DEFAULT: u32 = 30;
+
 /// How long a certificate lives unless the file says otherwise: renewed by itself after twenty days, it leaves ten for whatever
 /// keeps an adapter from it.
 const LEAF_LIFE_DEFAULT: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -231,6 +244,7 @@ impl Config {
         let store = store(&mut raw.section("store"), base);
         let documents = documents(&mut raw.section("documents"), base);
         let retention = retention(&mut raw.section("retention"), base, store.as_ref());
+        let queries = queries(&mut raw.section("queries"));
         let business_clock = business_clock(&mut raw.section("business_clock"));
         let limits = limits(&mut raw.section("limits"));
         let first_registry = raw.section("registry").optional("first", |dir: String| path(base, dir));
@@ -249,6 +263,7 @@ impl Config {
                 store: store?,
                 documents: documents?,
                 retention: retention?,
+                queries: queries?,
                 business_clock: business_clock?,
                 limits: limits?,
                 first_registry: first_registry?,
@@ -293,6 +308,7 @@ impl Config {
                     ])
                     .collect(),
             ),
+            ("queries", vec![("unattached_days", integer(self.queries.unattached_days.into()))]),
             (
                 "business_clock",
                 match self.business_clock {
@@ -446,6 +462,11 @@ fn retention(section: &mut Section<'_>, base: &Path, store: Option<&Store>) -> O
         None => store?.dir.join(ARCHIVES),
     };
     Some(Retention { archive_after_days: after_days?, archive_dir: dir, archive_every: every? })
+}
+
+fn queries(section: &mut Section<'_>) -> Option<Queries> {
+    let unattached_days = section.or_default("unattached_days", || UNATTACHED_DAYS_DEFAULT, days);
+    Some(Queries { unattached_days: unattached_days? })
 }
 
 fn business_clock(section: &mut Section<'_>) -> Option<BusinessClock> {

@@ -33,6 +33,7 @@ fn what_is_not_said_has_a_default_and_paths_start_at_the_file() {
     assert_eq!(config.limits, Limits::default());
     let retention = &config.retention;
     assert_eq!((retention.archive_after_days, &*retention.archive_dir), (None, Path::new("/etc/lgsp/data/archives")));
+    assert_eq!(config.queries.unattached_days, 30);
     assert_eq!((config.business_clock, config.first_registry), (BusinessClock::System, None));
 }
 

@@ -377,7 +377,7 @@ pub(super) fn number_failed(error: NumberError, authority: &PartyId) -> Refusal 
 }
 
 /// SHA-256 over the body bytes as received.
-fn digest(body: &[u8]) -> Sha256Digest {
+pub(super) fn digest(body: &[u8]) -> Sha256Digest {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, body);
     Sha256Digest::try_from(digest.as_ref()).expect("SHA-256 has 32 bytes")
 }

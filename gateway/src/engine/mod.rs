@@ -1,7 +1,7 @@
 //! The loops and use cases around the domain: who may speak, what is decided, what is told to whom.
 //!
 //! One file per step of a dossier's life: [`access`] (who speaks), [`intake`] (decide and commit), [`inbox`] (deliver
-//! until acknowledged), [`parked`] (what waits for a person), [`reading`] (how it stands), [`erasing`], [`archiving`], [`documents`],
+//! until acknowledged), [`parked`] (what waits for a person), [`reading`] (how it stands), [`queries`] (live questions to data services), [`erasing`], [`archiving`], [`documents`],
 //! [`registry`] (the declared registry and its versions), [`can_i`] (what would be allowed), [`audit`] (who administered what), [`numbers`] (leased ahead, or an authority's own), [`receipt`] (what
 //! the gateway signs), [`certificates`] (joining, renewing, revoking), `earlier` (what comes back after a restore). [`clock`], [`connections`], [`lanes`] and [`shares`] serve them.
 
@@ -20,6 +20,7 @@ pub mod intake;
 pub mod lanes;
 pub mod numbers;
 pub mod parked;
+pub mod queries;
 pub mod reading;
 pub mod receipt;
 pub mod registry;
@@ -46,6 +47,7 @@ use crate::engine::connections::Connections;
 use crate::engine::documents::Documents;
 use crate::engine::inbox::{Inboxes, Policy};
 use crate::engine::lanes::Lanes;
+use crate::engine::queries::Queries;
 use crate::engine::receipt::ReceiptSigner;
 use crate::engine::shares::{Quota, Shares};
 use crate::store::{CommitError, ReadError, Store};
@@ -64,6 +66,7 @@ struct Inner {
     shares: Shares,
     lanes: Lanes,
     inboxes: Inboxes,
+    queries: Queries,
     documents: Documents,
     signer: ReceiptSigner,
     certificates: SeenCertificates,
@@ -139,6 +142,7 @@ impl Engine {
         let engine = Self {
             inner: Arc::new(Inner {
                 inboxes: inboxes(settings.deliveries),
+                queries: Queries::new(settings.party_quota),
                 registry: ArcSwapOption::new(registry.map(Arc::new)),
                 shares: Shares::new(settings.admissions, settings.party_quota),
                 lanes,

@@ -13,7 +13,7 @@ use lgsp_proto::v1;
 use prost::Message as _;
 
 use crate::engine::clock::{unix_millis, unix_seconds};
-use crate::store::Answer;
+use crate::store::{Answer, QueryProof};
 
 /// Signs receipts with the gateway's own key.
 #[derive(Clone, Debug)]
@@ -70,6 +70,13 @@ impl ReceiptSigner {
         let receipt = Bytes::from(receipt.encode_to_vec());
         let signature = Bytes::from(self.key.sign(Purpose::Receipt, &receipt));
         Answer { receipt, signature, certificate: self.certificate, warnings }
+    }
+
+    /// Writes and signs the word about an answer. The caller hands it out only once the query is on record.
+    pub fn query_answer(&self, answer: &v1::QueryAnswer) -> QueryProof {
+        let answer = Bytes::from(answer.encode_to_vec());
+        let signature = Bytes::from(self.key.sign(Purpose::QueryAnswer, &answer));
+        QueryProof { answer, signature, certificate: self.certificate }
     }
 }
 

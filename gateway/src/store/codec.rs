@@ -7,6 +7,7 @@ mod certificates;
 mod clock;
 pub(super) mod deliveries;
 mod dossier;
+pub(super) mod queries;
 mod values;
 
 use std::ops::Range;
@@ -26,6 +27,7 @@ use super::archived::DossiersArchived;
 use super::audit::Exported;
 use super::certificates::{CertificateIssued, CertificateRevoked, TokenIssued, TokenWithdrawn};
 use super::deliveries::{GivenBack, Handled, Parked};
+use super::queries::{MatterLapsed, Queried};
 use super::{Acknowledgement, Admission, Answer, Commit, DocumentMeta, Erasure, Recorded, RegistryRecord, Stage};
 pub(super) use dossier::{Held, held, state_of};
 use values::{date, parse, parse_some, timestamp};
@@ -81,6 +83,10 @@ pub enum Fact {
     DossiersArchived(DossiersArchived),
     /// The books were copied out of the node.
     Exported(Exported),
+    /// A question was sent to a connector, and this became of it; what was asked and told stays in the record.
+    Queried(Box<Queried>),
+    /// No dossier came in under an intake key.
+    MatterLapsed(MatterLapsed),
 }
 
 /// An admitted event with its proof and its answer; the body stays in the record.
@@ -193,11 +199,12 @@ impl Fact {
             Commit::Epoch(started) => Fact::EpochStarted(started),
             Commit::Archived(archiving) => Fact::DossiersArchived(archiving.archived),
             Commit::Exported(exported) => Fact::Exported(exported),
+            Commit::Query(ended) => Fact::Queried(Box::new(Queried { key_id, ..ended.envelope })),
         }
     }
 
-    /// The record that states it. `sealed` is the body of an admission or the ground of what was done about a parked dossier,
-    /// and empty for everything else.
+    /// The record that states it. `sealed` is the body of an admission, the ground of what was done about a parked dossier or
+    /// the content of a query, and empty for everything else.
     pub(super) fn record(&self, sealed: Vec<u8>) -> Record {
         let kind = match self {
             Fact::Admitted(admitted) => Kind::Admission(admission_record(admitted, sealed)),
@@ -288,6 +295,8 @@ impl Fact {
                 system: exported.system.clone(),
                 at_unix_ms: unix_ms(exported.at),
             }),
+            Fact::Queried(queried) => Kind::Queried(queries::record(queried, sealed)),
+            Fact::MatterLapsed(lapsed) => Kind::MatterLapsed(queries::lapsed_record(lapsed)),
         };
         Record { kind: Some(kind) }
     }
@@ -389,6 +398,8 @@ impl Fact {
                 system: stored.system.clone(),
                 at: system_time(stored.at_unix_ms),
             }),
+            Kind::Queried(stored) => Fact::Queried(Box::new(queries::queried(stored)?)),
+            Kind::MatterLapsed(stored) => Fact::MatterLapsed(queries::lapsed(stored)?),
         })
     }
 }

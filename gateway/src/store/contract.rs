@@ -13,6 +13,7 @@ mod epochs;
 mod listing;
 mod numbers;
 mod parking;
+mod queries;
 mod races;
 mod reading;
 pub mod sample;
@@ -78,5 +79,9 @@ pub async fn holds(open: impl AsyncFn(&str) -> Arc<dyn Store>) {
     certificates::a_token_is_good_in_its_epoch_only(&open).await;
     certificates::certificates_are_listed_in_the_order_in_which_they_expire(&open).await;
     certificates::a_revoked_key_stays_revoked(&open).await;
+    queries::a_query_is_found_again_and_listed_by_whom_and_for_what_it_was_made(&open).await;
+    queries::what_is_asked_before_a_dossier_is_sealed_with_the_key_that_it_will_have(&open).await;
+    queries::of_a_dossier_and_a_query_for_it_at_once_both_have_one_key(&open).await;
+    queries::what_no_dossier_came_for_lapses_and_what_one_came_for_does_not(&open).await;
     documents::a_data_key_is_fresh_and_can_be_had_again(&open).await;
 }

@@ -63,6 +63,8 @@ pub enum Invariant {
     Archive,
     /// Every administrative act has its entry in the audit, and nothing else has one.
     Audit,
+    /// A query is on record once, sealed with the key of its dossier, and what was told is what was signed.
+    Query,
     /// A join token was issued before it was spent or withdrawn, and only one of these happened to it, once.
     Token,
 }
@@ -85,6 +87,7 @@ impl Invariant {
             Invariant::Archive => "INV-11",
             Invariant::Audit => "INV-13",
             Invariant::Token => "INV-12",
+            Invariant::Query => "INV-14",
         }
     }
 
@@ -104,6 +107,9 @@ impl Invariant {
             Invariant::Index => "the index is what replaying the journal makes of it",
             Invariant::Archive => "what is archived was closed, and an archive at hand is the one on record",
             Invariant::Audit => "every administrative act is an entry of the audit",
+            Invariant::Query => {
+                "a query is on record once, sealed with its dossier's key, and what was told was signed for"
+            }
             Invariant::Token => "a join token is spent or withdrawn once, in the epoch it was issued in",
         }
     }
@@ -163,7 +169,9 @@ pub struct Report {
     pub documents: u64,
     /// Events whose body was opened and checked.
     pub bodies: u64,
-    /// Events whose body was erased with its dossier's key.
+    /// Queries on record.
+    pub queries: u64,
+    /// Events whose body, and queries whose content, was erased with its dossier's key.
     pub erased: u64,
     /// The record up to which there was an index to compare; `None` when there was no usable one.
     pub compared: Option<u64>,
@@ -394,6 +402,7 @@ impl Check {
                     Contradiction::Epoch(_) => Invariant::Number,
                     Contradiction::Archived(_) => Invariant::Archive,
                     Contradiction::Token => Invariant::Token,
+                    Contradiction::OtherMatter => Invariant::Query,
                     Contradiction::Read(_) => Invariant::Index,
                 };
                 self.report.found(invariant, position, contradiction.to_string());

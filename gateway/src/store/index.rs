@@ -8,6 +8,7 @@ mod archiving;
 mod audit;
 mod certificates;
 mod deliveries;
+mod queries;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,6 +48,9 @@ pub(super) enum Contradiction {
     /// An event of a dossier that was archived before.
     #[error("{0} was archived before")]
     Archived(DossierCode),
+    /// A query or its dossier is sealed with another key than the matter's, or a matter lapses that is not open.
+    #[error("a query and its dossier are not of one key")]
+    OtherMatter,
     /// A certificate was issued over a token that is not open, or one that is not open was withdrawn.
     #[error("a join token that is not open was spent or withdrawn")]
     Token,
@@ -97,6 +101,8 @@ pub(super) fn project(fact: &Fact, position: Position, index: &dyn Read) -> Resu
         Fact::EpochStarted(started) => start_epoch(started, &mut draft)?,
         Fact::DossiersArchived(archived) => archiving::archive(archived, position, &mut draft)?,
         Fact::Exported(exported) => draft.put_new(&keys::Exported(&exported.identity), &at(position))?,
+        Fact::Queried(queried) => queries::ask(queried, position, &mut draft)?,
+        Fact::MatterLapsed(lapsed) => queries::lapse(lapsed, position, &mut draft)?,
     }
     if let Some(entry) = audit::entry(fact) {
         draft.put(&keys::Audited(position.0), &entry);
@@ -149,6 +155,7 @@ fn admit(admitted: &Admitted, position: Position, draft: &mut Draft<'_>) -> Resu
             draft.put_new(&keys::Alias(alias.as_str()), &named)?;
         }
         enter_number(event, opening.number_source, draft)?;
+        queries::come_in(admitted, draft)?;
     }
     list(before.as_ref().map(|held| &held.dossier), &after.dossier, draft);
     attach_documents(admitted, draft)?;

@@ -39,12 +39,18 @@
 //! | 55 | [`Expiry`] |
 //! | 56 | [`OfKey`] |
 //! | 57 | [`RevokedKey`] |
+//! | 60 | [`Query`] |
+//! | 61 | [`QueryListed`] |
+//! | 62 | [`QueryUnder`] |
+//! | 63 | [`Matter`] |
+//! | 64 | [`OpenMatter`] |
+//! | 65 | [`LapsedMatter`] |
 
 use jiff::civil::Date;
 use lgsp_proto::store_v1;
 use lgsp_proto::types::{BusinessTime, DossierCode, PartyId, RequestKey, Sha256Digest};
 
-use super::TokenId;
+use super::{QueryId, TokenId};
 
 /// A key of one tree.
 pub(super) trait Key {
@@ -186,6 +192,34 @@ pub(super) struct OfKey<'a>(pub(super) &'a Sha256Digest, pub(super) &'a Sha256Di
 /// A key that is out of force: `39 key(32)`.
 pub(super) struct RevokedKey<'a>(pub(super) &'a Sha256Digest);
 
+/// Where a query was recorded: `3c id(16)`.
+pub(super) struct Query<'a>(pub(super) &'a QueryId);
+
+/// A query in the list of the party that made it, newest first: `3d party 00 ~position(8)`. The list of all has an empty party.
+pub(super) struct QueryListed<'a> {
+    pub(super) party: Option<&'a PartyId>,
+    pub(super) position: u64,
+}
+
+/// A query by the key that seals it, which is its dossier's, newest first: `3e key(8) ~position(8)`.
+pub(super) struct QueryUnder {
+    pub(super) key_id: u64,
+    pub(super) position: u64,
+}
+
+/// What is asked before its dossier is there: `3f party 00 intake(32)`.
+pub(super) struct Matter<'a>(pub(super) &'a PartyId, pub(super) &'a Sha256Digest);
+
+/// A matter without a dossier, the oldest first: `40 since(8) intake(32) party`, in Unix milliseconds.
+pub(super) struct OpenMatter<'a> {
+    pub(super) since_ms: i64,
+    pub(super) party: &'a PartyId,
+    pub(super) intake: &'a Sha256Digest,
+}
+
+/// A matter that has lapsed, by the record that says so: `41 position(8)`.
+pub(super) struct LapsedMatter(pub(super) u64);
+
 /// The epoch of the books: `18`.
 pub(super) struct Epoch;
 
@@ -223,6 +257,12 @@ mod tag {
     pub(super) const EXPIRY: u8 = 55;
     pub(super) const OF_KEY: u8 = 56;
     pub(super) const REVOKED_KEY: u8 = 57;
+    pub(super) const QUERY: u8 = 60;
+    pub(super) const QUERY_LISTED: u8 = 61;
+    pub(super) const QUERY_UNDER: u8 = 62;
+    pub(super) const MATTER: u8 = 63;
+    pub(super) const OPEN_MATTER: u8 = 64;
+    pub(super) const LAPSED_MATTER: u8 = 65;
 }
 
 impl Key for Applied {
@@ -617,6 +657,110 @@ impl RevokedKey<'_> {
     }
 }
 
+impl Key for Query<'_> {
+    type Value = store_v1::At;
+
+    fn encode(&self) -> Vec<u8> {
+        bytes(tag::QUERY, &[self.0])
+    }
+}
+
+impl Key for QueryListed<'_> {
+    type Value = store_v1::Listed;
+
+    fn encode(&self) -> Vec<u8> {
+        let mut key = QueryListed::first(self.party);
+        key.extend_from_slice(&(!self.position).to_be_bytes());
+        key
+    }
+}
+
+impl QueryListed<'_> {
+    /// The bytes that all keys of a list begin with.
+    pub(super) fn first(party: Option<&PartyId>) -> Vec<u8> {
+        bytes(tag::QUERY_LISTED, &[party.map_or("", PartyId::as_str).as_bytes(), END])
+    }
+}
+
+impl Key for QueryUnder {
+    type Value = store_v1::Listed;
+
+    fn encode(&self) -> Vec<u8> {
+        bytes(tag::QUERY_UNDER, &[&self.key_id.to_be_bytes(), &(!self.position).to_be_bytes()])
+    }
+}
+
+impl QueryUnder {
+    /// The bytes that all keys under a data key begin with.
+    pub(super) fn first(key_id: u64) -> Vec<u8> {
+        bytes(tag::QUERY_UNDER, &[&key_id.to_be_bytes()])
+    }
+}
+
+impl Key for Matter<'_> {
+    type Value = store_v1::MatterState;
+
+    fn encode(&self) -> Vec<u8> {
+        bytes(tag::MATTER, &[self.0.as_str().as_bytes(), END, self.1.as_bytes()])
+    }
+}
+
+impl Key for OpenMatter<'_> {
+    type Value = store_v1::Listed;
+
+    fn encode(&self) -> Vec<u8> {
+        let since = oldest_first(self.since_ms);
+        bytes(tag::OPEN_MATTER, &[&since, self.intake.as_bytes(), self.party.as_str().as_bytes()])
+    }
+}
+
+impl OpenMatter<'_> {
+    /// The bytes that all keys of the tree begin with.
+    pub(super) fn first() -> Vec<u8> {
+        vec![tag::OPEN_MATTER]
+    }
+
+    /// Where the matters begin that were begun at or after this.
+    pub(super) fn from(since_ms: i64) -> Vec<u8> {
+        bytes(tag::OPEN_MATTER, &[&oldest_first(since_ms)])
+    }
+
+    /// When, whose and which, in any key of the tree.
+    pub(super) fn decode(key: &[u8]) -> Option<(i64, PartyId, Sha256Digest)> {
+        let (since, rest) = key.strip_prefix(&[tag::OPEN_MATTER])?.split_first_chunk::<8>()?;
+        let (intake, party) = rest.split_first_chunk::<32>()?;
+        let party = std::str::from_utf8(party).ok()?.parse().ok()?;
+        Some(((u64::from_be_bytes(*since) ^ SIGN) as i64, party, Sha256Digest::from(*intake)))
+    }
+}
+
+impl Key for LapsedMatter {
+    type Value = store_v1::LapsedState;
+
+    fn encode(&self) -> Vec<u8> {
+        bytes(tag::LAPSED_MATTER, &[&self.0.to_be_bytes()])
+    }
+}
+
+impl LapsedMatter {
+    /// The key behind all keys of the tree.
+    pub(super) fn end() -> Vec<u8> {
+        behind(&[tag::LAPSED_MATTER])
+    }
+}
+
+/// The position at the end of a key that ends in one, inverted so that the newest comes first.
+pub(super) fn inverted_position_of(key: &[u8]) -> Option<u64> {
+    key.last_chunk::<8>().map(|position| !u64::from_be_bytes(*position))
+}
+
+/// The first key behind all keys that begin with `prefix`, whose last byte may be any.
+pub(super) fn behind_all(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    while end.pop_if(|last| *last == u8::MAX).is_some() {}
+    behind(&end)
+}
+
 /// The digest at the end of a key that ends in one.
 pub(super) fn digest_of(key: &[u8]) -> Option<Sha256Digest> {
     key.last_chunk::<32>().map(|digest| Sha256Digest::from(*digest))
@@ -680,6 +824,12 @@ pub(super) fn describe(key: &[u8]) -> String {
         tag::EXPIRY => "certificate_expiry",
         tag::OF_KEY => "certificate_of_key",
         tag::REVOKED_KEY => "revoked_key",
+        tag::QUERY => "query",
+        tag::QUERY_LISTED => "query_listed",
+        tag::QUERY_UNDER => "query_under_key",
+        tag::MATTER => "matter",
+        tag::OPEN_MATTER => "open_matter",
+        tag::LAPSED_MATTER => "lapsed_matter",
         _ => "unknown",
     };
     let readable = rest.iter().flat_map(|byte| std::ascii::escape_default(*byte)).map(char::from);

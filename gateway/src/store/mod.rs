@@ -28,6 +28,7 @@ mod index;
 mod index_folder;
 mod keys;
 mod overlay;
+mod queries;
 pub mod read_only;
 mod records;
 pub mod sled;
@@ -60,6 +61,10 @@ pub use certificates::{
 pub use codec::{Admitted, EpochStarted, Fact, NumbersLeased, Unreadable};
 pub use deliveries::{
     GivenBack, GivenBackWhy, Handled, Holder, Installation, Lane, MAIN, Parked, ParkedAction, ParkedStanding, TakenOver,
+};
+pub use queries::{
+    MatterLapsed, OpenMatter, Queried, QueriesOf, QueryEnded, QueryId, QueryPage, QueryProof, QueryRecord,
+    intake_digest,
 };
 
 /// What the bus remembers, and how it asks for it.
@@ -258,6 +263,22 @@ pub trait Store: Send + Sync + 'static {
     /// The keys out of force in their order, after `after`, at most `limit`.
     async fn revoked_keys(&self, after: Option<&Sha256Digest>, limit: usize) -> Result<Vec<Sha256Digest>, ReadError>;
 
+    /// A query on record, with its content.
+    async fn query(&self, id: &QueryId) -> Result<Option<QueryRecord>, ReadError>;
+
+    /// Queries without content, newest first, before the position `before`, at most `limit`.
+    async fn queries(&self, of: &QueriesOf, before: Option<u64>, limit: usize) -> Result<QueryPage, ReadError>;
+
+    /// What was asked before `until` for dossiers that have not come in, oldest first, at most `limit`.
+    async fn open_matters(&self, until: SystemTime, limit: usize) -> Result<Vec<OpenMatter>, ReadError>;
+
+    /// Records that a matter has lapsed, then destroys its key. `false`, and nothing is done, when its dossier has come in.
+    async fn lapse(&self, lapsed: MatterLapsed) -> Result<bool, CommitError>;
+
+    /// The keyed hash by which a citizen is known in envelopes: equal for equal texts on this node, and of use to nobody who does
+    /// not have its key.
+    fn subject_hash(&self, text: &[u8]) -> Result<[u8; 32], ReadError>;
+
     /// A fresh data key for a document, durable before it is handed out; its identifier goes into [`DocumentMeta`].
     async fn new_key(&self) -> Result<(u64, DataKey), ReadError>;
 
@@ -338,6 +359,8 @@ pub enum Commit {
     Archived(Archiving),
     /// The books were copied out of the node. A copy that is on record already stays as it is.
     Exported(Exported),
+    /// What became of a question that was sent to a connector.
+    Query(Box<QueryEnded>),
 }
 
 /// That a dossier's content is erased: who decided so, and by which ground.

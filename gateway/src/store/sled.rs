@@ -17,6 +17,7 @@ mod deliveries;
 mod erasing;
 mod opening;
 mod preparing;
+mod queries;
 mod reading;
 #[cfg(feature = "test-util")]
 mod stepped;
@@ -348,6 +349,28 @@ impl<F: Follow> Store for Embedded<F> {
     async fn revoked_keys(&self, after: Option<&Sha256Digest>, limit: usize) -> Result<Vec<Sha256Digest>, ReadError> {
         let after = after.copied();
         self.walk(move |inner| inner.revoked_keys(after.as_ref(), limit)).await
+    }
+
+    async fn query(&self, id: &QueryId) -> Result<Option<QueryRecord>, ReadError> {
+        let id = *id;
+        self.walk(move |inner| inner.query(&id)).await
+    }
+
+    async fn queries(&self, of: &QueriesOf, before: Option<u64>, limit: usize) -> Result<QueryPage, ReadError> {
+        let of = of.clone();
+        self.walk(move |inner| inner.queries(&of, before, limit)).await
+    }
+
+    async fn open_matters(&self, until: SystemTime, limit: usize) -> Result<Vec<OpenMatter>, ReadError> {
+        self.walk(move |inner| inner.open_matters(until, limit)).await
+    }
+
+    async fn lapse(&self, lapsed: MatterLapsed) -> Result<bool, CommitError> {
+        self.inner()?.lapse(lapsed).await
+    }
+
+    fn subject_hash(&self, text: &[u8]) -> Result<[u8; 32], ReadError> {
+        Ok(self.inner()?.keys.keyed_hash("subject", text))
     }
 
     async fn new_key(&self) -> Result<(u64, DataKey), ReadError> {

@@ -7,6 +7,7 @@ use lgsp_telemetry::{Tally, certificates};
 use rustls::{CertificateError, Error};
 
 use crate::engine::connections::Revoked;
+use crate::engine::queries::outcome;
 
 /// The counters of a gateway.
 #[derive(Debug)]
@@ -15,6 +16,7 @@ pub(crate) struct Counts {
     pub(crate) calls_refused: Tally,
     pub(crate) quota_refusals: Tally,
     pub(crate) reloads: Tally,
+    pub(crate) queries: Tally,
 }
 
 impl Default for Counts {
@@ -24,6 +26,7 @@ impl Default for Counts {
             calls_refused: Tally::of(Reason::ALL.iter().map(|reason| reason.as_str())),
             quota_refusals: Tally::of(QUOTAS),
             reloads: Tally::of([certificates::IN_FORCE, certificates::FAILED]),
+            queries: Tally::of(outcome::ALL),
         }
     }
 }

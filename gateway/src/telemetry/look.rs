@@ -38,6 +38,7 @@ pub(super) async fn at_the_engine(engine: &Engine, figures: &mut Figures) {
     figures.counted(&HANDSHAKES_REFUSED, &counts.handshakes_refused);
     figures.counted(&CALLS_REFUSED, &counts.calls_refused);
     figures.counted(&QUOTA_REFUSALS, &counts.quota_refusals);
+    figures.counted(&QUERIES, &counts.queries);
     at_the_store(engine, figures);
     at_the_connections(engine, figures);
     // Without an answer of the store it is not said how many tokens there are, rather than that there is none.

@@ -7,8 +7,16 @@ pub const ALL: &[&[&Metric]] = &[certificates::ALL, NODE, AUTHORITY, CONNECTIONS
 
 const NODE: &[&Metric] = &[&READY, &STARTED, &REGISTRY_VERSION];
 const AUTHORITY: &[&Metric] = &[&TOKENS_OPEN, &KEYS_REVOKED, &ISSUED, &JOINS_REFUSED];
-const CONNECTIONS: &[&Metric] =
-    &[&OPEN, &OPEN_OF_SYSTEM, &SYSTEM_NOT_AFTER, &INBOX_STREAMS, &HANDSHAKES_REFUSED, &CALLS_REFUSED, &QUOTA_REFUSALS];
+const CONNECTIONS: &[&Metric] = &[
+    &OPEN,
+    &OPEN_OF_SYSTEM,
+    &SYSTEM_NOT_AFTER,
+    &INBOX_STREAMS,
+    &HANDSHAKES_REFUSED,
+    &CALLS_REFUSED,
+    &QUOTA_REFUSALS,
+    &QUERIES,
+];
 const STORE: &[&Metric] = &[
     &DOSSIERS,
     &ARCHIVED,
@@ -68,6 +76,12 @@ pub(crate) const QUOTA_REFUSALS: Metric = Metric::counter(
     "lgsp.gateway.quota.refusals",
     &["quota"],
     "Calls refused because a party or a system had used up its share, by the share.",
+);
+
+pub(crate) const QUERIES: Metric = Metric::counter(
+    "lgsp.gateway.queries",
+    &["outcome"],
+    "Questions sent to connectors, by what became of them; late answers beside them.",
 );
 
 pub(crate) const DOSSIERS: Metric =

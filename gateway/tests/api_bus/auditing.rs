@@ -61,6 +61,12 @@ const CALLS: &[(&str, Leaves)] = &[
     ("Numbers/Lease", Leaves::Nothing),
     ("Operations/Archive", Leaves::An(AuditKind::DossiersArchived)),
     ("Operations/Erase", Leaves::An(AuditKind::DossierErased)),
+    // A query is on a record of its own, and listed by itself.
+    ("Queries/Ask", Leaves::Nothing),
+    ("Queries/List", Leaves::Nothing),
+    ("Queries/Look", Leaves::Nothing),
+    ("Queries/Serve", Leaves::Nothing),
+    ("Queries/Services", Leaves::Nothing),
     ("Registry/Apply", Leaves::An(AuditKind::RegistryApplied)),
     ("Registry/CanI", Leaves::Nothing),
     ("Registry/Plan", Leaves::Nothing),

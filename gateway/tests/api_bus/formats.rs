@@ -4,25 +4,25 @@
 //! node's key (a test's own), from v2 on a backup of it. v0 was written before records were kept of erasures, spools and snapshots. A new version adds a
 //! folder and never touches an old one:
 //!
-//! `LGSP_WRITE_FIXTURE=v5 cargo test -p lgsp-gateway --test api_bus formats`
+//! `LGSP_WRITE_FIXTURE=v6 cargo test -p lgsp-gateway --test api_bus formats`
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use lgsp_certs::PrivateKey;
+use lgsp_certs::{PrivateKey, Purpose};
 use lgsp_domain::numbering::{LAST_NUMBER, SpoolId};
 use lgsp_gateway::backup::{Care, Ordered, Sources, restore, take};
 use lgsp_gateway::config::Config;
-use lgsp_gateway::store::contract::sample::{acknowledgement, handled, parked};
+use lgsp_gateway::store::contract::sample::{acknowledgement, asked, handled, parked};
 use lgsp_gateway::store::fsck::fsck;
 use lgsp_gateway::store::sled::{Limits, Options, Progress, SledStore};
 use lgsp_gateway::store::{
     Acknowledgement, AuditEntry, AuditQuery, BlockWanted, CertificateQuery, Commit, DeliveryStage, Exported, Handled,
-    Parked, ParkedAction, Stage, Store,
+    MatterLapsed, Parked, ParkedAction, QueriesOf, QueryId, Stage, Store, intake_digest,
 };
-use lgsp_proto::types::DossierCode;
+use lgsp_proto::types::{DossierCode, Sha256Digest};
 use lgsp_proto::v1;
 use prost::Message as _;
 
@@ -107,6 +107,7 @@ async fn write(to: &Path) {
     };
     store.lease_numbers(&block, std::time::SystemTime::now()).await.unwrap();
     store.commit(Commit::Exported(copied())).await.unwrap();
+    ask(&world, &store).await;
     store.close().await;
     let sources = Sources { data: options.dir.clone(), documents: world.folder().join("documents"), node_key: None };
     take(&sources, &to.join("backup"), Care::Ordinary, std::time::SystemTime::now(), &|_| ()).unwrap();
@@ -131,6 +132,43 @@ async fn certify(world: &World, operator: &System) {
     let digest = sha256(&issued.chain[0]).to_vec();
     let revoke = joining::revoke(v1::revoke_request::What::CertificateSha256(digest.into()));
     within(joining::certificates(operator).revoke(revoke)).await.unwrap();
+}
+
+/// Queries for a dossier, for one that has not come in, and for one that never will.
+const OF_ACCEPTED: QueryId = [1; 16];
+const WAITING_FOR_ONE: QueryId = [2; 16];
+const LAPSED: QueryId = [3; 16];
+
+async fn ask(world: &World, store: &SledStore) {
+    let gateway = world.gateway();
+    let commit = async |id: QueryId, dossier: Option<&str>, intake: Option<&str>| {
+        let mut ended = asked(id, dossier.map(|code| code.parse().unwrap()));
+        ended.envelope.party = AN.parse().unwrap();
+        ended.intake_key = intake.map(|key| key.parse().unwrap());
+        ended.envelope.intake = ended.intake_key.as_ref().map(intake_digest);
+        let proof = ended.envelope.proof.as_mut().unwrap();
+        proof.signature = gateway.signing_key().sign(Purpose::QueryAnswer, &proof.answer).into();
+        proof.certificate = Sha256Digest::from(*gateway.digest().as_bytes());
+        store.commit(Commit::Query(Box::new(ended))).await.unwrap();
+    };
+    commit(LAPSED, None, Some("never")).await;
+    let until = std::time::SystemTime::now() + DAY * 20_000;
+    let matter = store.open_matters(until, 9).await.unwrap().remove(0);
+    let end = MatterLapsed { party: matter.party, intake: matter.intake, key_id: matter.key_id, at: matter.since };
+    assert!(store.lapse(end).await.unwrap());
+    commit(OF_ACCEPTED, Some(ACCEPTED), None).await;
+    commit(WAITING_FOR_ONE, None, Some("k-9")).await;
+}
+
+/// What [`ask`] has left.
+async fn has_asked(store: &SledStore) {
+    let told = store.query(&OF_ACCEPTED).await.unwrap().unwrap();
+    let expected = asked(OF_ACCEPTED, None);
+    assert_eq!(told.content, Some((expected.payload, expected.reply)));
+    assert!(store.query(&LAPSED).await.unwrap().unwrap().erased);
+    let of_dossier = store.queries(&QueriesOf::Dossier(ACCEPTED.parse().unwrap()), None, 9).await.unwrap();
+    assert_eq!(of_dossier.queries.len(), 1);
+    assert!(store.query(&WAITING_FOR_ONE).await.unwrap().unwrap().envelope.dossier.is_none());
 }
 
 /// A copy of the books that was made before.
@@ -246,6 +284,12 @@ async fn opens(version: &Path) {
         let identity = ("identity".to_owned(), "07".repeat(16));
         assert!(copy.at == Some(copied().at) && copy.facts.contains(&identity), "{name}: {copy:?}");
     }
+    // v5 is the first with queries.
+    let has_queries = !matches!(name, "v0" | "v1" | "v2" | "v3" | "v4");
+    assert_eq!(before.queries, if has_queries { 3 } else { 0 }, "{name}");
+    if has_queries {
+        has_asked(&store).await;
+    }
     store.close().await;
 
     let mut world = World::start_in(folder, "").await;
@@ -271,6 +315,13 @@ async fn opens(version: &Path) {
     let after = fsck(&dir, &node_key, |_| ()).unwrap();
     assert!(after.is_sound(), "{name}: {:?}", after.problems);
     assert_eq!(after.events, before.events + 2, "{name}");
+    if has_queries {
+        // What was asked for it before is found with the dossier that has come in meanwhile.
+        let store = SledStore::open(&options, |_| ()).unwrap();
+        let early = store.query(&WAITING_FOR_ONE).await.unwrap().unwrap();
+        assert_eq!(early.envelope.dossier.unwrap().as_str(), "H99.102-250714-0004", "{name}");
+        store.close().await;
+    }
 }
 
 #[tokio::test]

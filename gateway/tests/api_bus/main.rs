@@ -23,5 +23,6 @@ mod numbers;
 mod operations;
 #[path = "../../../tests/support/output.rs"]
 mod output;
+mod queries;
 mod wire;
 mod world;

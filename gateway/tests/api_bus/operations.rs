@@ -165,7 +165,8 @@ async fn health_and_reflection_tell_of_every_service_and_of_no_stored_format() {
     let mut services = reflected(&desk.channel).await;
     services.retain(|service| service.starts_with("lgsp."));
     services.sort_unstable();
-    let ours = ["Audit", "Certificates", "Documents", "Dossiers", "Inbox", "Numbers", "Operations", "Registry"];
+    let ours =
+        ["Audit", "Certificates", "Documents", "Dossiers", "Inbox", "Numbers", "Operations", "Queries", "Registry"];
     assert_eq!(services, ours.map(|name| format!("lgsp.v1.{name}")));
 
     let file = "lgsp/store/v1/record.proto".to_owned();

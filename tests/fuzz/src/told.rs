@@ -1,10 +1,12 @@
 //! What peers, agencies' systems and callers without any name say over a wire.
 
+use std::borrow::Cow;
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
 use data_encoding::BASE64URL_NOPAD;
 use lgsp_certs::{SigningKey, SigningRequest, SpiffeId, VerifyingKey};
+use lgsp_domain::query::{Schema, cut};
 use lgsp_proto::types::{
     ActorId, Alias, BusinessTime, CaseCode, DossierCode, FileName, JoinToken, MediaType, PartyId, PersonalNumber,
     ProcedureCode, RequestKey, UnitCode,
@@ -34,6 +36,19 @@ pub(crate) fn join_token(bytes: &[u8]) {
             assert!(again == token);
             assert!(!format!("{token:?}").contains(&format!("{:?}", token.secret())));
         }
+    }
+}
+
+/// A data service's reply, and a request to one: what is left of a reply is left of it again, byte by byte.
+pub(crate) fn reply(bytes: &[u8]) {
+    let schema = br#"{"type":"object","required":["a"],"properties":{"a":{"type":["string","null"],"maxLength":9},
+        "b":{"type":"array","items":{"type":"object","properties":{"c":{"type":"number"},"d":{"type":"boolean"}}}}}}"#;
+    let schema = Schema::parse(schema).expect("a schema");
+    let _ = (schema.check_request(bytes), schema.check_reply(bytes), Schema::text_in(bytes, "b.c"));
+    let told = ["a", "b.c"].map(str::to_owned).into();
+    if let Ok(once) = cut(bytes, &told) {
+        let again = cut(&once, &told).expect("what was cut can be read");
+        assert!(matches!(&again, Cow::Borrowed(same) if *same == &*once), "cut twice it is another");
     }
 }
 

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use lgsp_certs::{Bundle, SystemPattern};
+use lgsp_domain::query::Schema;
+use lgsp_domain::query::schema::{FIELD_LENGTH_MAX, FIELDS_MAX};
 use lgsp_domain::registry::{Registry, diff};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 
@@ -31,6 +33,18 @@ pub(crate) fn registry(bytes: &[u8]) {
     match Registry::parse(&files) {
         Ok(registry) => assert!(diff(&registry, &registry).is_empty(), "a registry differs from itself"),
         Err(problems) => assert!(!problems.is_empty(), "refused, and nobody says why"),
+    }
+}
+
+/// The schema of a data service: what is accepted has fields that can be granted, and so many.
+pub(crate) fn schema(text: &[u8]) {
+    match Schema::parse(text) {
+        Ok(schema) => {
+            assert!(schema.fields().len() <= FIELDS_MAX);
+            assert!(schema.fields().iter().all(|field| !field.is_empty() && field.len() <= FIELD_LENGTH_MAX));
+            assert!(schema.check_reply(b"{}").is_ok(), "a reply may lack everything");
+        }
+        Err(faults) => assert!(!faults.is_empty(), "refused, and nobody says why"),
     }
 }
 

@@ -50,7 +50,7 @@ const BASE64: &str = "(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/
 const FORMS: &[Form] = &[
     form(&["LGSP-Party", "party", "authority", "intake_desk", "return_desk", "support_point"], PARTY, 35, "H57.101"),
     form(&["LGSP-Actor", "actor"], ACTOR, 64, "mot.cua"),
-    form(&["Idempotency-Key", "path.key", "replaced_by_request_key"], KEY, 64, "2025-000123"),
+    form(&["Idempotency-Key", "path.key", "replaced_by_request_key", "intake_key"], KEY, 64, "2025-000123"),
     form(&["path.code", "aliases"], ALIAS, 64, "H57.12-250714-0001"),
     form(&["sha256"], DIGEST, 64, "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"),
     form(&["procedure", "procedure_code"], PROCEDURE, 44, "1.001193"),
@@ -79,6 +79,7 @@ const FORMS: &[Form] = &[
     form(&["summary", "Handle.note"], TEXT, 1000, "Đăng ký khai sinh"),
     form(&["reason", "note", "items"], TEXT, 2000, "Thiếu bản sao giấy khai sinh"),
     form(&["name", "payment_reference", "step", "return_address", "address"], TEXT, 2000, "Tờ khai"),
+    form(&["service", "purpose", "Ask.fields"], "[A-Za-z0-9_.-]+", 64, "dan-cu"),
     form(&["Refuse.reason"], "[A-Za-z0-9_.-]+", 64, "NO_SUCH_CASE"),
     form(&["form_base64"], BASE64, 1_398_104, "AAEC"),
     words(&["Applicant.kind"], &["citizen", "enterprise", "state_agency", "other_organisation"]),
@@ -158,6 +159,11 @@ pub(super) fn apply(document: &mut Value) {
     document["components"]["schemas"]["Submission"]["not"] = json!({
         "required": ["form", "form_base64"],
         "properties": { "form": { "not": { "type": "null" } }, "form_base64": { "type": "string" } },
+    });
+    // A question is for one of the two.
+    let given = json!({ "type": "string", "minLength": 1 });
+    document["components"]["schemas"]["Ask"]["not"] = json!({
+        "required": ["dossier_code", "intake_key"], "properties": { "dossier_code": given, "intake_key": given },
     });
 }
 

@@ -30,6 +30,8 @@ pub(crate) struct Ranged;
 pub(crate) struct FromGateway;
 /// A trial of webhooks.
 pub(crate) struct Tried;
+/// A question to a data service.
+pub(crate) struct AskedOfService;
 
 /// Before anything is looked at.
 const ALWAYS: [Refused; 5] = [
@@ -147,6 +149,43 @@ impl IntoResponses for Ranged {
         let mut responses = FromGateway::responses();
         responses.extend(described(&[&[Refused::Here(LocalReason::RangeNotSatisfiable)]]));
         responses
+    }
+}
+
+impl IntoResponses for AskedOfService {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let asked = [
+            Refused::Here(LocalReason::GatewayUnreachable),
+            Refused::Bus(Reason::MessageTooLarge),
+            Refused::Bus(Reason::ServiceUnknown),
+            Refused::Bus(Reason::DossierNotFound),
+            Refused::Bus(Reason::DossierArchived),
+            Refused::Bus(Reason::ContentErased),
+            Refused::Bus(Reason::ProcedureUnknown),
+            Refused::Bus(Reason::ProcedureAbolished),
+            Refused::Bus(Reason::ProcedureNotYetInForce),
+            Refused::Bus(Reason::GrantMissing),
+            Refused::Bus(Reason::RoleMissing),
+            Refused::Bus(Reason::SystemUnknown),
+            Refused::Bus(Reason::QuotaExceeded),
+            Refused::Bus(Reason::ReadOnly),
+            Refused::Bus(Reason::ShuttingDown),
+            Refused::Bus(Reason::Internal),
+            Refused::Bus(Reason::ServiceNotServed),
+            Refused::Bus(Reason::ServiceBusy),
+            Refused::Bus(Reason::ServiceSuspended),
+            Refused::Bus(Reason::QueryOutcomeUnknown),
+            Refused::Bus(Reason::SubjectNotFound),
+            Refused::Bus(Reason::SubjectAmbiguous),
+            Refused::Bus(Reason::SubjectMismatch),
+            Refused::Bus(Reason::SubjectLocked),
+            Refused::Bus(Reason::ClerkNotAuthorised),
+            Refused::Bus(Reason::PurposeNotPermitted),
+            Refused::Bus(Reason::ServiceQuotaExceeded),
+            Refused::Bus(Reason::ServiceMaintenance),
+            Refused::Bus(Reason::ServiceFailed),
+        ];
+        described(&[&ALWAYS, &ASKED, &asked])
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who may ask a data service for what, and why (*quyền khai thác dữ liệu*): a grant of the right `call`.
 //!
-//! The owner of the data decides by service, purpose and field; the gateway keeps to it. Which services there are and what
-//! their fields mean is not known here: they are names.
+//! The owner of the data decides by service, purpose and field; the gateway keeps to it. Which services there are stands in
+//! [`super::service`], and is held against the grants there; to whoever asks here they are names.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -96,7 +96,7 @@ impl FromText for AnyName {
 }
 
 /// The name of a service, a purpose or a field: what a path or a column may be called.
-struct Name(String);
+pub(super) struct Name(pub(super) String);
 
 impl FromText for Name {
     fn from_text(text: &str) -> Result<Self, Fault> {
@@ -226,6 +226,25 @@ impl Registry {
             Names::Listed(fields.iter().cloned().collect())
         };
         Ok(CallGrant { by: by.into_iter().map(|(grant, _)| grant).collect(), fields: told })
+    }
+
+    /// The fields that a party is granted of a service for one purpose on that day, for whatever procedure; `None` for nothing.
+    /// What it may be told for a certain one says [`Registry::may_call`].
+    pub fn callable_fields(&self, party: &PartyId, service: &str, purpose: &str, date: Date) -> Option<Names> {
+        let party = self.party_in_force(party, date).ok()?;
+        let fits = |(grant, scope): &(&Grant, &CallScope)| {
+            scope.service == service && scope.purposes.include(purpose) && self.holds_on(party, grant, date)
+        };
+        let add = |sum: Names, more: &Names| match (sum, more) {
+            (Names::Listed(mut names), Names::Listed(more)) => {
+                names.extend(more.iter().cloned());
+                Names::Listed(names)
+            }
+            _ => Names::Any,
+        };
+        let mut granted = self.call_grants().filter(fits).map(|(_, scope)| &scope.fields);
+        let first = granted.next()?.clone();
+        Some(granted.fold(first, add))
     }
 
     fn call_grants(&self) -> impl Iterator<Item = (&Grant, &CallScope)> {

@@ -42,6 +42,9 @@ pub(super) fn check(declared: &Declarations, problems: &Problems) -> BTreeMap<St
     for system in &declared.systems.entries {
         patterns(&system.value.acts_for, "acts_for", system, declared, problems);
     }
+    for service in &declared.services.entries {
+        refers(service, "owner", service.value.owner(), &declared.parties, "cơ quan", "party", problems);
+    }
     binding::check(&declared.systems, problems);
     calendars(&declared.calendars, problems)
 }

@@ -9,6 +9,7 @@ use super::hours::{DeclaredCalendar, print_hours};
 use super::party::{Party, System};
 use super::procedure::{Procedure, print_limit};
 use super::rule::{Authority, Matter, Rule};
+use super::service::Service;
 use super::unit::Unit;
 use super::validity::Validity;
 use crate::calendar::DayKind;
@@ -30,7 +31,7 @@ pub enum ChangeKind {
 pub struct Change {
     /// What happens to it.
     pub kind: ChangeKind,
-    /// What it is: `party`, `unit`, `procedure`, `route`, `grant`, `system` or `calendar`.
+    /// What it is: `party`, `unit`, `procedure`, `route`, `grant`, `system`, `calendar` or `service`.
     pub entity: &'static str,
     /// Its identifier.
     pub id: String,
@@ -48,6 +49,7 @@ pub fn diff(old: &Registry, new: &Registry) -> Vec<Change> {
     compare(old.grants().iter(), new.grants().iter(), &mut changes);
     compare(old.systems(), new.systems(), &mut changes);
     compare(old.calendars(), new.calendars(), &mut changes);
+    compare(old.services().iter(), new.services().iter(), &mut changes);
     changes
 }
 
@@ -312,6 +314,34 @@ impl Entity for DeclaredCalendar {
             ("saturday_morning", text(self.saturday_morning.map(|half| print_hours(&[half])))),
             ("days", joined(days)),
         ]
+    }
+}
+
+impl Entity for Service {
+    const NAME: &'static str = "service";
+
+    fn id(&self) -> String {
+        Service::id(self)
+    }
+
+    /// A schema by its fields: what a grant can name is what whoever approves it looks for.
+    fn keys(&self) -> Vec<(&'static str, String)> {
+        with_validity(
+            vec![
+                ("owner", self.owner.to_string()),
+                ("title", self.title.clone()),
+                ("title_en", text(self.title_en.as_ref())),
+                ("request", format!("{}: {}", self.request_file, list(self.request.fields()))),
+                ("reply", format!("{}: {}", self.reply_file, list(self.reply.fields()))),
+                ("purposes", list(&self.purposes)),
+                ("timeout_ms", self.timeout.as_millis().to_string()),
+                ("concurrency", self.concurrency.to_string()),
+                ("cache_s", self.cache.as_secs().to_string()),
+                ("needs", list(&self.needs)),
+                ("subject", list(&self.subject)),
+            ],
+            self.validity,
+        )
     }
 }
 

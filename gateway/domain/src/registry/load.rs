@@ -8,6 +8,7 @@ use super::party::{Party, System};
 use super::problem::{Problem, ProblemKind};
 use super::procedure::Procedure;
 use super::rule::Rule;
+use super::service::{self, SCHEMA_SUFFIX};
 use super::source::{Entry, Placed, Problems, Source};
 use super::unit::Unit;
 
@@ -19,8 +20,9 @@ pub(super) const ROUTES: &str = "routes.toml";
 pub(super) const GRANTS: &str = "grants.toml";
 pub(super) const SYSTEMS: &str = "systems.toml";
 pub(super) const CALENDARS: &str = "calendars.toml";
+pub(super) const SERVICES: &str = "services.toml";
 
-const FILES: [&str; 7] = [PARTIES, UNITS, PROCEDURES, ROUTES, GRANTS, SYSTEMS, CALENDARS];
+const FILES: [&str; 8] = [PARTIES, UNITS, PROCEDURES, ROUTES, GRANTS, SYSTEMS, CALENDARS, SERVICES];
 
 /// The entries of one file.
 pub(super) struct Declared<T> {
@@ -52,11 +54,14 @@ pub(super) struct Declarations {
     pub(super) grants: Declared<Grant>,
     pub(super) systems: Declared<System>,
     pub(super) calendars: Declared<Draft>,
+    /// Without names when there is no such file: a registry from before there were services may name any in its grants.
+    pub(super) services: Declared<service::Draft>,
 }
 
 impl Declarations {
     pub(super) fn read(files: &BTreeMap<String, Vec<u8>>, problems: &Problems) -> Self {
-        for name in files.keys().filter(|name| !FILES.contains(&name.as_str())) {
+        let is_known = |name: &String| FILES.contains(&name.as_str()) || name.ends_with(SCHEMA_SUFFIX);
+        for name in files.keys().filter(|name| !is_known(name)) {
             problems.add(whole_file(
                 name,
                 ProblemKind::UnknownFile,
@@ -74,6 +79,10 @@ impl Declarations {
             grants: read(files, GRANTS, "grant", "id", Grant::read, problems).1,
             systems: read(files, SYSTEMS, "system", "name", System::read, problems).1,
             calendars: read(files, CALENDARS, "calendar", "id", Draft::read, problems).1,
+            services: match files.contains_key(SERVICES) {
+                true => read(files, SERVICES, "service", "name", service::Draft::read, problems).1,
+                false => Declared { entries: Vec::new(), names: None },
+            },
         }
     }
 }

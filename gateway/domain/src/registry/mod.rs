@@ -2,6 +2,7 @@
 //!
 //! - `party`, `unit`, `procedure`, `rule`, `grant`, `hours`: one kind of entry each, as the files declare it.
 //! - `binding`, `call`: which foreign certificate means which system; who may ask a data service for what.
+//! - `service`: the data services themselves, with the schemas of their requests and replies.
 //! - `source`, `load`, `check`, `coverage`: reading the files, comparing entries, walking every route. All problems at once.
 //! - [`diff()`]: what applying other files would change; [`gains_and_losses()`]: what that means for whom.
 //!
@@ -22,6 +23,7 @@ mod problem;
 mod procedure;
 mod quota;
 mod rule;
+mod service;
 mod source;
 mod unit;
 mod validity;
@@ -44,6 +46,7 @@ pub use problem::{Problem, ProblemKind};
 pub use procedure::{Case, CaseLimit, Level, Procedure, ProcedureComponent, ProcedureFee};
 pub use quota::Quota;
 pub use rule::{Authority, Matter, Rule};
+pub use service::{Need, NoService, SCHEMA_SUFFIX, Service};
 pub use unit::Unit;
 pub use validity::Validity;
 
@@ -67,6 +70,8 @@ pub struct Registry {
     procedures: BTreeMap<ProcedureCode, Vec<Procedure>>,
     rules: Vec<Rule>,
     grants: Vec<Grant>,
+    /// In the order of names and versions.
+    services: Vec<Service>,
     systems: BTreeMap<String, System>,
     bindings: Bindings,
     calendars: BTreeMap<String, DeclaredCalendar>,
@@ -77,7 +82,7 @@ pub struct Registry {
 
 impl Registry {
     /// Reads the files (`parties.toml`, `units.toml`, `procedures.toml`, `routes.toml`, `grants.toml`, `systems.toml`,
-    /// `calendars.toml`) and checks them as a whole.
+    /// `calendars.toml`, `services.toml` and the schemas beside it) and checks them as a whole.
     ///
     /// # Errors
     /// Every problem of every file. Whether the routes can be walked is told once every entry can be read.
@@ -86,7 +91,8 @@ impl Registry {
         let declared = Declarations::read(files, &problems);
         let readable = problems.is_empty();
         let calendars = check::check(&declared, &problems);
-        let registry = Self::assemble(files.clone(), &declared, calendars);
+        let services = service::check(files, &declared, &problems);
+        let registry = Self::assemble(files.clone(), &declared, calendars, services);
         if readable {
             coverage::check(&registry, &declared, &problems);
         }
@@ -97,6 +103,7 @@ impl Registry {
         files: BTreeMap<String, Vec<u8>>,
         declared: &Declarations,
         calendars: BTreeMap<String, DeclaredCalendar>,
+        services: Vec<Service>,
     ) -> Self {
         let mut units: BTreeMap<UnitCode, Vec<Unit>> = BTreeMap::new();
         for unit in declared.units.values() {
@@ -127,6 +134,7 @@ impl Registry {
             procedures,
             rules: declared.rules.values().cloned().collect(),
             grants: declared.grants.values().cloned().collect(),
+            services,
             bindings: Bindings::of(declared.systems.values()),
             systems: declared.systems.values().map(|system| (system.name.clone(), system.clone())).collect(),
             calendars,

@@ -42,6 +42,8 @@ pub enum ProblemKind {
     Limit,
     /// Working hours or days that make no calendar.
     Calendar,
+    /// A schema of a data service that is none, or says what the bus cannot check.
+    Schema,
     /// A pattern that no party fits.
     PatternMatchesNothing,
     /// Two parties of one kind claim the same unit on the same day, so a route by unit cannot choose.
@@ -76,6 +78,7 @@ impl ProblemKind {
         Self::UnitTree,
         Self::Limit,
         Self::Calendar,
+        Self::Schema,
         Self::PatternMatchesNothing,
         Self::AmbiguousAuthority,
         Self::NoAuthority,

@@ -23,6 +23,13 @@ impl Problems {
         self.0.borrow_mut().push(problem);
     }
 
+    /// As [`Problems::add`], unless it was said before: one file may be looked at for several entries.
+    pub(super) fn add_once(&self, problem: Problem) {
+        if !self.0.borrow().contains(&problem) {
+            self.add(problem);
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.borrow().is_empty()
     }

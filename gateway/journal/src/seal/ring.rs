@@ -22,6 +22,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::aead::{Aad, LessSafeKey};
+use aws_lc_rs::hmac;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -214,6 +215,14 @@ impl KeyRing {
             Slot::Destroyed => Err(KeyError::Destroyed { id }),
             Slot::Damaged => Err(KeyError::Damaged { id }),
         }
+    }
+
+    /// A keyed hash (HMAC-SHA256) of `text` for one purpose: equal for equal texts, and of use to nobody without the node's key. It
+    /// is for telling equal things apart from others where the things themselves must not be told.
+    #[must_use]
+    pub fn keyed_hash(&self, purpose: &str, text: &[u8]) -> [u8; 32] {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &*self.root.derive(&format!("keyed hash: {purpose}")));
+        hmac::sign(&key, text).as_ref().try_into().expect("SHA-256 has 32 bytes")
     }
 
     /// Destroys a key: everything it sealed, wherever it lies, can no longer be opened. Destroying it again changes nothing.

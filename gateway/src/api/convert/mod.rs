@@ -1,6 +1,6 @@
 //! Between the messages of the wire and the types behind it: parsed once, here, and never looked at again.
 //!
-//! [`submission`] and [`entry`] read what is signed, [`reading`], [`can_i`], [`numbers`], [`parked`], [`auditing`] and [`document`] what is asked, [`standing`] writes how
+//! [`submission`] and [`entry`] read what is signed, [`reading`], [`can_i`], [`numbers`], [`parked`], [`queries`], [`auditing`] and [`document`] what is asked, [`standing`] writes how
 //! things stand, [`page`] makes tokens. All problems of a message are found at once, each named by its path; none repeats a value,
 //! because it may be a citizen's. What the domain does not need (people, texts) is checked for form and then lives on in
 //! the signed body only.
@@ -14,6 +14,7 @@ pub(super) mod numbers;
 pub(super) mod operating;
 pub(super) mod page;
 pub(super) mod parked;
+pub(super) mod queries;
 pub(super) mod reading;
 pub(super) mod standing;
 pub(super) mod submission;

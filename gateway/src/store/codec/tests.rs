@@ -17,6 +17,7 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::super::certificates::IssuedOver;
+use super::super::queries::{QueryId, QueryProof};
 use super::super::{GivenBackWhy, Holder, Installation, ParkedAction};
 use super::*;
 
@@ -351,7 +352,47 @@ fn facts() -> impl Strategy<Value = Fact> {
         let (what, system) = ("backup".to_owned(), "a-system".to_owned());
         Fact::Exported(Exported { what, identity, party, actor: "uid-1000".parse().unwrap(), system, at })
     });
+    let proof = (any::<[u8; 9]>(), digests()).prop_map(|(bytes, certificate)| QueryProof {
+        answer: Bytes::copy_from_slice(&bytes),
+        signature: Bytes::copy_from_slice(&bytes[..4]),
+        certificate,
+    });
+    let matter = (of(dossier_code()), of(digests()), of(digests()), of(any::<[u8; 32]>()), of(proof));
+    let times = (machine_time(), machine_time());
+    let queried = (any::<QueryId>(), party(), matter, times, of(Just("SUBJECT_LOCKED".to_owned())), any::<u64>())
+        .prop_map(
+            |(id, party, (dossier, intake, reply_sha256, subject, proof), (asked_at, ended_at), refused, key_id)| {
+                let procedure = dossier.as_ref().map(|_| "1.001193".parse().unwrap());
+                let traceparent = intake.map(|_| "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned());
+                Fact::Queried(Box::new(Queried {
+                    id,
+                    service: "dan-cu".to_owned(),
+                    version: 2,
+                    purpose: "doi-chieu".to_owned(),
+                    procedure,
+                    dossier,
+                    intake,
+                    party,
+                    actor: "can.bo.1".parse().unwrap(),
+                    system: "mot-cua".to_owned(),
+                    connector: "ket-noi".to_owned(),
+                    fields: vec!["full_name".to_owned(), "residence.commune_code".to_owned()],
+                    refused,
+                    asked_at,
+                    ended_at,
+                    reply_sha256,
+                    subject,
+                    registry_version: key_id / 3,
+                    traceparent,
+                    proof,
+                    key_id,
+                }))
+            },
+        );
+    let lapsed = (party(), digests(), any::<u64>(), machine_time())
+        .prop_map(|(party, intake, key_id, at)| Fact::MatterLapsed(MatterLapsed { party, intake, key_id, at }));
     prop_oneof![
+        2 => queried, 1 => lapsed,
         3 => admitted_facts(), 3 => deliveries, 1 => stored, 1 => applied, 1 => seen, 1 => leased, 1 => erased,
         1 => archived, 1 => exported, 2 => of_certificates
     ]

@@ -21,7 +21,7 @@ use prost::Message;
 
 use crate::store::{
     Acknowledgement, Admission, Answer, BlockWanted, DocumentMeta, Handled, Holder, Installation, Parked, ParkedAction,
-    Stage, Store,
+    Queried, QueryEnded, QueryId, QueryProof, Stage, Store,
 };
 
 /// The intake desk.
@@ -322,5 +322,51 @@ pub fn attached(document: &DocumentMeta) -> AttachedDocument {
         size_bytes: document.size_bytes,
         media_type: document.media_type.clone(),
         document_id: document.id,
+    }
+}
+
+/// A query of the desk that was answered, for a dossier or for none.
+///
+/// # Panics
+/// Never.
+pub fn asked(id: QueryId, dossier: Option<DossierCode>) -> QueryEnded {
+    let reply = Bytes::from_static(br#"{"full_name":"TRAN THI THU"}"#);
+    let reply_sha256 = sha256(&reply);
+    let answer = v1::QueryAnswer {
+        query_id: Bytes::copy_from_slice(&id),
+        reply_sha256: Bytes::copy_from_slice(reply_sha256.as_bytes()),
+        ..v1::QueryAnswer::default()
+    };
+    QueryEnded {
+        envelope: Queried {
+            id,
+            service: "dan-cu".to_owned(),
+            version: 1,
+            purpose: "doi-chieu".to_owned(),
+            procedure: Some("1.001193".parse().unwrap()),
+            dossier,
+            intake: None,
+            party: party(DESK),
+            actor: "clerk.1".parse().unwrap(),
+            system: "mot-cua".to_owned(),
+            connector: "ket-noi-dan-cu".to_owned(),
+            fields: vec!["full_name".to_owned()],
+            refused: None,
+            asked_at: machine(u64::from(id[0])),
+            ended_at: machine(u64::from(id[0]) + 1),
+            reply_sha256: Some(reply_sha256),
+            subject: Some([7; 32]),
+            registry_version: 3,
+            traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
+            proof: Some(QueryProof {
+                answer: answer.encode_to_vec().into(),
+                signature: Bytes::from_static(b"signature"),
+                certificate: sha256(b"gateway"),
+            }),
+            key_id: 0,
+        },
+        intake_key: None,
+        payload: Bytes::from_static(br#"{"personal_number":"046190000001"}"#),
+        reply,
     }
 }

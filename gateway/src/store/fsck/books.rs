@@ -1,5 +1,7 @@
 //! The invariants, kept in books of their own: nothing here knows how the index is made.
 
+mod queries;
+
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -61,6 +63,7 @@ pub(super) struct Books {
     exports: HashSet<[u8; 16]>,
     /// The epoch in which each join token was issued, while it is neither spent nor withdrawn.
     tokens: HashMap<TokenId, u32>,
+    asked: queries::Asked,
 }
 
 /// The numbers of one authority's day.
@@ -88,6 +91,7 @@ impl Books {
             Fact::Admitted(admitted) => {
                 report.events += 1;
                 self.enter_event(position, admitted, report);
+                self.enter_matter(position, admitted, report);
                 if let Some(Kind::Admission(stored)) = &record.kind {
                     self.enter_number(position, &admitted.event, stored.first_admitted_at_unix_ms.is_some(), report);
                     self.check_proof(position, admitted, &stored.sealed_body, keys, report);
@@ -159,6 +163,12 @@ impl Books {
                 // A block of an earlier epoch is nobody's any more.
                 self.days.values_mut().for_each(|day| day.leases.clear());
             }
+            Fact::Queried(queried) => {
+                if let Some(Kind::Queried(stored)) = &record.kind {
+                    self.enter_query(position, queried, &stored.sealed_content, keys, report);
+                }
+            }
+            Fact::MatterLapsed(lapsed) => self.enter_lapsed(position, lapsed, keys, report),
             Fact::Exported(exported) => {
                 if !self.exports.insert(exported.identity) {
                     report.found(Invariant::Audit, position, "a copy of the books is noted a second time");
@@ -174,6 +184,8 @@ impl Books {
             | Kind::Acknowledgement(_)
             | Kind::DocumentStored(_)
             | Kind::NumbersLeased(_)
+            | Kind::Queried(_)
+            | Kind::MatterLapsed(_)
             | Kind::DossierParked(_) => None,
             Kind::RegistryApplied(_) => Some(AuditKind::RegistryApplied),
             // Two calls may bring the same certificate at once; the first record of it counts.

@@ -21,6 +21,9 @@ pub(super) fn entry(fact: &Fact) -> Option<Audited> {
         | Fact::Acknowledged(_)
         | Fact::DocumentStored(_)
         | Fact::NumbersLeased(_)
+        // Listed and counted by itself: there are far more of them than of acts.
+        | Fact::Queried(_)
+        | Fact::MatterLapsed(_)
         | Fact::DossierParked(_) => None,
         Fact::RegistryApplied(record) => Some(registry(&record.version)),
         Fact::CertificateSeen { digest, system, at, .. } => Some(Audited {

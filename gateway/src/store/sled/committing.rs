@@ -125,6 +125,10 @@ impl<F: Follow> Inner<F> {
             Ok(Checked::Erased) => return Err(CommitError::Erased),
             Err(error) => return Err(cannot_read(&error)),
         };
+        let (commit, key_id) = match commit {
+            Commit::Query(ended) => return self.record_query(*ended, claim).await,
+            other => (other, key_id),
+        };
         let (key_id, sealed_body) = match &commit {
             Commit::Admission(admission) => self.seal(admission, key_id)?,
             Commit::Handled(handled) => (0, self.seal_why(handled).map_err(|error| cannot_read(&error))?),
@@ -188,6 +192,8 @@ impl<F: Follow> Inner<F> {
             | Commit::Registry(_)
             | Commit::TokenIssued(_)
             | Commit::CertificateIssued(_) => self.room.for_more(),
+            // It was asked; that must be known whatever the disk. Whoever begins one asks for more room first.
+            Commit::Query(_) => self.room.for_the_end(),
         };
         Ok(room?)
     }
@@ -205,7 +211,13 @@ impl<F: Follow> Inner<F> {
                 if held.is_some() && fetch(&view, &keys::Erased(&event.code))?.is_some() {
                     return Ok(Checked::Erased);
                 }
+                let is_new = held.is_none();
                 key_id = held.map(|held| held.key_id);
+                if is_new {
+                    // What was asked for it before is sealed already.
+                    let matter = fetch(&view, &keys::Matter(&event.by, &intake_digest(&admission.request_key)))?;
+                    key_id = matter.map(|matter| matter.key_id);
+                }
                 let mut stands = event.sequence == last + 1 && event.opening.is_some() == (last == 0);
                 stands = stands && is_free(keys::Request(&event.by, &admission.request_key).encode())?;
                 if let Some(opening) = &event.opening {
@@ -266,6 +278,7 @@ impl<F: Follow> Inner<F> {
             Commit::CertificateRevoked(_) => true,
             Commit::Epoch(started) => started.number > index::epoch(&view)?.number,
             Commit::Archived(archiving) => self.may_be_archived(archiving)?,
+            Commit::Query(ended) => is_free(keys::Query(&ended.envelope.id).encode())?,
             Commit::Exported(exported) => {
                 if fetch(&view, &keys::Exported(&exported.identity))?.is_some() {
                     return Ok(Checked::Done);
@@ -403,6 +416,12 @@ fn claimed(commit: &Commit) -> Vec<Vec<u8>> {
             claimed.extend(event.opening.is_some().then(|| keys::Alias(event.code.as_str()).encode()));
             claimed.push(keys::Dossier(&event.code).encode());
             claimed.push(keys::Request(&event.by, &admission.request_key).encode());
+            claimed.extend(
+                event
+                    .opening
+                    .is_some()
+                    .then(|| keys::Matter(&event.by, &intake_digest(&admission.request_key)).encode()),
+            );
             claimed
         }
         Commit::Document(meta) => vec![keys::Document(meta.id).encode()],
@@ -415,6 +434,12 @@ fn claimed(commit: &Commit) -> Vec<Vec<u8>> {
             archiving.archived.codes.iter().map(|code| keys::Dossier(code).encode()).collect()
         }
         Commit::Exported(exported) => vec![keys::Exported(&exported.identity).encode()],
+        // With the dossier that comes in under the key, and with an erasure, only one of them may be under way.
+        Commit::Query(ended) => {
+            let Queried { party, intake, dossier, .. } = &ended.envelope;
+            let matter = intake.iter().map(|intake| keys::Matter(party, intake).encode());
+            matter.chain(dossier.iter().map(|code| keys::Dossier(code).encode())).collect()
+        }
         Commit::TokenIssued(issued) => vec![keys::Token(&issued.id).encode()],
         Commit::TokenWithdrawn(withdrawn) => vec![keys::Token(&withdrawn.id).encode()],
         Commit::CertificateIssued(issued) => match &issued.over {

@@ -109,7 +109,7 @@ impl<F: Follow> Inner<F> {
 
 /// Destroys a key. A key that is not there, e.g. after a restore, needs no destroying. Of one that is destroyed already, the next
 /// start would see if a power cut brought it back; `for_certain` it is made durable all the same.
-fn destroy(keys: &KeyRing, id: u64, for_certain: bool) -> Result<(), KeyError> {
+pub(super) fn destroy(keys: &KeyRing, id: u64, for_certain: bool) -> Result<(), KeyError> {
     match keys.get(KeyId(id)) {
         Err(KeyError::Unknown { .. }) => Ok(()),
         Err(KeyError::Destroyed { .. }) if !for_certain => Ok(()),

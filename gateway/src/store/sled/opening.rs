@@ -251,6 +251,7 @@ impl SledStore {
             room: parts.room,
         };
         inner.finish_erasures(progress).map_err(|error| OpenError::Keys(error.into()))?;
+        inner.finish_lapses().map_err(|error| OpenError::Keys(error.into()))?;
         // While there is room, what the next opening may need is set aside.
         let _ = inner.room.for_more();
         Ok(Self { inner: ArcSwapOption::from_pointee(inner) })

@@ -1,0 +1,106 @@
+//! Answers questions to the data services of one owner (`[connector]`): each is posted to a URL of the owner's own software on this
+//! machine, and what that says goes back over the stream.
+//!
+//! Owns the stream and the posts; knows nothing of what the services are about. A question is posted once, and never kept: one that cannot be answered in
+//! its time is nobody's any more. The reply is cut here to the fields that may be told, before it leaves the owner's machine; the
+//! gateway cuts it again.
+
+mod exchange;
+
+use std::sync::Arc;
+
+use lgsp_proto::v1::serve_request::Request as Up;
+use lgsp_proto::v1::serve_response::Response as Down;
+use lgsp_proto::v1::{OpenServing, ServeRequest, ServeResponse, ServiceRef};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use crate::backoff::Backoff;
+use crate::config;
+use crate::link::Link;
+use exchange::Exchange;
+
+/// The account in whose name the adapter itself serves.
+const ACTOR: &str = "adapter";
+
+/// Serves what the configuration names.
+pub(crate) struct Connector {
+    config: config::Connector,
+    link: Link,
+    backoff: Backoff,
+    exchange: Arc<Exchange>,
+}
+
+impl Connector {
+    pub(crate) fn new(config: config::Connector, link: Link, backoff: Backoff) -> Self {
+        let exchange = Arc::new(Exchange::new(&config));
+        Self { config, link, backoff, exchange }
+    }
+
+    /// Serves until `stop`, over as many streams as it takes, one after the other.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let mut failures = 0;
+        loop {
+            let ended = tokio::select! {
+                () = stop.cancelled() => return,
+                ended = self.stream(&mut failures) => ended,
+            };
+            failures += 1;
+            let why = ended.as_ref().err().map_or("it was ended", |status| status.message());
+            if failures.is_power_of_two() && failures > 2 {
+                tracing::warn!(failures, why, "no stream for the questions to our data services");
+            } else {
+                tracing::debug!(failures, why, "a connector's stream ended");
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(self.backoff.delay(failures)) => {}
+            }
+        }
+    }
+
+    /// One stream, from opening it to its end.
+    async fn stream(&self, failures: &mut u32) -> Result<(), Status> {
+        let (sender, requests) = mpsc::channel(8);
+        let services = self.config.services.keys();
+        let services = services.map(|(name, version)| ServiceRef { name: name.clone(), version: *version });
+        let at_once = u32::try_from(self.config.at_once.get()).unwrap_or(u32::MAX);
+        let (party, actor) = (self.config.party.to_string(), ACTOR.to_owned());
+        let open = OpenServing { party, actor, services: services.collect(), at_once };
+        // There is room: nothing was sent before.
+        let _ = sender.send(ServeRequest { request: Some(Up::Open(open)) }).await;
+        let mut belief = self.link.belief();
+        let request = self.link.stream_request(ReceiverStream::new(requests), None);
+        let mut questions = self.link.queries().serve(request).await?.into_inner();
+        // What is under way when the stream ends is given up with it: nobody waits for it any more.
+        let mut answering = JoinSet::new();
+        loop {
+            tokio::select! {
+                message = questions.message(), if answering.len() < self.config.at_once.get() => match message? {
+                    Some(ServeResponse { response: Some(Down::Question(question)) }) => {
+                        let exchange = Arc::clone(&self.exchange);
+                        answering.spawn(async move { exchange.answer(question).await });
+                    }
+                    Some(ServeResponse { response: Some(Down::Opened(opened)) }) => {
+                        *failures = 0;
+                        tracing::info!(services = opened.services.len(), "our data services are served");
+                    }
+                    Some(ServeResponse { response: None }) => {}
+                    None => return Ok(()),
+                },
+                Some(answered) = answering.join_next() => {
+                    let Ok(Some(answer)) = answered else { continue };
+                    // The gateway does not read any more; the stream's own end will say why.
+                    if sender.send(ServeRequest { request: Some(Up::Answer(answer)) }).await.is_err() {
+                        return questions.message().await.map(drop);
+                    }
+                }
+                // Whoever was let in by former roots or lists has to prove anew who it is.
+                () = belief.changed() => return Ok(()),
+            }
+        }
+    }
+}
