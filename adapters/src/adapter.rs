@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access::{Access, AccessFileError, Origin};
 use crate::acting::Acting;
 use crate::config::{Config, WebhookUrl};
-use crate::connector::Connector;
+use crate::connector::{Connector, posted};
 use crate::folder::{self, ToFolder};
 use crate::forward::Forward;
 use crate::handover::{Blames, HandOver};
@@ -235,7 +235,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
         parts.spawn(keeper.run(stopping.clone()));
     }
     if let Some(connector) = config.connector.clone() {
-        let connector = Connector::new(connector, link.clone(), exchange.backoff);
+        let connector = Connector::new(posted::serving(connector), link.clone(), exchange.backoff);
         parts.spawn(connector.run(stopping.clone()));
     }
     let receive = Receive {

@@ -1,11 +1,13 @@
-//! Answers questions to the data services of one owner (`[connector]`): each is posted to a URL of the owner's own software on this
-//! machine, and what that says goes back over the stream.
+//! Answers questions to the data services of one owner, over a stream that it opens to the gateway.
 //!
-//! Owns the stream and the posts; knows nothing of what the services are about. A question is posted once, and never kept: one that cannot be answered in
-//! its time is nobody's any more. The reply is cut here to the fields that may be told, before it leaves the owner's machine; the
-//! gateway cuts it again.
+//! Owns the stream, the time a question has and what of a reply may be told; a [`source::Source`] stands behind each service: the owner's own
+//! software on this machine (`[connector]`, [`posted`]), or a connector to a national database. A question is answered once or not at all, and never kept:
+//! one that cannot be answered in its time is nobody's any more. The reply is cut here to the fields that may be told, before it
+//! leaves the owner's machine; the gateway cuts it again.
 
-mod exchange;
+mod answering;
+pub(crate) mod posted;
+pub(crate) mod source;
 
 use std::sync::Arc;
 
@@ -19,25 +21,22 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::backoff::Backoff;
-use crate::config;
 use crate::link::Link;
-use exchange::Exchange;
+use source::Serving;
 
 /// The account in whose name the adapter itself serves.
 const ACTOR: &str = "adapter";
 
-/// Serves what the configuration names.
+/// Serves the services of one owner.
 pub(crate) struct Connector {
-    config: config::Connector,
+    serving: Arc<Serving>,
     link: Link,
     backoff: Backoff,
-    exchange: Arc<Exchange>,
 }
 
 impl Connector {
-    pub(crate) fn new(config: config::Connector, link: Link, backoff: Backoff) -> Self {
-        let exchange = Arc::new(Exchange::new(&config));
-        Self { config, link, backoff, exchange }
+    pub(crate) fn new(serving: Serving, link: Link, backoff: Backoff) -> Self {
+        Self { serving: Arc::new(serving), link, backoff }
     }
 
     /// Serves until `stop`, over as many streams as it takes, one after the other.
@@ -65,10 +64,10 @@ impl Connector {
     /// One stream, from opening it to its end.
     async fn stream(&self, failures: &mut u32) -> Result<(), Status> {
         let (sender, requests) = mpsc::channel(8);
-        let services = self.config.services.keys();
+        let services = self.serving.sources.keys();
         let services = services.map(|(name, version)| ServiceRef { name: name.clone(), version: *version });
-        let at_once = u32::try_from(self.config.at_once.get()).unwrap_or(u32::MAX);
-        let (party, actor) = (self.config.party.to_string(), ACTOR.to_owned());
+        let at_once = u32::try_from(self.serving.at_once.get()).unwrap_or(u32::MAX);
+        let (party, actor) = (self.serving.party.to_string(), ACTOR.to_owned());
         let open = OpenServing { party, actor, services: services.collect(), at_once };
         // There is room: nothing was sent before.
         let _ = sender.send(ServeRequest { request: Some(Up::Open(open)) }).await;
@@ -76,13 +75,13 @@ impl Connector {
         let request = self.link.stream_request(ReceiverStream::new(requests), None);
         let mut questions = self.link.queries().serve(request).await?.into_inner();
         // What is under way when the stream ends is given up with it: nobody waits for it any more.
-        let mut answering = JoinSet::new();
+        let mut under_way = JoinSet::new();
         loop {
             tokio::select! {
-                message = questions.message(), if answering.len() < self.config.at_once.get() => match message? {
+                message = questions.message(), if under_way.len() < self.serving.at_once.get() => match message? {
                     Some(ServeResponse { response: Some(Down::Question(question)) }) => {
-                        let exchange = Arc::clone(&self.exchange);
-                        answering.spawn(async move { exchange.answer(question).await });
+                        let serving = Arc::clone(&self.serving);
+                        under_way.spawn(async move { answering::answered(&serving, question).await });
                     }
                     Some(ServeResponse { response: Some(Down::Opened(opened)) }) => {
                         *failures = 0;
@@ -91,7 +90,7 @@ impl Connector {
                     Some(ServeResponse { response: None }) => {}
                     None => return Ok(()),
                 },
-                Some(answered) = answering.join_next() => {
+                Some(answered) = under_way.join_next() => {
                     let Ok(Some(answer)) = answered else { continue };
                     // The gateway does not read any more; the stream's own end will say why.
                     if sender.send(ServeRequest { request: Some(Up::Answer(answer)) }).await.is_err() {
