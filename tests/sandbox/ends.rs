@@ -190,8 +190,12 @@ fn every_example_of_the_help_text_starts() {
 
 #[test]
 fn a_port_that_is_taken_is_told_with_what_to_do_before_anything_is_made() {
-    let holder = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let port = holder.local_addr().unwrap().port();
+    // Below those that the system gives out by itself, so that nobody is given the one beside it meanwhile.
+    let from = 20_000 + u16::try_from(std::process::id() % 8_000).unwrap();
+    let held = |port| TcpListener::bind(("127.0.0.1", port)).ok();
+    let both_free = |port: &u16| held(port - 1).is_some() && held(*port).is_some();
+    let port = (from..from + 500).step_by(2).find(both_free).unwrap();
+    let _holder = held(port).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("sandbox");
     // The REST API's own port, and the one beside it.
