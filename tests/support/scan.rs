@@ -287,9 +287,9 @@ fn people() -> BTreeSet<String> {
 /// The text that a field has in Rust, in JSON, or in Python: what is between the next quotes, unless something else comes first.
 fn value(after: &str) -> Option<&str> {
     let rest = after.trim_start_matches(['"', '\\', ' ', ':', '=']);
-    // The quote that opens the value may have been passed over with those around the name.
+    // The quote that opens the value has been passed over with those around the name; without one it is a name in a program.
     let passed = &after[..after.len() - rest.len()];
-    if !passed.contains('"') || !passed.contains([':', '=']) {
+    if !passed.ends_with('"') || !passed.contains([':', '=']) {
         return None;
     }
     let value = rest.split(['"', '\\']).next()?;
@@ -434,6 +434,9 @@ mod tests {
         {
             assert!(people.contains(known), "{known} is not among {people:?}");
         }
+        // A name in a program beside a field's is nobody's.
+        assert_eq!(value(r#"": number, "full_name": "Trần Thị Thử""#), None);
+        assert_eq!(value(r#"": "Trần Thị Thử" }"#), Some("Trần Thị Thử"));
         assert!(people.len() < 200, "{} data are not people's", people.len());
     }
 }
