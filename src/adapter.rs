@@ -106,7 +106,9 @@ impl Runnable for Config {
         access::check(self).map_err(|error| Failure::usage(because(&error)))?;
         lgsp_adapters::webhook::check(&self.webhook).map_err(|error| Failure::usage(because(&error)))?;
         let tables = self.tables.as_ref().map(lgsp_adapters::tables::check).transpose();
-        tables.map(drop).map_err(|error| Failure::usage(because(&error)))
+        tables.map(drop).map_err(|error| Failure::usage(because(&error)))?;
+        let population = self.population.as_ref().map(lgsp_adapters::population::check).transpose();
+        population.map(drop).map_err(|error| Failure::usage(because(&error)))
     }
 
     /// One thread: an adapter waits for others most of the time, and an agency's machine has other things to do.

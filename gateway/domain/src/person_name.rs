@@ -143,7 +143,8 @@ mod tests {
     fn forms_cases_blanks_and_doubles_of_a_letter_do_not_count() {
         let name = "Đặng Thị Thuỷ Tiên";
         let decomposed: String = name.nfd().collect();
-        for same in ["ĐẶNG THỊ THUỶ TIÊN", "  đặng\u{a0}thị \t thuỷ tiên\u{200b}", "Ðặng Thị Thủy Tiên", &*decomposed] {
+        for same in ["ĐẶNG THỊ THUỶ TIÊN", "  đặng\u{a0}thị \t thuỷ tiên\u{200b}", "Ðặng Thị Thủy Tiên", &*decomposed]
+        {
             assert!(is_same(name, same), "{same}");
         }
     }
