@@ -87,7 +87,8 @@ fn registry(place: &Place) {
     }
     let grants = fs::read_to_string(folder.join("grants.toml")).unwrap();
     place.write("next/grants.toml", &(grants + GRANT));
-    place.write("next/services.toml", SERVICES);
+    let services = fs::read_to_string(folder.join("services.toml")).unwrap();
+    place.write("next/services.toml", &(services + SERVICES));
     place.write("next/thua-dat.request.schema.json", REQUEST);
     place.write("next/thua-dat.reply.schema.json", &REPLY.replace("number", "numbers"));
 }

@@ -35,7 +35,7 @@ impl Connector {
         Self(None)
     }
 
-    /// For what is reached over TLS.
+    /// For what is reached over TLS, by these certificates.
     pub(crate) fn tls(config: Arc<ClientConfig>) -> Self {
         Self(Some(config))
     }
