@@ -25,6 +25,9 @@ mod ministry;
 mod replica;
 mod verify;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
