@@ -2,6 +2,7 @@
 
 mod client;
 mod join;
+mod population;
 mod tables;
 mod token;
 
@@ -76,6 +77,7 @@ enum Action {
     Token(token::Token),
     Client(client::Command),
     Tables(tables::Tables),
+    Population(population::Population),
 }
 
 impl Command {
@@ -85,6 +87,7 @@ impl Command {
             (Some(Action::Token(token)), _) => token.run(lang),
             (Some(Action::Client(client)), _) => client.run(lang),
             (Some(Action::Tables(tables)), _) => tables.run(lang),
+            (Some(Action::Population(population)), _) => population.run(),
             (None, Some(node)) => {
                 let config = Config::load(&node.config, environment());
                 node.run(config, lang)
@@ -131,6 +134,7 @@ impl Runnable for Config {
             | RunError::Copy { .. }
             | RunError::Access(_)
             | RunError::Remote(_)
+            | RunError::Population(_)
             | RunError::WebhookSecrets { .. }
             | RunError::WebhookBundle(_) => Failure::usage(because(&error)),
             RunError::Spool(SpoolOpenError::InUse { folder, process }) => {
