@@ -260,12 +260,12 @@ mod tests {
     use super::super::Config;
     use super::*;
 
-    const SMALLEST: &str = "gateway = \"https://gw.test:7443\"\nparties = [\"G01.C06\"]\n[tls]\nidentity = \"identity\"\n\
+    const SMALLEST: &str = "gateway = \"https://gw.test:7443\"\nparties = [\"G01\"]\n[tls]\nidentity = \"identity\"\n\
                             [spool]\nfolder = \"spool\"\n";
     const MINISTRY: &str = "[population.ministry]\nurl = \"https://dancu.test/ws\"\nbundle = \"ca.pem\"\nclient = \"VN/GOV/H57\"\n\
                             api_key_file = \"key\"\nuser = \"hue\"\nsecret_file = \"secret\"\nclerks_file = \"clerks.toml\"\n";
     const REPLICA: &str = "[population.replica]\nhost = \"/run/postgresql\"\ndatabase = \"dan_cu\"\n";
-    const OWNER: &str = "[population]\nparty = \"G01.C06\"\n";
+    const OWNER: &str = "[population]\nparty = \"G01\"\n";
 
     fn read(text: &str) -> Result<Option<Population>, Vec<String>> {
         let read = Config::parse(&format!("{SMALLEST}{text}"), Path::new("/srv"), []);
@@ -284,9 +284,20 @@ mod tests {
             OWNER.to_owned(),
             format!("{OWNER}{MINISTRY}{REPLICA}"),
             MINISTRY.to_owned(),
-            format!("{}{REPLICA}", OWNER.replace("C06", "C99")),
+            format!("{}{REPLICA}", OWNER.replace("G01", "G99")),
         ] {
             assert_eq!(read(&text).unwrap_err(), ["population.party"], "{text}");
+        }
+    }
+
+    #[test]
+    fn the_pages_configurations_are_read_as_they_stand() {
+        let page = include_str!("../../../docs/population.md");
+        let shown: Vec<_> = page.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+        let shown: Vec<_> = shown.into_iter().filter(|text| text.starts_with("[population]")).collect();
+        assert_eq!(shown.len(), 2);
+        for text in shown {
+            assert!(read(text).unwrap().is_some(), "{text}");
         }
     }
 

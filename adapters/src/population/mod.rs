@@ -81,6 +81,12 @@ pub(crate) fn serving(config: &config::Population) -> Result<Serving, NotUsable>
     Ok(Serving { party: config.party.clone(), at_once: config.at_once, sources })
 }
 
+/// See [`crate::fuzz::population`].
+#[cfg(feature = "fuzz")]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    ministry::fuzz(bytes);
+}
+
 /// One of the four.
 struct Service {
     ask: Ask,

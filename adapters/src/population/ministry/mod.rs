@@ -178,6 +178,21 @@ impl Ministry {
     }
 }
 
+/// Reads an answer of the ministry in every way there is. What is read of a citizen can be told as JSON.
+#[cfg(feature = "fuzz")]
+pub(super) fn fuzz(document: &[u8]) {
+    for operation in [Operation::LookUp, Operation::ConfirmNumber, Operation::ConfirmHousehold] {
+        let Ok(response) = soap::response(document, operation, "q1") else { continue };
+        let _ = soap::confirmed(&response);
+        let _ = soap::members(&response, &[]);
+        if let Ok(citizen) = soap::citizen(&response) {
+            let all = super::fields::FIELDS.iter().map(|field| field.path);
+            let json = super::fields::reply(super::fields::Wanted::of(all), |field| citizen.value(field));
+            serde_json::from_slice::<serde_json::Value>(&json).expect("a reply is JSON");
+        }
+    }
+}
+
 /// What of an answer that is none goes to whoever asked, and to the log.
 fn told(question: &Question, no: NoAnswer) -> ServiceRefusal {
     match no {

@@ -11,6 +11,9 @@ use quick_xml::reader::NsReader;
 /// How deep elements may stand in each other. Answers a document that would exhaust the stack when its tree is dropped.
 const DEPTH_MAX: usize = 32;
 
+/// How many there may be; a citizen has some eighty. Answers a document of nothing but small elements, which would take many times its length.
+const ELEMENTS_MAX: usize = 4_096;
+
 /// The envelope's namespace, SOAP 1.1 §3.
 pub(super) const SOAP: &str = "http://schemas.xmlsoap.org/soap/envelope/";
 
@@ -47,12 +50,13 @@ impl Element {
         reader.config_mut().expand_empty_elements = true;
         // An element of another namespace is kept while it is open, as `None`, and left out with all that is in it.
         let mut open: Vec<Option<Self>> = Vec::new();
-        let mut root = None;
+        let (mut root, mut elements) = (None, 0);
         loop {
             let (namespace, event) = reader.read_resolved_event().map_err(|_| NotXml)?;
             match event {
                 Event::Start(start) => {
-                    if open.len() == DEPTH_MAX || (open.is_empty() && root.is_some()) {
+                    elements += 1;
+                    if open.len() == DEPTH_MAX || elements > ELEMENTS_MAX || (open.is_empty() && root.is_some()) {
                         return Err(NotXml);
                     }
                     let is_left_out = matches!(open.last(), Some(None));
@@ -186,6 +190,8 @@ mod tests {
         let deep = |levels: usize| named(&format!("{}{}", "<q>".repeat(levels), "</q>".repeat(levels)));
         assert!(read(&deep(DEPTH_MAX - 1)).is_ok() && read(&deep(DEPTH_MAX)).is_err());
         assert!(read(&deep(100_000)).is_err());
+        let many = |elements: usize| named(&"<q/>".repeat(elements));
+        assert!(read(&many(ELEMENTS_MAX - 1)).is_ok() && read(&many(ELEMENTS_MAX)).is_err());
         for around in [format!("{}{}", named("x"), named("x")), format!("{}x", named("x")), String::new()] {
             assert!(read(&around).is_err(), "{around}");
         }
