@@ -83,7 +83,7 @@ pub struct Replica {
 pub(super) fn population(raw: &mut Raw, base: &Path, acted_for: Option<&[PartyId]>) -> Option<Option<Population>> {
     let mut section = raw.section("population");
     let party = section.optional("party", |text: String| text.parse::<PartyId>());
-    let at_once = section.or("at_once", count_of(64), |number: u64| match count(number) {
+    let at_once = section.or("at_once", count_of(16), |number: u64| match count(number) {
         Ok(count) if number <= MAX_CREDIT => Ok(count),
         _ => Err(format!("is not between 1 and {MAX_CREDIT}")),
     });

@@ -260,7 +260,6 @@ async fn a_clerk_whom_the_ministry_does_not_know_asks_nothing() {
 #[tokio::test]
 async fn what_the_ministry_refuses_has_its_word_and_what_it_breaks_is_a_failure() {
     let ministry = StandIn::start().await;
-    let serving = ministry.serving();
     let operation = "TraCuuThongTinCongDan";
     let error =
         |code: &str| envelope(operation, &format!("<d:Loi><d:MaLoi>{code}</d:MaLoi><d:MoTa>x</d:MoTa></d:Loi>"));
@@ -279,8 +278,28 @@ async fn what_the_ministry_refuses_has_its_word_and_what_it_breaks_is_a_failure(
         (200, "x".repeat((1 << 20) + 1), ServiceRefusal::Failed),
     ] {
         ministry.does(Does::Answer(status, body.clone()));
+        let serving = ministry.serving();
         let refused = told(&serving, "dan-cu-tra-cuu", &question(&["sex"], &of_a_man())).await;
         assert_eq!(refused, Err(expected), "{status} {}", body.get(..200).unwrap_or(&body));
+    }
+}
+
+#[tokio::test]
+async fn while_the_ministry_is_maintained_it_is_left_alone() {
+    let ministry = StandIn::start().await;
+    for (status, body) in
+        [(503, String::new()), (200, envelope("TraCuuThongTinCongDan", "<d:Loi><d:MaLoi>BAO_TRI</d:MaLoi></d:Loi>"))]
+    {
+        let (serving, before) = (ministry.serving(), ministry.count());
+        ministry.does(Does::Answer(status, body));
+        let begun = std::time::Instant::now();
+        for _ in 0..200 {
+            let refused = told(&serving, "dan-cu-tra-cuu", &question(&["sex"], &of_a_man())).await;
+            assert_eq!(refused, Err(ServiceRefusal::Maintenance));
+        }
+        // One, and one for every second that this took.
+        let most = 1 + begun.elapsed().as_secs() as usize;
+        assert!((1..=most).contains(&(ministry.count() - before)), "{} of {most}", ministry.count() - before);
     }
 }
 

@@ -4,6 +4,7 @@
 //! nothing is sent again: the ministry counts what it is asked. Of what comes back nothing is logged but that it was not usable, and why.
 
 mod clerks;
+mod maintenance;
 pub(super) mod soap;
 mod watched;
 mod xml;
@@ -12,7 +13,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
@@ -32,6 +33,7 @@ use crate::connector::source::{REPLY_BYTES_MAX, failed};
 use crate::spool::now_ms;
 use crate::webhook::Connector;
 use clerks::Clerks;
+use maintenance::Maintenance;
 use soap::{Citizen, NoAnswer, Operation};
 use watched::Watched;
 use xml::Element;
@@ -47,6 +49,7 @@ pub(super) struct Ministry {
     api_key: Watched<Zeroizing<String>>,
     secret: Watched<Zeroizing<String>>,
     clerks: Watched<Clerks>,
+    maintenance: Maintenance,
 }
 
 /// Why the ministry's files cannot be used.
@@ -95,6 +98,7 @@ impl Ministry {
             api_key: Watched::open(api_key_file, watched::secret).map_err(at("api_key_file", api_key_file))?,
             secret: Watched::open(secret_file, watched::secret).map_err(at("secret_file", secret_file))?,
             clerks: Watched::open(clerks_file, Clerks::read).map_err(at("clerks_file", clerks_file))?,
+            maintenance: Maintenance::default(),
         })
     }
 
@@ -145,16 +149,25 @@ impl Ministry {
         let procedure = &question.procedure_code;
         let envelope = soap::Request { operation, id: &id, procedure, clerk, asked, members }.to_xml();
         let request = self.request(envelope).ok_or_else(|| failed(question, "it cannot be put into headers"))?;
+        if !self.maintenance.may_ask(Instant::now()) {
+            return Err(ServiceRefusal::Maintenance);
+        }
         let answer = self.client.request(request).await;
         let answer = answer.map_err(|_| failed(question, "the ministry's endpoint does not answer"))?;
         match answer.status() {
             StatusCode::OK => {}
-            StatusCode::SERVICE_UNAVAILABLE => return Err(ServiceRefusal::Maintenance),
+            StatusCode::SERVICE_UNAVAILABLE => {
+                self.maintenance.heard(true, Instant::now());
+                return Err(ServiceRefusal::Maintenance);
+            }
             _ => return Err(failed(question, "the ministry's endpoint answers with an error")),
         }
         let document = Limited::new(answer.into_body(), REPLY_BYTES_MAX).collect().await;
         let document = document.map_err(|_| failed(question, "the answer is too long or broke off"))?.to_bytes();
-        soap::response(&document, operation, &id).map_err(|no| told(question, no))
+        let response = soap::response(&document, operation, &id);
+        let is_maintained = matches!(response, Err(NoAnswer::Refused(ServiceRefusal::Maintenance)));
+        self.maintenance.heard(is_maintained, Instant::now());
+        response.map_err(|no| told(question, no))
     }
 
     fn request(&self, envelope: String) -> Option<Request<Full<Bytes>>> {
