@@ -10,11 +10,13 @@
 //! | [`behaviour`] | the script: what it does to the requests, phase by phase |
 //! | [`rehearsal`] | one run: script, checks and what became of them; the border that a counterpart is written to |
 //! | [`report`] | the verdict, for people and for programs |
+//! | [`portal`] | the national public service portal |
 //!
 //! To add a counterpart: implement [`rehearsal::Counterpart`] in a module of its own, name its checks, and give it a subcommand in
 //! `src/rehearse.rs`.
 
 pub mod behaviour;
+pub mod portal;
 pub mod rehearsal;
 pub mod report;
 pub mod server;
