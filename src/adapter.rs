@@ -2,6 +2,7 @@
 
 mod client;
 mod join;
+mod portal;
 mod tables;
 mod token;
 
@@ -76,6 +77,7 @@ enum Action {
     Token(token::Token),
     Client(client::Command),
     Tables(tables::Tables),
+    Portal(portal::Command),
 }
 
 impl Command {
@@ -85,6 +87,7 @@ impl Command {
             (Some(Action::Token(token)), _) => token.run(lang),
             (Some(Action::Client(client)), _) => client.run(lang),
             (Some(Action::Tables(tables)), _) => tables.run(lang),
+            (Some(Action::Portal(portal)), _) => portal.run(lang),
             (None, Some(node)) => {
                 let config = Config::load(&node.config, environment());
                 node.run(config, lang)
@@ -105,6 +108,8 @@ impl Runnable for Config {
         access::check_remote(self).map_err(|error| Failure::of_tls_file(&error))?;
         access::check(self).map_err(|error| Failure::usage(because(&error)))?;
         lgsp_adapters::webhook::check(&self.webhook).map_err(|error| Failure::usage(because(&error)))?;
+        let portal = self.portal.as_ref().map(lgsp_adapters::portal::check).transpose();
+        portal.map_err(|error| Failure::of_tls_file(&error))?;
         let tables = self.tables.as_ref().map(lgsp_adapters::tables::check).transpose();
         tables.map(drop).map_err(|error| Failure::usage(because(&error)))
     }
@@ -130,7 +135,8 @@ impl Runnable for Config {
             | RunError::Access(_)
             | RunError::Remote(_)
             | RunError::WebhookSecrets { .. }
-            | RunError::WebhookBundle(_) => Failure::usage(because(&error)),
+            | RunError::WebhookBundle(_)
+            | RunError::PortalBundle(_) => Failure::usage(because(&error)),
             RunError::Spool(SpoolOpenError::InUse { folder, process }) => {
                 Failure::usage(in_use(folder, *process, lang))
             }

@@ -4,6 +4,7 @@
 //! relative to the file's folder. A key may be overridden by an environment variable: `LGSP_ADAPTER__REST__LISTEN` is `listen`
 //! in `[rest]`.
 
+mod portal;
 mod raw;
 mod starter;
 mod written;
@@ -22,6 +23,8 @@ use crate::backoff::Backoff;
 use crate::identity;
 use crate::link::{Address, GatewayUrl, Timings};
 pub use crate::webhook::WebhookUrl;
+pub use portal::Portal;
+use portal::{Others, portal};
 use raw::Raw;
 pub use starter::{IDENTITY, Wishes, starter, write_starter};
 
@@ -58,6 +61,8 @@ pub struct Config {
     pub folder: Option<Folder>,
     /// The tables used instead, if there are any.
     pub tables: Option<Tables>,
+    /// The national portal told instead, if there is one.
+    pub portal: Option<Portal>,
     /// The data services answered here, if there are any.
     pub connector: Option<Connector>,
     /// What goes to the gateway and comes from it.
@@ -358,6 +363,14 @@ impl Config {
         let webhook = webhook(&mut raw, base, spool.as_ref(), parties.as_deref());
         let folder = folder(&mut raw, base, parties.as_deref(), webhook.as_ref());
         let tables = tables(&mut raw, base, parties.as_deref(), webhook.as_ref(), folder.as_ref());
+        let others = Others {
+            acted_for: parties.as_deref(),
+            spool: spool.as_ref(),
+            webhook: webhook.as_ref(),
+            folder: folder.as_ref(),
+            tables: tables.as_ref(),
+        };
+        let portal = portal(&mut raw, base, &others);
         let connector = connector(&mut raw, parties.as_deref());
         let exchange = exchange(&mut raw);
         let offline = offline(&mut raw);
@@ -375,6 +388,7 @@ impl Config {
                 webhook: webhook?,
                 folder: folder?,
                 tables: tables?,
+                portal: portal?,
                 connector: connector?,
                 exchange: exchange?,
                 offline: offline?,
@@ -906,6 +920,9 @@ mod tests {
                 "database",
                 "password_file",
                 "\"thua-dat/1\"",
+                "username",
+                "destination",
+                "unit",
             ]
             .iter()
             .any(|key| line.contains(key));
@@ -915,7 +932,7 @@ mod tests {
             spelled_out.push('\n');
         }
         assert_eq!(format!("{:?}", parse(&spelled_out, &[]).unwrap()), format!("{shown:?}"));
-        assert_eq!(keys, 51);
+        assert_eq!(keys, 53);
     }
 
     #[test]

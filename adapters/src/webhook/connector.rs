@@ -35,6 +35,11 @@ impl Connector {
         Self(None)
     }
 
+    /// With TLS as this says; without it only what needs none is reached.
+    pub(crate) fn over(tls: Option<Arc<ClientConfig>>) -> Self {
+        Self(tls)
+    }
+
     async fn connect(self, uri: Uri) -> Result<TokioIo<Stream>, NotConnected> {
         let is_https = uri.scheme_str() == Some("https");
         let port = uri.port_u16().unwrap_or(if is_https { 443 } else { 80 });
