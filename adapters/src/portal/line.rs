@@ -301,7 +301,8 @@ mod tests {
             })
         }
         async fn service(State(logins): State<Arc<Logins>>, Json(body): Json<Value>) -> Json<Value> {
-            let is_over = body["session"] != logins.0.load(Ordering::Relaxed).max(2).to_string();
+            let in_force = logins.0.load(Ordering::Relaxed).max(2).to_string();
+            let is_over = body["session"] != in_force.as_str();
             Json(if is_over {
                 json!({ "error_code": "-3" })
             } else {

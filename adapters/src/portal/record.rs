@@ -337,3 +337,115 @@ pub(super) fn stamp(time: Option<&Timestamp>) -> String {
 fn cut(text: &str, most: usize) -> &str {
     text.char_indices().nth(most).map_or(text, |(end, _)| &text[..end])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RECEIVED: i64 = 1_752_458_400;
+
+    /// A dossier of which each of these was said, an hour after the other.
+    fn found(said: Vec<(v1::EventKind, Status, What)>) -> v1::GetResponse {
+        let at = |hours: usize| Some(Timestamp { seconds: RECEIVED + 3600 * hours as i64, nanos: 0 });
+        let recorded = |number: usize, kind: v1::EventKind, status: Status, body: Vec<u8>| v1::RecordedEvent {
+            event: Some(v1::Event {
+                dossier_code: "H57.12-250714-0001".into(),
+                sequence: number as u32 + 1,
+                kind: kind.into(),
+                status: status.number().into(),
+                party: "H57.12".into(),
+                actor: "c".repeat(60),
+                occurred_at: at(number),
+                due_at: at(100),
+                ..v1::Event::default()
+            }),
+            body: body.into(),
+            ..v1::RecordedEvent::default()
+        };
+        let submission = v1::Submission {
+            applicant: Some(v1::Applicant { kind: 1, personal_number: "046085000001".into(), ..Default::default() }),
+            summary: "đ".repeat(1001),
+            components: vec![v1::Component {
+                code: "to-khai".into(),
+                document: Some(v1::DocumentRef { sha256: vec![0xab; 32].into(), ..Default::default() }),
+                ..Default::default()
+            }],
+            ..v1::Submission::default()
+        };
+        let mut events = vec![recorded(0, v1::EventKind::Submitted, Status::Registered, submission.encode_to_vec())];
+        for (kind, status, what) in said {
+            let entry = v1::Entry { what: Some(what), ..v1::Entry::default() };
+            events.push(recorded(events.len(), kind, status, entry.encode_to_vec()));
+        }
+        let dossier = v1::Dossier {
+            code: "H57.12-250714-0001".into(),
+            intake_desk: "H57.101".into(),
+            competent_authority: "H57.12".into(),
+            intake_channel: 2,
+            return_channel: v1::ReturnChannel::Post.into(),
+            received_at: at(0),
+            ..v1::Dossier::default()
+        };
+        v1::GetResponse { dossier: Some(dossier), events }
+    }
+
+    fn decided() -> v1::GetResponse {
+        let progressed = || What::Progressed(v1::Progressed { step: "thẩm định".into(), ..Default::default() });
+        let mut said = vec![(v1::EventKind::Accepted, Status::Accepted, What::Accepted(v1::Accepted::default()))];
+        said.extend((0..10).map(|_| (v1::EventKind::Progressed, Status::Accepted, progressed())));
+        let results = vec![v1::Result { name: "Thông báo".into(), ..Default::default() }];
+        let resolved = What::Resolved(v1::Resolved { results, note: String::new() });
+        said.push((v1::EventKind::Resolved, Status::Resolved, resolved));
+        said.push((v1::EventKind::ResultRecalled, Status::Processing, What::ResultRecalled(Default::default())));
+        found(said)
+    }
+
+    #[test]
+    fn a_dossier_is_told_as_it_was_at_an_event_whatever_came_after_it() {
+        let found = decided();
+        let record = |sequence| Story::until(sequence, &found, "H57.CDV", None, None).unwrap().record();
+        let first = record(1);
+        assert_eq!((&first["TrangThaiHoSo"], &first["NgayTiepNhan"]), (&"1".into(), &"20250714090000".into()));
+        assert_eq!(first["DinhDanhCHS"][0]["LoaiDinhDanh"], "1");
+        assert_eq!(first["TrichYeuHoSo"].as_str().unwrap().chars().count(), 1000);
+        assert_eq!(
+            (&first["KenhThucHien"], &first["HinhThuc"], &first["NoiNopHoSo"]),
+            (&"2".into(), &"1".into(), &"2".into())
+        );
+        assert_eq!(first["TaiLieuNop"][0]["DuongDanTaiTepTin"], "");
+        let resolved = record(13);
+        assert_eq!((&resolved["TrangThaiHoSo"], &resolved["NgayKetThucXuLy"]), (&"9".into(), &"20250714210000".into()));
+        assert_eq!(resolved["DanhSachGiayToKetQua"][0]["TenGiayTo"], "Thông báo");
+        // What was taken back is none, and was none before.
+        let recalled = record(14);
+        assert_eq!((&recalled["TrangThaiHoSo"], &recalled["NgayKetThucXuLy"]), (&"4".into(), &"".into()));
+        assert_eq!(recalled["DanhSachGiayToKetQua"].as_array().unwrap().len(), 0);
+        assert_eq!(record(13), resolved);
+    }
+
+    #[test]
+    fn steps_go_ten_at_a_time_with_the_reception_before_each_and_none_before_it() {
+        let found = decided();
+        let steps = |sequence| Story::until(sequence, &found, "H57.CDV", None, None).unwrap().steps();
+        assert_eq!(steps(1).len(), 0);
+        let calls = steps(14);
+        let lengths: Vec<_> = calls.iter().map(|call| call.as_array().unwrap().len()).collect();
+        assert_eq!(lengths, [10, 4]);
+        assert!(calls.iter().all(|call| call[0]["TrangThai"] == "2" && call[0]["ThoiDiemXuLy"] == "20250714100000"));
+        let content: Vec<_> = calls[1].as_array().unwrap().iter().map(|step| &step["NoiDungXuLy"]).collect();
+        assert_eq!(content, ["Được tiếp nhận", "thẩm định", "Đã xử lý xong", "Đang xử lý"]);
+        assert_eq!(calls[0][1]["NguoiXuLy"].as_str().unwrap().len(), 50);
+    }
+
+    #[test]
+    fn documents_have_a_url_where_somebody_serves_them_and_what_was_erased_is_not_told() {
+        let mut found = decided();
+        let story = Story::until(1, &found, "H57.CDV", None, Some("https://tai-lieu.test/portal/")).unwrap();
+        let url = format!("https://tai-lieu.test/portal/H57.12-250714-0001/{}", "ab".repeat(32));
+        assert_eq!(story.record()["TaiLieuNop"][0]["DuongDanTaiTepTin"], url);
+        for recorded in &mut found.events {
+            recorded.body = Default::default();
+        }
+        assert!(Story::until(1, &found, "H57.CDV", None, None).is_none());
+    }
+}

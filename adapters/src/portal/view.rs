@@ -29,7 +29,14 @@ struct Known {
     told: u64,
     failures: BTreeMap<&'static str, u64>,
     /// What is the matter with single dossiers, since when, and how often it was.
-    dossiers: BTreeMap<Box<str>, (&'static str, i64, u64)>,
+    dossiers: BTreeMap<String, Held>,
+}
+
+/// What is the matter with one dossier.
+struct Held {
+    word: &'static str,
+    since_ms: i64,
+    times: u64,
 }
 
 /// How the portal is kept in step.
@@ -97,13 +104,13 @@ impl View {
     pub(super) fn to_json(&self, oldest_ms: Option<i64>) -> PortalJson {
         let known = self.known();
         let age_ms = oldest_ms.map_or(0, |oldest| now_ms().saturating_sub(oldest).max(0));
-        let dossier = |(code, (word, since, times)): (&Box<str>, &(&'static str, i64, u64))| {
-            let Bilingual { en, vi } = texts(word);
+        let dossier = |(code, held): (&String, &Held)| {
+            let Bilingual { en, vi } = texts(held.word);
             DossierTroubleJson {
-                dossier_code: code.to_string(),
-                trouble: word,
-                since: machine_time(*since),
-                times: *times,
+                dossier_code: code.clone(),
+                trouble: held.word,
+                since: machine_time(held.since_ms),
+                times: held.times,
                 problem: en,
                 problem_vi: vi,
             }
@@ -131,9 +138,9 @@ impl Known {
         *self.failures.entry(word).or_default() += 1;
         let is_full = self.dossiers.len() >= DOSSIERS_MAX;
         match self.dossiers.get_mut(dossier) {
-            Some((known, _, times)) => (*known, *times) = (word, *times + 1),
+            Some(held) => (held.word, held.times) = (word, held.times + 1),
             None if is_full => {}
-            None => _ = self.dossiers.insert(dossier.into(), (word, now_ms(), 1)),
+            None => _ = self.dossiers.insert(dossier.to_owned(), Held { word, since_ms: now_ms(), times: 1 }),
         }
     }
 }
