@@ -232,7 +232,10 @@ impl Answer {
             0 => Said::Done,
             _ if said.contains("đã tồn tại") => Said::Exists,
             _ if said.contains("không tồn tại") || said.contains("chưa tồn tại") => Said::Missing,
-            _ if said.contains("phiên") || said.contains("session") => Said::SessionOver,
+            // "phiên" alone is also a version's ("phiên bản").
+            _ if ["phiên làm việc", "phiên đăng nhập", "session"].iter().any(|word| said.contains(word)) => {
+                Said::SessionOver
+            }
             -3 => Said::SessionOver,
             3 => Said::Refused,
             _ => Said::Failing,
@@ -280,6 +283,7 @@ mod tests {
         assert_eq!(of(json!("-1"), "Hồ sơ không tồn tại"), Said::Missing);
         assert_eq!(of(json!("-1"), "Phiên làm việc hết hạn"), Said::SessionOver);
         assert_eq!(of(json!("-3"), ""), Said::SessionOver);
+        assert_eq!(of(json!("3"), "Phiên bản không được hỗ trợ"), Said::Refused);
         assert_eq!(of(json!("3"), "Sai định dạng"), Said::Refused);
         for code in [json!("-1"), json!(7), json!("x")] {
             assert_eq!(of(code, ""), Said::Failing);

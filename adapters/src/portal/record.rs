@@ -438,6 +438,22 @@ mod tests {
     }
 
     #[test]
+    fn every_field_that_the_portal_is_told_stands_in_the_table_of_field_names() {
+        let table = include_str!("../../../docs/portal-fields.md");
+        let found = decided();
+        let story = Story::until(13, &found, "H57.CDV", None, None).unwrap();
+        let is_named = |name: &String| {
+            let ends = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric());
+            table.match_indices(name.as_str()).any(|(at, _)| ends(&table[at + name.len()..]))
+        };
+        let (record, calls) = (story.record(), story.steps());
+        for object in [&record, &record["TaiLieuNop"][0], &record["DanhSachGiayToKetQua"][0], &calls[0][1]] {
+            let missing: Vec<_> = object.as_object().unwrap().keys().filter(|name| !is_named(name)).collect();
+            assert_eq!(missing, [""; 0]);
+        }
+    }
+
+    #[test]
     fn documents_have_a_url_where_somebody_serves_them_and_what_was_erased_is_not_told() {
         let mut found = decided();
         let story = Story::until(1, &found, "H57.CDV", None, Some("https://tai-lieu.test/portal/")).unwrap();
