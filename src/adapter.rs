@@ -3,6 +3,7 @@
 mod client;
 mod join;
 mod population;
+mod portal;
 mod tables;
 mod token;
 
@@ -78,6 +79,7 @@ enum Action {
     Client(client::Command),
     Tables(tables::Tables),
     Population(population::Population),
+    Portal(portal::Command),
 }
 
 impl Command {
@@ -88,6 +90,7 @@ impl Command {
             (Some(Action::Client(client)), _) => client.run(lang),
             (Some(Action::Tables(tables)), _) => tables.run(lang),
             (Some(Action::Population(population)), _) => population.run(),
+            (Some(Action::Portal(portal)), _) => portal.run(lang),
             (None, Some(node)) => {
                 let config = Config::load(&node.config, environment());
                 node.run(config, lang)
@@ -108,6 +111,8 @@ impl Runnable for Config {
         access::check_remote(self).map_err(|error| Failure::of_tls_file(&error))?;
         access::check(self).map_err(|error| Failure::usage(because(&error)))?;
         lgsp_adapters::webhook::check(&self.webhook).map_err(|error| Failure::usage(because(&error)))?;
+        let portal = self.portal.as_ref().map(lgsp_adapters::portal::check).transpose();
+        portal.map_err(|error| Failure::of_tls_file(&error))?;
         let tables = self.tables.as_ref().map(lgsp_adapters::tables::check).transpose();
         tables.map(drop).map_err(|error| Failure::usage(because(&error)))?;
         let population = self.population.as_ref().map(lgsp_adapters::population::check).transpose();
@@ -136,7 +141,8 @@ impl Runnable for Config {
             | RunError::Remote(_)
             | RunError::Population(_)
             | RunError::WebhookSecrets { .. }
-            | RunError::WebhookBundle(_) => Failure::usage(because(&error)),
+            | RunError::WebhookBundle(_)
+            | RunError::PortalBundle(_) => Failure::usage(because(&error)),
             RunError::Spool(SpoolOpenError::InUse { folder, process }) => {
                 Failure::usage(in_use(folder, *process, lang))
             }

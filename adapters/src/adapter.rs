@@ -32,6 +32,7 @@ use crate::link::{ConnectError, Link};
 use crate::office::{Busy, Office};
 use crate::offline::{Copy, Desk, Keeper};
 use crate::population;
+use crate::portal::{Portal, ToPortal};
 use crate::pump;
 use crate::receive::Receive;
 use crate::rest::remote::{Remote, Tls};
@@ -101,6 +102,9 @@ pub enum RunError {
     /// The CA certificates of https webhooks.
     #[error("webhook.bundle cannot be used")]
     WebhookBundle(#[source] lgsp_certs::tls::TlsFileError),
+    /// The CA certificates of the portal.
+    #[error("portal.bundle cannot be used")]
+    PortalBundle(#[source] lgsp_certs::tls::TlsFileError),
     /// The port.
     #[error("cannot listen on {address}")]
     Listen {
@@ -180,8 +184,11 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
         .map(|watched| folder::Folder::new(watched, &config.spool, config.exchange.backoff, office.clone()));
     let shared =
         config.tables.as_ref().map(|shared| Tables::new(shared, &config.spool, &config.exchange, office.clone()));
+    let portal = config.portal.as_ref().map(|portal| Portal::new(portal, office.clone())).transpose();
+    let portal = portal.map_err(RunError::PortalBundle)?;
     let api = Arc::new(Api {
         office,
+        portal: portal.clone(),
         folder: watched.clone(),
         tables: shared.clone(),
         certificate: keeper.known(),
@@ -228,6 +235,12 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
         let hand_over = Arc::new(HandOver { spool: spool.clone(), place, carrier, blames });
         parts.spawn(pump::run(hand_over, tables::AT_ONCE, exchange.backoff, stopping.clone()));
         parts.spawn(tables.run(stopping.clone()));
+    }
+    if let (Some(portal), Some(way)) = (portal, &config.portal) {
+        let (carrier, blames) = (ToPortal(portal), Blames::new(config.webhook.attempts.get()));
+        let place = webhooks.all.len() + usize::from(config.folder.is_some()) + usize::from(config.tables.is_some());
+        let hand_over = Arc::new(HandOver { spool: spool.clone(), place, carrier, blames });
+        parts.spawn(pump::run(hand_over, way.at_once, exchange.backoff, stopping.clone()));
     }
     if config.offline.enabled {
         let keeper = Keeper {
@@ -308,13 +321,14 @@ fn event_source(leaf: &Leaf, instance: &str) -> String {
     }
 }
 
-/// Gives every URL a number, and every party the number of its URL. Behind them come the folder and the tables, with their
-/// parties.
+/// Gives every URL a number, and every party the number of its URL. Behind them come the folder, the tables and the portal, with
+/// their parties.
 fn places(config: &Config) -> (HashMap<lgsp_proto::types::PartyId, usize>, Vec<WebhookUrl>) {
     let in_folder = config.folder.as_ref().map_or(&[][..], |folder| &folder.parties[..]);
     let in_tables = config.tables.as_ref().map_or(&[][..], |tables| &tables.parties[..]);
+    let at_portal = config.portal.as_ref().map_or(&[][..], |portal| &portal.parties[..]);
     let url_of = |party| {
-        let has_another = in_folder.contains(party) || in_tables.contains(party);
+        let has_another = [in_folder, in_tables, at_portal].into_iter().any(|parties| parties.contains(party));
         let default = config.webhook.url.as_ref().filter(|_| !has_another);
         config.webhook.parties.get(party).or(default)
     };
@@ -328,6 +342,8 @@ fn places(config: &Config) -> (HashMap<lgsp_proto::types::PartyId, usize>, Vec<W
     places.extend(in_folder.iter().map(|party| (party.clone(), urls.len())));
     let behind = urls.len() + usize::from(config.folder.is_some());
     places.extend(in_tables.iter().map(|party| (party.clone(), behind)));
+    let behind = behind + usize::from(config.tables.is_some());
+    places.extend(at_portal.iter().map(|party| (party.clone(), behind)));
     let mut numbered: Vec<_> = urls.into_iter().collect();
     numbered.sort_unstable_by_key(|(_, number)| *number);
     (places, numbered.into_iter().map(|(url, _)| url).collect())

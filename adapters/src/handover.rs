@@ -79,6 +79,9 @@ pub(crate) enum NotTaken {
     /// It does not take this one, by a rule of its own.
     #[error("the agency's system does not take it")]
     ByItsOwnRule,
+    /// It will never take this one as it is.
+    #[error("the agency's system refuses it")]
+    ForGood,
     /// It has it, and has not said yet what becomes of it.
     #[error("the agency's system has not handled it yet")]
     NotYet,
@@ -105,6 +108,7 @@ impl NotTaken {
             NotTaken::Status(status) => status,
             NotTaken::Unreachable | NotTaken::NotYet => return Blame::Line,
             NotTaken::ByItsOwnRule => return Blame::This,
+            NotTaken::ForGood => return Blame::ThisForGood,
             NotTaken::BrokenOff | NotTaken::TimedOut => return Blame::ThisIfOthersPass,
         };
         match status.as_u16() {
@@ -392,6 +396,7 @@ mod tests {
         assert_eq!(NotTaken::Unreachable.blames(), Blame::Line);
         assert_eq!(NotTaken::NotYet.blames(), Blame::Line);
         assert_eq!(NotTaken::ByItsOwnRule.blames(), Blame::This);
+        assert_eq!(NotTaken::ForGood.blames(), Blame::ThisForGood);
         for error in [NotTaken::BrokenOff, NotTaken::TimedOut] {
             assert_eq!(error.blames(), Blame::ThisIfOthersPass);
         }

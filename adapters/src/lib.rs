@@ -23,6 +23,7 @@
 //! | [`telemetry`] | what is measured, for Prometheus |
 //! | `acting` | the parties acted for, and those that the gateway does not let us act for |
 //! | [`tables`] | another way in and out: tables in the agency's own PostgreSQL |
+//! | [`portal`] | another way out: the national public service portal, kept in step |
 //! | `papers` | documents that a delivery names, fetched to lie beside it |
 //! | `trouble` | what is the matter with a folder or a database that the agency keeps |
 //! | `lanes`, `pump`, `backoff` | work in order per dossier, tried again until it is done |
@@ -47,6 +48,7 @@ mod office;
 mod offline;
 mod papers;
 pub mod population;
+pub mod portal;
 mod private_file;
 mod problem;
 mod pump;

@@ -6,6 +6,7 @@
 //! - [`restored`]: the gateway's disk is lost, a backup restored; what the agencies have receipts for comes back.
 //! - [`adapter_killed`]: the adapter dies between its 202 and the gateway's answer; the effect is had once.
 //! - [`by_folder`]: the same life by files alone, adapters killed between any two steps; the effect is had once.
+//! - [`by_portal`]: dossiers are kept in step with a national portal that misbehaves, the adapter killed between any two steps.
 //! - [`by_tables`]: the same life by rows alone, adapters and the database killed between any two steps; the effect is had once.
 //! - [`line_cut`]: ten communes go on without a line for a day's worth of dossiers; in the end the books are equal.
 //! - [`exception`]: a code given out without a line in vain is worked off by a clerk.
@@ -29,6 +30,7 @@ mod postgres;
 
 mod adapter_killed;
 mod by_folder;
+mod by_portal;
 mod by_tables;
 mod dossier_life;
 mod exception;

@@ -271,6 +271,27 @@ impl Place {
         self.adapter_with(system, system, party, (gateway, nobody), &more, fault).await
     }
 
+    /// Starts the adapter of a system that keeps a portal at this address in step, with the password `mật khẩu` of the account `hue`.
+    /// `portal/ca.pem` is the portal's root. `fault` is as for [`Place::adapter_by_folder`].
+    pub(crate) async fn adapter_by_portal(
+        &self,
+        system: &str,
+        party: &str,
+        gateway: SocketAddr,
+        portal: &str,
+        fault: Option<&str>,
+    ) -> Adapter {
+        self.write("portal.password", "mật khẩu\n");
+        let more = format!(
+            "[portal]\nservice_url = \"{portal}/service\"\nlogin_url = \"{portal}/login\"\nusername = \"hue\"\n\
+             password_file = \"portal.password\"\nbundle = \"portal/ca.pem\"\ndestination = \"G22\"\nunit = \"H99\"\n\
+             parties = [\"{party}\"]\ntimeout_ms = 5000\n"
+        );
+        // Nobody listens at the webhook: the portal's party has no other way out.
+        let nobody = SocketAddr::from(([127, 0, 0, 1], 9));
+        self.adapter_with(system, system, party, (gateway, nobody), &more, fault).await
+    }
+
     async fn adapter_in(
         &self,
         name: &str,
@@ -408,6 +429,15 @@ impl Place {
     pub(crate) async fn tried(&self, words: &[&str]) -> Option<Value> {
         let ended = within("a command", self.lgsp(words).output()).await.unwrap();
         ended.status.success().then(|| serde_json::from_slice(&ended.stdout).unwrap())
+    }
+
+    /// What a command answers in JSON, and the status that it ends with.
+    pub(crate) async fn answered(&self, words: &[&str]) -> Value {
+        let ended = within("a command", self.lgsp(words).output()).await.unwrap();
+        let said = String::from_utf8_lossy(&ended.stdout);
+        let said: Value = serde_json::from_str(&said)
+            .unwrap_or_else(|_| panic!("{words:?}: {said}{}", String::from_utf8_lossy(&ended.stderr)));
+        json!({ "code": ended.status.code(), "said": said })
     }
 
     /// What a command says to people.

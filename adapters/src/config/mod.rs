@@ -5,6 +5,7 @@
 //! in `[rest]`.
 
 mod population;
+mod portal;
 mod raw;
 mod starter;
 mod written;
@@ -24,6 +25,8 @@ use crate::identity;
 use crate::link::{Address, GatewayUrl, Timings};
 pub use crate::webhook::WebhookUrl;
 pub use population::{Ministry, Population, PopulationBackend, Replica};
+pub use portal::Portal;
+use portal::{Others, portal};
 use raw::Raw;
 pub use starter::{IDENTITY, Wishes, starter, write_starter};
 
@@ -60,6 +63,8 @@ pub struct Config {
     pub folder: Option<Folder>,
     /// The tables used instead, if there are any.
     pub tables: Option<Tables>,
+    /// The national portal told instead, if there is one.
+    pub portal: Option<Portal>,
     /// The data services answered here, if there are any.
     pub connector: Option<Connector>,
     /// The connector to the national population database, if it is here.
@@ -362,6 +367,14 @@ impl Config {
         let webhook = webhook(&mut raw, base, spool.as_ref(), parties.as_deref());
         let folder = folder(&mut raw, base, parties.as_deref(), webhook.as_ref());
         let tables = tables(&mut raw, base, parties.as_deref(), webhook.as_ref(), folder.as_ref());
+        let others = Others {
+            acted_for: parties.as_deref(),
+            spool: spool.as_ref(),
+            webhook: webhook.as_ref(),
+            folder: folder.as_ref(),
+            tables: tables.as_ref(),
+        };
+        let portal = portal(&mut raw, base, &others);
         let connector = connector(&mut raw, parties.as_deref());
         let population = population::population(&mut raw, base, parties.as_deref());
         let exchange = exchange(&mut raw);
@@ -380,6 +393,7 @@ impl Config {
                 webhook: webhook?,
                 folder: folder?,
                 tables: tables?,
+                portal: portal?,
                 connector: connector?,
                 population: population?,
                 exchange: exchange?,
@@ -919,6 +933,9 @@ mod tests {
                 "dan_cu",
                 "connections",
                 "timeout_ms = 5000",
+                "username",
+                "destination",
+                "unit",
             ]
             .iter()
             .any(|key| line.contains(key));
@@ -928,7 +945,7 @@ mod tests {
             spelled_out.push('\n');
         }
         assert_eq!(format!("{:?}", parse(&spelled_out, &[]).unwrap()), format!("{shown:?}"));
-        assert_eq!(keys, 52);
+        assert_eq!(keys, 54);
     }
 
     #[test]

@@ -32,6 +32,7 @@ impl Config {
             webhook,
             folder: watched,
             tables,
+            portal,
             connector,
             population,
             exchange,
@@ -201,6 +202,7 @@ impl Config {
             ("webhook", posting),
             ("folder", watching),
             ("tables", shared),
+            ("portal", portal.as_ref().map_or_else(Vec::new, super::portal::written)),
             ("connector", serving),
             ("population", population.as_ref().map_or_else(Vec::new, Population::written)),
             (
@@ -248,7 +250,7 @@ mod tests {
     const EVERYTHING: &str = r#"
         gateway = "https://gw.lgsp.hue.test:7443"
         server_name = "another.lgsp.hue.test"
-        parties = ["H57.101", "H57.12", "H57.13", "H57.14"]
+        parties = ["H57.101", "H57.12", "H57.13", "H57.14", "H57.CDV"]
         stop_grace_seconds = 11
         [tls]
         certificate = "/etc/adapter.pem"
@@ -312,6 +314,18 @@ mod tests {
         documents = true
         acknowledge = "handled"
         max_inbox = 10004
+        [portal]
+        service_url = "http://127.0.0.1:9003/service"
+        login_url = "http://127.0.0.1:9003/login"
+        username = "hue"
+        password_file = "/etc/portal.password"
+        bundle = "/etc/portal-ca.pem"
+        destination = "G22"
+        unit = "H57"
+        parties = ["H57.CDV"]
+        at_once = 5
+        timeout_ms = 30003
+        documents_url = "https://tai-lieu.lgsp.hue.test/portal"
         [connector]
         party = "H57.12"
         at_once = 18
@@ -371,6 +385,11 @@ mod tests {
             "database",
             "party",
             "\"thua-dat/1\"",
+            "service_url",
+            "login_url",
+            "username",
+            "destination",
+            "unit",
         ];
         for line in EVERYTHING.lines().filter(is_key) {
             let (key, _) = line.trim().split_once(" = ").unwrap();

@@ -21,8 +21,8 @@ use utoipa::openapi::{ObjectBuilder, OpenApi, Required, Type};
 use utoipa::{IntoParams, OpenApi as _};
 
 pub(super) use refusals::{
-    Always, AskedOfService, FromGateway, Listed, Open, Ranged, TakingIn, Tried, Unchanged, UploadedTo, Uploading,
-    Waiting,
+    Always, AskedOfService, FromGateway, Listed, OfPortal, Open, Ranged, TakingIn, Tried, Unchanged, UploadedTo,
+    Uploading, Waiting,
 };
 
 use super::{Api, conditional};
@@ -65,6 +65,7 @@ is taken away or changes its meaning. Ignore fields you do not know.";
         (name = "inbox", description = "What the bus delivers to a party. Hộp thư đến."),
         (name = "exceptions", description = "Numbers given out without a line and refused later. Trường hợp cần xử lý."),
         (name = "webhooks", description = "How the posts to the agency's own system do. Webhook."),
+        (name = "portal", description = "How the national portal is kept in step. Đồng bộ cổng."),
         (name = "access", description = "Tokens for clients. Truy cập."),
         (name = "operators", description = "How the adapter is. Vận hành."),
     )

@@ -40,6 +40,7 @@ mod exceptions;
 mod inbox;
 mod oauth;
 mod pages;
+mod portal;
 mod queries;
 mod ranges;
 pub(crate) mod remote;
@@ -78,6 +79,7 @@ use crate::access::{Access, Origin};
 use crate::folder::Folder;
 use crate::identity::Known;
 use crate::office::{Busy, Office};
+use crate::portal::Portal;
 use crate::problem::{LocalReason, Problem};
 use crate::tables::Tables;
 use crate::webhook::Webhooks;
@@ -112,6 +114,8 @@ pub(crate) struct Api {
     pub(crate) folder: Option<Arc<Folder>>,
     /// The tables worked with beside this, for their status.
     pub(crate) tables: Option<Arc<Tables>>,
+    /// The portal kept in step, if there is one.
+    pub(crate) portal: Option<Arc<Portal>>,
     /// How the own certificate is.
     pub(crate) certificate: Arc<Known>,
     /// What is measured.
@@ -210,6 +214,8 @@ fn routes() -> Routes {
         .routes(routes!(webhooks::list))
         .routes(routes!(webhooks::attempts))
         .routes(routes!(webhooks::test))
+        .routes(routes!(portal::show))
+        .routes(routes!(portal::reconcile))
         .routes(routes!(status::status))
         .routes(routes!(status::metrics));
     Routes { open, guarded, whole }

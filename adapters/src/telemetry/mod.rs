@@ -49,6 +49,9 @@ pub(crate) fn page(api: &Api, format: Format) -> Page {
     at_the_link(api, &mut figures);
     at_the_spool(api, &mut figures);
     at_the_desk(api, &mut figures);
+    if let Some(oldest) = api.portal.as_ref().and_then(|portal| portal.oldest_ms()) {
+        figures.soonest(&PORTAL_OLDEST, [], moment(oldest));
+    }
     api.telemetry.page(figures, format)
 }
 

@@ -4,13 +4,15 @@
 use lgsp_telemetry::{Metric, certificates};
 
 /// All of them, by the part that tells them.
-pub const ALL: &[&[&Metric]] = &[certificates::ALL, LINK, IDENTITY, SPOOL, OFFLINE];
+pub const ALL: &[&[&Metric]] = &[certificates::ALL, LINK, IDENTITY, SPOOL, OFFLINE, PORTAL];
 
 const LINK: &[&Metric] = &[&STARTED, &CONNECTED, &CONNECTIONS, &TURNED_AWAY, &PARTIES_REFUSED];
 const IDENTITY: &[&Metric] = &[&RENEW_FROM, &RENEWALS];
 const SPOOL: &[&Metric] = &[&OUTGOING, &OUTGOING_OLDEST, &INCOMING, &INCOMING_OLDEST, &SPOOL_WRITABLE, &DISK_SHORT];
 const OFFLINE: &[&Metric] =
     &[&OFFLINE_WAITING, &OFFLINE_EXCEPTIONS, &REGISTRY_VERSION, &REGISTRY_SYNCED, &CLOCK_SKEWED];
+
+const PORTAL: &[&Metric] = &[&PORTAL_OLDEST];
 
 pub(crate) const STARTED: Metric =
     Metric::moment("lgsp.adapter.start.timestamp", &[], "When the process of the adapter began.");
@@ -89,4 +91,10 @@ pub(crate) const CLOCK_SKEWED: Metric = Metric::gauge(
     "lgsp.adapter.clock.skewed",
     &[],
     "Whether this machine's clock is further from the gateway's than is tolerated (1).",
+);
+
+pub(crate) const PORTAL_OLDEST: Metric = Metric::moment(
+    "lgsp.adapter.portal.oldest.timestamp",
+    &[],
+    "When the oldest event was admitted that the national portal does not have; not there when it has all.",
 );

@@ -78,7 +78,7 @@ impl Outcome {
     }
 
     /// What an exchange that gave no answer means.
-    pub(super) fn of_exchange(error: &hyper_util::client::legacy::Error) -> Self {
+    pub(crate) fn of_exchange(error: &hyper_util::client::legacy::Error) -> Self {
         let mut cause = error.source();
         while let Some(error) = cause {
             if let Some(NotConnected(outcome)) = error.downcast_ref() {

@@ -74,6 +74,10 @@ pub const TABLES_TOLD: &str = "tables.told";
 pub const TABLES_DELIVERED: &str = "tables.delivered";
 /// After the spool knows that the agency has handled or refused a delivery, before that is written in the tables.
 pub const TABLES_SETTLED: &str = "tables.settled";
+/// After the portal has a dossier's record, before it is told the steps.
+pub const PORTAL_RECORD: &str = "portal.record";
+/// After the portal has all of an event, before the spool notes that it was handed over.
+pub const PORTAL_TOLD: &str = "portal.told";
 
 /// The process has come to `point`. The one that was asked for does not return, or returns an error.
 ///

@@ -30,6 +30,8 @@ pub(crate) struct Ranged;
 pub(crate) struct FromGateway;
 /// A trial of webhooks.
 pub(crate) struct Tried;
+/// About the national portal, if there is one.
+pub(crate) struct OfPortal;
 /// A question to a data service.
 pub(crate) struct AskedOfService;
 
@@ -119,6 +121,13 @@ impl IntoResponses for Tried {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         let trial = [Refused::Here(LocalReason::WebhookNotFound), Refused::Bus(Reason::MessageTooLarge)];
         described(&[&ALWAYS, &ASKED[..2], &trial])
+    }
+}
+
+impl IntoResponses for OfPortal {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let portal = [Refused::Here(LocalReason::ResourceNotFound), Refused::Bus(Reason::MessageTooLarge)];
+        described(&[&ALWAYS, &ASKED[..2], &portal])
     }
 }
 

@@ -1,0 +1,191 @@
+//! `lgsp adapter portal`: how far the national portal is behind, and what it has beside what it should have, at the adapter that tells it.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use http::{HeaderMap, Method};
+use lgsp_proto::types::BusinessTime;
+use serde_json::{Value, json};
+
+use crate::failure::{NO_ANSWER, UNEXPECTED};
+use crate::lang::Lang;
+use crate::local::{Local, refused};
+use crate::moment;
+use crate::output::Output;
+use crate::table::Table;
+
+const EXAMPLES: &str = "\
+reconcile compares the dossiers received in a period, by codes and times only. It ends with 0 when both sides are the same, with 1 when
+they differ, also if --repair has sent again what is missing or different: run it once more to see that nothing is left.
+
+Examples:
+  lgsp adapter portal status
+  lgsp adapter portal reconcile --from 2025-07-14 --to 2025-07-15
+  lgsp adapter portal reconcile --from 2025-07-01 --to 2025-08-01 --repair --json";
+
+/// The national portal, at the adapter that keeps dossiers in step there.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Command {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// How far the portal is behind, what failed and why.
+    Status(Status),
+    /// What the portal has beside what it should have.
+    Reconcile(Reconcile),
+}
+
+#[derive(Args, Debug)]
+struct Status {
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    local: Local,
+}
+
+#[derive(Args, Debug)]
+struct Reconcile {
+    /// The first moment of reception, or a day.
+    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
+    from: BusinessTime,
+    /// The moment after the last one; a day is not in it.
+    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
+    to: BusinessTime,
+    /// Send again what is missing or different.
+    #[arg(long)]
+    repair: bool,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    local: Local,
+}
+
+impl Command {
+    pub(crate) fn run(self, lang: Lang) -> anyhow::Result<ExitCode> {
+        match self.action {
+            Action::Status(status) => crate::block_on(status.run(lang)),
+            Action::Reconcile(reconcile) => crate::block_on(reconcile.run(lang)),
+        }
+    }
+}
+
+impl Status {
+    async fn run(self, lang: Lang) -> anyhow::Result<ExitCode> {
+        match self.local.ask(Method::GET, "/v1/portal", HeaderMap::new(), Value::Null).await? {
+            Ok(answer) => {
+                self.output.print(|| answer.clone(), || status(&answer, lang))?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Err(problem) => refused(&problem, lang),
+        }
+    }
+}
+
+impl Reconcile {
+    async fn run(self, lang: Lang) -> anyhow::Result<ExitCode> {
+        let body = json!({
+            "received_from": self.from.to_string(), "received_to": self.to.to_string(), "repair": self.repair,
+        });
+        let answer = match self.local.ask(Method::POST, "/v1/portal/reconcile", HeaderMap::new(), body).await? {
+            Ok(answer) => answer,
+            Err(problem) => return refused(&problem, lang),
+        };
+        self.output.print(|| answer.clone(), || differences(&answer, lang))?;
+        let differ = answer["differences"].as_array().is_some_and(|differences| !differences.is_empty());
+        Ok(match answer["trouble"].is_string() {
+            true => ExitCode::from(NO_ANSWER),
+            false if differ => ExitCode::from(UNEXPECTED),
+            false => ExitCode::SUCCESS,
+        })
+    }
+}
+
+fn status(answer: &Value, lang: Lang) -> String {
+    let failures = answer["failures"].as_object().into_iter().flatten();
+    let failures: Vec<_> = failures.map(|(reason, times)| format!("{reason} {times}")).collect();
+    let mut shown = Table::of_pairs([
+        (lang.pick("Chậm (giây)", "Behind (seconds)"), answer["age_seconds"].to_string()),
+        (lang.pick("Sự kiện chờ lâu nhất từ", "Oldest event not there since"), text(&answer["oldest_admitted_at"])),
+        (lang.pick("Thành công gần nhất", "Last success"), text(&answer["last_success_at"])),
+        (lang.pick("Đã báo từ khi khởi động", "Told since the start"), answer["told"].to_string()),
+        (lang.pick("Lỗi theo lý do", "Failures by reason"), failures.join(", ")),
+    ])
+    .to_string();
+    for trouble in answer["troubles"].as_array().into_iter().flatten() {
+        shown += &format!("{}\n  {}\n", text(&trouble["trouble"]), text(&trouble[lang.pick("problem_vi", "problem")]));
+    }
+    let dossiers = answer["dossiers"].as_array().cloned().unwrap_or_default();
+    if dossiers.is_empty() {
+        return shown;
+    }
+    let mut table = Table::new([
+        lang.pick("Hồ sơ", "Dossier"),
+        lang.pick("Lý do", "Reason"),
+        lang.pick("Từ lúc", "Since"),
+        lang.pick("Số lần", "Times"),
+    ]);
+    for dossier in &dossiers {
+        let cells = ["dossier_code", "trouble", "since"].map(|name| text(&dossier[name]));
+        table.row(cells.into_iter().chain([dossier["times"].to_string()]));
+    }
+    shown + &table.to_string()
+}
+
+fn differences(answer: &Value, lang: Lang) -> String {
+    if answer["trouble"].is_string() {
+        return format!("{}\n  {}\n", text(&answer["trouble"]), text(&answer[lang.pick("problem_vi", "problem")]));
+    }
+    let differences = answer["differences"].as_array().cloned().unwrap_or_default();
+    let said = lang.pick(
+        format!(
+            "Đã so {} hồ sơ: {} khác biệt, {} đã gửi lại; {} đang trên đường.\n",
+            answer["compared"],
+            differences.len(),
+            answer["repaired"],
+            answer["under_way"]
+        ),
+        format!(
+            "{} dossiers compared: {} differences, {} sent again; {} under way.\n",
+            answer["compared"],
+            differences.len(),
+            answer["repaired"],
+            answer["under_way"]
+        ),
+    );
+    if differences.is_empty() {
+        return said;
+    }
+    let mut table = Table::new([
+        lang.pick("Hồ sơ", "Dossier"),
+        lang.pick("Khác biệt", "Difference"),
+        lang.pick("Trường", "Field"),
+        lang.pick("Ở trục", "Ours"),
+        lang.pick("Ở cổng", "Portal"),
+        lang.pick("Đã gửi lại", "Sent again"),
+    ]);
+    for difference in &differences {
+        let (code, what) = (text(&difference["dossier_code"]), text(&difference["what"]));
+        let sent = match difference["repaired"] == true {
+            true => lang.pick("có", "yes").to_owned(),
+            false => text(&difference["trouble"]),
+        };
+        let fields = difference["fields"].as_array().cloned().unwrap_or_default();
+        if fields.is_empty() {
+            table.row([code, what, String::new(), String::new(), String::new(), sent]);
+            continue;
+        }
+        for field in &fields {
+            let [name, ours, portal] = ["field", "ours", "portal"].map(|name| text(&field[name]));
+            table.row([code.clone(), what.clone(), name, ours, portal, sent.clone()]);
+        }
+    }
+    format!("{said}{table}")
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,234 @@
+//! A national portal that is told of every dossier: a dossier's whole life with the adapter killed between any two of its steps, each effect had
+//! once; a portal that is slow, breaks off, forgets sessions and closes; and both sides compared until nothing differs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lgsp_rehearsal::portal::Portal;
+use lgsp_rehearsal::rehearsal::Rehearsal;
+use lgsp_rehearsal::server::{Files, Server};
+use serde_json::{Value, json};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::agency::Agency;
+use crate::place::{Adapter, Gateway, Place};
+use crate::until;
+
+const SYSTEM: &str = "cong-dich-vu";
+const PARTY: &str = "H99.CDV";
+
+/// A procedure whose dossiers the portal refuses.
+const REFUSED: &str = "1.000001";
+
+/// The portal, over HTTPS.
+struct There {
+    url: String,
+    portal: Arc<Portal>,
+    rehearsal: Arc<Rehearsal>,
+    _stop: DropGuard,
+}
+
+impl There {
+    async fn open(place: &Place, script: &str) -> Self {
+        let folder = place.folder().join("portal");
+        std::fs::create_dir(&folder).unwrap();
+        let server = Server::bind(0, &Files::in_folder(&folder).unwrap()).await.unwrap();
+        let portal = Arc::new(Portal::new("hue", "mật khẩu", vec![REFUSED.to_owned()]));
+        let rehearsal = Rehearsal::new(&*portal, script.parse().unwrap(), Duration::from_millis(1));
+        let (url, stop) = (server.url(), CancellationToken::new());
+        tokio::spawn(server.serve(rehearsal.routes(portal.clone()), stop.clone()));
+        Self { url, portal, rehearsal, _stop: stop.drop_guard() }
+    }
+
+    fn dossier(&self, code: &str) -> Option<Value> {
+        self.portal.dossiers().as_array().unwrap().iter().find(|dossier| dossier["MaHoSo"] == code).cloned()
+    }
+
+    /// Waits until it has a dossier with this status.
+    async fn has(&self, code: &str, status: &str) -> Value {
+        until("a dossier at the portal", async || {
+            self.dossier(code).filter(|dossier| dossier["TrangThaiHoSo"] == status)
+        })
+        .await
+    }
+
+    /// Nothing that a connector may not do was seen.
+    fn found_nothing_wrong(&self) {
+        let report = self.rehearsal.report();
+        assert!(report.checks.iter().all(|check| check.failed == 0), "{}", report.text(false));
+    }
+}
+
+/// Two agencies with adapters of their own, and the portal's.
+struct Play {
+    place: Place,
+    gateway: Gateway,
+    there: There,
+    desk: Agency,
+    authority: Agency,
+    others: Vec<Adapter>,
+}
+
+impl Play {
+    async fn set(script: &str) -> Self {
+        let place = Place::new();
+        let gateway = place.gateway().await;
+        let there = There::open(&place, script).await;
+        let (desk, authority) = (Agency::open("H99.102").await, Agency::open("H99.CA.101").await);
+        let mut others = Vec::new();
+        for (system, agency, party) in [("mot-cua-binh", &desk, "H99.102"), ("cong-an", &authority, "H99.CA.101")] {
+            let adapter = place.adapter(system, party, gateway.bus, agency.hook).await;
+            agency.use_adapter(adapter.rest);
+            others.push(adapter);
+        }
+        Self { place, gateway, there, desk, authority, others }
+    }
+
+    async fn portals_adapter(&self, fault: Option<&str>) -> Adapter {
+        self.place.adapter_by_portal(SYSTEM, PARTY, self.gateway.bus, &self.there.url, fault).await
+    }
+
+    async fn submit(&self, key: &str) -> String {
+        self.desk.submit(key, &submission("1.000002")).await;
+        self.desk.outcome(key).await["dossier_code"].as_str().unwrap().to_owned()
+    }
+
+    /// The authority says something at a later time.
+    async fn say(&self, code: &str, at: &str, what: Value) {
+        self.gateway.set_clock(at).await;
+        self.authority.say(code, at, what).await;
+    }
+
+    async fn end(self, adapter: Adapter) {
+        for adapter in self.others.into_iter().chain([adapter]) {
+            adapter.settled().await;
+            adapter.stop().await;
+        }
+        self.gateway.stop().await;
+        self.place.fsck().await;
+    }
+}
+
+/// What both sides differ in, and with which status the command ends.
+async fn reconciled(place: &Place, adapter: &Adapter, repair: bool) -> Value {
+    let address = adapter.rest.to_string();
+    let mut words = vec!["adapter", "portal", "reconcile", "--from", "2025-07-14", "--to", "2025-07-15", "--json"];
+    words.extend(["--adapter", &address]);
+    words.extend(repair.then_some("--repair"));
+    place.answered(&words).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dossiers_whole_life_is_at_the_portal_once_whenever_the_adapter_dies() {
+    let play = Play::set("normal").await;
+    let mut adapter = play.portals_adapter(Some("portal.record:1")).await;
+    let code = play.submit("residence-1").await;
+    // It has the record, and whoever sent it has died before knowing that.
+    adapter.died().await;
+    adapter = play.portals_adapter(Some("portal.told:2")).await;
+    play.there.has(&code, "1").await;
+    play.say(&code, "2025-07-14T10:00:00+07:00", json!({ "type": "accepted" })).await;
+    adapter.died().await;
+    adapter = play.portals_adapter(None).await;
+    play.there.has(&code, "2").await;
+
+    // More steps than go into one call, and killed from outside, wherever it is.
+    for number in 0..14 {
+        let at = format!("2025-07-15T09:{number:02}:00+07:00");
+        play.say(&code, &at, json!({ "type": "progressed", "step": format!("Bước {number}") })).await;
+        if number % 5 == 0 {
+            adapter.kill().await;
+            adapter = play.portals_adapter(None).await;
+        }
+    }
+    play.say(&code, "2025-07-16T09:00:00+07:00", json!({ "type": "processing_started" })).await;
+    play.say(&code, "2025-07-17T09:00:00+07:00", json!({ "type": "resolved", "results": [{ "name": "Thông báo" }] }))
+        .await;
+    adapter.kill().await;
+    adapter = play.portals_adapter(None).await;
+    let there = play.there.has(&code, "9").await;
+    adapter.settled().await;
+    let there_then = play.there.dossier(&code).unwrap();
+    assert_eq!((&there["inserts"], there_then["steps"].as_array().unwrap().len()), (&json!(1), 17));
+    let times =
+        ["NgayTiepNhan", "NgayKetThucXuLy", "NgayTra"].map(|name| there_then[name].as_str().unwrap().to_owned());
+    assert_eq!(times, ["20250714080000", "20250717090000", ""], "Vietnam's time, without a zone");
+    let compared = reconciled(&play.place, &adapter, false).await;
+    assert_eq!((&compared["code"], &compared["said"]["compared"]), (&json!(0), &json!(1)), "{compared}");
+    play.there.found_nothing_wrong();
+    play.end(adapter).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_portal_that_misbehaves_has_everything_in_the_end_and_what_it_lost_is_sent_again() {
+    let play = Play::set("normal:4,expired-session:1,flaky:8,duplicate:2,wrong-schema:2,maintenance:3,expired-session:1,slow(50x):6,normal").await;
+    let adapter = play.portals_adapter(None).await;
+    let mut codes = Vec::new();
+    for number in 0..6 {
+        codes.push(play.submit(&format!("residence-{number}")).await);
+    }
+    play.gateway.set_clock("2025-07-14T10:00:00+07:00").await;
+    for code in &codes {
+        play.authority.event(code, 1).await;
+        play.authority.say(code, "2025-07-14T10:00:00+07:00", json!({ "type": "accepted" })).await;
+    }
+    for code in &codes {
+        play.there.has(code, "2").await;
+    }
+    adapter.settled().await;
+    play.there.found_nothing_wrong();
+    assert_eq!(reconciled(&play.place, &adapter, false).await["code"], 0);
+
+    // Restored from a backup, it has lost one.
+    assert!(play.there.portal.lose(&codes[3]));
+    let missing = reconciled(&play.place, &adapter, false).await;
+    let one = &missing["said"]["differences"][0];
+    assert_eq!(
+        (&missing["code"], &one["what"], &one["dossier_code"]),
+        (&json!(1), &json!("missing"), &json!(codes[3]))
+    );
+    assert_eq!(reconciled(&play.place, &adapter, true).await["said"]["repaired"], 1);
+    let after = reconciled(&play.place, &adapter, false).await;
+    assert_eq!((&after["code"], &after["said"]["compared"]), (&json!(0), &json!(6)), "{after}");
+
+    let address = adapter.rest.to_string();
+    let status = play.place.ask(&["adapter", "portal", "status", "--json", "--adapter", &address]).await;
+    assert_eq!((&status["age_seconds"], &status["dossiers"]), (&json!(0), &json!([])));
+    assert!(status["failures"]["PORTAL_MAINTENANCE"].as_u64().unwrap() > 0, "{status}");
+    play.end(adapter).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dossier_that_the_portal_refuses_is_parked_and_the_others_go_on() {
+    let play = Play::set("normal").await;
+    let adapter = play.portals_adapter(None).await;
+    play.desk.submit("refused", &submission(REFUSED)).await;
+    let refused = play.desk.outcome("refused").await["dossier_code"].as_str().unwrap().to_owned();
+    until("a parked delivery", async || (play.gateway.figure("deliveries_parked").await == 1).then_some(())).await;
+    let code = play.submit("residence-1").await;
+    play.there.has(&code, "1").await;
+    assert_eq!(play.there.dossier(&refused), None);
+    let operator = play.place.profile("operator.toml", "van-hanh", "H99.VH", play.gateway.bus);
+    let listed = play.place.ask(&["inbox", "list", "--json", "--profile", &operator]).await;
+    let parked = &listed["parked"][0];
+    assert_eq!(listed["parked"].as_array().unwrap().len(), 1);
+    assert_eq!((&parked["dossier_code"], &parked["reason"]), (&json!(refused), &json!("AGENCY_REFUSED")));
+    play.end(adapter).await;
+}
+
+/// Somebody moves to commune An, and says so in commune Binh. Whoever it is is invented.
+fn submission(procedure: &str) -> Value {
+    let form = if procedure == REFUSED { json!({ "code": "to-khai" }) } else { json!({ "name": "Tờ khai" }) };
+    json!({
+        "procedure_code": procedure,
+        "applicant": {
+            "kind": "citizen", "full_name": "NGƯỜI KIỂM THỬ", "personal_number": "046301123456",
+            "date_of_birth": "2001-05-20", "sex": "female",
+        },
+        "locality": "99001",
+        "intake_channel": "direct",
+        "return_channel": "direct",
+        "received_at": "2025-07-14T08:00:00+07:00",
+        "components": [form],
+    })
+}
