@@ -144,6 +144,17 @@ fn a_departments_developer_registers_a_service_and_a_desk_is_answered() {
         (&json!("ANSWERED"), &json!("H57.102"), &json!("cb.thu"))
     );
     assert!(as_desk(&["show", id]).ok().contains("thua-dat/1"));
+    let figures = as_desk(&["figures", "--json"]).json();
+    let line = &figures["lines"][0];
+    assert_eq!(
+        [&line["party"], &line["clerk"], &line["questions"], &line["answered"], &line["refused"], &line["dossiers"]],
+        [&json!("H57.102"), &json!("cb.thu"), &json!(3), &json!(2), &json!(1), &json!(0)]
+    );
+    let table = as_desk(&["figures", "--by", "service"]).ok();
+    assert!(table.starts_with("Service   Questions") && table.contains("thua-dat  3"), "{table}");
+    let table = place.lgsp(&["query", "figures", "--lang", "vi", "--profile", "operator.toml"]).ok();
+    assert!(table.contains("Cán bộ") && table.contains("cb.thu"), "{table}");
+    as_desk(&["figures", "--from", "2025-07-14"]).failed(2);
     // To somebody else it is as if it had never been.
     let foreign = place.lgsp(&["query", "show", id, "--profile", "authority.toml"]);
     assert!(foreign.failed(3).contains("QUERY_NOT_FOUND"));

@@ -8,9 +8,12 @@
 
 pub mod board;
 pub mod breaker;
+mod figures;
 mod kept;
 pub(crate) mod outcome;
 pub mod serving;
+
+pub use figures::{Figures, FiguresWanted};
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};

@@ -63,7 +63,7 @@ pub enum Invariant {
     Archive,
     /// Every administrative act has its entry in the audit, and nothing else has one.
     Audit,
-    /// A query is on record once, sealed with the key of its dossier, and what was told is what was signed.
+    /// A query is on record once, sealed with the key of its dossier, and what was told is what was signed; and it is counted once.
     Query,
     /// A join token was issued before it was spent or withdrawn, and only one of these happened to it, once.
     Token,
@@ -108,7 +108,7 @@ impl Invariant {
             Invariant::Archive => "what is archived was closed, and an archive at hand is the one on record",
             Invariant::Audit => "every administrative act is an entry of the audit",
             Invariant::Query => {
-                "a query is on record once, sealed with its dossier's key, and what was told was signed for"
+                "a query is on record and counted once, sealed with its dossier's key, and what was told was signed for"
             }
             Invariant::Token => "a join token is spent or withdrawn once, in the epoch it was issued in",
         }

@@ -561,3 +561,71 @@ async fn an_answer_is_given_again_only_as_long_as_its_owner_says_and_is_on_recor
     assert_eq!(listed.len(), 4);
     assert_eq!((&*listed[2].actor, listed[2].query_id.clone()), ("can.bo.9", again.query_id));
 }
+
+async fn figures(system: &System, party: &str, change: impl FnOnce(&mut v1::FiguresRequest)) -> Vec<v1::FigureLine> {
+    let mut request = v1::FiguresRequest { acting_party: party.into(), actor: "can.bo.2".into(), ..Default::default() };
+    change(&mut request);
+    within(queries(system).figures(request)).await.unwrap().into_inner().lines
+}
+
+#[tokio::test]
+async fn how_often_was_asked_is_told_to_who_oversees_to_the_party_itself_and_to_the_owner() {
+    let world = start().await;
+    let (desk, police) = (world.system("mot-cua").await, world.system(POLICE.0).await);
+    let mut connector = Connector::open(&world, POLICE, "dan-cu", 4).await;
+    for key in ["k-1", "k-2"] {
+        let asked = asking(&desk, confirming(key));
+        connector.reply(KNOWN).await;
+        asked.await.unwrap().unwrap();
+    }
+    let asked = asking(&desk, confirming("k-2"));
+    connector.refuse(v1::ServiceRefusal::NotFound).await;
+    asked.await.unwrap().unwrap_err();
+    desk.admitted(&aid("k-1")).await;
+
+    let by_clerk = |_: &mut v1::FiguresRequest| ();
+    let clerk = v1::FigureLine {
+        party: AN.into(),
+        clerk: "can.bo.1".into(),
+        answered: 2,
+        refused: 1,
+        dossiers: Some(0),
+        ..Default::default()
+    };
+    let own = figures(&desk, AN, by_clerk).await;
+    assert!(own.contains(&clerk) || own.contains(&v1::FigureLine { dossiers: Some(1), ..clerk.clone() }), "{own:?}");
+    assert_eq!(own.iter().filter_map(|line| line.dossiers).sum::<u64>(), 1);
+    let operator = world.system("van-hanh").await;
+    assert_eq!(figures(&operator, OPERATOR, by_clerk).await, own);
+    // An owner is told of its own services only, and of nobody's dossiers; others are told nothing.
+    let of_services = |request: &mut v1::FiguresRequest| request.of_own_services = true;
+    let owned = figures(&police, POLICE.1, of_services).await;
+    assert_eq!(owned, [v1::FigureLine { dossiers: None, ..clerk }]);
+    assert!(figures(&police, POLICE.1, by_clerk).await.is_empty());
+    let land = world.system(LAND.0).await;
+    assert!(figures(&land, LAND.1, of_services).await.is_empty());
+    assert!(figures(&desk, AN, of_services).await.is_empty());
+
+    let by_procedure = figures(&desk, AN, |request| request.set_by(v1::FiguresBy::Procedure)).await;
+    let [line] = &by_procedure[..] else { panic!("{by_procedure:?}") };
+    assert_eq!((line.procedure_code.as_str(), line.answered, line.refused, line.dossiers), (AID, 2, 1, Some(1)));
+    let by_service = figures(&desk, AN, |request| request.set_by(v1::FiguresBy::Service)).await;
+    assert_eq!((by_service[0].service.as_str(), by_service[0].dossiers), ("dan-cu", None));
+
+    for (from, to, field) in [
+        ("2025-07-14", "", "to_day"),
+        ("2025-07-14", "2025-07-13", "to_day"),
+        ("2025-01-01", "2025-04-11", "from_day"),
+        ("14/07/2025", "2025-07-14", "from_day"),
+    ] {
+        let request = v1::FiguresRequest {
+            acting_party: AN.into(),
+            actor: "can.bo.2".into(),
+            from_day: from.into(),
+            to_day: to.into(),
+            ..Default::default()
+        };
+        let refusal = refusal(within(queries(&desk).figures(request)).await);
+        assert_eq!((refusal.reason(), refusal.violations()[0].field.as_str()), (Reason::FieldInvalid, field), "{from}");
+    }
+}
