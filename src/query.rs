@@ -64,7 +64,7 @@ impl Command {
 }
 
 /// A query on record for programs.
-fn json_of(query: &QueryOnRecord) -> Value {
+pub(crate) fn json_of(query: &QueryOnRecord) -> Value {
     let service = query.service.clone().unwrap_or_default();
     let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     let hex = |bytes: &[u8]| Some(HEXLOWER.encode(bytes)).filter(|text| !text.is_empty());
@@ -90,6 +90,6 @@ fn json_of(query: &QueryOnRecord) -> Value {
 }
 
 /// What became of it, in a word.
-fn outcome(query: &QueryOnRecord) -> &str {
+pub(crate) fn outcome(query: &QueryOnRecord) -> &str {
     if query.outcome.is_empty() { "ANSWERED" } else { &query.outcome }
 }

@@ -200,6 +200,8 @@ fn routes() -> Routes {
         .routes(routes!(documents::download))
         .routes(routes!(dossiers::route))
         .routes(routes!(queries::ask))
+        .routes(routes!(queries::look))
+        .routes(routes!(queries::list))
         .routes(routes!(inbox::fetch))
         .routes(routes!(stream::stream))
         .routes(routes!(inbox::acknowledge))

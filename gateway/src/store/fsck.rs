@@ -425,7 +425,7 @@ impl Check {
 
     /// Reads every archive on record that is in `folder`; what is not there is kept elsewhere.
     fn read_archives(&mut self, folder: &Path, journal: [u8; 16], progress: &dyn Fn(Progress)) {
-        let Self { archives, report, .. } = self;
+        let Self { archives, books, report, .. } = self;
         let of = archives.len() as u64;
         for (number, (position, on_record)) in (1..).zip(archives) {
             progress(Progress::Archive { number, of });
@@ -435,7 +435,10 @@ impl Check {
                     continue;
                 }
                 Err(error) => Some(error.to_string()),
-                Ok(archive) => archive.is_on_record(journal, on_record).err().map(|error| error.to_string()),
+                Ok(archive) => match archive.is_on_record(journal, on_record) {
+                    Err(error) => Some(error.to_string()),
+                    Ok(()) => books.lacks_queries(&archive, &on_record.codes),
+                },
             };
             match wrong {
                 None => report.archives += 1,

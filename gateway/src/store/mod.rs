@@ -273,6 +273,10 @@ pub trait Store: Send + Sync + 'static {
     /// Queries without content, newest first, before the position `before`, at most `limit`.
     async fn queries(&self, of: &QueriesOf, before: Option<u64>, limit: usize) -> Result<QueryPage, ReadError>;
 
+    /// Queries without content that were recorded for a dossier after the event before `sequence` and before that event, newest first, at
+    /// most `limit`.
+    async fn look_ups(&self, code: &DossierCode, sequence: u32, limit: usize) -> Result<Vec<QueryRecord>, ReadError>;
+
     /// How often was asked, and how many dossiers were taken in.
     async fn counts(&self, wanted: &CountsWanted) -> Result<CountsSum, ReadError>;
 

@@ -362,6 +362,11 @@ impl<F: Follow> Store for Embedded<F> {
         self.walk(move |inner| inner.queries(&of, before, limit)).await
     }
 
+    async fn look_ups(&self, code: &DossierCode, sequence: u32, limit: usize) -> Result<Vec<QueryRecord>, ReadError> {
+        let code = code.clone();
+        self.walk(move |inner| inner.look_ups(&code, sequence, limit)).await
+    }
+
     async fn counts(&self, wanted: &CountsWanted) -> Result<CountsSum, ReadError> {
         let wanted = wanted.clone();
         self.walk(move |inner| inner.counts(&wanted)).await

@@ -19,11 +19,12 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
 
+use super::delivery::Inbox;
 use super::erasing::{OPERATOR, erase};
 use super::world::*;
 
 /// The police, who own the service `dan-cu`, and the department of land, who own `thua-dat`.
-const POLICE: (&str, &str) = ("cong-an", "H99.CA");
+pub(crate) const POLICE: (&str, &str) = ("cong-an", "H99.CA");
 const LAND: (&str, &str) = ("so-nganh", "H99.01");
 
 const CENTRE: &str = "H99.TT";
@@ -111,7 +112,7 @@ pub(crate) fn queries(system: &System) -> QueriesClient<Channel> {
     QueriesClient::new(system.channel.clone())
 }
 
-fn citizen() -> Bytes {
+pub(crate) fn citizen() -> Bytes {
     json!({ "personal_number": "046190000001", "full_name": "TRẦN THỊ THỬ" }).to_string().into()
 }
 
@@ -120,7 +121,7 @@ const KNOWN: &str = r#"{ "full_name": "TRẦN THỊ THỬ", "personal_number": "
   "residence": {"commune_code": "99001", "detail": "Thôn 1"}, "children": [{"full_name": "A"}], "blood_group": "O" }"#;
 
 /// A clerk of An confirms a citizen for a dossier that will come in under this key.
-fn confirming(key: &str) -> v1::AskRequest {
+pub(crate) fn confirming(key: &str) -> v1::AskRequest {
     v1::AskRequest {
         acting_party: AN.into(),
         actor: "can.bo.1".into(),
@@ -628,4 +629,41 @@ async fn how_often_was_asked_is_told_to_who_oversees_to_the_party_itself_and_to_
         let refusal = refusal(within(queries(&desk).figures(request)).await);
         assert_eq!((refusal.reason(), refusal.violations()[0].field.as_str()), (Reason::FieldInvalid, field), "{from}");
     }
+}
+
+#[tokio::test]
+async fn an_authority_is_told_with_its_delivery_what_was_looked_up_and_nobody_else_is() {
+    let world = start().await;
+    let (desk, binh) = (world.system("mot-cua").await, world.system("mot-cua-binh").await);
+    let mut connector = Connector::open(&world, POLICE, "dan-cu", 4).await;
+    let (id, answer) = confirmed(&world, &desk, &mut connector, confirming("k-1")).await;
+    let code = desk.admitted(&aid_elsewhere("k-1")).await;
+    let mut inbox = Inbox::open(&binh, &[BINH], 9).await;
+    let delivery = inbox.delivery().await;
+    let [look_up] = &delivery.look_ups[..] else { panic!("{:?}", delivery.look_ups) };
+    assert_eq!((&look_up.query_id, look_up.service.as_str(), look_up.version), (&id, "dan-cu", 1));
+    assert_eq!(look_up.reply_sha256, super::documents::sha256(&answer.reply));
+    assert!(!delivery.more_look_ups);
+    assert_eq!(look(&binh, BINH, &look_up.query_id).await.unwrap().reply, answer.reply);
+    inbox.take_over(&delivery).await;
+
+    // The desk hears of the next event, and of no look-up, its own included.
+    let matter = Some(Matter::DossierCode(code.clone()));
+    confirmed(&world, &desk, &mut connector, v1::AskRequest { matter, ..confirming("") }).await;
+    binh.record(&entry("k-2", BINH, &code, accepted())).await.unwrap();
+    let told = Inbox::open(&desk, &[AN], 9).await.delivery().await;
+    assert_eq!((told.r#ref.as_ref().unwrap().sequence, told.look_ups.len()), (2, 0));
+}
+
+/// Asks, and is answered. Gives the query's name as well.
+pub(crate) async fn confirmed(
+    world: &World,
+    desk: &System,
+    connector: &mut Connector,
+    question: v1::AskRequest,
+) -> (Bytes, v1::AskResponse) {
+    let asked = asking(desk, question);
+    connector.reply(KNOWN).await;
+    let answer = asked.await.unwrap().unwrap();
+    (read(world, &answer).query_id, answer)
 }

@@ -614,7 +614,7 @@ fn a_record_takes_few_dossiers_and_fewer_that_weigh_much() {
     let together = |weights: &[usize]| {
         let dossiers: Vec<_> = (1..)
             .zip(weights)
-            .map(|(number, weight)| Kept { code: code(number), sequence: 1, weight: *weight })
+            .map(|(number, weight)| Kept { code: code(number), sequence: 1, queries: 0, weight: *weight })
             .collect();
         recorded_together(&dossiers).map(<[Kept]>::len).collect::<Vec<_>>()
     };

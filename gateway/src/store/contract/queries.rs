@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::reading::admit;
-use super::sample::{AUTHORITY, DESK, PORTAL, STRANGER, admission, asked, code, machine, opened, party};
+use super::sample::{
+    AUTHORITY, DESK, PORTAL, STRANGER, admission, asked, at, code, machine, opened, party, progressed,
+};
 use crate::store::{
     Admission, Commit, CommitError, CountBy, CountName, Counts, CountsOf, CountsWanted, Erasure, MatterLapsed,
     QueriesOf, QueryEnded, QueryId, Store, day_of, intake_digest,
@@ -109,6 +111,19 @@ pub(super) async fn what_is_asked_before_a_dossier_is_sealed_with_the_key_that_i
     ask(&*store, before(1, 5).1).await;
     assert_eq!(store.query(&ID).await.unwrap().unwrap().envelope.dossier, Some(code(1)));
     assert_eq!(listed(&*store, QueriesOf::Dossier(code(1))).await, [5, 4, 2, 1]);
+
+    let since = async |sequence, limit| {
+        let found = store.look_ups(&code(1), sequence, limit).await.unwrap();
+        assert!(found.iter().all(|query| query.content.is_none()));
+        found.iter().map(|query| query.envelope.id[0]).collect::<Vec<_>>()
+    };
+    assert_eq!(since(1, 9).await, [2, 1]);
+    assert_eq!(since(1, 1).await, [2]);
+    assert!(since(2, 9).await.is_empty());
+    let standing = store.dossier(&code(1)).await.unwrap().unwrap();
+    let next = super::sample::admission(progressed(&standing, at(60)));
+    store.commit(Commit::Admission(Box::new(next))).await.unwrap();
+    assert_eq!((since(1, 9).await, since(2, 9).await), (vec![2, 1], vec![5, 4]));
 
     store.erase(erasure()).await.unwrap();
     for id in [1, 2, 4, 5] {
