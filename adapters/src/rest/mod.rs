@@ -77,6 +77,7 @@ pub(crate) use stream::MOST as MOST_STREAMS;
 use crate::access::{Access, Origin};
 use crate::folder::Folder;
 use crate::identity::Known;
+use crate::json::NotJson;
 use crate::office::{Busy, Office};
 use crate::problem::{LocalReason, Problem};
 use crate::tables::Tables;
@@ -248,7 +249,7 @@ pub(crate) fn fuzz(body: &[u8]) {
     oauth::fuzz(body);
     let failed = [inbox::fuzz(body), exceptions::fuzz(body), webhooks::fuzz(body), queries::fuzz(body)];
     for error in failed.into_iter().flatten() {
-        drop(not_readable(&error).into_response());
+        drop(not_readable(&error.into()).into_response());
     }
 }
 
@@ -268,10 +269,10 @@ async fn read_json<T: DeserializeOwned>(body: Body) -> Result<T, Problem> {
         // A list of its fields' values would be read as well, and a missing one for what may be left out.
         return Err(Problem::malformed("the body is not a JSON object"));
     }
-    serde_json::from_slice(&body).map_err(|error| not_readable(&error))
+    crate::json::read(&body).map_err(|error| not_readable(&error))
 }
 
-fn not_readable(error: &serde_json::Error) -> Problem {
+fn not_readable(error: &NotJson) -> Problem {
     Problem::of_json(error)
 }
 
