@@ -667,3 +667,19 @@ pub(crate) async fn confirmed(
     let answer = asked.await.unwrap().unwrap();
     (read(world, &answer).query_id, answer)
 }
+
+#[tokio::test]
+async fn callers_that_wait_too_short_put_no_service_out_for_the_others() {
+    let world = start().await;
+    let desk = world.system("mot-cua").await;
+    let mut connector = Connector::open(&world, POLICE, "dan-cu", 9).await;
+    for _ in 0..6 {
+        let mut request = Request::new(confirming("k-1"));
+        request.set_timeout(Duration::from_millis(250));
+        let mut client = queries(&desk);
+        let asked = tokio::spawn(async move { within(client.ask(request)).await });
+        connector.question().await;
+        asked.await.unwrap().unwrap_err();
+    }
+    confirmed(&world, &desk, &mut connector, confirming("k-1")).await;
+}
