@@ -64,7 +64,6 @@ fn has_place(day: u32, party: &PartyId, draft: &mut Draft<'_>) -> Result<bool, C
 }
 
 #[cfg(all(test, feature = "test-util"))]
-#[expect(clippy::unwrap_used, reason = "clippy takes a module with a feature for no test")]
 mod tests {
     use lgsp_journal::Position;
 
