@@ -112,7 +112,7 @@ impl Archive {
             return Err(ArchiveError::Damaged("its head is none"));
         }
         let version = u32_at(&head, 8);
-        if version > VERSION {
+        if !(1..=VERSION).contains(&version) {
             return Err(ArchiveError::Later(version));
         }
         let mut tail = [0; TAIL];
