@@ -1,6 +1,8 @@
-//! `lgsp query`: questions to data services: what may be asked, asking, and what was asked before.
+//! `lgsp query`: questions to data services: what may be asked, asking, and what was asked before, and how
+//! often.
 
 mod ask;
+mod figures;
 mod list;
 mod services;
 mod show;
@@ -24,9 +26,10 @@ Examples:
   lgsp query ask dan-cu --purpose doi-chieu --procedure 1.000009 --intake-key ho-so-1 citizen.json --profile desk.toml
   lgsp query ask dan-cu --purpose doi-chieu --dossier H57.101-250714-0001 --fields full_name citizen.json --profile desk.toml
   lgsp query list --dossier H57.101-250714-0001 --profile desk.toml
-  lgsp query show 0f3a… --profile desk.toml";
+  lgsp query show 0f3a… --profile desk.toml
+  lgsp query figures --by clerk --profile operator.toml";
 
-/// Questions to data services: services, ask, list, show.
+/// Questions to data services: services, ask, list, show, figures.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Command {
@@ -44,6 +47,8 @@ enum Action {
     List(list::List),
     /// One earlier question, with what was asked and told at the time.
     Show(show::Show),
+    /// How often was asked, by clerk, party, procedure, service or day, and how many dossiers there were.
+    Figures(figures::Figures),
 }
 
 impl Command {
@@ -53,12 +58,13 @@ impl Command {
             Action::Ask(ask) => crate::block_on(ask.run(lang)),
             Action::List(list) => crate::block_on(list.run(lang)),
             Action::Show(show) => crate::block_on(show.run(lang)),
+            Action::Figures(figures) => crate::block_on(figures.run(lang)),
         }
     }
 }
 
 /// A query on record for programs.
-fn json_of(query: &QueryOnRecord) -> Value {
+pub(crate) fn json_of(query: &QueryOnRecord) -> Value {
     let service = query.service.clone().unwrap_or_default();
     let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     let hex = |bytes: &[u8]| Some(HEXLOWER.encode(bytes)).filter(|text| !text.is_empty());
@@ -84,6 +90,6 @@ fn json_of(query: &QueryOnRecord) -> Value {
 }
 
 /// What became of it, in a word.
-fn outcome(query: &QueryOnRecord) -> &str {
+pub(crate) fn outcome(query: &QueryOnRecord) -> &str {
     if query.outcome.is_empty() { "ANSWERED" } else { &query.outcome }
 }

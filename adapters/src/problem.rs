@@ -20,6 +20,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::json::{NotJson, is_word};
 use crate::link::CallError;
 
 /// Where something will pass and nobody says when.
@@ -416,20 +417,31 @@ impl Problem {
     }
 
     /// JSON that is not what it should be. Says where; the content itself is not repeated.
-    pub(crate) fn of_json(error: &serde_json::Error) -> Self {
+    pub(crate) fn of_json(NotJson { field, error }: &NotJson) -> Self {
         let message = error.to_string();
         // Of serde's messages these name fields and types; the others may quote a value, and so does a field that is none of a
         // program's: somebody's name, say, where a comma is missing.
         let named = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
-        let is_word = |name: &str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
         let detail = if message.starts_with("missing field") || named.is_some_and(is_word) {
             message
         } else if error.line() > 0 {
             format!("line {} column {} is not what belongs there", error.line(), error.column())
+        } else if field == "type" {
+            "the type of event is missing or unknown".to_owned()
         } else {
-            "a field is of another type, or the type of event is unknown".to_owned()
+            "a field is not what belongs there".to_owned()
         };
-        Self::malformed(detail)
+        let problem = Self::malformed(detail);
+        match field.as_str() {
+            "" => problem,
+            field => problem.with_field(
+                field,
+                Wrong::new(
+                    "thiếu, sai kiểu, hoặc không thuộc về đây",
+                    "is missing, of another type, or does not belong here",
+                ),
+            ),
+        }
     }
 
     /// Nothing is taken in while the spool's disk is nearly full.

@@ -169,7 +169,11 @@ impl Request {
                     fields.problem("dossier_code", Wrong::missing());
                 }
                 let entry = EntryJson::read(event.get().as_bytes()).map_err(|error| {
-                    Problem::of_json(&error).with_field(event_name, Wrong::new("không đọc được", "cannot be read"))
+                    let problem = Problem::of_json(&error).below(event_name, &[]);
+                    match error.field.is_empty() {
+                        true => problem.with_field(event_name, Wrong::new("không đọc được", "cannot be read")),
+                        false => problem,
+                    }
                 })?;
                 Some((What::Event { dossier_code: json.dossier_code.unwrap_or_default(), entry }, event_name))
             }

@@ -308,7 +308,7 @@ async fn what_was_asked_is_in_the_books_and_erased_with_its_dossier() {
     assert!(report.is_sound(), "{:#?}", report.problems);
     // Of the lapsed matter nothing can be opened.
     assert_eq!((report.queries, report.erased, report.keys_to_destroy), (5, 1, 0));
-    for tag in 60..=65 {
+    for tag in 60..=67 {
         let folder = tempfile::tempdir().unwrap();
         inquired(folder.path()).await;
         tamper_index(folder.path(), |index| {

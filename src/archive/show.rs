@@ -7,9 +7,10 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use bytes::Bytes;
 use clap::Args;
 use data_encoding::BASE64;
-use lgsp_gateway::api::dossier_message;
+use lgsp_gateway::api::{dossier_message, query_message};
 use lgsp_gateway::archive::{Found, find};
 use lgsp_gateway::engine::documents::open_sealed;
 use lgsp_gateway::store::data_folder::keys_of;
@@ -38,7 +39,8 @@ pub(super) struct Show {
     /// Where archives are (retention.archive_dir); archives in the data folder if not given.
     #[arg(long, value_name = "DIR")]
     archives: Option<PathBuf>,
-    /// Put the content of the events into the JSON as well: the bytes that were signed, in base64. They name people.
+    /// Put the content of the events into the JSON as well, the bytes that were signed, in base64; and what was asked and told in its
+    /// look-ups. They name people.
     #[arg(long)]
     bodies: bool,
     /// Write this document of the dossier to a file instead, by its SHA-256.
@@ -96,10 +98,19 @@ impl Show {
         let erased = history.events.iter().any(|event| event.erased);
         let bodies: Vec<Option<String>> =
             history.events.iter().map(|event| event.body.as_ref().map(|body| BASE64.encode(body))).collect();
+        let told = |content: &Option<(Bytes, Bytes)>| {
+            let document = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap_or(Value::Null);
+            let (payload, reply) =
+                content.as_ref().map(|(payload, reply)| (document(payload), document(reply))).unzip();
+            json!({ "payload": payload, "reply": reply })
+        };
+        let snapshots: Vec<Value> = history.queries.iter().rev().map(|query| told(&query.content)).collect();
         let standing = Standing {
             dossier: dossier_message(&history.dossier, history.dossier.updated_at),
             events: history.events.into_iter().map(|recorded| recorded.event).collect(),
             erased,
+            look_ups: history.queries.into_iter().rev().map(query_message).collect(),
+            more_look_ups: false,
         };
         let json = || {
             let event = |(event, body): (&lgsp_proto::v1::Event, &Option<String>)| {
@@ -110,7 +121,17 @@ impl Show {
                 json
             };
             let events = standing.events.iter().zip(&bodies).map(event).collect::<Value>();
-            json!({ "archive": name(path), "erased": erased, "dossier": views::dossier(&standing.dossier), "events": events })
+            let look_up = |(query, snapshot): (&lgsp_proto::v1::QueryOnRecord, &Value)| {
+                let mut json = crate::query::json_of(query);
+                if self.bodies {
+                    json["payload"] = snapshot["payload"].clone();
+                    json["reply"] = snapshot["reply"].clone();
+                }
+                json
+            };
+            let look_ups = standing.look_ups.iter().zip(&snapshots).map(look_up).collect::<Value>();
+            let dossier = views::dossier(&standing.dossier);
+            json!({ "archive": name(path), "erased": erased, "dossier": dossier, "events": events, "look_ups": look_ups })
         };
         let text = || {
             let from = lang.pick("Tệp lưu trữ", "Archive");

@@ -6,8 +6,9 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args;
+use data_encoding::HEXLOWER;
 use lgsp_adapters::link::CallError;
-use lgsp_proto::v1::{Dossier, Event, EventKind, GetRequest, PauseCause};
+use lgsp_proto::v1::{Dossier, Event, EventKind, GetRequest, ListQueriesRequest, PauseCause, QueryOnRecord};
 use serde_json::{Value, json};
 
 use super::{stored, views};
@@ -18,6 +19,9 @@ use crate::moment;
 use crate::output::Output;
 use crate::profile::Connection;
 use crate::table::Table;
+
+/// Look-ups that are shown with a dossier; `lgsp query list` has them all.
+const LOOK_UPS: u32 = 50;
 
 /// Shows a dossier.
 #[derive(Args, Debug)]
@@ -41,6 +45,10 @@ pub(crate) struct Standing {
     pub(crate) events: Vec<Event>,
     /// Whether what was said was erased for good.
     pub(crate) erased: bool,
+    /// What was looked up for it, the newest first, as far as the asking party may know; never from a stopped node's folder.
+    pub(crate) look_ups: Vec<QueryOnRecord>,
+    /// Whether there are more of them.
+    pub(crate) more_look_ups: bool,
 }
 
 impl Show {
@@ -59,7 +67,12 @@ impl Show {
                 event
             };
             let events = standing.events.iter().map(event).collect::<Value>();
-            json!({ "dossier": views::dossier(&standing.dossier), "events": events })
+            let mut shown = json!({ "dossier": views::dossier(&standing.dossier), "events": events });
+            if !standing.look_ups.is_empty() {
+                shown["look_ups"] = standing.look_ups.iter().map(crate::query::json_of).collect();
+                shown["more_look_ups"] = standing.more_look_ups.into();
+            }
+            shown
         };
         self.output.print(json, || text(&standing, lang))?;
         Ok(ExitCode::SUCCESS)
@@ -85,7 +98,17 @@ impl Show {
             events.extend(answer.events.into_iter().filter_map(|recorded| recorded.event));
             let last = events.last().map_or(0, |event| event.sequence);
             if last >= dossier.sequence || events.len() == known {
-                return Ok(Standing { dossier, events, erased });
+                let request = ListQueriesRequest {
+                    acting_party: profile.acting_party.to_string(),
+                    actor: profile.actor.to_string(),
+                    dossier_code: dossier.code.clone(),
+                    page_size: LOOK_UPS,
+                    page_token: String::new(),
+                };
+                let page = link.queries().list(link.request(request, None)).await.map_err(CallError::from_status);
+                let page = page.map_err(|error| Failure::of_link(error, &link, None))?.into_inner();
+                let more_look_ups = !page.next_page_token.is_empty();
+                return Ok(Standing { dossier, events, erased, look_ups: page.queries, more_look_ups });
             }
         }
     }
@@ -93,7 +116,7 @@ impl Show {
 
 /// How it stands, for people.
 pub(crate) fn text(standing: &Standing, lang: Lang) -> String {
-    let Standing { dossier, events, erased } = standing;
+    let Standing { dossier, events, erased, look_ups, .. } = standing;
     let mut table = Table::new(match lang {
         Lang::Vi => ["#", "Lúc", "Sự kiện", "Cơ quan", "Cán bộ", "Trạng thái"],
         Lang::En => ["#", "When", "Event", "Party", "Actor", "Status"],
@@ -109,7 +132,40 @@ pub(crate) fn text(standing: &Standing, lang: Lang) -> String {
         ]);
     }
     let gone = lang.pick("Nội dung đã bị xoá vĩnh viễn.\n", "The content was erased for good.\n");
-    format!("{}{}\n{table}", facts(dossier, lang), if *erased { gone } else { "" })
+    let looked_up = if look_ups.is_empty() { String::new() } else { looked_up(standing, lang) };
+    format!("{}{}\n{table}{looked_up}", facts(dossier, lang), if *erased { gone } else { "" })
+}
+
+/// What was looked up for it; what was told then, `lgsp query show` has.
+fn looked_up(standing: &Standing, lang: Lang) -> String {
+    let mut table = Table::new(match lang {
+        Lang::Vi => {
+            ["Tra cứu lúc", "Dịch vụ", "Mục đích", "Cán bộ", "Các trường", "Kết quả", "SHA-256", "Mã lượt khai thác"]
+        }
+        Lang::En => ["Looked up", "Service", "Purpose", "Clerk", "Fields", "Outcome", "SHA-256", "Query"],
+    });
+    for query in &standing.look_ups {
+        let service = query.service.clone().unwrap_or_default();
+        table.row([
+            moment::short(query.asked_at.as_ref(), lang),
+            format!("{}/{}", service.name, service.version),
+            query.purpose.clone(),
+            query.actor.clone(),
+            query.fields.join(", "),
+            crate::query::outcome(query).to_owned(),
+            HEXLOWER.encode(&query.reply_sha256),
+            HEXLOWER.encode(&query.query_id),
+        ]);
+    }
+    let more = match standing.more_look_ups {
+        true => {
+            lang.pick("Còn nữa: lgsp query list --dossier ", "There are more: lgsp query list --dossier ").to_owned()
+                + &standing.dossier.code
+                + "\n"
+        }
+        false => String::new(),
+    };
+    format!("\n{table}{more}")
 }
 
 fn facts(dossier: &Dossier, lang: Lang) -> Table {

@@ -23,5 +23,5 @@ pub(super) fn read(dir: &Path, node_key: &Path, code: &str, lang: Lang) -> anyho
     let events = history.events.into_iter().map(|recorded| recorded.event).collect();
     // A folder at rest knows no later time than the last event's.
     let dossier = dossier_message(&history.dossier, history.dossier.updated_at);
-    Ok(Standing { dossier, events, erased })
+    Ok(Standing { dossier, events, erased, look_ups: Vec::new(), more_look_ups: false })
 }

@@ -211,3 +211,28 @@ fn a_closed_dossier_is_archived_whatever_kills_the_gateway_and_can_be_shown_as_i
         }
     }
 }
+
+#[test]
+fn what_was_looked_up_for_a_dossier_is_shown_out_of_its_archive() {
+    let place = Place::new();
+    let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/gateway/tests/fixtures/archived/v2");
+    let (data, node_key) = (format!("{kept}/store"), format!("{kept}/node.key"));
+    let show = |more: &[&str]| {
+        let words = ["archive", "show", "H99.102-250714-0001", "--data", &data, "--node-key", &node_key];
+        place.lgsp(&[&words[..], more].concat())
+    };
+    let shown = show(&["--json", "--bodies"]).json();
+    let look_up = &shown["look_ups"][0];
+    assert_eq!(
+        (&look_up["service"], &look_up["dossier_code"], &look_up["payload"]["personal_number"]),
+        (&json!("dan-cu"), &json!("H99.102-250714-0001"), &json!("046190000001"))
+    );
+    assert!(look_up["reply"]["residence"].is_object(), "{look_up}");
+    // Without its content, unless that is asked for.
+    let without = show(&["--json"]).json();
+    assert_eq!(
+        (&without["look_ups"][0]["reply"], &without["look_ups"][0]["outcome"]),
+        (&Value::Null, &json!("ANSWERED"))
+    );
+    assert!(show(&[]).ok().contains("Looked up"));
+}

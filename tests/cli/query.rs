@@ -148,6 +148,31 @@ fn a_departments_developer_registers_a_service_and_a_desk_is_answered() {
         (&json!("ANSWERED"), &json!("H57.102"), &json!("cb.thu"))
     );
     assert!(as_desk(&["show", id]).ok().contains("thua-dat/1"));
+    let figures = as_desk(&["figures", "--json"]).json();
+    let line = &figures["lines"][0];
+    assert_eq!(
+        [&line["party"], &line["clerk"], &line["questions"], &line["answered"], &line["refused"], &line["dossiers"]],
+        [&json!("H57.102"), &json!("cb.thu"), &json!(3), &json!(2), &json!(1), &json!(0)]
+    );
+    let table = as_desk(&["figures", "--by", "service"]).ok();
+    assert!(table.starts_with("Service   Questions") && table.contains("thua-dat  3"), "{table}");
+    let table = place.lgsp(&["query", "figures", "--lang", "vi", "--profile", "operator.toml"]).ok();
+    assert!(table.contains("Cán bộ") && table.contains("cb.thu"), "{table}");
+    as_desk(&["figures", "--from", "2025-07-14"]).failed(2);
+    // What is asked for a dossier is shown with it, to the desk that asked and to the authority.
+    super::gateway::submit(&place, &[]).ok();
+    let code = "H57.101-250714-0001";
+    place.write("parcel.json", r#"{"parcel":"17/4"}"#);
+    let asked = as_desk(&[&ask[..], &["--dossier", code, "--json"]].concat()).json();
+    for profile in ["desk.toml", "authority.toml"] {
+        let shown = place.lgsp(&["dossier", "show", code, "--profile", profile]).ok();
+        assert!(shown.contains("Looked up") && shown.contains(asked["query_id"].as_str().unwrap()), "{shown}");
+        let shown = place.lgsp(&["dossier", "show", code, "--profile", profile, "--json"]).json();
+        assert_eq!(
+            (&shown["look_ups"][0]["reply_sha256"], shown["look_ups"].as_array().unwrap().len()),
+            (&asked["reply_sha256"], 1)
+        );
+    }
     // To somebody else it is as if it had never been.
     let foreign = place.lgsp(&["query", "show", id, "--profile", "authority.toml"]);
     assert!(foreign.failed(3).contains("QUERY_NOT_FOUND"));

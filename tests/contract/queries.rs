@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::Status;
 
-use crate::support::{Bus, registry_files};
+use crate::support::{Bus, registry_files, submission, submit};
 
 /// What the owner's software was asked, and what it says next.
 #[derive(Default)]
@@ -94,10 +94,14 @@ fn serving(owner: SocketAddr) -> String {
 
 /// Posts a question to an adapter's REST interface.
 async fn post_query(rest: SocketAddr, question: &Value) -> (u16, Value) {
-    let body = question.to_string();
+    call(rest, "POST /v1/queries", &question.to_string()).await
+}
+
+/// Calls an adapter's REST interface for a clerk of H99.102.
+async fn call(rest: SocketAddr, what: &str, body: &str) -> (u16, Value) {
     let mut stream = TcpStream::connect(rest).await.unwrap();
     let request = format!(
-        "POST /v1/queries HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n\
+        "{what} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n\
          LGSP-Party: H99.102\r\nLGSP-Actor: clerk-1\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
@@ -194,9 +198,28 @@ async fn a_desks_software_asks_its_adapter_and_hears_what_it_may_and_why_not() {
     let (status, told) = post_query(rest, &question("046190000001")).await;
     assert_eq!((status, &told["reply"], &told["version"]), (200, &json!({ "full_name": "TRẦN THỊ THỬ" }), &json!(1)));
     assert_eq!(told["query_id"].as_str().unwrap().len(), 32);
+    let id = told["query_id"].as_str().unwrap();
+    let (status, snapshot) = call(rest, &format!("GET /v1/queries/{id}"), "").await;
+    assert_eq!((status, &snapshot["reply"], &snapshot["query"]["outcome"]), (200, &told["reply"], &json!("ANSWERED")));
+    assert_eq!(snapshot["payload"]["personal_number"], "046190000001");
+    let (status, refused) = call(rest, "GET /v1/queries/00000000000000000000000000000000", "").await;
+    assert_eq!((status, &refused["reason"]), (404, &json!("QUERY_NOT_FOUND")));
+    let (status, refused) = call(rest, "GET /v1/queries/1", "").await;
+    assert_eq!((status, &refused["fields"][0]["field"]), (422, &json!("query_id")));
+    let (status, refused) = call(rest, "GET /v1/dossiers/H99.101-250714-0001/queries", "").await;
+    assert_eq!((status, &refused["reason"]), (404, &json!("DOSSIER_NOT_FOUND")));
     let (status, refused) = post_query(rest, &question("046190000009")).await;
     assert_eq!((status, &refused["reason"]), (404, &json!("SUBJECT_NOT_FOUND")));
     assert!(refused["details"]["query_id"].is_string() && refused["remedy"]["vi"].is_string(), "{refused}");
+
+    // Handed in under the key, the dossier has both, the newest first.
+    let mut submission = submission();
+    submission.request_key = "ho-so-1".into();
+    submission.procedure_code = "1.000009".into();
+    let code = submit(&bus.link("mot-cua-binh"), &submission).await.unwrap().receipt.dossier_code;
+    let (status, page) = call(rest, &format!("GET /v1/dossiers/{code}/queries?page_size=9"), "").await;
+    let outcomes: Vec<_> = page["queries"].as_array().unwrap().iter().map(|one| one["outcome"].clone()).collect();
+    assert_eq!((status, outcomes), (200, vec![json!("SUBJECT_NOT_FOUND"), json!("ANSWERED")]));
 
     let mut both = question("046190000001");
     both["dossier_code"] = json!("H99.101-250714-0001");

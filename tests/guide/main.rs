@@ -1,5 +1,5 @@
-//! The tutorial, done as it is written: every command of docs/tutorial.md in its order, each answer compared with the one that
-//! the page shows.
+//! Pages done as they are written: every command of docs/tutorial.md and docs/queries.md in its order, each answer compared with the
+//! one that the page shows.
 //!
 //! Only what belongs to the reader's machine is replaced: the ports, and the build, whose binary is the one under test.
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
@@ -26,7 +26,19 @@ fn document(name: &str) -> String {
 
 #[test]
 fn the_tutorial_leads_from_nothing_to_a_returned_result_as_it_is_written() {
-    let ports = window::free_ports();
+    follow("docs/tutorial.md", &window::free_ports());
+}
+
+#[test]
+fn the_page_on_queries_leads_from_a_schema_to_the_first_answer_as_it_is_written() {
+    let [adapter, software] = window::two_free_ports();
+    let more =
+        [(":9001", format!(":{adapter}")), (":9002", format!(":{software}")), (" 9002)", format!(" {software})"))];
+    follow("docs/queries.md", &[&window::free_ports()[..], &more].concat());
+}
+
+/// Does what a page says, with other ports than those on it.
+fn follow(page: &str, ports: &[(&str, String)]) {
     // A sandbox on its usual port is not told so on the page.
     let here = |text: &str| {
         let text = text.replace("lgsp sandbox", &format!("lgsp sandbox --port {}", &ports[0].1[1..]));
@@ -38,7 +50,7 @@ fn the_tutorial_leads_from_nothing_to_a_returned_result_as_it_is_written() {
 
     let mut shell = Shell::open(folder.path());
     let mut programs: Vec<Program> = Vec::new();
-    for (number, step) in page::steps(&document("docs/tutorial.md")).into_iter().enumerate() {
+    for (number, step) in page::steps(&document(page)).into_iter().enumerate() {
         match step {
             Step::Build(command) => assert!(document("README.md").contains(&command), "{command}"),
             Step::Run { command, shown } => {

@@ -31,6 +31,12 @@ pub(crate) fn free_ports() -> [(&'static str, String); 4] {
     ]
 }
 
+/// Two more.
+pub(crate) fn two_free_ports() -> [u16; 2] {
+    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().port())
+}
+
 /// A shell in a folder, with `lgsp` on its path and nothing of our environment that could change what it does.
 fn shell(folder: &Path) -> Command {
     let mut shell = Command::new("sh");

@@ -387,6 +387,20 @@ pub(crate) const ROWS: &[Row] = &[
         },
     },
     Row {
+        rpc: "Queries/Figures",
+        with: BINH,
+        without: Without::NeedsNone,
+        foreign: Foreign::Untold(POLICE),
+        call: |caller, ask| {
+            let (acting_party, by) = (ask.party.to_owned(), v1::FiguresBy::Party.into());
+            let request = v1::FiguresRequest { acting_party, actor: "clerk-1".into(), by, ..Default::default() };
+            Box::pin(async move {
+                let told = QueriesClient::new(caller.channel).figures(request).await?.into_inner();
+                Ok(told.lines.iter().flat_map(prost::Message::encode_to_vec).collect())
+            })
+        },
+    },
+    Row {
         rpc: "Operations/Erase",
         with: OPERATOR,
         without: Without::Right(AN, "operate"),

@@ -72,7 +72,7 @@ impl Request {
     pub(super) fn parse(text: &[u8], parties: &[PartyId]) -> Result<Self, Problem> {
         // As some editors on Windows begin a file.
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-        let json: WrittenJson = serde_json::from_slice(text).map_err(|error| Problem::of_json(&error))?;
+        let json: WrittenJson = crate::json::read(text).map_err(|error| Problem::of_json(&error))?;
         let place = Place {
             parties,
             stranger: Wrong::new("không thuộc các cơ quan của thư mục này", "is not one of this folder's parties"),

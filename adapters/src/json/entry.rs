@@ -5,13 +5,16 @@ use std::borrow::Cow;
 use lgsp_proto::types::{ActorId, Alias, DossierCode, PartyId, RequestKey, ReturnChannel};
 use lgsp_proto::v1::entry::What;
 use lgsp_proto::{Reason, Refusal, Wrong, v1};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use utoipa::openapi::schema::{Discriminator, OneOfBuilder};
 use utoipa::openapi::{ObjectBuilder, Ref, RefOr, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::fields::Fields;
 use super::parts::{self, ComponentJson, DocumentJson, FeeJson, ResultJson, compulsory, each, long, short, text};
+use super::read::{self, NotJson};
 use super::submission::return_number;
 use super::time;
 use super::whole::{whole, whole_or_null};
@@ -36,7 +39,7 @@ struct CommonJson {
 }
 
 /// `type` says which, and its fields stand beside it.
-#[derive(Deserialize, Serialize)]
+#[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum WhatJson {
     Accepted(NoteJson),
@@ -56,6 +59,38 @@ enum WhatJson {
     Paused(PausedJson),
     Resumed(ResumedJson),
     Progressed(ProgressJson),
+}
+
+impl WhatJson {
+    /// Reads the fields of a type. By hand: what serde makes of `type` beside the fields forgets which of them is wrong.
+    ///
+    /// # Errors
+    /// The type is none, or a field does not belong to it.
+    fn read(kind: Option<&Value>, fields: Map<String, Value>) -> Result<Self, NotJson> {
+        fn own<T: DeserializeOwned>(fields: Map<String, Value>) -> Result<T, NotJson> {
+            read::read_value(fields)
+        }
+        match kind.and_then(Value::as_str) {
+            Some("accepted") => own(fields).map(Self::Accepted),
+            Some("refused") => own(fields).map(Self::Refused),
+            Some("supplement_requested") => own(fields).map(Self::SupplementRequested),
+            Some("supplement_provided") => own(fields).map(Self::SupplementProvided),
+            Some("supplement_expired") => own(fields).map(Self::SupplementExpired),
+            Some("withdrawn") => own(fields).map(Self::Withdrawn),
+            Some("processing_started") => own(fields).map(Self::ProcessingStarted),
+            Some("fee_requested") => own(fields).map(Self::FeeRequested),
+            Some("fee_paid") => own(fields).map(Self::FeePaid),
+            Some("stopped") => own(fields).map(Self::Stopped),
+            Some("resolved") => own(fields).map(Self::Resolved),
+            Some("result_recalled") => own(fields).map(Self::ResultRecalled),
+            Some("returned") => own(fields).map(Self::Returned),
+            Some("extended") => own(fields).map(Self::Extended),
+            Some("paused") => own(fields).map(Self::Paused),
+            Some("resumed") => own(fields).map(Self::Resumed),
+            Some("progressed") => own(fields).map(Self::Progressed),
+            _ => Err(NotJson { field: "type".to_owned(), error: serde::de::Error::custom("no type of event") }),
+        }
+    }
 }
 
 /// A note that may be left out.
@@ -200,11 +235,12 @@ impl EntryJson {
     ///
     /// # Errors
     /// When it is not JSON, the type is unknown, or a field does not belong to the type.
-    pub(crate) fn read(body: &[u8]) -> serde_json::Result<Self> {
-        let mut object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body)?;
+    pub(crate) fn read(body: &[u8]) -> Result<Self, NotJson> {
+        let mut object: Map<String, Value> = read::read(body)?;
         let common = ["occurred_at", "expected_sequence"].into_iter().filter_map(|name| object.remove_entry(name));
-        let common: serde_json::Map<String, serde_json::Value> = common.collect();
-        Ok(Self { common: serde_json::from_value(common.into())?, what: serde_json::from_value(object.into())? })
+        let common: Map<String, Value> = common.collect();
+        let kind = object.remove("type");
+        Ok(Self { common: read::read_value(common)?, what: WhatJson::read(kind.as_ref(), object)? })
     }
 
     /// Notes the last event the sender has seen, as a header told it.

@@ -6,6 +6,7 @@
 mod entry;
 mod fields;
 mod parts;
+mod read;
 mod submission;
 mod time;
 mod views;
@@ -14,6 +15,7 @@ mod whole;
 pub(crate) use entry::EntryJson;
 pub(crate) use fields::Fields;
 pub(crate) use parts::{ComponentJson, DocumentJson};
+pub(crate) use read::{NotJson, is_word, read};
 pub(crate) use submission::SubmissionJson;
 pub(crate) use time::{machine_time, print as print_time};
 pub(crate) use views::{BodyJson, DeliveryJson};

@@ -161,6 +161,38 @@ pub(crate) struct DeliveryJson {
     erased: bool,
     /// 1 at the first try to hand it over; at a pull, how often the gateway has delivered it.
     attempt: u32,
+    /// For the competent authority: what was looked up for the dossier since the event before this one, the newest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    look_ups: Vec<LookUpJson>,
+    /// There were more: `GET /v1/dossiers/{code}/queries` has all of them.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    more_look_ups: bool,
+}
+
+/// That a data service was asked for the dossier: what it told is kept with it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = LookUp)]
+struct LookUpJson {
+    /// Names the question, in hexadecimal digits: `GET /v1/queries/{query_id}` has what was told then.
+    query_id: String,
+    /// The service.
+    service: String,
+    /// Its version.
+    version: u32,
+    /// SHA-256 of the reply's bytes as it was told, in hexadecimal digits; absent when there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply_sha256: Option<String>,
+}
+
+impl LookUpJson {
+    fn new(look_up: v1::LookUp) -> Self {
+        Self {
+            query_id: HEXLOWER.encode(&look_up.query_id),
+            service: look_up.service,
+            version: look_up.version,
+            reply_sha256: text(HEXLOWER.encode(&look_up.reply_sha256)),
+        }
+    }
 }
 
 /// Which authority would be competent, and why.
@@ -331,6 +363,8 @@ impl DeliveryJson {
             erased: recorded.erased,
             dossier: delivery.dossier.map(DossierJson::new),
             attempt: attempt.unwrap_or(delivery.attempt),
+            look_ups: delivery.look_ups.into_iter().map(LookUpJson::new).collect(),
+            more_look_ups: delivery.more_look_ups,
         }
     }
 }

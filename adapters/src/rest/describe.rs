@@ -21,8 +21,8 @@ use utoipa::openapi::{ObjectBuilder, OpenApi, Required, Type};
 use utoipa::{IntoParams, OpenApi as _};
 
 pub(super) use refusals::{
-    Always, AskedOfService, FromGateway, Listed, OfPortal, Open, Ranged, TakingIn, Tried, Unchanged, UploadedTo,
-    Uploading, Waiting,
+    Always, AskedOfService, FromGateway, Listed, LookedAt, OfPortal, Open, Ranged, TakingIn, Tried, Unchanged,
+    UploadedTo, Uploading, Waiting,
 };
 
 use super::{Api, conditional};

@@ -78,6 +78,7 @@ pub(crate) use stream::MOST as MOST_STREAMS;
 use crate::access::{Access, Origin};
 use crate::folder::Folder;
 use crate::identity::Known;
+use crate::json::NotJson;
 use crate::office::{Busy, Office};
 use crate::portal::Portal;
 use crate::problem::{LocalReason, Problem};
@@ -204,6 +205,8 @@ fn routes() -> Routes {
         .routes(routes!(documents::download))
         .routes(routes!(dossiers::route))
         .routes(routes!(queries::ask))
+        .routes(routes!(queries::look))
+        .routes(routes!(queries::list))
         .routes(routes!(inbox::fetch))
         .routes(routes!(stream::stream))
         .routes(routes!(inbox::acknowledge))
@@ -252,7 +255,7 @@ pub(crate) fn fuzz(body: &[u8]) {
     oauth::fuzz(body);
     let failed = [inbox::fuzz(body), exceptions::fuzz(body), webhooks::fuzz(body), queries::fuzz(body)];
     for error in failed.into_iter().flatten() {
-        drop(not_readable(&error).into_response());
+        drop(not_readable(&error.into()).into_response());
     }
 }
 
@@ -272,10 +275,10 @@ async fn read_json<T: DeserializeOwned>(body: Body) -> Result<T, Problem> {
         // A list of its fields' values would be read as well, and a missing one for what may be left out.
         return Err(Problem::malformed("the body is not a JSON object"));
     }
-    serde_json::from_slice(&body).map_err(|error| not_readable(&error))
+    crate::json::read(&body).map_err(|error| not_readable(&error))
 }
 
-fn not_readable(error: &serde_json::Error) -> Problem {
+fn not_readable(error: &NotJson) -> Problem {
     Problem::of_json(error)
 }
 

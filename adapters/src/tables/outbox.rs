@@ -105,8 +105,9 @@ impl Queued {
             return Err(Problem::malformed("the body is not a JSON object"));
         }
         let is_submission = self.kind == "submission";
-        let submission = || serde_json::from_str(body).map_err(|error| Problem::of_json(&error));
-        let event = || RawValue::from_string(body.clone()).map_err(|error| Problem::of_json(&error));
+        let submission =
+            || crate::json::read(body.as_bytes()).map_err(|error| Problem::of_json(&error).below("body", &[]));
+        let event = || RawValue::from_string(body.clone()).map_err(|error| Problem::of_json(&error.into()));
         let json = WrittenJson {
             request_key: Some(self.key.clone()),
             party: Some(self.party.clone()),

@@ -218,8 +218,8 @@ async fn what_cannot_be_taken_in_is_answered_with_reason_field_and_remedy_and_no
     let document = "submission.components[0].document";
     let of = |field: &str| format!("{document}.{field}");
     let cases: Vec<(&str, String, &str, Vec<String>)> = vec![
-        ("json", "{\"party\": 7".into(), "MALFORMED", vec![]),
-        ("unknown", "{\"colour\": 7}".into(), "MALFORMED", vec![]),
+        ("json", "{\"party\": 7".into(), "MALFORMED", vec!["party".into()]),
+        ("unknown", "{\"colour\": 7}".into(), "MALFORMED", vec!["colour".into()]),
         (
             "empty",
             "{}".into(),

@@ -216,8 +216,8 @@ async fn what_cannot_be_taken_in_is_answered_in_its_own_row_and_stops_no_other()
     let cases: Vec<(&str, Value, &str, Vec<String>)> = vec![
         ("list", json!([1]), "MALFORMED", vec![]),
         ("text", json!("a"), "MALFORMED", vec![]),
-        ("unknown", change("colour", 7.into()), "MALFORMED", vec![]),
-        ("shape", change("applicant", "a".into()), "MALFORMED", vec![]),
+        ("unknown", change("colour", 7.into()), "MALFORMED", vec!["body.colour".into()]),
+        ("shape", change("applicant", "a".into()), "MALFORMED", vec!["body.applicant".into()]),
         ("below", change("locality", "x".into()), "FIELD_INVALID", vec!["body.locality".into()]),
         ("gone", with_document(json!({ "file": "b.pdf" })), "TABLES_DOCUMENT_UNUSABLE", of("file")),
         ("ending", with_document(json!({ "file": "a.dat" })), "TABLES_DOCUMENT_UNUSABLE", of("media_type")),

@@ -46,6 +46,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 use tonic::service::Routes;
 
+pub use self::convert::queries::on_record as query_message;
 pub use self::convert::standing::dossier as dossier_message;
 pub(crate) use self::health::Health;
 use self::listener::Doors;

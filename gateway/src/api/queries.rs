@@ -10,7 +10,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::convert::{queries, reading};
+use super::convert::{queries, query_figures, reading};
 use super::{MESSAGE_BYTES_MAX, layers, wire};
 use crate::engine::Engine;
 use crate::engine::access::Peer;
@@ -95,6 +95,12 @@ impl v1::queries_server::Queries for Queries {
         let listing = queries::list(request.get_ref())?;
         let page = self.engine.list_queries(&peer, &listing.party, listing.dossier.as_deref(), listing.page).await?;
         Ok(Response::new(queries::listed(page)))
+    }
+
+    async fn figures(&self, request: Request<v1::FiguresRequest>) -> Result<Response<v1::FiguresResponse>, Status> {
+        let peer = wire::peer(&request)?;
+        let figures = self.engine.query_figures(&peer, query_figures::wanted(request.get_ref())?).await?;
+        Ok(Response::new(query_figures::told(figures)))
     }
 }
 

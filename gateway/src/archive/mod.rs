@@ -26,7 +26,8 @@ pub use read::{Archive, ArchiveError, Found, Sealed, Unread, find, list};
 pub use write::{Draft, DraftError, Head, Kept, Written};
 
 const MAGIC: [u8; 8] = *b"LGSPARCH";
-const VERSION: u32 = 1;
+/// The form that is written. Of the first, which is read as well, a dossier's records are without the queries made for it.
+const VERSION: u32 = 2;
 const HEAD: usize = 36;
 /// Kind and length of a part.
 const PART: usize = 9;

@@ -22,6 +22,7 @@ const INDEX_MAX: u64 = 256 << 20;
 pub struct Archive {
     file: Box<dyn ReadFile>,
     length: u64,
+    version: u32,
     /// Of which books it is.
     pub head: Head,
     /// What is in it.
@@ -110,8 +111,9 @@ impl Archive {
         if head[0..8] != MAGIC || u32_at(&head, 32) != crc32c::crc32c(&head[..32]) {
             return Err(ArchiveError::Damaged("its head is none"));
         }
-        if u32_at(&head, 8) != VERSION {
-            return Err(ArchiveError::Later(u32_at(&head, 8)));
+        let version = u32_at(&head, 8);
+        if !(1..=VERSION).contains(&version) {
+            return Err(ArchiveError::Later(version));
         }
         let mut tail = [0; TAIL];
         let end = length.checked_sub(TAIL as u64).ok_or(ArchiveError::Damaged("it is cut short"))?;
@@ -129,12 +131,17 @@ impl Archive {
         let index = ArchiveIndex::decode(&index[..]).map_err(|_| ArchiveError::Damaged("its index cannot be read"))?;
         let journal = head[16..32].try_into().expect("sixteen bytes");
         let sha256 = Sha256Digest::try_from(&tail[8..]).expect("SHA-256 has 32 bytes");
-        Ok(Self { file, length, head: Head { journal, epoch: u32_at(&head, 12) }, index, sha256 })
+        Ok(Self { file, length, version, head: Head { journal, epoch: u32_at(&head, 12) }, index, sha256 })
     }
 
     /// How long the file is.
     pub fn bytes(&self) -> u64 {
         self.length
+    }
+
+    /// Whether it has the queries that were made for its dossiers.
+    pub fn has_queries(&self) -> bool {
+        self.version >= 2
     }
 
     /// Reads the whole file, and each dossier's records.

@@ -42,6 +42,8 @@ pub struct Kept {
     pub code: DossierCode,
     /// Its last event.
     pub sequence: u32,
+    /// Its queries.
+    pub queries: u32,
     /// What it takes to record it: events and documents, each for every party that was told.
     pub weight: usize,
 }
@@ -171,10 +173,12 @@ impl Draft {
             length,
             sha256: own.finish().as_ref().to_vec(),
             documents: kept,
+            queries: material.queries,
         });
         self.dossiers.push(Kept {
             code: dossier.code.clone(),
             sequence: dossier.sequence,
+            queries: material.queries,
             weight: (dossier.sequence as usize + dossier.documents.len()) * dossier.told().count(),
         });
         fault::reached(fault::ARCHIVE_WRITE)?;

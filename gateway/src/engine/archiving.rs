@@ -612,6 +612,7 @@ impl Run<'_> {
         Archiving {
             archived: DossiersArchived { codes, archive, sha256, party, actor, system, after_days, at },
             sequences,
+            queries: dossiers.iter().map(|kept| kept.queries).collect(),
         }
     }
 

@@ -32,7 +32,7 @@ pub(super) use coming_back::ComingBack;
 pub use coming_back::Declined;
 use installations::Installations;
 pub use policy::Policy;
-pub use session::{Delivery, Opening, Session};
+pub use session::{Delivery, LOOK_UPS_MAX, Opening, Session};
 use state::{Hold, ReadFrom, State};
 
 /// How many deliveries of one party are kept in memory; the rest waits in the store. Bounds what a party that does not

@@ -8,9 +8,12 @@
 
 pub mod board;
 pub mod breaker;
+mod figures;
 mod kept;
 pub(crate) mod outcome;
 pub mod serving;
+
+pub use figures::{Figures, FiguresWanted};
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -25,6 +28,7 @@ use lgsp_proto::{Reason, Refusal, Wrong, v1};
 use tokio::time::Instant;
 
 use self::board::{Answer, Asked, Board, Line, Slot, Standing};
+use self::breaker::Ended;
 use self::kept::{Answers, Kept};
 use super::access::{Authorized, Peer};
 use super::clock::machine_now;
@@ -162,13 +166,14 @@ impl Engine {
             return self.conclude(peer, &authorized, service, asked, Ok(reply)).await;
         }
         let waits = ask.within.map_or(service.timeout, |within| within.saturating_sub(TO_ANSWER).min(service.timeout));
-        let until = Instant::now() + waits;
+        let now = Instant::now();
+        let (until, service_until) = (now + waits, now + service.timeout);
         let asked = Asked { question: question(id, service, &ask, &bound, &fields), until };
         let (asked_at, may_serve) = (machine_now(), |line: &Line| self.may_serve(line, &authorized, service));
         let slot = self.inner.queries.board.ask(service, id, asked, may_serve);
         let slot = slot.map_err(|refusal| owned(refusal, &authorized, service))?;
         let connector = slot.line.system.clone();
-        let ended = self.end_of(slot, until, service, &fields).await;
+        let ended = self.end_of(slot, (until, service_until), service, &fields).await;
         if let Ok(reply) = &ended {
             let (reply, connector) = (reply.clone(), connector.clone());
             self.inner.queries.kept.keep(same, service, Kept { reply, connector, answered_at: machine_now() });
@@ -177,22 +182,29 @@ impl Engine {
         self.conclude(peer, &authorized, service, asked, ended).await
     }
 
-    /// Waits for the answer, and cuts it.
+    /// Waits for the answer, and cuts it. That there was none by `until` says nothing about a service that may take until
+    /// `service_until`.
     async fn end_of(
         &self,
         mut slot: Slot,
-        until: Instant,
+        (until, service_until): (Instant, Instant),
         service: &Service,
         fields: &BTreeSet<String>,
     ) -> Result<Bytes, Reason> {
         let answer = slot.answer(until).await;
+        let is_silent = answer.is_none();
         let ended = match answer {
             None => Err(Reason::QueryOutcomeUnknown),
             Some(Answer::Refused(refusal)) => Err(outcome::reason(refusal)),
             Some(Answer::Reply(reply)) => told(service, reply, fields),
         };
-        let failed = ended.as_ref().err().is_some_and(|reason| outcome::is_failure(*reason));
-        if slot.end(failed) {
+        let in_a_hurry = is_silent && until < service_until && Instant::now() >= until;
+        let well = match ended.as_ref().err().is_some_and(|reason| outcome::is_failure(*reason)) {
+            true if in_a_hurry => Ended::Unsaid,
+            true => Ended::Failed,
+            false => Ended::Well,
+        };
+        if slot.end(well) {
             tracing::warn!(service = service.id(), "a data service fails too often and is left alone for a while");
         }
         ended

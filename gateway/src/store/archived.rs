@@ -36,6 +36,8 @@ pub struct Archiving {
     pub archived: DossiersArchived,
     /// The last event of each, as it was written to the file, in the order of the codes.
     pub sequences: Vec<u32>,
+    /// How many queries of each were written with it, in the same order.
+    pub queries: Vec<u32>,
 }
 
 /// What is left of an archived dossier.
@@ -73,8 +75,10 @@ pub struct Material {
     pub dossier: Arc<Dossier>,
     /// The data key that seals its bodies.
     pub key_id: u64,
-    /// The positions of its records: its events, and those of its documents.
+    /// The positions of its records: its events, those of its documents, and the queries made for it.
     pub records: Vec<u64>,
+    /// How many of them are queries.
+    pub queries: u32,
     /// Its documents.
     pub documents: Vec<DocumentMeta>,
     /// Whether its content was erased: then there are no document files.

@@ -35,7 +35,7 @@ pub(super) use values::{day_number, digest, spool, spool_bytes, system_time, uni
 
 /// The form of the index: its keys, its messages, and what the projection makes of a record. An index of another form is
 /// thrown away and made again from the journal.
-pub(super) const FORMAT: u32 = 5;
+pub(super) const FORMAT: u32 = 6;
 
 /// One record of the journal, in the domain's words.
 #[derive(Clone, Debug)]

@@ -83,5 +83,6 @@ pub async fn holds(open: impl AsyncFn(&str) -> Arc<dyn Store>) {
     queries::what_is_asked_before_a_dossier_is_sealed_with_the_key_that_it_will_have(&open).await;
     queries::of_a_dossier_and_a_query_for_it_at_once_both_have_one_key(&open).await;
     queries::what_no_dossier_came_for_lapses_and_what_one_came_for_does_not(&open).await;
+    queries::questions_and_dossiers_are_added_up_by_whom_for_what_and_when(&open).await;
     documents::a_data_key_is_fresh_and_can_be_had_again(&open).await;
 }

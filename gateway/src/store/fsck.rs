@@ -63,7 +63,7 @@ pub enum Invariant {
     Archive,
     /// Every administrative act has its entry in the audit, and nothing else has one.
     Audit,
-    /// A query is on record once, sealed with the key of its dossier, and what was told is what was signed.
+    /// A query is on record once, sealed with the key of its dossier, and what was told is what was signed; and it is counted once.
     Query,
     /// A join token was issued before it was spent or withdrawn, and only one of these happened to it, once.
     Token,
@@ -108,7 +108,7 @@ impl Invariant {
             Invariant::Archive => "what is archived was closed, and an archive at hand is the one on record",
             Invariant::Audit => "every administrative act is an entry of the audit",
             Invariant::Query => {
-                "a query is on record once, sealed with its dossier's key, and what was told was signed for"
+                "a query is on record and counted once, sealed with its dossier's key, and what was told was signed for"
             }
             Invariant::Token => "a join token is spent or withdrawn once, in the epoch it was issued in",
         }
@@ -425,7 +425,7 @@ impl Check {
 
     /// Reads every archive on record that is in `folder`; what is not there is kept elsewhere.
     fn read_archives(&mut self, folder: &Path, journal: [u8; 16], progress: &dyn Fn(Progress)) {
-        let Self { archives, report, .. } = self;
+        let Self { archives, books, report, .. } = self;
         let of = archives.len() as u64;
         for (number, (position, on_record)) in (1..).zip(archives) {
             progress(Progress::Archive { number, of });
@@ -435,7 +435,10 @@ impl Check {
                     continue;
                 }
                 Err(error) => Some(error.to_string()),
-                Ok(archive) => archive.is_on_record(journal, on_record).err().map(|error| error.to_string()),
+                Ok(archive) => match archive.is_on_record(journal, on_record) {
+                    Err(error) => Some(error.to_string()),
+                    Ok(()) => books.lacks_queries(&archive, &on_record.codes),
+                },
             };
             match wrong {
                 None => report.archives += 1,

@@ -7,6 +7,7 @@
 mod archiving;
 mod audit;
 mod certificates;
+mod counts;
 mod deliveries;
 mod queries;
 
@@ -156,6 +157,7 @@ fn admit(admitted: &Admitted, position: Position, draft: &mut Draft<'_>) -> Resu
         }
         enter_number(event, opening.number_source, draft)?;
         queries::come_in(admitted, draft)?;
+        counts::take_in(admitted, draft)?;
     }
     list(before.as_ref().map(|held| &held.dossier), &after.dossier, draft);
     attach_documents(admitted, draft)?;

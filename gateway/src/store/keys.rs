@@ -45,6 +45,8 @@
 //! | 63 | [`Matter`] |
 //! | 64 | [`OpenMatter`] |
 //! | 65 | [`LapsedMatter`] |
+//! | 66 | [`Counted`] |
+//! | 67 | [`CountedRows`] |
 
 use jiff::civil::Date;
 use lgsp_proto::store_v1;
@@ -220,6 +222,22 @@ pub(super) struct OpenMatter<'a> {
 /// A matter that has lapsed, by the record that says so: `41 position(8)`.
 pub(super) struct LapsedMatter(pub(super) u64);
 
+/// What happened on a day: `42 day(4) party 00 actor 00 service 00 procedure`, in days since 1970-01-01. Dossiers taken in have an
+/// empty service; what is counted without its clerk and procedure has both empty.
+pub(super) struct Counted<'a> {
+    pub(super) day: u32,
+    pub(super) party: &'a PartyId,
+    pub(super) actor: &'a str,
+    pub(super) service: &'a str,
+    pub(super) procedure: &'a str,
+}
+
+/// How many rows of counts a party has on a day: `43 day(4) party`.
+pub(super) struct CountedRows<'a> {
+    pub(super) day: u32,
+    pub(super) party: &'a PartyId,
+}
+
 /// The epoch of the books: `18`.
 pub(super) struct Epoch;
 
@@ -263,6 +281,8 @@ mod tag {
     pub(super) const MATTER: u8 = 63;
     pub(super) const OPEN_MATTER: u8 = 64;
     pub(super) const LAPSED_MATTER: u8 = 65;
+    pub(super) const COUNTED: u8 = 66;
+    pub(super) const COUNTED_ROWS: u8 = 67;
 }
 
 impl Key for Applied {
@@ -749,6 +769,53 @@ impl LapsedMatter {
     }
 }
 
+impl Key for Counted<'_> {
+    type Value = store_v1::CountsState;
+
+    fn encode(&self) -> Vec<u8> {
+        let mut key = Counted::of(self.day, self.party);
+        for text in [self.actor, self.service] {
+            key.extend_from_slice(text.as_bytes());
+            key.extend_from_slice(END);
+        }
+        key.extend_from_slice(self.procedure.as_bytes());
+        key
+    }
+}
+
+impl Counted<'_> {
+    /// Where the rows of a day begin, and those of the day before end.
+    pub(super) fn from(day: u32) -> Vec<u8> {
+        bytes(tag::COUNTED, &[&day.to_be_bytes()])
+    }
+
+    /// The bytes that all keys of the tree begin with.
+    pub(super) fn all() -> Vec<u8> {
+        vec![tag::COUNTED]
+    }
+
+    /// The bytes that all keys of a party's day begin with.
+    pub(super) fn of(day: u32, party: &PartyId) -> Vec<u8> {
+        bytes(tag::COUNTED, &[&day.to_be_bytes(), party.as_str().as_bytes(), END])
+    }
+
+    /// Day, party, actor, service and procedure of any key of the tree.
+    pub(super) fn decode(key: &[u8]) -> Option<(u32, [&str; 4])> {
+        let (day, rest) = key.strip_prefix(&[tag::COUNTED])?.split_first_chunk::<4>()?;
+        let mut texts = std::str::from_utf8(rest).ok()?.split('\0');
+        let row = [texts.next()?, texts.next()?, texts.next()?, texts.next()?];
+        texts.next().is_none().then_some((u32::from_be_bytes(*day), row))
+    }
+}
+
+impl Key for CountedRows<'_> {
+    type Value = store_v1::CountedRows;
+
+    fn encode(&self) -> Vec<u8> {
+        bytes(tag::COUNTED_ROWS, &[&self.day.to_be_bytes(), self.party.as_str().as_bytes()])
+    }
+}
+
 /// The position at the end of a key that ends in one, inverted so that the newest comes first.
 pub(super) fn inverted_position_of(key: &[u8]) -> Option<u64> {
     key.last_chunk::<8>().map(|position| !u64::from_be_bytes(*position))
@@ -830,6 +897,8 @@ pub(super) fn describe(key: &[u8]) -> String {
         tag::MATTER => "matter",
         tag::OPEN_MATTER => "open_matter",
         tag::LAPSED_MATTER => "lapsed_matter",
+        tag::COUNTED => "counted",
+        tag::COUNTED_ROWS => "counted_rows",
         _ => "unknown",
     };
     let readable = rest.iter().flat_map(|byte| std::ascii::escape_default(*byte)).map(char::from);
@@ -927,6 +996,11 @@ mod tests {
         assert_eq!(Expiry::decode(&expiry), Some((-1, digest)));
         assert_eq!(OfKey(&key, &digest).encode(), [b"\x38", &[9; 32][..], &[7; 32][..]].concat());
         assert_eq!(RevokedKey(&key).encode(), [b"\x39", &[9; 32][..]].concat());
+        let counted =
+            Counted { day: 2, party: &desk, actor: "cb.1", service: "dan-cu", procedure: "1.001193" }.encode();
+        assert_eq!(counted, b"\x42\0\0\0\x02H57.1\0cb.1\0dan-cu\x001.001193");
+        assert_eq!(Counted::decode(&counted), Some((2, ["H57.1", "cb.1", "dan-cu", "1.001193"])));
+        assert_eq!(CountedRows { day: 2, party: &desk }.encode(), b"\x43\0\0\0\x02H57.1");
     }
 
     #[test]

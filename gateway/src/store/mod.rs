@@ -18,6 +18,7 @@ mod codec;
 #[cfg(feature = "test-util")]
 pub mod contract;
 mod counters;
+mod counts;
 pub mod data_folder;
 mod deliveries;
 mod follower;
@@ -59,11 +60,14 @@ pub use certificates::{
     KnownCertificate, Token, TokenId, TokenIssued, TokenState, TokenWithdrawn,
 };
 pub use codec::{Admitted, EpochStarted, Fact, NumbersLeased, Unreadable};
+pub use counts::{
+    CountBy, CountName, Counts, CountsOf, CountsSum, CountsWanted, DAYS_MAX, LINES_MAX, ROWS_OF_A_DAY, day_of,
+};
 pub use deliveries::{
     GivenBack, GivenBackWhy, Handled, Holder, Installation, Lane, MAIN, Parked, ParkedAction, ParkedStanding, TakenOver,
 };
 pub use queries::{
-    MatterLapsed, OpenMatter, Queried, QueriesOf, QueryEnded, QueryId, QueryPage, QueryProof, QueryRecord,
+    End, MatterLapsed, OpenMatter, Queried, QueriesOf, QueryEnded, QueryId, QueryPage, QueryProof, QueryRecord,
     intake_digest,
 };
 
@@ -268,6 +272,13 @@ pub trait Store: Send + Sync + 'static {
 
     /// Queries without content, newest first, before the position `before`, at most `limit`.
     async fn queries(&self, of: &QueriesOf, before: Option<u64>, limit: usize) -> Result<QueryPage, ReadError>;
+
+    /// Queries without content that were recorded for a dossier after the event before `sequence` and before that event, newest first, at
+    /// most `limit`.
+    async fn look_ups(&self, code: &DossierCode, sequence: u32, limit: usize) -> Result<Vec<QueryRecord>, ReadError>;
+
+    /// How often was asked, and how many dossiers were taken in.
+    async fn counts(&self, wanted: &CountsWanted) -> Result<CountsSum, ReadError>;
 
     /// What was asked before `until` for dossiers that have not come in, oldest first, at most `limit`.
     async fn open_matters(&self, until: SystemTime, limit: usize) -> Result<Vec<OpenMatter>, ReadError>;

@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use lgsp_proto::Reason;
 use lgsp_proto::types::{ActorId, DossierCode, PartyId, ProcedureCode, RequestKey, Sha256Digest};
 
 /// Names one query: 16 random bytes.
@@ -57,6 +58,39 @@ pub struct Queried {
     pub proof: Option<QueryProof>,
     /// The data key that seals the content; 0 when nothing is kept. Filled in by the engine.
     pub key_id: u64,
+}
+
+/// How a question ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum End {
+    /// It was answered.
+    Answered,
+    /// The service gave a reason, and is well.
+    Refused,
+    /// The service failed.
+    Failed,
+    /// Nobody knows.
+    Unknown,
+}
+
+impl End {
+    /// By the reason that whoever asked was told.
+    pub const fn of(reason: Reason) -> Self {
+        match reason {
+            Reason::QueryOutcomeUnknown => Self::Unknown,
+            Reason::ServiceFailed | Reason::ServiceMaintenance => Self::Failed,
+            _ => Self::Refused,
+        }
+    }
+}
+
+impl Queried {
+    /// How it ended.
+    pub fn end(&self) -> End {
+        // A reason that this version does not know is the service's own.
+        let end_of = |word| Reason::parse(word).map_or(End::Refused, End::of);
+        self.refused.as_deref().map_or(End::Answered, end_of)
+    }
 }
 
 /// What the gateway signed about an answer.

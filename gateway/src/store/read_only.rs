@@ -15,7 +15,7 @@ use lgsp_proto::types::DossierCode;
 
 use super::codec::Fact;
 use super::data_folder::{CannotRead, Stopped, open_stopped};
-use super::{Bodies, ReadError, Recorded, records};
+use super::{Bodies, QueryRecord, ReadError, Recorded, records};
 
 /// A data folder that no gateway has open.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub struct History {
     pub dossier: Dossier,
     /// Its events, in order, with their bodies as far as they are not erased.
     pub events: Vec<Recorded>,
+    /// The queries made for it, in order, with their content as far as it is not erased. Only of an archive.
+    pub queries: Vec<QueryRecord>,
 }
 
 impl ReadOnly {
@@ -74,7 +76,7 @@ impl ReadOnly {
             dossier = Some(next.map_err(|error| ReadError::Damaged(format!("record {position}: {error}")))?);
             events.push(records::recorded(position, stored, &self.keys, Bodies::With)?);
         }
-        Ok(dossier.map(|dossier| History { dossier, events }))
+        Ok(dossier.map(|dossier| History { dossier, events, queries: Vec::new() }))
     }
 
     fn decoded(&self) -> impl Iterator<Item = Result<(Position, Record, Fact), ReadError>> + use<> {
@@ -92,16 +94,27 @@ impl ReadOnly {
 /// A record cannot be read, or does not follow from those before it.
 pub fn history_of(records: &[(u64, Vec<u8>)], keys: &KeyRing) -> Result<Option<History>, ReadError> {
     let mut dossier: Option<Dossier> = None;
-    let mut events = Vec::new();
+    let (mut events, mut queries) = (Vec::new(), Vec::new());
     for (position, bytes) in records {
         let position = Position(*position);
         let (record, fact) = records::decode(position, bytes)?;
-        let (Fact::Admitted(admitted), Some(Kind::Admission(stored))) = (fact, record.kind) else { continue };
-        let next = apply(dossier.as_ref(), &admitted.event);
-        dossier = Some(next.map_err(|error| ReadError::Damaged(format!("record {position}: {error}")))?);
-        events.push(records::recorded(position, stored, keys, Bodies::With)?);
+        match (fact, record.kind) {
+            (Fact::Admitted(admitted), Some(Kind::Admission(stored))) => {
+                let next = apply(dossier.as_ref(), &admitted.event);
+                dossier = Some(next.map_err(|error| ReadError::Damaged(format!("record {position}: {error}")))?);
+                events.push(records::recorded(position, stored, keys, Bodies::With)?);
+            }
+            (Fact::Queried(queried), Some(Kind::Queried(stored))) => {
+                queries.push(records::asked(position, *queried, stored, keys, Bodies::With)?);
+            }
+            _ => {}
+        }
     }
-    Ok(dossier.map(|dossier| History { dossier, events }))
+    Ok(dossier.map(|dossier| {
+        // What was asked before it came in names only the request key.
+        queries.iter_mut().for_each(|query| query.envelope.dossier = Some(dossier.code.clone()));
+        History { dossier, events, queries }
+    }))
 }
 
 /// The data key `id`; nothing when it was destroyed, and then what it seals is erased.

@@ -7,7 +7,7 @@ use lgsp_proto::store_v1::{self, Record};
 use prost::Message;
 
 use super::codec::{self, Fact, Unreadable};
-use super::{Bodies, ReadError, Recorded};
+use super::{Bodies, Queried, QueryRecord, ReadError, Recorded};
 
 /// The record at `position`, and what it states.
 ///
@@ -43,6 +43,31 @@ pub(super) fn recorded(
         }
     };
     codec::recorded(stored, body, erased).map_err(|error| unreadable(position, error))
+}
+
+/// A query as its readers get it.
+///
+/// # Errors
+/// Its content does not open although its key is there.
+pub(super) fn asked(
+    position: Position,
+    envelope: Queried,
+    stored: store_v1::Queried,
+    keys: &KeyRing,
+    bodies: Bodies,
+) -> Result<QueryRecord, ReadError> {
+    let key = if envelope.key_id == 0 { None } else { key_of(keys, envelope.key_id)? };
+    let erased = envelope.key_id != 0 && key.is_none();
+    let content = match (key, bodies) {
+        (Some(key), Bodies::With) => {
+            let opened = key.open(&codec::queries::content_context(&envelope.id), &stored.sealed_content);
+            let opened = opened.ok().and_then(|bytes| store_v1::QueryContent::decode(&bytes[..]).ok());
+            let content = opened.ok_or_else(|| unreadable(position, Unreadable("sealed_content")))?;
+            Some((content.payload.into(), content.reply.into()))
+        }
+        _ => None,
+    };
+    Ok(QueryRecord { position: position.0, envelope, content, erased })
 }
 
 /// The body of an admission; nothing when its key was destroyed.

@@ -13,6 +13,7 @@ mod archiving;
 mod auditing;
 mod certificates;
 mod committing;
+mod counts;
 mod deliveries;
 mod erasing;
 mod opening;
@@ -359,6 +360,16 @@ impl<F: Follow> Store for Embedded<F> {
     async fn queries(&self, of: &QueriesOf, before: Option<u64>, limit: usize) -> Result<QueryPage, ReadError> {
         let of = of.clone();
         self.walk(move |inner| inner.queries(&of, before, limit)).await
+    }
+
+    async fn look_ups(&self, code: &DossierCode, sequence: u32, limit: usize) -> Result<Vec<QueryRecord>, ReadError> {
+        let code = code.clone();
+        self.walk(move |inner| inner.look_ups(&code, sequence, limit)).await
+    }
+
+    async fn counts(&self, wanted: &CountsWanted) -> Result<CountsSum, ReadError> {
+        let wanted = wanted.clone();
+        self.walk(move |inner| inner.counts(&wanted)).await
     }
 
     async fn open_matters(&self, until: SystemTime, limit: usize) -> Result<Vec<OpenMatter>, ReadError> {

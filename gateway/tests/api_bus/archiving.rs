@@ -19,6 +19,7 @@ use tonic::Status;
 
 use super::documents::{content, download, sha256, uploaded, with_document};
 use super::formats::copy;
+use super::queries::{Connector, POLICE, citizen, confirmed, confirming, with_services};
 use super::world::*;
 
 const OPERATOR: &str = "H99.VH";
@@ -68,9 +69,12 @@ async fn figure(world: &World, name: &str) -> u64 {
     serde_json::from_str::<serde_json::Value>(&body).unwrap()["store"][name].as_u64().unwrap()
 }
 
-/// A dossier with a document that was refused, and everybody knows; and one that is still open.
+/// A dossier with a document and a look-up that was refused, and everybody knows; and one that is still open.
 async fn one_closed(world: &mut World, content: &Bytes) -> (String, String) {
     let (desk, binh) = (world.system("mot-cua").await, world.system("mot-cua-binh").await);
+    with_services(world).await;
+    let mut connector = Connector::open(world, POLICE, "dan-cu", 1).await;
+    confirmed(world, &desk, &mut connector, confirming("k-1")).await;
     uploaded(&desk, content).await;
     let code = desk.admitted(&with_document("k-1", content)).await;
     let open = desk.admitted(&aid_elsewhere("k-2")).await;
@@ -130,6 +134,12 @@ async fn an_operator_archives_what_is_closed_and_everybody_is_told_where_it_is()
         let repeat = desk.submit(&with_document("k-1", &content)).await.unwrap();
         assert!(repeat.repeated && binh.record(&refusing(&code)).await.unwrap().repeated);
         assert_eq!(world.receipt(&repeat.receipt.unwrap()).dossier_code, code);
+        // What was looked up is found by its name, and is gone with the content.
+        let records = Archive::open(&archives(&world).join(&file.archive)).unwrap();
+        let records = records.records(records.dossier(&code).unwrap()).unwrap();
+        let keys = keys_of(&world.folder().join("store"), &world.folder().join("node.key")).unwrap();
+        let queries = history_of(&records, &keys).unwrap().unwrap().queries;
+        assert_eq!((queries.len(), queries[0].erased), (1, life == 2), "life {life}");
         // Its code is nobody else's alias, and the other dossier is where it was.
         let squatting = v1::Submission { aliases: vec![code.clone()], ..aid_elsewhere("k-5") };
         assert_eq!(reason(desk.submit(&squatting).await), Reason::AliasTaken);
@@ -246,6 +256,13 @@ async fn every_archive_that_was_ever_written_opens_with_the_gateways_keys() {
         let keys = keys_of(&dir, &node_key).unwrap();
         let records = found.archive.records(&found.dossier).unwrap();
         let history = history_of(&records, &keys).unwrap().unwrap();
+        // v2 is the first with what was looked up.
+        let queries = usize::from(!version.ends_with("v1"));
+        assert_eq!((history.queries.len(), found.dossier.queries as usize), (queries, queries), "{version:?}");
+        for query in &history.queries {
+            assert_eq!(query.envelope.dossier.as_ref().unwrap().as_str(), "H99.102-250714-0001", "{version:?}");
+            assert_eq!(query.content.as_ref().unwrap().0, citizen(), "{version:?}");
+        }
         let bodies: Vec<_> = history.events.iter().map(|event| event.body.clone().unwrap()).collect();
         assert_eq!(bodies[0], with_document("k-1", &the_document).encode_to_vec(), "{version:?}");
         assert_eq!(bodies[1], refusing("H99.102-250714-0001").encode_to_vec(), "{version:?}");

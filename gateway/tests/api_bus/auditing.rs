@@ -63,6 +63,7 @@ const CALLS: &[(&str, Leaves)] = &[
     ("Operations/Erase", Leaves::An(AuditKind::DossierErased)),
     // A query is on a record of its own, and listed by itself.
     ("Queries/Ask", Leaves::Nothing),
+    ("Queries/Figures", Leaves::Nothing),
     ("Queries/List", Leaves::Nothing),
     ("Queries/Look", Leaves::Nothing),
     ("Queries/Serve", Leaves::Nothing),

@@ -19,11 +19,12 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
 
+use super::delivery::Inbox;
 use super::erasing::{OPERATOR, erase};
 use super::world::*;
 
 /// The police, who own the service `dan-cu`, and the department of land, who own `thua-dat`.
-const POLICE: (&str, &str) = ("cong-an", "H99.CA");
+pub(crate) const POLICE: (&str, &str) = ("cong-an", "H99.CA");
 const LAND: (&str, &str) = ("so-nganh", "H99.01");
 
 const CENTRE: &str = "H99.TT";
@@ -111,7 +112,7 @@ pub(crate) fn queries(system: &System) -> QueriesClient<Channel> {
     QueriesClient::new(system.channel.clone())
 }
 
-fn citizen() -> Bytes {
+pub(crate) fn citizen() -> Bytes {
     json!({ "personal_number": "046190000001", "full_name": "TRẦN THỊ THỬ" }).to_string().into()
 }
 
@@ -120,7 +121,7 @@ const KNOWN: &str = r#"{ "full_name": "TRẦN THỊ THỬ", "personal_number": "
   "residence": {"commune_code": "99001", "detail": "Thôn 1"}, "children": [{"full_name": "A"}], "blood_group": "O" }"#;
 
 /// A clerk of An confirms a citizen for a dossier that will come in under this key.
-fn confirming(key: &str) -> v1::AskRequest {
+pub(crate) fn confirming(key: &str) -> v1::AskRequest {
     v1::AskRequest {
         acting_party: AN.into(),
         actor: "can.bo.1".into(),
@@ -560,4 +561,125 @@ async fn an_answer_is_given_again_only_as_long_as_its_owner_says_and_is_on_recor
     let listed = list(&desk, AN, "").await.unwrap();
     assert_eq!(listed.len(), 4);
     assert_eq!((&*listed[2].actor, listed[2].query_id.clone()), ("can.bo.9", again.query_id));
+}
+
+async fn figures(system: &System, party: &str, change: impl FnOnce(&mut v1::FiguresRequest)) -> Vec<v1::FigureLine> {
+    let mut request = v1::FiguresRequest { acting_party: party.into(), actor: "can.bo.2".into(), ..Default::default() };
+    change(&mut request);
+    within(queries(system).figures(request)).await.unwrap().into_inner().lines
+}
+
+#[tokio::test]
+async fn how_often_was_asked_is_told_to_who_oversees_to_the_party_itself_and_to_the_owner() {
+    let world = start().await;
+    let (desk, police) = (world.system("mot-cua").await, world.system(POLICE.0).await);
+    let mut connector = Connector::open(&world, POLICE, "dan-cu", 4).await;
+    for key in ["k-1", "k-2"] {
+        let asked = asking(&desk, confirming(key));
+        connector.reply(KNOWN).await;
+        asked.await.unwrap().unwrap();
+    }
+    let asked = asking(&desk, confirming("k-2"));
+    connector.refuse(v1::ServiceRefusal::NotFound).await;
+    asked.await.unwrap().unwrap_err();
+    desk.admitted(&aid("k-1")).await;
+
+    let by_clerk = |_: &mut v1::FiguresRequest| ();
+    let clerk = v1::FigureLine {
+        party: AN.into(),
+        clerk: "can.bo.1".into(),
+        answered: 2,
+        refused: 1,
+        dossiers: Some(0),
+        ..Default::default()
+    };
+    let own = figures(&desk, AN, by_clerk).await;
+    assert!(own.contains(&clerk) || own.contains(&v1::FigureLine { dossiers: Some(1), ..clerk.clone() }), "{own:?}");
+    assert_eq!(own.iter().filter_map(|line| line.dossiers).sum::<u64>(), 1);
+    let operator = world.system("van-hanh").await;
+    assert_eq!(figures(&operator, OPERATOR, by_clerk).await, own);
+    // An owner is told of its own services only, and of nobody's dossiers; others are told nothing.
+    let of_services = |request: &mut v1::FiguresRequest| request.of_own_services = true;
+    let owned = figures(&police, POLICE.1, of_services).await;
+    assert_eq!(owned, [v1::FigureLine { dossiers: None, ..clerk }]);
+    assert!(figures(&police, POLICE.1, by_clerk).await.is_empty());
+    let land = world.system(LAND.0).await;
+    assert!(figures(&land, LAND.1, of_services).await.is_empty());
+    assert!(figures(&desk, AN, of_services).await.is_empty());
+
+    let by_procedure = figures(&desk, AN, |request| request.set_by(v1::FiguresBy::Procedure)).await;
+    let [line] = &by_procedure[..] else { panic!("{by_procedure:?}") };
+    assert_eq!((line.procedure_code.as_str(), line.answered, line.refused, line.dossiers), (AID, 2, 1, Some(1)));
+    let by_service = figures(&desk, AN, |request| request.set_by(v1::FiguresBy::Service)).await;
+    assert_eq!((by_service[0].service.as_str(), by_service[0].dossiers), ("dan-cu", None));
+
+    for (from, to, field) in [
+        ("2025-07-14", "", "to_day"),
+        ("2025-07-14", "2025-07-13", "to_day"),
+        ("2025-01-01", "2025-04-11", "from_day"),
+        ("14/07/2025", "2025-07-14", "from_day"),
+    ] {
+        let request = v1::FiguresRequest {
+            acting_party: AN.into(),
+            actor: "can.bo.2".into(),
+            from_day: from.into(),
+            to_day: to.into(),
+            ..Default::default()
+        };
+        let refusal = refusal(within(queries(&desk).figures(request)).await);
+        assert_eq!((refusal.reason(), refusal.violations()[0].field.as_str()), (Reason::FieldInvalid, field), "{from}");
+    }
+}
+
+#[tokio::test]
+async fn an_authority_is_told_with_its_delivery_what_was_looked_up_and_nobody_else_is() {
+    let world = start().await;
+    let (desk, binh) = (world.system("mot-cua").await, world.system("mot-cua-binh").await);
+    let mut connector = Connector::open(&world, POLICE, "dan-cu", 4).await;
+    let (id, answer) = confirmed(&world, &desk, &mut connector, confirming("k-1")).await;
+    let code = desk.admitted(&aid_elsewhere("k-1")).await;
+    let mut inbox = Inbox::open(&binh, &[BINH], 9).await;
+    let delivery = inbox.delivery().await;
+    let [look_up] = &delivery.look_ups[..] else { panic!("{:?}", delivery.look_ups) };
+    assert_eq!((&look_up.query_id, look_up.service.as_str(), look_up.version), (&id, "dan-cu", 1));
+    assert_eq!(look_up.reply_sha256, super::documents::sha256(&answer.reply));
+    assert!(!delivery.more_look_ups);
+    assert_eq!(look(&binh, BINH, &look_up.query_id).await.unwrap().reply, answer.reply);
+    inbox.take_over(&delivery).await;
+
+    // The desk hears of the next event, and of no look-up, its own included.
+    let matter = Some(Matter::DossierCode(code.clone()));
+    confirmed(&world, &desk, &mut connector, v1::AskRequest { matter, ..confirming("") }).await;
+    binh.record(&entry("k-2", BINH, &code, accepted())).await.unwrap();
+    let told = Inbox::open(&desk, &[AN], 9).await.delivery().await;
+    assert_eq!((told.r#ref.as_ref().unwrap().sequence, told.look_ups.len()), (2, 0));
+}
+
+/// Asks, and is answered. Gives the query's name as well.
+pub(crate) async fn confirmed(
+    world: &World,
+    desk: &System,
+    connector: &mut Connector,
+    question: v1::AskRequest,
+) -> (Bytes, v1::AskResponse) {
+    let asked = asking(desk, question);
+    connector.reply(KNOWN).await;
+    let answer = asked.await.unwrap().unwrap();
+    (read(world, &answer).query_id, answer)
+}
+
+#[tokio::test]
+async fn callers_that_wait_too_short_put_no_service_out_for_the_others() {
+    let world = start().await;
+    let desk = world.system("mot-cua").await;
+    let mut connector = Connector::open(&world, POLICE, "dan-cu", 9).await;
+    for _ in 0..6 {
+        let mut request = Request::new(confirming("k-1"));
+        request.set_timeout(Duration::from_millis(250));
+        let mut client = queries(&desk);
+        let asked = tokio::spawn(async move { within(client.ask(request)).await });
+        connector.question().await;
+        asked.await.unwrap().unwrap_err();
+    }
+    confirmed(&world, &desk, &mut connector, confirming("k-1")).await;
 }

@@ -95,6 +95,7 @@ const FORMS: &[Form] = &[
     form(&["If-Match"], r#"\*|"[1-9][0-9]{0,8}(?:-[0-9a-f]{16})?""#, 28, "\"3\""),
     any(&["Range"], "bytes=0-9"),
     any(&["If-Range"], ""),
+    form(&["path.query_id"], "[0-9a-fA-F]{32}", 32, "0f3ad2a9c1b04e6f8a7d5c3b2e1f0a94"),
     form(&["path.upload"], "[0-9a-f]{32}", 32, "4bf92f3577b34da6a3ce929d0e0e4736"),
     any(&["If-None-Match"], "\"3-00ab00ab00ab00ab\""),
     any(&["traceparent"], "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),

@@ -34,6 +34,8 @@ pub(crate) struct Tried;
 pub(crate) struct OfPortal;
 /// A question to a data service.
 pub(crate) struct AskedOfService;
+/// An earlier one, that the gateway has on record.
+pub(crate) struct LookedAt;
 
 /// Before anything is looked at.
 const ALWAYS: [Refused; 5] = [
@@ -158,6 +160,20 @@ impl IntoResponses for Ranged {
         let mut responses = FromGateway::responses();
         responses.extend(described(&[&[Refused::Here(LocalReason::RangeNotSatisfiable)]]));
         responses
+    }
+}
+
+impl IntoResponses for LookedAt {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let gateway = [
+            Refused::Here(LocalReason::GatewayUnreachable),
+            Refused::Bus(Reason::QueryNotFound),
+            Refused::Bus(Reason::SystemUnknown),
+            Refused::Bus(Reason::QuotaExceeded),
+            Refused::Bus(Reason::ShuttingDown),
+            Refused::Bus(Reason::Internal),
+        ];
+        described(&[&ALWAYS, &ASKED, &gateway])
     }
 }
 

@@ -337,6 +337,7 @@ impl Gateway {
             }),
             dossier: Some(v1::Dossier { code: dossier.into(), sequence, ..v1::Dossier::default() }),
             attempt: 1,
+            ..v1::Delivery::default()
         };
         self.books().deliveries.push(delivery);
         self.shared.changes.send_modify(|number| *number += 1);

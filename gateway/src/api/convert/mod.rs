@@ -15,6 +15,7 @@ pub(super) mod operating;
 pub(super) mod page;
 pub(super) mod parked;
 pub(super) mod queries;
+pub(super) mod query_figures;
 pub(super) mod reading;
 pub(super) mod standing;
 pub(super) mod submission;

@@ -227,7 +227,8 @@ pub(crate) fn listed(page: QueryPage) -> v1::ListQueriesResponse {
     }
 }
 
-fn on_record(record: QueryRecord) -> v1::QueryOnRecord {
+/// A query as it is on record, without content.
+pub fn on_record(record: QueryRecord) -> v1::QueryOnRecord {
     let bytes = bytes::Bytes::copy_from_slice;
     let query = record.envelope;
     v1::QueryOnRecord {

@@ -10,9 +10,9 @@ use lgsp_proto::v1;
 use prost::Message as _;
 use prost_types::Timestamp;
 
-use crate::engine::inbox::Delivery;
+use crate::engine::inbox::{Delivery, LOOK_UPS_MAX};
 use crate::engine::receipt::{business_timestamp, civil_timestamp};
-use crate::store::{Backlog, Recorded};
+use crate::store::{Backlog, Queried, QueryRecord, Recorded};
 
 /// Every cause for which a clock stops, in the order of the wire's numbers.
 pub(super) const PAUSE_CAUSES: [PauseCause; 6] = [
@@ -134,7 +134,8 @@ pub(crate) fn events_within(events: Vec<Recorded>, budget: usize) -> Vec<v1::Rec
 
 /// A delivery as it goes out at `now`.
 pub(crate) fn delivery(delivery: Delivery, now: BusinessTime) -> v1::Delivery {
-    let Delivery { party, recorded, dossier: standing, attempt } = delivery;
+    let Delivery { party, recorded, dossier: standing, attempt, look_ups } = delivery;
+    let more_look_ups = look_ups.len() > LOOK_UPS_MAX;
     v1::Delivery {
         r#ref: Some(v1::DeliveryRef {
             party: party.to_string(),
@@ -144,7 +145,15 @@ pub(crate) fn delivery(delivery: Delivery, now: BusinessTime) -> v1::Delivery {
         event: Some(event(recorded)),
         dossier: Some(dossier(&standing, now)),
         attempt,
+        look_ups: look_ups.into_iter().take(LOOK_UPS_MAX).map(look_up).collect(),
+        more_look_ups,
     }
+}
+
+fn look_up(record: QueryRecord) -> v1::LookUp {
+    let Queried { id, service, version, reply_sha256, .. } = record.envelope;
+    let reply_sha256 = reply_sha256.map(|digest| Bytes::copy_from_slice(digest.as_bytes())).unwrap_or_default();
+    v1::LookUp { query_id: Bytes::copy_from_slice(&id), service, version, reply_sha256 }
 }
 
 /// A party's inbox in figures.

@@ -22,7 +22,8 @@ use super::installations::InUse;
 use super::state::{Hold, Queued, Swept};
 use super::{DeliveryName, Inbox, Line, StreamId, lock};
 use crate::store::{
-    Acknowledgement, Bodies, Commit, CommitError, GivenBackWhy, Holder, Installation, ReadError, Recorded, Stage,
+    Acknowledgement, Bodies, Commit, CommitError, GivenBackWhy, Holder, Installation, QueryRecord, ReadError, Recorded,
+    Stage,
 };
 
 /// A delivery handed to a stream.
@@ -36,7 +37,12 @@ pub struct Delivery {
     pub dossier: Arc<Dossier>,
     /// 1 for the first time.
     pub attempt: u32,
+    /// What was looked up for the dossier since the event before, for its authority; one more than [`LOOK_UPS_MAX`] if there is more.
+    pub look_ups: Vec<QueryRecord>,
 }
+
+/// Look-ups that a delivery names; the others are listed with the dossier.
+pub const LOOK_UPS_MAX: usize = 16;
 
 /// How a receiver opens its inbox.
 #[derive(Clone, Debug)]
@@ -225,7 +231,21 @@ impl Session {
         let (Some(recorded), Some(dossier)) = (recorded, dossier) else {
             return Err(ReadError::Damaged("a delivery names an event that is not there".to_owned()));
         };
-        Ok(Delivery { party: party.clone(), recorded, dossier, attempt: queued.attempts })
+        let look_ups = match self.decides(party, &dossier) {
+            true => store.look_ups(code, queued.sequence, LOOK_UPS_MAX + 1).await?,
+            false => Vec::new(),
+        };
+        Ok(Delivery { party: party.clone(), recorded, dossier, attempt: queued.attempts, look_ups })
+    }
+
+    /// Whether a party is the dossier's authority, or its successor: whoever else is told has no business with what was looked up.
+    fn decides(&self, party: &PartyId, dossier: &Dossier) -> bool {
+        let authority = &dossier.opening.places.competent_authority;
+        let succeeds = || {
+            let today = self.engine.clock().now().date();
+            self.engine.registry().is_ok_and(|registry| registry.succeeds(party, authority, today))
+        };
+        party == authority || succeeds()
     }
 
     /// Until woken, or until the next lease expires.

@@ -16,7 +16,7 @@ use lgsp_proto::{RETRY_AFTER_MS, Reason, Refusal, v1};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::breaker::{Breaker, Flow};
+use super::breaker::{Breaker, Ended, Flow};
 use crate::engine::access::Peer;
 use crate::store::QueryId;
 
@@ -93,6 +93,7 @@ pub(super) struct Slot {
     pub(super) line: Arc<Line>,
     id: QueryId,
     answer: oneshot::Receiver<Answer>,
+    is_trial: bool,
     has_ended: bool,
 }
 
@@ -166,9 +167,9 @@ impl Board {
         let line = Arc::clone(least.ok_or_else(busy)?);
         let answer = line.give(id, asked).ok_or_else(busy)?;
         state.under_way += 1;
-        state.breaker.begin();
+        let is_trial = state.breaker.begin();
         drop(state);
-        Ok(Slot { desk, line, id, answer, has_ended: false })
+        Ok(Slot { desk, line, id, answer, is_trial, has_ended: false })
     }
 }
 
@@ -214,9 +215,9 @@ impl Slot {
     }
 
     /// The question has ended; answers whether the service is left alone from now on.
-    pub(super) fn end(mut self, failed: bool) -> bool {
+    pub(super) fn end(mut self, ended: Ended) -> bool {
         self.has_ended = true;
-        self.desk.lock().breaker.end(failed, Instant::now())
+        self.desk.lock().breaker.end(self.is_trial, ended, Instant::now())
     }
 }
 
@@ -226,7 +227,7 @@ impl Drop for Slot {
         let mut state = self.desk.lock();
         state.under_way -= 1;
         if !self.has_ended {
-            state.breaker.end(true, Instant::now());
+            state.breaker.end(self.is_trial, Ended::Failed, Instant::now());
         }
     }
 }

@@ -30,6 +30,17 @@ pub enum Flow {
     Trying,
 }
 
+/// How a question ended, as far as that says something about the service.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Ended {
+    /// It is well.
+    Well,
+    /// It failed.
+    Failed,
+    /// Nothing: whoever asked waited less than the service may take. Else callers in a hurry would put it out for everybody.
+    Unsaid,
+}
+
 /// The state of one service.
 #[derive(Debug, Default)]
 pub(super) struct Breaker {
@@ -51,26 +62,29 @@ impl Breaker {
         }
     }
 
-    /// A question is passed on, as [`Breaker::flow`] said it may be.
-    pub(super) fn begin(&mut self) {
+    /// A question is passed on, as [`Breaker::flow`] said it may be; answers whether it is the trial.
+    pub(super) fn begin(&mut self) -> bool {
         self.is_trying = self.until.is_some();
+        self.is_trying
     }
 
-    /// A question has ended; answers whether the service is left alone from now on.
-    pub(super) fn end(&mut self, failed: bool, now: Instant) -> bool {
-        if self.until.is_some() {
-            // Of those that were under way before, or the trial itself.
-            if !self.is_trying {
-                return false;
-            }
+    /// A question has ended, the trial or another; answers whether the service is left alone from now on.
+    pub(super) fn end(&mut self, is_trial: bool, ended: Ended, now: Instant) -> bool {
+        if is_trial {
             self.is_trying = false;
-            if !failed {
-                *self = Self::default();
-                return false;
+            match ended {
+                Ended::Well => *self = Self::default(),
+                Ended::Failed => self.until = Some(now + ALONE),
+                // The next one is the trial.
+                Ended::Unsaid => {}
             }
-            self.until = Some(now + ALONE);
-            return true;
+            return ended == Ended::Failed;
         }
+        // What was under way before it was left alone decides nothing any more.
+        if self.until.is_some() || ended == Ended::Unsaid {
+            return false;
+        }
+        let failed = ended == Ended::Failed;
         self.ends.push_back((now, failed));
         while self.ends.len() > KEPT || self.ends.front().is_some_and(|(at, _)| now - *at > WINDOW) {
             self.ends.pop_front();
@@ -92,8 +106,8 @@ mod tests {
     fn failing(times: usize, now: Instant) -> Breaker {
         let mut breaker = Breaker::default();
         for _ in 0..times {
-            breaker.begin();
-            breaker.end(true, now);
+            assert!(!breaker.begin());
+            breaker.end(false, Ended::Failed, now);
         }
         breaker
     }
@@ -105,11 +119,12 @@ mod tests {
         assert_eq!(failing(FAILURES_LEAST, now).flow(now), Flow::Suspended(ALONE));
         let mut mixed = Breaker::default();
         for number in 0..60 {
-            mixed.end(number % 3 == 0, now);
+            mixed.end(false, if number % 3 == 0 { Ended::Failed } else { Ended::Well }, now);
         }
         assert_eq!(mixed.flow(now), Flow::Open);
         let mut slow = failing(FAILURES_LEAST - 1, now);
-        assert!(!slow.end(true, now + WINDOW + Duration::from_secs(1)), "what is long ago does not count");
+        let later = now + WINDOW + Duration::from_secs(1);
+        assert!(!slow.end(false, Ended::Failed, later), "what is long ago does not count");
     }
 
     #[test]
@@ -118,13 +133,13 @@ mod tests {
         let mut breaker = failing(FAILURES_LEAST, now);
         let later = now + ALONE;
         assert_eq!(breaker.flow(later), Flow::Trying);
-        breaker.begin();
+        assert!(breaker.begin());
         assert_eq!(breaker.flow(later), Flow::Suspended(ALONE));
-        assert!(breaker.end(true, later));
+        assert!(breaker.end(true, Ended::Failed, later));
         assert_eq!(breaker.flow(later), Flow::Suspended(ALONE));
         assert_eq!(breaker.flow(later + ALONE), Flow::Trying);
-        breaker.begin();
-        assert!(!breaker.end(false, later + ALONE));
+        assert!(breaker.begin());
+        assert!(!breaker.end(true, Ended::Well, later + ALONE));
         assert_eq!(breaker.flow(later + ALONE), Flow::Open);
     }
 
@@ -132,7 +147,28 @@ mod tests {
     fn what_was_under_way_before_decides_no_trial() {
         let now = Instant::now();
         let mut breaker = failing(FAILURES_LEAST, now);
-        assert!(!breaker.end(false, now));
+        assert!(!breaker.end(false, Ended::Well, now));
         assert_eq!(breaker.flow(now), Flow::Suspended(ALONE));
+        let later = now + ALONE;
+        assert!(breaker.begin());
+        for ended in [Ended::Well, Ended::Failed] {
+            assert!(!breaker.end(false, ended, later));
+            assert_eq!(breaker.flow(later), Flow::Suspended(ALONE));
+        }
+    }
+
+    #[test]
+    fn who_waits_too_short_says_nothing_about_the_service() {
+        let now = Instant::now();
+        let mut breaker = Breaker::default();
+        for _ in 0..20 {
+            assert!(!breaker.end(false, Ended::Unsaid, now));
+        }
+        assert_eq!(breaker.flow(now), Flow::Open);
+        let mut breaker = failing(FAILURES_LEAST, now);
+        let later = now + ALONE;
+        assert!(breaker.begin());
+        assert!(!breaker.end(true, Ended::Unsaid, later));
+        assert_eq!(breaker.flow(later), Flow::Trying);
     }
 }

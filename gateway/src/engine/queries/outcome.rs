@@ -3,6 +3,8 @@
 use lgsp_proto::Reason;
 use lgsp_proto::v1::ServiceRefusal;
 
+use crate::store::End;
+
 /// Answered.
 pub(crate) const ANSWERED: &str = "answered";
 /// The service gave a reason and is well.
@@ -36,10 +38,10 @@ pub(super) const fn reason(refusal: ServiceRefusal) -> Reason {
 
 /// How a question that was not answered is counted.
 pub(super) const fn word(reason: Reason) -> &'static str {
-    match reason {
-        Reason::QueryOutcomeUnknown => UNKNOWN,
-        Reason::ServiceFailed | Reason::ServiceMaintenance => FAILED,
-        _ => REFUSED,
+    match End::of(reason) {
+        End::Unknown => UNKNOWN,
+        End::Failed => FAILED,
+        End::Refused | End::Answered => REFUSED,
     }
 }
 

@@ -5,15 +5,23 @@ use std::sync::Arc;
 use lgsp_proto::types::Status;
 
 use super::sample::{
-    AUTHORITY, DESK, PORTAL, RETURN_DESK, acknowledgement, admission, at, code, key, machine, opened, party,
+    AUTHORITY, DESK, PORTAL, RETURN_DESK, acknowledgement, admission, asked, at, code, key, machine, opened, party,
     progressed, sha256,
 };
-use crate::store::{Archiving, Bodies, Commit, CommitError, DossiersArchived, ListQuery, Stage, Store};
+use crate::store::{
+    Archiving, Bodies, Commit, CommitError, DossiersArchived, ListQuery, QueriesOf, Stage, Store, intake_digest,
+};
 
 pub(super) async fn only_what_is_closed_and_owed_to_nobody_is_archived_and_its_names_stay(
     open: &impl AsyncFn(&str) -> Arc<dyn Store>,
 ) {
     let store = open("archiving").await;
+    // Asked for it before it came in, and after.
+    let first = admission(opened(1));
+    let mut early = asked([1; 16], None);
+    early.envelope.intake = Some(intake_digest(&first.request_key));
+    early.intake_key = Some(first.request_key);
+    store.commit(Commit::Query(Box::new(early))).await.unwrap();
     for number in 1..=2 {
         store.commit(Commit::Admission(Box::new(admission(opened(number))))).await.unwrap();
     }
@@ -21,6 +29,7 @@ pub(super) async fn only_what_is_closed_and_owed_to_nobody_is_archived_and_its_n
         let refused = store.commit(Commit::Archived(archiving(numbers))).await;
         assert!(matches!(refused, Err(CommitError::Conflict)), "{refused:?}");
     };
+    store.commit(Commit::Query(Box::new(asked([2; 16], Some(code(1)))))).await.unwrap();
     // Still open.
     assert!(store.material(&code(1)).await.unwrap().is_none());
     conflicts(&[(1, 1)]).await;
@@ -36,8 +45,14 @@ pub(super) async fn only_what_is_closed_and_owed_to_nobody_is_archived_and_its_n
         store.commit(Commit::Acknowledgement(all)).await.unwrap();
     }
     let material = store.material(&code(1)).await.unwrap().unwrap();
-    assert_eq!((material.dossier.sequence, material.records.len(), material.erased), (2, 2, false));
+    assert_eq!((material.dossier.sequence, material.records.len(), material.queries), (2, 4, 2));
+    assert!(!material.erased);
     assert!(!store.record(material.records[0]).await.unwrap().is_empty());
+    store.commit(Commit::Query(Box::new(asked([3; 16], Some(code(2)))))).await.unwrap();
+    // Asked for since it was written.
+    let written = Archiving { queries: vec![1], ..archiving(&[(1, 2)]) };
+    let refused = store.commit(Commit::Archived(written)).await;
+    assert!(matches!(refused, Err(CommitError::Conflict)), "{refused:?}");
     // Written as it stood before, or with another that may not go: neither goes.
     conflicts(&[(1, 1)]).await;
     conflicts(&[(1, 2), (2, 1)]).await;
@@ -62,6 +77,10 @@ pub(super) async fn only_what_is_closed_and_owed_to_nobody_is_archived_and_its_n
         let listed = store.list(&everything(party)).await.unwrap().dossiers;
         assert_eq!(listed.iter().map(|dossier| dossier.code.number()).collect::<Vec<_>>(), [2]);
     }
+    // A query is found by its own name as ever, and with its content as long as there is the key.
+    let found = store.query(&[1; 16]).await.unwrap().unwrap();
+    assert!(found.content.is_some() && found.envelope.dossier == Some(code(1)));
+    assert!(store.queries(&QueriesOf::Dossier(code(1)), None, 9).await.unwrap().queries.is_empty());
     // Its names lead to it as ever, and are nobody else's.
     assert_eq!(store.by_alias("G22-1").await.unwrap(), Some(code(1)));
     let answered = store.by_key(&party(AUTHORITY), &key(&code(1), 2).parse().unwrap()).await.unwrap().unwrap();
@@ -85,7 +104,12 @@ fn archiving(dossiers: &[(u32, u32)]) -> Archiving {
         after_days: 365,
         at: machine(9),
     };
-    Archiving { archived, sequences: dossiers.iter().map(|(_, sequence)| *sequence).collect() }
+    let sequences = dossiers.iter().map(|(_, sequence)| *sequence).collect();
+    Archiving {
+        archived,
+        sequences,
+        queries: dossiers.iter().map(|(number, _)| if *number == 1 { 2 } else { 0 }).collect(),
+    }
 }
 
 fn everything(party: Option<lgsp_proto::types::PartyId>) -> ListQuery {

@@ -147,7 +147,7 @@ fn acts() -> Vec<(Commit, AuditKind, String)> {
         (Commit::Handled(handled(PORTAL, 2, 1, ParkedAction::Skip)), AuditKind::DeliveryHandled, code(2).to_string()),
         (released(), AuditKind::DeliveriesReleased, AUTHORITY.to_owned()),
         (
-            Commit::Archived(Archiving { archived, sequences: vec![2] }),
+            Commit::Archived(Archiving { archived, sequences: vec![2], queries: vec![0] }),
             AuditKind::DossiersArchived,
             "archive-2026-11-0001.lgsp".to_owned(),
         ),

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use super::reading::admit;
-use super::sample::{AUTHORITY, DESK, PORTAL, STRANGER, admission, asked, code, machine, opened, party};
+use super::sample::{
+    AUTHORITY, DESK, PORTAL, STRANGER, admission, asked, at, code, machine, opened, party, progressed,
+};
 use crate::store::{
-    Admission, Commit, CommitError, Erasure, MatterLapsed, QueriesOf, QueryEnded, QueryId, Store, intake_digest,
+    Admission, Commit, CommitError, CountBy, CountName, Counts, CountsOf, CountsWanted, Erasure, MatterLapsed,
+    QueriesOf, QueryEnded, QueryId, Store, day_of, intake_digest,
 };
 
 const ID: QueryId = [1; 16];
@@ -109,6 +112,19 @@ pub(super) async fn what_is_asked_before_a_dossier_is_sealed_with_the_key_that_i
     assert_eq!(store.query(&ID).await.unwrap().unwrap().envelope.dossier, Some(code(1)));
     assert_eq!(listed(&*store, QueriesOf::Dossier(code(1))).await, [5, 4, 2, 1]);
 
+    let since = async |sequence, limit| {
+        let found = store.look_ups(&code(1), sequence, limit).await.unwrap();
+        assert!(found.iter().all(|query| query.content.is_none()));
+        found.iter().map(|query| query.envelope.id[0]).collect::<Vec<_>>()
+    };
+    assert_eq!(since(1, 9).await, [2, 1]);
+    assert_eq!(since(1, 1).await, [2]);
+    assert!(since(2, 9).await.is_empty());
+    let standing = store.dossier(&code(1)).await.unwrap().unwrap();
+    let next = super::sample::admission(progressed(&standing, at(60)));
+    store.commit(Commit::Admission(Box::new(next))).await.unwrap();
+    assert_eq!((since(1, 9).await, since(2, 9).await), (vec![2, 1], vec![5, 4]));
+
     store.erase(erasure()).await.unwrap();
     for id in [1, 2, 4, 5] {
         let found = store.query(&[id; 16]).await.unwrap().unwrap();
@@ -164,4 +180,76 @@ pub(super) async fn what_no_dossier_came_for_lapses_and_what_one_came_for_does_n
     ask(&*store, before(2, 3).1).await;
     store.commit(Commit::Admission(Box::new(before(2, 0).0))).await.unwrap();
     assert_eq!(listed(&*store, QueriesOf::Dossier(code(2))).await, [3]);
+}
+
+pub(super) async fn questions_and_dossiers_are_added_up_by_whom_for_what_and_when(
+    open: &impl AsyncFn(&str) -> Arc<dyn Store>,
+) {
+    const DAY_S: u64 = 24 * 3600;
+    let store = open("queries_counted").await;
+    let ended = async |id: u8, refused: Option<&str>, change: &dyn Fn(&mut QueryEnded)| {
+        let mut ended = asked([id; 16], None);
+        if refused.is_some() {
+            (ended.envelope.proof, ended.envelope.reply_sha256) = (None, None);
+            ended.envelope.refused = refused.map(str::to_owned);
+        }
+        change(&mut ended);
+        ask(&*store, ended).await;
+    };
+    ended(1, None, &|_| ()).await;
+    ended(2, Some("SUBJECT_NOT_FOUND"), &|_| ()).await;
+    ended(3, Some("SERVICE_MAINTENANCE"), &|_| ()).await;
+    ended(4, Some("QUERY_OUTCOME_UNKNOWN"), &|_| ()).await;
+    ended(5, None, &|ended| ended.envelope.actor = "clerk.2".parse().unwrap()).await;
+    ended(6, None, &|ended| ended.envelope.party = party(STRANGER)).await;
+    ended(7, None, &|ended| ended.envelope.service = "thua-dat".to_owned()).await;
+    ended(8, None, &|ended| ended.envelope.procedure = None).await;
+    ended(9, None, &|ended| ended.envelope.asked_at = machine(9 + DAY_S)).await;
+    admit(&*store, opened(1)).await;
+    admit(&*store, opened(2)).await;
+    let taken_in = day_of(admission(opened(1)).admitted_at);
+    assert_eq!(taken_in, day_of(machine(1)), "all but one of it is on one day");
+
+    let store = {
+        store.close().await;
+        open("queries_counted").await
+    };
+    let sum = async |of: CountsOf, by: CountBy| {
+        let wanted = CountsWanted { of, by, days: (taken_in, taken_in + 1) };
+        store.counts(&wanted).await.unwrap().lines
+    };
+    let lines = async |of: CountsOf, by: CountBy| {
+        let told = |(name, counts): (CountName, Counts)| {
+            let CountName { day, party, clerk, service, procedure } = name;
+            let day = day.map(|day| (day - taken_in).to_string());
+            let name: Vec<_> = [day, party, clerk, service, procedure].into_iter().flatten().collect();
+            let Counts { answered, refused, failed, unknown, dossiers } = counts;
+            (name.join(" "), [answered, refused, failed, unknown, dossiers])
+        };
+        sum(of, by).await.into_iter().map(told).collect::<Vec<_>>()
+    };
+    let named = |name: &str, counts| (name.to_owned(), counts);
+    assert_eq!(
+        lines(CountsOf::All, CountBy::Party).await,
+        [named(DESK, [5, 1, 1, 1, 2]), named(STRANGER, [1, 0, 0, 0, 0])]
+    );
+    let desk = || CountsOf::Party(party(DESK));
+    assert_eq!(
+        lines(desk(), CountBy::Clerk).await,
+        [named(&format!("{DESK} clerk.1"), [4, 1, 1, 1, 2]), named(&format!("{DESK} clerk.2"), [1, 0, 0, 0, 0])]
+    );
+    assert_eq!(
+        lines(desk(), CountBy::Procedure).await,
+        [named("", [1, 0, 0, 0, 0]), named("1.001193", [4, 1, 1, 1, 2])]
+    );
+    assert_eq!(
+        lines(desk(), CountBy::Service).await,
+        [named("dan-cu", [4, 1, 1, 1, 0]), named("thua-dat", [1, 0, 0, 0, 0])]
+    );
+    assert_eq!(lines(desk(), CountBy::Day).await, [named("0", [4, 1, 1, 1, 2]), named("1", [1, 0, 0, 0, 0])]);
+    // Whoever asked it, and no dossiers.
+    let owned = || CountsOf::Services(["dan-cu".to_owned()].into());
+    assert_eq!(lines(owned(), CountBy::Party).await, [named(DESK, [4, 1, 1, 1, 0]), named(STRANGER, [1, 0, 0, 0, 0])]);
+    let none = CountsWanted { of: CountsOf::All, by: CountBy::Day, days: (taken_in + 2, taken_in + 9) };
+    assert!(store.counts(&none).await.unwrap().lines.is_empty());
 }

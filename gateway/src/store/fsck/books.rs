@@ -1,5 +1,6 @@
 //! The invariants, kept in books of their own: nothing here knows how the index is made.
 
+mod counts;
 mod queries;
 
 use std::collections::hash_map::Entry;
@@ -14,7 +15,7 @@ use lgsp_domain::numbering::{NumberSource, NumberZone};
 use lgsp_journal::Position;
 use lgsp_journal::seal::{KeyError, KeyId, KeyRing};
 use lgsp_proto::store_v1::record::Kind;
-use lgsp_proto::store_v1::{Audited, Record};
+use lgsp_proto::store_v1::{Audited, CountsState, Record};
 use lgsp_proto::types::{DossierCode, PartyId, Sha256Digest};
 use lgsp_proto::v1::{self, AuditKind};
 use prost::Message;
@@ -64,6 +65,7 @@ pub(super) struct Books {
     /// The epoch in which each join token was issued, while it is neither spent nor withdrawn.
     tokens: HashMap<TokenId, u32>,
     asked: queries::Asked,
+    counted: counts::Counted,
 }
 
 /// The numbers of one authority's day.
@@ -92,6 +94,7 @@ impl Books {
                 report.events += 1;
                 self.enter_event(position, admitted, report);
                 self.enter_matter(position, admitted, report);
+                self.counted.event(admitted);
                 if let Some(Kind::Admission(stored)) = &record.kind {
                     self.enter_number(position, &admitted.event, stored.first_admitted_at_unix_ms.is_some(), report);
                     self.check_proof(position, admitted, &stored.sealed_body, keys, report);
@@ -164,6 +167,7 @@ impl Books {
                 self.days.values_mut().for_each(|day| day.leases.clear());
             }
             Fact::Queried(queried) => {
+                self.counted.question(queried);
                 if let Some(Kind::Queried(stored)) = &record.kind {
                     self.enter_query(position, queried, &stored.sealed_content, keys, report);
                 }
@@ -536,6 +540,7 @@ impl Books {
         report.owed = self.owed.len() as u64;
         self.close_deliveries(index, report);
         self.close_audit(index, report);
+        self.counted.close(index, report);
         for ((party, request), position) in &self.requests {
             let leads_to = request.parse().ok().and_then(|key| fetch(index, &keys::Request(party, &key)).ok()?);
             if leads_to.is_none_or(|at| at.position != position.0) {

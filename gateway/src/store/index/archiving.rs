@@ -214,8 +214,12 @@ mod tests {
             *kinds.entry(key[0]).or_default() += 1;
             kinds
         });
-        // Totals, aliases, keys of requests, counts of inboxes, numbers, stubs, the archive, and its entry of the audit.
-        assert_eq!(kinds, [(2, 1), (5, 2), (6, 82), (10, 4), (11, 1), (41, 2), (42, 1), (50, 1)].into());
+        // Totals, aliases, keys of requests, counts of inboxes, numbers, stubs, the archive, its entry of the audit, and that two
+        // dossiers were taken in.
+        assert_eq!(
+            kinds,
+            [(2, 1), (5, 2), (6, 82), (10, 4), (11, 1), (41, 2), (42, 1), (50, 1), (66, 1), (67, 1)].into()
+        );
         let totals: Totals = fetch(&after, &keys::Totals).unwrap().unwrap();
         assert_eq!((totals.dossiers, totals.archived, totals.events), (0, 2, 82));
         let stub: ArchivedState = fetch(&after, &keys::Archived(&code(1))).unwrap().unwrap();

@@ -13,6 +13,7 @@ pub(super) fn ask(queried: &Queried, position: Position, draft: &mut Draft<'_>) 
     let listed = store_v1::Listed {};
     draft.put(&keys::QueryListed { party: None, position: position.0 }, &listed);
     draft.put(&keys::QueryListed { party: Some(&queried.party), position: position.0 }, &listed);
+    super::counts::ask(queried, draft)?;
     if queried.key_id == 0 {
         return Ok(());
     }

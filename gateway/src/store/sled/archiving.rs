@@ -16,17 +16,26 @@ use super::super::records::unreadable;
 use super::super::*;
 use super::committing::Inner;
 
+/// Queries that are looked up together.
+const SLICE: usize = 1_000;
+
+fn small(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
 impl<F: Follow> Inner<F> {
     /// Whether every dossier may still go as it was written.
     pub(super) fn may_be_archived(&self, archiving: &Archiving) -> Result<bool, ReadError> {
-        for (code, sequence) in archiving.archived.codes.iter().zip(&archiving.sequences) {
+        let Archiving { archived, sequences, queries } = archiving;
+        for ((code, sequence), queries) in archived.codes.iter().zip(sequences).zip(queries) {
             let held = self.held(code)?.filter(|held| held.dossier.sequence == *sequence);
             match held {
-                Some(held) if self.is_at_rest(&held)? => {}
+                // What was asked for it since it was written would be missing from the file.
+                Some(held) if self.is_at_rest(&held)? && small(self.asked_for(&held)?.len()) == *queries => {}
                 _ => return Ok(false),
             }
         }
-        Ok(archiving.archived.codes.len() == archiving.sequences.len())
+        Ok([sequences.len(), queries.len()] == [archived.codes.len(); 2])
     }
 
     /// Whether a dossier is closed and nobody is owed anything of it.
@@ -51,6 +60,24 @@ impl<F: Follow> Inner<F> {
         Ok(true)
     }
 
+    /// Where the queries for a dossier stand, those made before it came in included.
+    fn asked_for(&self, held: &Held) -> Result<Vec<u64>, ReadError> {
+        let first = keys::QueryUnder::first(held.key_id);
+        let (mut from, to) = (first.clone(), keys::behind_all(&first));
+        let mut positions = Vec::new();
+        loop {
+            let slice = self.view().range(&from, &to, SLICE)?;
+            for (key, _) in &slice {
+                let damaged = || ReadError::Damaged(keys::describe(key));
+                positions.push(keys::inverted_position_of(key).ok_or_else(damaged)?);
+                from = keys::after(key.to_vec());
+            }
+            if slice.len() < SLICE {
+                return Ok(positions);
+            }
+        }
+    }
+
     pub(super) fn material(&self, code: &DossierCode) -> Result<Option<Material>, ReadError> {
         let Some(held) = self.held(code)? else { return Ok(None) };
         if !self.is_at_rest(&held)? {
@@ -67,11 +94,14 @@ impl<F: Follow> Inner<F> {
             records.push(state.position);
             documents.extend(self.document_by_id(document.document_id)?);
         }
+        let asked = self.asked_for(&held)?;
+        let queries = small(asked.len());
+        records.extend(asked);
         records.sort_unstable();
         records.dedup();
         let erased = fetch(&view, &keys::Erased(code))?.is_some();
         let Held { dossier, key_id } = held;
-        Ok(Some(Material { dossier: Arc::new(dossier), key_id, records, documents, erased }))
+        Ok(Some(Material { dossier: Arc::new(dossier), key_id, records, queries, documents, erased }))
     }
 
     pub(super) fn archived(&self, code: &DossierCode) -> Result<Option<Archived>, ReadError> {

@@ -12,7 +12,7 @@ use super::super::follower::Follow;
 use super::super::index::fetch;
 use super::super::keys::{self, Key as _};
 use super::super::overlay::Base as _;
-use super::super::records::{decode, key_of, unreadable};
+use super::super::records::{asked, decode, key_of, unreadable};
 use super::super::*;
 use super::committing::{Inner, cannot_read};
 use super::erasing::destroy;
@@ -62,7 +62,7 @@ impl<F: Follow> Inner<F> {
     }
 
     fn query_at(&self, position: u64, bodies: Bodies) -> Result<QueryRecord, ReadError> {
-        let (Record { kind: Some(Kind::Queried(mut stored)) }, Fact::Queried(mut envelope)) =
+        let (Record { kind: Some(Kind::Queried(stored)) }, Fact::Queried(mut envelope)) =
             decode(Position(position), &self.bytes(Position(position))?)?
         else {
             return Err(unreadable(Position(position), Unreadable("queried")));
@@ -72,19 +72,7 @@ impl<F: Follow> Inner<F> {
             let matter = matter.filter(|matter| matter.key_id == envelope.key_id);
             envelope.dossier = matter.and_then(|matter| matter.dossier_code.parse().ok());
         }
-        let key = if envelope.key_id == 0 { None } else { key_of(&self.keys, envelope.key_id)? };
-        let erased = envelope.key_id != 0 && key.is_none();
-        let content = match (key, bodies) {
-            (Some(key), Bodies::With) => {
-                let sealed = std::mem::take(&mut stored.sealed_content);
-                let opened = key.open(&codec::queries::content_context(&envelope.id), &sealed);
-                let opened = opened.ok().and_then(|bytes| store_v1::QueryContent::decode(&bytes[..]).ok());
-                let content = opened.ok_or_else(|| unreadable(Position(position), Unreadable("sealed_content")))?;
-                Some((content.payload.into(), content.reply.into()))
-            }
-            _ => None,
-        };
-        Ok(QueryRecord { position, envelope: *envelope, content, erased })
+        asked(Position(position), *envelope, stored, &self.keys, bodies)
     }
 
     pub(super) fn queries(&self, of: &QueriesOf, before: Option<u64>, limit: usize) -> Result<QueryPage, ReadError> {
@@ -111,6 +99,24 @@ impl<F: Follow> Inner<F> {
             page.queries.push(self.query_at(position, Bodies::Without)?);
         }
         Ok(page)
+    }
+
+    pub(super) fn look_ups(
+        &self,
+        code: &DossierCode,
+        sequence: u32,
+        limit: usize,
+    ) -> Result<Vec<QueryRecord>, ReadError> {
+        let Some(held) = self.held(code)? else { return Ok(Vec::new()) };
+        let at =
+            |sequence| Ok::<_, ReadError>(fetch(&self.view(), &keys::Event(code, sequence))?.map(|at| at.position));
+        let Some(upto) = at(sequence)? else { return Ok(Vec::new()) };
+        let after = at(sequence.saturating_sub(1))?.unwrap_or_default();
+        let [from, to] = [upto, after].map(|position| keys::QueryUnder { key_id: held.key_id, position }.encode());
+        let entries = self.view().range(&from, &to, limit)?;
+        let position =
+            |key: &Bytes| keys::inverted_position_of(key).ok_or_else(|| ReadError::Damaged(keys::describe(key)));
+        entries.iter().map(|(key, _)| self.query_at(position(key)?, Bodies::Without)).collect()
     }
 
     fn listed(party: Option<&PartyId>, newest: u64) -> (Vec<u8>, Vec<u8>) {

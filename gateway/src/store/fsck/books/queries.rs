@@ -3,9 +3,11 @@
 
 use std::collections::{HashMap, HashSet};
 
+use lgsp_proto::store_v1::DossierInArchive;
 use lgsp_proto::types::DossierCode;
 
 use super::*;
+use crate::archive::Archive;
 use crate::store::queries::{MatterLapsed, Queried, QueryId, intake_digest};
 
 /// What is known of queries so far.
@@ -14,6 +16,8 @@ pub(super) struct Asked {
     seen: HashSet<QueryId>,
     /// The key of each dossier.
     dossiers: HashMap<DossierCode, u64>,
+    /// How many queries each key seals.
+    under: HashMap<u64, u32>,
     /// The key of each matter that no dossier came for yet.
     matters: HashMap<(PartyId, Sha256Digest), u64>,
 }
@@ -76,9 +80,30 @@ impl Books {
             self.check_signature(position, signed, report);
         }
         if queried.key_id != 0 {
+            *self.asked.under.entry(queried.key_id).or_default() += 1;
             self.check_key(position, queried, report);
             self.check_content(position, queried, sealed, keys, report);
         }
+    }
+
+    /// What is wrong with an archive if it has not every query that was made for a dossier taken into it.
+    pub(in crate::store::fsck) fn lacks_queries(&self, archive: &Archive, codes: &[DossierCode]) -> Option<String> {
+        if !archive.has_queries() {
+            return None;
+        }
+        let kept: HashMap<&str, &DossierInArchive> =
+            archive.index.dossiers.iter().map(|dossier| (dossier.dossier_code.as_str(), dossier)).collect();
+        codes.iter().find_map(|code| {
+            let made =
+                self.asked.dossiers.get(code).and_then(|key| self.asked.under.get(key)).copied().unwrap_or_default();
+            // Read from the records themselves: the index of the file was written by whoever wrote them.
+            let records = archive.records(kept.get(code.as_str())?).ok()?;
+            let is_query = |bytes: &Vec<u8>| {
+                Record::decode(&bytes[..]).is_ok_and(|record| matches!(record.kind, Some(Kind::Queried(_))))
+            };
+            let has = records.iter().filter(|(_, bytes)| is_query(bytes)).count();
+            (has != made as usize).then(|| format!("it has {has} queries for {code}, of {made} on record"))
+        })
     }
 
     fn check_key(&mut self, position: Position, queried: &Queried, report: &mut Report) {
