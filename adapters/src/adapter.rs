@@ -31,6 +31,7 @@ use crate::identity::{self, Folder, Leaf, Source};
 use crate::link::{ConnectError, Link};
 use crate::office::{Busy, Office};
 use crate::offline::{Copy, Desk, Keeper};
+use crate::procedures;
 use crate::pump;
 use crate::receive::Receive;
 use crate::rest::remote::{Remote, Tls};
@@ -97,6 +98,9 @@ pub enum RunError {
     /// The CA certificates of https webhooks.
     #[error("webhook.bundle cannot be used")]
     WebhookBundle(#[source] lgsp_certs::tls::TlsFileError),
+    /// The national procedure database.
+    #[error(transparent)]
+    Procedures(#[from] procedures::OpenError),
     /// The port.
     #[error("cannot listen on {address}")]
     Listen {
@@ -136,6 +140,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
     };
     let opening = tokio::task::spawn_blocking(move || Spool::open(&options));
     let spool = Arc::new(opening.await.map_err(|_| RunError::PartEnded)??);
+    let national = config.procedures.clone().map(procedures::serving).transpose()?;
     // The spool's folder is there now, and with it a place for the secrets.
     let access = Access::open(&config.rest, &config.spool.folder)?;
     let webhooks = Webhooks::open(&config.webhook, &urls, &places, &event_source(&leaf, &config.exchange.instance));
@@ -236,6 +241,10 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
     }
     if let Some(connector) = config.connector.clone() {
         let connector = Connector::new(posted::serving(connector), link.clone(), exchange.backoff);
+        parts.spawn(connector.run(stopping.clone()));
+    }
+    if let Some(serving) = national {
+        let connector = Connector::new(serving, link.clone(), exchange.backoff);
         parts.spawn(connector.run(stopping.clone()));
     }
     let receive = Receive {

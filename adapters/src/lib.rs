@@ -48,6 +48,7 @@ mod offline;
 mod papers;
 mod private_file;
 mod problem;
+mod procedures;
 mod pump;
 mod receive;
 pub mod reference;

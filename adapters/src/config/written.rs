@@ -7,7 +7,8 @@ use lgsp_certs::TlsFiles;
 use toml::Value;
 
 use super::{
-    Acknowledge, Config, Connector, Exchange, Folder, Identity, Offline, Remote, Rest, Spool, Tables, Webhook,
+    Acknowledge, Config, Connector, Exchange, Folder, Identity, Offline, Procedures, Remote, Rest, Spool, Tables,
+    Webhook,
 };
 use crate::backoff::Backoff;
 use crate::link::{Address, Timings};
@@ -32,6 +33,7 @@ impl Config {
             folder: watched,
             tables,
             connector,
+            procedures,
             exchange,
             offline,
             stop_grace,
@@ -200,6 +202,7 @@ impl Config {
             ("folder", watching),
             ("tables", shared),
             ("connector", serving),
+            ("procedures", procedures.as_ref().map_or_else(Vec::new, Procedures::written)),
             (
                 "exchange",
                 vec![
@@ -314,6 +317,16 @@ mod tests {
         at_once = 18
         [connector.services]
         "thua-dat/1" = "http://127.0.0.1:9002/thua-dat"
+        [procedures]
+        party = "H57.14"
+        url = "https://tthc.test/api"
+        bundle = "/etc/tthc-ca.pem"
+        user = "hue"
+        password_file = "/etc/tthc.password"
+        unit = "H57"
+        destination = "VN:GOV:000.00.00.G22"
+        timeout_ms = 15001
+        at_once = 9
         [exchange]
         instance = "hue-2"
         at_once = 65
@@ -354,11 +367,16 @@ mod tests {
             "database",
             "party",
             "\"thua-dat/1\"",
+            // In [procedures], where other sections can do without.
+            "url = \"https://tthc.test/api\"",
+            "user = \"hue\"",
+            "password_file = \"/etc/tthc.password\"",
+            "unit = \"H57\"",
         ];
         for line in EVERYTHING.lines().filter(is_key) {
             let (key, _) = line.trim().split_once(" = ").unwrap();
             assert!(printed.contains(&format!("{key} = ")), "{key}");
-            if !compulsory.contains(&key) {
+            if !compulsory.contains(&key) && !compulsory.contains(&line.trim()) {
                 let without = EVERYTHING.replace(line, "");
                 assert_ne!(format!("{:?}", parse(&without)), format!("{config:?}"), "{key} is set to its default");
             }
