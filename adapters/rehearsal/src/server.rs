@@ -1,0 +1,184 @@
+//! HTTPS on this machine: a certificate of a CA that is made on the spot or given, HTTP/1.1 as the ministries' servers speak it, and
+//! lines that can be cut in the middle.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::Router;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use lgsp_certs::ca::{CaError, CertificateAuthority};
+use lgsp_certs::tls::{TlsFileError, https_server_config};
+use rustls_pki_types::ServerName;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+/// How long the certificate of a rehearsal is good for.
+const GOOD_FOR: Duration = Duration::from_secs(30 * 86_400);
+
+/// For one handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// The certificate that a counterpart shows, and the clients it knows.
+#[derive(Clone, Debug)]
+pub struct Files {
+    /// The chain, PEM.
+    pub certificate: PathBuf,
+    /// Its key, PEM.
+    pub key: PathBuf,
+    /// The root that clients should trust, PEM.
+    pub root: PathBuf,
+    /// Roots of clients' certificates; with these a client may show one.
+    pub clients: Option<PathBuf>,
+}
+
+/// A counterpart cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The CA could not be made, or read.
+    #[error("the rehearsal's certificates cannot be made in {}", dir.display())]
+    Certificates {
+        /// Where.
+        dir: PathBuf,
+        /// Why.
+        #[source]
+        source: CaError,
+    },
+    /// A file cannot be written.
+    #[error("{} cannot be written", file.display())]
+    File {
+        /// Which.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file of TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsFileError),
+    /// The port cannot be listened on.
+    #[error("port {port} of this machine cannot be listened on; choose another with --port")]
+    Port {
+        /// Which.
+        port: u16,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A counterpart that listens.
+pub struct Server {
+    listener: TcpListener,
+    tls: TlsAcceptor,
+    address: SocketAddr,
+}
+
+/// The connection a request came over, among its extensions.
+#[derive(Clone, Debug)]
+pub struct Line(CancellationToken);
+
+impl Line {
+    /// Breaks it off where it stands, without a goodbye of TLS or HTTP; never returns.
+    pub(crate) async fn cut(&self) {
+        self.0.cancel();
+        std::future::pending().await
+    }
+}
+
+impl Files {
+    /// Those of the folder `dir`, made there if there are none: `ca.pem` is for the clients.
+    ///
+    /// # Errors
+    /// They cannot be made.
+    pub fn in_folder(dir: &Path) -> Result<Self, ServerError> {
+        let file = |name: &str| dir.join(name);
+        let files =
+            Self { certificate: file("server.pem"), key: file("server.key"), root: file("ca.pem"), clients: None };
+        if files.certificate.exists() && files.root.exists() {
+            return Ok(files);
+        }
+        let failed = |source| ServerError::Certificates { dir: dir.to_owned(), source };
+        let now = SystemTime::now();
+        let domain = "rehearsal.lgsp.test".parse().expect("a trust domain");
+        let ca = CertificateAuthority::create(&dir.join("ca"), &domain, now).map_err(failed)?;
+        let names = ["localhost", "127.0.0.1"].map(|name| ServerName::try_from(name).expect("a name"));
+        ca.issue_server(&names, GOOD_FOR, now).and_then(|issued| issued.write_to(dir, "server")).map_err(failed)?;
+        let written = std::fs::write(&files.root, ca.root_pem());
+        written.map_err(|source| ServerError::File { file: files.root.clone(), source })?;
+        Ok(files)
+    }
+}
+
+impl Server {
+    /// Listens on `port` of this machine; 0 is one of the system's choice.
+    ///
+    /// # Errors
+    /// The files cannot be used, or the port is taken.
+    pub async fn bind(port: u16, files: &Files) -> Result<Self, ServerError> {
+        let mut config =
+            https_server_config(&files.certificate, &files.key, files.clients.as_deref(), SystemTime::now())?;
+        let failed = |source| ServerError::Port { port, source };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self { listener, tls: TlsAcceptor::from(Arc::new(config)), address })
+    }
+
+    /// Where it is reached, without a path: `https://localhost:8443`.
+    pub fn url(&self) -> String {
+        format!("https://localhost:{}", self.address.port())
+    }
+
+    /// Serves until `stop`; what is under way then is cut off.
+    pub async fn serve(self, routes: Router, stop: CancellationToken) {
+        let mut connections = JoinSet::new();
+        loop {
+            while connections.try_join_next().is_some() {}
+            let accepted = tokio::select! {
+                () = stop.cancelled() => return,
+                accepted = self.listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(connection(stream, self.tls.clone(), routes.clone()));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection cannot be accepted");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+/// One connection, until it ends or is cut.
+async fn connection(stream: TcpStream, tls: TlsAcceptor, routes: Router) {
+    let nodelay = stream.set_nodelay(true);
+    let stream = match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return tracing::debug!(?nodelay, %error, "a handshake failed"),
+        Err(_) => return,
+    };
+    let cut = CancellationToken::new();
+    let line = Line(cut.clone());
+    let service = routes.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(line.clone());
+        request.map(axum::body::Body::new)
+    });
+    let serving = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    tokio::select! {
+        () = cut.cancelled() => {}
+        ended = serving => if let Err(error) = ended {
+            tracing::debug!(%error, "a connection ended");
+        },
+    }
+}
