@@ -130,7 +130,8 @@ impl Runnable for Config {
             | RunError::Access(_)
             | RunError::Remote(_)
             | RunError::WebhookSecrets { .. }
-            | RunError::WebhookBundle(_) => Failure::usage(because(&error)),
+            | RunError::WebhookBundle(_)
+            | RunError::Procedures(_) => Failure::usage(because(&error)),
             RunError::Spool(SpoolOpenError::InUse { folder, process }) => {
                 Failure::usage(in_use(folder, *process, lang))
             }
