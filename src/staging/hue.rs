@@ -17,7 +17,12 @@ pub(crate) const FILES: &[(&str, &str)] = files![
     "parties.toml",
     "procedures.toml",
     "routes.toml",
+    "services.toml",
     "systems.toml",
+    "thu-tuc-chi-tiet.reply.schema.json",
+    "thu-tuc-chi-tiet.request.schema.json",
+    "thu-tuc-danh-sach.reply.schema.json",
+    "thu-tuc-danh-sach.request.schema.json",
     "units.toml",
 ];
 

@@ -28,11 +28,10 @@ fn texts() -> BTreeMap<String, String> {
     )
 }
 
-/// The registry of Hue without its services, which are not the catalogue's business.
+/// The registry of these texts; the services are not the catalogue's business.
 fn registry(texts: &BTreeMap<String, String>) -> Registry {
-    let mut files: BTreeMap<String, Vec<u8>> =
+    let files: BTreeMap<String, Vec<u8>> =
         texts.iter().map(|(name, text)| (name.clone(), text.clone().into_bytes())).collect();
-    files.remove("services.toml");
     Registry::parse(&files).unwrap_or_else(|problems| panic!("{problems:#?}"))
 }
 
