@@ -4,6 +4,7 @@ mod apply;
 mod authority;
 mod check;
 mod files;
+mod national;
 mod show;
 mod versions;
 
@@ -23,6 +24,7 @@ Examples:
   lgsp registry versions --profile operator.toml
   lgsp registry read --version 1 --out registry-1 --profile operator.toml
   lgsp registry rollback 1 --yes --profile operator.toml
+  lgsp registry national pull --out national --profile operator.toml
   lgsp registry show --profile operator.toml
   lgsp registry show party H57.101 --profile operator.toml
   lgsp registry show procedure --registry registry/hue --json";
@@ -49,6 +51,7 @@ enum Action {
     Read(versions::Read),
     /// Make the files of an earlier version the next one.
     Rollback(apply::Rollback),
+    National(national::Command),
     /// Look something up.
     Show(show::Show),
 }
@@ -62,6 +65,7 @@ impl Command {
             Action::Versions(versions) => crate::block_on(versions.run(lang)),
             Action::Read(read) => crate::block_on(read.run(lang)),
             Action::Rollback(rollback) => crate::block_on(rollback.run(lang)),
+            Action::National(national) => national.run(lang),
             Action::Show(show) => crate::block_on(show.run(lang)),
         }
     }
