@@ -24,7 +24,6 @@ Examples:
   lgsp registry versions --profile operator.toml
   lgsp registry read --version 1 --out registry-1 --profile operator.toml
   lgsp registry rollback 1 --yes --profile operator.toml
-  lgsp registry national pull --out national --profile operator.toml
   lgsp registry show --profile operator.toml
   lgsp registry show party H57.101 --profile operator.toml
   lgsp registry show procedure --registry registry/hue --json";

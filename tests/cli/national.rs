@@ -159,7 +159,7 @@ fn the_catalogue_follows_the_national_one_and_a_dossier_keeps_the_version_it_was
 
     // The decree comes into force while the other side is at its worst; what was fetched is not fetched again.
     national.tell(&place, "day", "2026-09-01");
-    national.tell(&place, "behaviour", "expired-session:2,maintenance:1,flaky:4,wrong-schema:1,normal");
+    national.tell(&place, "behaviour", "expired-session:2,maintenance:1,flaky:4,wrong-schema:1,duplicate:1,normal");
     let second = pull(&place);
     let asked = second["asked"].as_u64().unwrap();
     assert!((5..40).contains(&asked) && second["left_out"] == first["left_out"], "{second:#}");

@@ -80,15 +80,7 @@ impl Source for List {
     async fn reply(&self, question: &Question) -> Result<Bytes, ServiceRefusal> {
         let request: ListRequest = read(question)?;
         let whole = self.whole(&request.list).await.map_err(|absent| refusal(question, absent))?;
-        let rest = whole.entries.get(request.from..).unwrap_or_default();
-        let mut bytes = 0;
-        let fits = |entry: &&Listed| {
-            bytes += serde_json::to_vec(entry).map_or(PAGE_BYTES, |entry| entry.len());
-            bytes < PAGE_BYTES
-        };
-        let count = rest.iter().take_while(fits).count();
-        // One that is too long for any page still has to be passed by.
-        let procedures = &rest[..count.max(1).min(rest.len())];
+        let procedures = page(&whole.entries, request.from);
         write(question, &Page { list: &whole.digest, total: whole.entries.len(), from: request.from, procedures })
     }
 }
@@ -100,6 +92,18 @@ impl Source for One {
         let one = self.0.one(&request.code).await.map_err(|absent| refusal(question, absent))?;
         write(question, &one)
     }
+}
+
+/// The entries from there on that fit one reply; one that is too long for any still has to be passed by.
+fn page(entries: &[Listed], from: usize) -> &[Listed] {
+    let rest = entries.get(from..).unwrap_or_default();
+    let mut bytes = 0;
+    let fits = |entry: &&Listed| {
+        bytes += serde_json::to_vec(entry).map_or(PAGE_BYTES, |entry| entry.len() + 1);
+        bytes < PAGE_BYTES
+    };
+    let count = rest.iter().take_while(fits).count();
+    &rest[..count.max(1).min(rest.len())]
 }
 
 fn read<'a, T: Deserialize<'a>>(question: &'a Question) -> Result<T, ServiceRefusal> {
@@ -118,5 +122,31 @@ fn refusal(question: &Question, absent: Absent) -> ServiceRefusal {
         Absent::Maintenance => ServiceRefusal::Maintenance,
         Absent::Quota => ServiceRefusal::Quota,
         Absent::Failed(why) => failed(question, why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connector::source::REPLY_BYTES_MAX;
+
+    #[test]
+    fn the_pages_of_a_list_fit_a_reply_and_together_are_the_list() {
+        let one = |number: usize| Listed {
+            code: format!("1.{number:06}"),
+            name: "Thủ tục ".repeat(if number == 77 { 100_000 } else { number % 40 }),
+            ..Listed::default()
+        };
+        let entries: Vec<Listed> = (0..5_700).map(one).collect();
+        let (mut from, mut pages) = (0, 0);
+        while from < entries.len() {
+            let page = page(&entries, from);
+            let is_the_long_one = page.len() == 1 && page[0].name.len() > PAGE_BYTES;
+            assert!(serde_json::to_vec(page).unwrap().len() < REPLY_BYTES_MAX - 1024 || is_the_long_one);
+            assert_eq!(page, &entries[from..from + page.len()]);
+            from += page.len();
+            pages += 1;
+        }
+        assert!((3..=8).contains(&pages) && page(&entries, from).is_empty(), "{pages}");
     }
 }

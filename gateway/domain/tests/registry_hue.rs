@@ -159,7 +159,7 @@ fn each_party_but_the_agent_points_has_exactly_one_system() {
             .collect();
         assert_eq!(systems.len(), usize::from(!party.support_point), "{}: {systems:?}", party.id);
     }
-    assert_eq!(hue.systems().count(), 12);
+    assert_eq!(hue.systems().count(), 13);
     let one_stop = hue.system("mot-cua-hue", DAY).unwrap();
     assert_eq!(hue.parties_of_system(one_stop, DAY).count(), 31);
 }

@@ -174,6 +174,27 @@ fn an_abolished_procedure_keeps_its_days_and_names_its_successor_afterwards() {
 }
 
 #[test]
+fn an_end_that_is_still_ahead_can_be_moved_and_one_that_has_passed_is_followed_by_a_new_version() {
+    let texts = texts();
+    let old = registry(&texts);
+    let mut national = national(&old);
+    national.get_mut("2.002621").unwrap().to = "20261231".to_owned();
+    let snapshot = Snapshot::of(national.len(), national.into_values().collect(), Vec::new());
+    let overlay = Overlay::default();
+    let on = |from| Catalogue { registry: &old, overlay: &overlay, snapshot: &snapshot, from }.plan();
+    let fields = |plan: &Plan| {
+        let fields = plan.changes.iter().flat_map(|one| &one.fields);
+        fields.map(|(key, old, new)| format!("{key}: {old} → {new}")).collect::<Vec<_>>()
+    };
+    let ahead = on(date(2026, 8, 15));
+    assert_eq!(fields(&ahead), ["valid_to: 2026-08-31 → 2026-12-31"]);
+    assert_eq!(ahead.carried(&texts["procedures.toml"]).unwrap().matches("valid_to = 2026-08-31").count(), 1);
+    let passed = on(DAY);
+    assert_eq!(fields(&passed), ["valid_from:  → 2026-09-01", "valid_to: 2026-08-31 → 2026-12-31"]);
+    assert_eq!(passed.carried(&texts["procedures.toml"]).unwrap().matches("valid_to = 2026-08-31").count(), 2);
+}
+
+#[test]
 fn a_changed_procedure_gets_a_version_and_the_one_before_it_stays_for_its_dossiers() {
     let texts = texts();
     let old = registry(&texts);
@@ -298,11 +319,13 @@ fn limits_of_one_channel_are_told_apart_by_their_notes_and_the_longest_is_the_ge
                 times: vec![time("1", "đã có trong cơ sở dữ liệu"), time("3", "cần xác minh")],
             },
             Method { channel: "1".into(), times: vec![time("2", "")] },
+            Method { channel: "3".into(), times: vec![time("10", "")] },
         ],
         ..Detail::default()
     };
     let read = reading::procedure(code("1.010041"), &detail, None, &Local::default()).unwrap();
     let of = |case: Option<&str>, channel| read.limit(case.map(|case| case.parse().unwrap()).as_ref(), channel);
+    assert_eq!(read.limits[0].limit, Limit::WorkingDays(10), "whoever names nothing may count on no less");
     assert_eq!(of(None, IntakeChannel::Direct), Limit::WorkingDays(2));
     assert_eq!(of(Some("th-1"), IntakeChannel::Online), Limit::WorkingDays(1));
     assert_eq!(of(Some("th-2"), IntakeChannel::Online), Limit::WorkingDays(3));
