@@ -3,6 +3,8 @@
 //! It has the national list's known slips (`1.0133611`, `1.014955-Xoa`, `2.009182739`), limits in units that say nothing, entries without a
 //! level; and it has a history: on 2026-09-01 some procedures change, some end, some are replaced, `2.002621` by `3.000722` among them.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -10,10 +12,10 @@ use serde_json::{Map, Value, json};
 const HUE: &str = include_str!("../../../../gateway/registry/hue/procedures.toml");
 
 /// The day on which much changes, `yyyymmdd`: NĐ 301/2026 comes into force.
-pub const DECREE: u32 = 2026_09_01;
+pub const DECREE: u32 = 20_260_901;
 
 /// The day before it.
-const BEFORE: u32 = 2026_08_31;
+const BEFORE: u32 = 20_260_831;
 
 /// Codes that are none, as the national list has them.
 pub const SLIPS: [&str; 3] = ["1.0133611", "1.014955-Xoa", "2.009182739"];
@@ -24,6 +26,20 @@ pub const CHANGED: [&str; 3] = ["1.001193", "1.004873", "1.000689"];
 /// Everything that is ever published.
 pub struct Catalogue {
     entries: Vec<Entry>,
+}
+
+/// The catalogue of one day.
+#[derive(Default)]
+pub(super) struct Published {
+    pub(super) entries: Vec<Value>,
+    places: BTreeMap<String, usize>,
+}
+
+impl Published {
+    /// The entry of that code.
+    pub(super) fn one(&self, code: &str) -> Option<&Value> {
+        self.places.get(code).map(|place| &self.entries[*place])
+    }
 }
 
 /// One form of one procedure.
@@ -152,6 +168,14 @@ impl Catalogue {
             entries.push(Entry { from: 0, to, ends: to != u32::MAX, successor, published });
         }
         Self { entries }
+    }
+
+    /// What is published on a day, with the places of the codes in it.
+    pub(super) fn published(&self, day: u32) -> Published {
+        let entries = self.on(day);
+        let code = |entry: &Value| entry["MATTHC"].as_str().unwrap_or_default().to_owned();
+        let places = entries.iter().enumerate().map(|(place, entry)| (code(entry), place)).collect();
+        Published { entries, places }
     }
 
     /// What is published on a day: what is in force, and what has ended and says so.
@@ -327,7 +351,7 @@ mod tests {
         let catalogue = Catalogue::new(7, 5_600);
         assert_eq!(Catalogue::new(7, 5_600).on(DECREE), catalogue.on(DECREE));
         assert_ne!(Catalogue::new(8, 5_600).on(DECREE), catalogue.on(DECREE));
-        let (before, after) = (catalogue.on(2026_08_15), catalogue.on(DECREE));
+        let (before, after) = (catalogue.on(20_260_815), catalogue.on(DECREE));
         assert!((5_300..=5_700).contains(&before.len()), "{}", before.len());
         let of = |all: &[Value], code: &str| all.iter().find(|one| one["MATTHC"] == code).cloned();
         assert_eq!(of(&before, "2.002621").unwrap()["TRANGTHAI"], "1");

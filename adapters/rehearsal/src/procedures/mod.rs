@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use crate::behaviour::Behaviour;
 use crate::rehearsal::{Counterpart, Rehearsal};
 use crate::report::Check;
-use catalogue::Catalogue;
+use catalogue::{Catalogue, Published};
 
 /// The account a connector is given.
 pub const USER: &str = "tinh-dien-tap";
@@ -87,7 +87,7 @@ pub struct Procedures {
 
 #[derive(Default)]
 struct State {
-    day: u32,
+    published: Arc<Published>,
     /// Sessions that are good, and how many questions each was used for.
     sessions: BTreeMap<String, u64>,
     /// Sessions that were ended here, and whether whoever held it has come back with another.
@@ -104,8 +104,8 @@ impl Procedures {
     /// The catalogue of `count` procedures that the seed gives, as it is on `day` (`yyyymmdd`), for connectors that ask at most
     /// `at_once` questions at one time.
     pub fn new(seed: u64, count: usize, day: u32, at_once: usize) -> Self {
-        let state = State { day, ..State::default() };
         let catalogue = Catalogue::new(seed, count);
+        let state = State { published: Arc::new(catalogue.published(day)), ..State::default() };
         Self { catalogue, at_once, under_way: AtomicUsize::new(0), state: Mutex::new(state) }
     }
 
@@ -120,8 +120,9 @@ impl Procedures {
     fn go_to(&self, day: &str) -> StatusCode {
         let digits: String = day.trim().chars().filter(|c| *c != '-').collect();
         match digits.parse::<u32>() {
-            Ok(day) if (2000_01_01..=2100_12_31).contains(&day) => {
-                self.state().day = day;
+            Ok(day) if (20_000_101..=21_001_231).contains(&day) => {
+                let published = Arc::new(self.catalogue.published(day));
+                self.state().published = published;
                 StatusCode::NO_CONTENT
             }
             _ => StatusCode::BAD_REQUEST,
@@ -141,12 +142,12 @@ impl Procedures {
         if let Err(refused) = admitted(&mut state, endpoint, &asked, behaviour, findings) {
             return refused;
         }
-        let entries = self.catalogue.on(state.day);
+        let published = Arc::clone(&state.published);
         let answer = match endpoint {
             "LayDanhSachTTHC" => {
                 // A line that broke leaves nobody with a list; the next one counts.
                 state.asked.clear();
-                let listed = entries.iter().map(catalogue::listed);
+                let listed = published.entries.iter().map(catalogue::listed);
                 if behaviour == Behaviour::Duplicate {
                     listed.flat_map(|one| [one.clone(), one]).collect()
                 } else {
@@ -155,7 +156,7 @@ impl Procedures {
             }
             _ => {
                 let code = asked["data"][0]["MATTHC"].as_str().unwrap_or_default();
-                let Some(entry) = entries.iter().find(|entry| entry["MATTHC"] == code) else {
+                let Some(entry) = published.one(code) else {
                     findings.push(("codes-as-listed", Err("a code that is not listed".to_owned())));
                     return json!({ "error_code": "-1", "message": "Không tìm thấy thủ tục" });
                 };
@@ -310,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_session_is_over_when_the_script_says_so_and_a_log_in_beside_a_good_one_is_noted() {
-        let national = Procedures::new(1, 150, 2026_08_15, 4);
+        let national = Procedures::new(1, 150, 20_260_815, 4);
         let (first, failed) = log_in(&national);
         assert_eq!(failed, [""; 0]);
         assert_eq!(ask(&national, "LayDanhSachTTHC", &list(&first), Behaviour::ExpiredSession).0["error_code"], "0");
@@ -324,7 +325,7 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_twice_or_is_not_listed_is_noted() {
-        let national = Procedures::new(1, 150, 2026_08_15, 4);
+        let national = Procedures::new(1, 150, 20_260_815, 4);
         let session = log_in(&national).0;
         let detail = |code: &str| json!({ "session": session, "madonvi": "H57", "service": "LayThuTuc", "data": [{ "MATTHC": code }] });
         let of = |code: &str| ask(&national, "LayThuTuc", &detail(code), Behaviour::Normal);
