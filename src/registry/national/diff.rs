@@ -68,7 +68,7 @@ impl What {
                 })?
             }
         };
-        let from = self.from.unwrap_or_else(|| crate::moment::today());
+        let from = self.from.unwrap_or_else(crate::moment::today);
         let plan = Catalogue { registry: &registry, overlay: &overlay, snapshot: &snapshot, from }.plan();
         Ok(Planned { dir: self.registry, files, registry, overlay, snapshot: current.file, plan })
     }
