@@ -46,6 +46,7 @@ pub(super) struct Planned {
     pub(super) registry: Registry,
     pub(super) overlay: Overlay,
     pub(super) snapshot: String,
+    pub(super) from: Date,
     pub(super) plan: Plan,
 }
 
@@ -70,7 +71,7 @@ impl What {
         };
         let from = self.from.unwrap_or_else(crate::moment::today);
         let plan = Catalogue { registry: &registry, overlay: &overlay, snapshot: &snapshot, from }.plan();
-        Ok(Planned { dir: self.registry, files, registry, overlay, snapshot: current.file, plan })
+        Ok(Planned { dir: self.registry, files, registry, overlay, snapshot: current.file, from, plan })
     }
 }
 

@@ -36,7 +36,7 @@ impl Take {
         let before = text(PROCEDURES)?;
         let procedures = planned.plan.carried(&before).map_err(|error| Failure::usage(error.to_string()))?;
         let routes_before = text(ROUTES)?;
-        let routes = planned.overlay.routes(&planned.registry, &routes_before);
+        let routes = planned.overlay.routes(&planned.registry, &routes_before, planned.from);
         let mut files = planned.files.clone();
         let mut written = Vec::new();
         for (name, old, new) in [(PROCEDURES, before, procedures), (ROUTES, routes_before, routes)] {

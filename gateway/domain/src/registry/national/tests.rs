@@ -121,7 +121,7 @@ fn follow(
     let carried = plan.carried(&texts["procedures.toml"]).unwrap();
     let mut after = texts.clone();
     after.insert("procedures.toml".to_owned(), carried.clone());
-    let routes = Overlay::parse(overlay).unwrap().routes(&registry(texts), &texts["routes.toml"]);
+    let routes = Overlay::parse(overlay).unwrap().routes(&registry(texts), &texts["routes.toml"], DAY);
     after.insert("routes.toml".to_owned(), routes);
     (registry(&after), plan, carried)
 }
@@ -284,8 +284,8 @@ one_stop = false
     let own = new.procedure(&code("1.700003"), DAY).unwrap();
     assert_eq!(own.limit(None, IntakeChannel::Direct), Limit::WorkingDays(2));
     assert_eq!(own.compulsory_components(None).count(), 1);
-    let routes = Overlay::parse(overlay).unwrap().routes(&registry, &texts["routes.toml"]);
-    assert!(routes.ends_with("\n[[route]]\nid = \"lop-phu-1-700003\"\nprocedures = [\"1.700003\"]\nauthority = \"H57.16\"\nbasis = \"lớp phủ của tỉnh / the province's overlay\"\n"));
+    let routes = Overlay::parse(overlay).unwrap().routes(&registry, &texts["routes.toml"], DAY);
+    assert!(routes.ends_with("\n[[route]]\nid = \"lop-phu-1-700003\"\nprocedures = [\"1.700003\"]\nauthority = \"H57.16\"\nbasis = \"lớp phủ của tỉnh / the province's overlay\"\nvalid_from = 2026-09-01\n"));
 
     let longer = Overlay::parse(&overlay.replace("2wd", "30wd")).unwrap();
     let snapshot = Snapshot::of(0, national.into_values().collect(), Vec::new());

@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 
+use jiff::civil::Date;
 use lgsp_proto::types::ProcedureCode;
 use toml::Value;
 
@@ -79,9 +80,9 @@ impl Plan {
 }
 
 impl Overlay {
-    /// The text of `routes.toml` with a route for each competent agency that no route of the registry names yet. Whether it may
+    /// The text of `routes.toml` with a route, from that day on, for each competent agency that no route of the registry names yet. Whether it may
     /// decide is for `lgsp registry check` to say.
-    pub fn routes(&self, registry: &Registry, text: &str) -> String {
+    pub fn routes(&self, registry: &Registry, text: &str, from: Date) -> String {
         let mut text = text.to_owned();
         for (code, local) in &self.procedures {
             let Some(authority) = local.authority.as_ref().filter(|_| local.one_stop) else { continue };
@@ -94,7 +95,7 @@ impl Overlay {
             }
             let _ = write!(
                 text,
-                "\n[[route]]\nid = \"{id}\"\nprocedures = [\"{code}\"]\nauthority = \"{authority}\"\nbasis = \"lớp phủ của tỉnh / the province's overlay\"\n"
+                "\n[[route]]\nid = \"{id}\"\nprocedures = [\"{code}\"]\nauthority = \"{authority}\"\nbasis = \"lớp phủ của tỉnh / the province's overlay\"\nvalid_from = {from}\n"
             );
         }
         text
