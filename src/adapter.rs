@@ -142,7 +142,8 @@ impl Runnable for Config {
             | RunError::Population(_)
             | RunError::WebhookSecrets { .. }
             | RunError::WebhookBundle(_)
-            | RunError::PortalBundle(_) => Failure::usage(because(&error)),
+            | RunError::PortalBundle(_)
+            | RunError::Procedures(_) => Failure::usage(because(&error)),
             RunError::Spool(SpoolOpenError::InUse { folder, process }) => {
                 Failure::usage(in_use(folder, *process, lang))
             }

@@ -25,6 +25,7 @@ mod paging;
 mod profile;
 mod query;
 mod registry;
+mod rehearse;
 mod restore;
 mod sandbox;
 mod staging;
@@ -82,6 +83,7 @@ enum Command {
     Archive(archive::Command),
     Audit(audit::Command),
     Restore(restore::Command),
+    Rehearse(rehearse::Command),
     /// Prints the description of the adapter's local interface (OpenAPI 3.1), for generators of clients.
     Openapi,
     /// The stand-in for an agency's own software in the demo.
@@ -111,6 +113,7 @@ fn main() -> ExitCode {
         Command::Archive(command) => command.run(lang),
         Command::Audit(command) => command.run(lang),
         Command::Restore(command) => command.run(lang),
+        Command::Rehearse(command) => command.run(lang),
         Command::Openapi => openapi(),
         Command::DemoAgency(args) => demo::agency::run(args),
     };

@@ -11,6 +11,11 @@ pub(crate) fn now() -> anyhow::Result<BusinessTime> {
     Ok(BusinessTime::from_unix_seconds(Timestamp::now().as_second())?)
 }
 
+/// Today, by this machine's clock.
+pub(crate) fn today() -> Date {
+    Timestamp::now().to_zoned(TimeZone::fixed(Offset::constant(7))).date()
+}
+
 /// As the bus sends it.
 pub(crate) fn wire(time: BusinessTime) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds: time.unix_seconds(), nanos: 0 }

@@ -4,6 +4,7 @@ mod apply;
 mod authority;
 mod check;
 mod files;
+mod national;
 mod show;
 mod versions;
 
@@ -49,6 +50,7 @@ enum Action {
     Read(versions::Read),
     /// Make the files of an earlier version the next one.
     Rollback(apply::Rollback),
+    National(national::Command),
     /// Look something up.
     Show(show::Show),
 }
@@ -62,6 +64,7 @@ impl Command {
             Action::Versions(versions) => crate::block_on(versions.run(lang)),
             Action::Read(read) => crate::block_on(read.run(lang)),
             Action::Rollback(rollback) => crate::block_on(rollback.run(lang)),
+            Action::National(national) => national.run(lang),
             Action::Show(show) => crate::block_on(show.run(lang)),
         }
     }

@@ -33,6 +33,7 @@ use crate::office::{Busy, Office};
 use crate::offline::{Copy, Desk, Keeper};
 use crate::population;
 use crate::portal::{Portal, ToPortal};
+use crate::procedures;
 use crate::pump;
 use crate::receive::Receive;
 use crate::rest::remote::{Remote, Tls};
@@ -105,6 +106,9 @@ pub enum RunError {
     /// The CA certificates of the portal.
     #[error("portal.bundle cannot be used")]
     PortalBundle(#[source] lgsp_certs::tls::TlsFileError),
+    /// The national procedure database.
+    #[error(transparent)]
+    Procedures(#[from] procedures::OpenError),
     /// The port.
     #[error("cannot listen on {address}")]
     Listen {
@@ -144,6 +148,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
     };
     let opening = tokio::task::spawn_blocking(move || Spool::open(&options));
     let spool = Arc::new(opening.await.map_err(|_| RunError::PartEnded)??);
+    let national = config.procedures.clone().map(procedures::serving).transpose()?;
     // The spool's folder is there now, and with it a place for the secrets.
     let access = Access::open(&config.rest, &config.spool.folder)?;
     let webhooks = Webhooks::open(&config.webhook, &urls, &places, &event_source(&leaf, &config.exchange.instance));
@@ -258,6 +263,10 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
     }
     if let Some(serving) = population {
         parts.spawn(Connector::new(serving, link.clone(), exchange.backoff).run(stopping.clone()));
+    }
+    if let Some(serving) = national {
+        let connector = Connector::new(serving, link.clone(), exchange.backoff);
+        parts.spawn(connector.run(stopping.clone()));
     }
     let receive = Receive {
         spool: spool.clone(),

@@ -51,6 +51,7 @@ pub mod population;
 pub mod portal;
 mod private_file;
 mod problem;
+mod procedures;
 mod pump;
 mod receive;
 pub mod reference;

@@ -26,6 +26,10 @@ pub(crate) const FILES: &[(&str, &str)] = files![
     "routes.toml",
     "services.toml",
     "systems.toml",
+    "thu-tuc-chi-tiet.reply.schema.json",
+    "thu-tuc-chi-tiet.request.schema.json",
+    "thu-tuc-danh-sach.reply.schema.json",
+    "thu-tuc-danh-sach.request.schema.json",
     "units.toml",
 ];
 

@@ -9,6 +9,7 @@ mod examples;
 mod explain;
 mod gateway;
 mod join;
+mod national;
 mod offline;
 mod population;
 mod query;

@@ -123,8 +123,8 @@ fn a_departments_developer_registers_a_service_and_a_desk_is_answered() {
     place.write("adapter.toml", &configuration);
     let _adapter = place.start("adapter", "adapter.toml");
     let served = || {
-        let services = as_desk(&["services", "--json"]).json();
-        services["services"].as_array().unwrap().iter().any(|one| one["connectors"] == json!(1))
+        let services = as_desk(&["services", "--json"]).json()["services"].clone();
+        services.as_array().unwrap().iter().any(|one| one["service"] == "thua-dat" && one["connectors"] == 1)
     };
     eventually("the service is served", served);
 

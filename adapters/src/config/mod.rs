@@ -6,6 +6,7 @@
 
 mod population;
 mod portal;
+mod procedures;
 mod raw;
 mod starter;
 mod written;
@@ -27,6 +28,7 @@ pub use crate::webhook::WebhookUrl;
 pub use population::{Ministry, Population, PopulationBackend, Replica};
 pub use portal::Portal;
 use portal::{Others, portal};
+pub use procedures::Procedures;
 use raw::Raw;
 pub use starter::{IDENTITY, Wishes, starter, write_starter};
 
@@ -69,6 +71,8 @@ pub struct Config {
     pub connector: Option<Connector>,
     /// The connector to the national population database, if it is here.
     pub population: Option<Population>,
+    /// The national procedure database, if it is answered from here.
+    pub procedures: Option<Procedures>,
     /// What goes to the gateway and comes from it.
     pub exchange: Exchange,
     /// Work without a line.
@@ -377,6 +381,7 @@ impl Config {
         let portal = portal(&mut raw, base, &others);
         let connector = connector(&mut raw, parties.as_deref());
         let population = population::population(&mut raw, base, parties.as_deref());
+        let procedures = procedures::read(&mut raw, base, parties.as_deref());
         let exchange = exchange(&mut raw);
         let offline = offline(&mut raw);
         let problems = raw.problems();
@@ -396,6 +401,7 @@ impl Config {
                 portal: portal?,
                 connector: connector?,
                 population: population?,
+                procedures: procedures?,
                 exchange: exchange?,
                 offline: offline?,
                 stop_grace: stop_grace?,
@@ -936,6 +942,7 @@ mod tests {
                 "username",
                 "destination",
                 "unit",
+                "\"G22\"",
             ]
             .iter()
             .any(|key| line.contains(key));
@@ -945,7 +952,7 @@ mod tests {
             spelled_out.push('\n');
         }
         assert_eq!(format!("{:?}", parse(&spelled_out, &[]).unwrap()), format!("{shown:?}"));
-        assert_eq!(keys, 54);
+        assert_eq!(keys, 56);
     }
 
     #[test]

@@ -53,6 +53,11 @@ pub fn diff(old: &Registry, new: &Registry) -> Vec<Change> {
     changes
 }
 
+/// A procedure as its keys and values in words.
+pub(super) fn procedure_keys(procedure: &Procedure) -> Vec<(&'static str, String)> {
+    procedure.keys()
+}
+
 /// An entry as its keys and values in words.
 trait Entity {
     const NAME: &'static str;

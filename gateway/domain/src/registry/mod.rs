@@ -4,6 +4,7 @@
 //! - `binding`, `call`: which foreign certificate means which system; who may ask a data service for what.
 //! - `service`: the data services themselves, with the schemas of their requests and replies.
 //! - `source`, `load`, `check`, `coverage`: reading the files, comparing entries, walking every route. All problems at once.
+//! - [`national`]: the national catalogue that the province's procedures follow.
 //! - [`diff()`]: what applying other files would change; [`gains_and_losses()`]: what that means for whom.
 //!
 //! A [`Registry`] is whole: every reference leads somewhere, every route to a party that may decide. Everything is dated,
@@ -18,6 +19,7 @@ mod diff;
 mod grant;
 mod hours;
 mod load;
+pub mod national;
 mod party;
 mod problem;
 mod procedure;

@@ -278,7 +278,7 @@ fn check_case(entry: &Entry<'_>, key: &str, case: &CaseCode, cases: &[Case]) {
 }
 
 /// A short handle of ours, in the form of a [`CaseCode`].
-struct Slug(String);
+pub(super) struct Slug(pub(super) String);
 
 impl FromText for Slug {
     fn from_text(text: &str) -> Result<Self, Fault> {
