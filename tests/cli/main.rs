@@ -11,5 +11,6 @@ mod gateway;
 mod join;
 mod offline;
 mod query;
+mod rehearse;
 mod support;
 mod webhook;

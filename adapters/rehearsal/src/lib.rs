@@ -9,12 +9,14 @@
 //! | [`server`] | TLS, connections, and the certificate made on the spot |
 //! | [`behaviour`] | the script: what it does to the requests, phase by phase |
 //! | [`rehearsal`] | one run: script, checks and what became of them; the border that a counterpart is written to |
+//! | [`population`] | the national population database, with its invented citizens |
 //! | [`report`] | the verdict, for people and for programs |
 //!
 //! To add a counterpart: implement [`rehearsal::Counterpart`] in a module of its own, name its checks, and give it a subcommand in
 //! `src/rehearse.rs`.
 
 pub mod behaviour;
+pub mod population;
 pub mod rehearsal;
 pub mod report;
 pub mod server;
