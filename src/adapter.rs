@@ -2,6 +2,7 @@
 
 mod client;
 mod join;
+mod population;
 mod tables;
 mod token;
 
@@ -76,6 +77,7 @@ enum Action {
     Token(token::Token),
     Client(client::Command),
     Tables(tables::Tables),
+    Population(population::Population),
 }
 
 impl Command {
@@ -85,6 +87,7 @@ impl Command {
             (Some(Action::Token(token)), _) => token.run(lang),
             (Some(Action::Client(client)), _) => client.run(lang),
             (Some(Action::Tables(tables)), _) => tables.run(lang),
+            (Some(Action::Population(population)), _) => population.run(),
             (None, Some(node)) => {
                 let config = Config::load(&node.config, environment());
                 node.run(config, lang)
@@ -106,7 +109,9 @@ impl Runnable for Config {
         access::check(self).map_err(|error| Failure::usage(because(&error)))?;
         lgsp_adapters::webhook::check(&self.webhook).map_err(|error| Failure::usage(because(&error)))?;
         let tables = self.tables.as_ref().map(lgsp_adapters::tables::check).transpose();
-        tables.map(drop).map_err(|error| Failure::usage(because(&error)))
+        tables.map(drop).map_err(|error| Failure::usage(because(&error)))?;
+        let population = self.population.as_ref().map(lgsp_adapters::population::check).transpose();
+        population.map(drop).map_err(|error| Failure::usage(because(&error)))
     }
 
     /// One thread: an adapter waits for others most of the time, and an agency's machine has other things to do.
@@ -129,6 +134,7 @@ impl Runnable for Config {
             | RunError::Copy { .. }
             | RunError::Access(_)
             | RunError::Remote(_)
+            | RunError::Population(_)
             | RunError::WebhookSecrets { .. }
             | RunError::WebhookBundle(_) => Failure::usage(because(&error)),
             RunError::Spool(SpoolOpenError::InUse { folder, process }) => {

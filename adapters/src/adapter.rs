@@ -31,6 +31,7 @@ use crate::identity::{self, Folder, Leaf, Source};
 use crate::link::{ConnectError, Link};
 use crate::office::{Busy, Office};
 use crate::offline::{Copy, Desk, Keeper};
+use crate::population;
 use crate::pump;
 use crate::receive::Receive;
 use crate::rest::remote::{Remote, Tls};
@@ -85,6 +86,9 @@ pub enum RunError {
     /// The certificate for other machines.
     #[error("[remote] cannot be served")]
     Remote(#[from] lgsp_certs::tls::TlsFileError),
+    /// The files of the connector to the population database.
+    #[error("[population] cannot be served")]
+    Population(#[from] population::NotUsable),
     /// The secrets that webhooks are signed with.
     #[error("the webhook secrets in {} cannot be used", file.display())]
     WebhookSecrets {
@@ -151,6 +155,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
     let copy = opening.await.map_err(|_| RunError::PartEnded)?;
     let copy = copy.map_err(|source| RunError::Copy { folder, source })?;
     let desk = Arc::new(Desk::new(config.offline.clone(), copy));
+    let population = config.population.as_ref().map(population::serving).transpose()?;
     let (listener, bound) = listen(config.rest.listen).await?;
     let remote = match &config.remote {
         Some(remote) => Some((Tls::load(remote)?, listen(remote.listen).await?)),
@@ -237,6 +242,9 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
     if let Some(connector) = config.connector.clone() {
         let connector = Connector::new(posted::serving(connector), link.clone(), exchange.backoff);
         parts.spawn(connector.run(stopping.clone()));
+    }
+    if let Some(serving) = population {
+        parts.spawn(Connector::new(serving, link.clone(), exchange.backoff).run(stopping.clone()));
     }
     let receive = Receive {
         spool: spool.clone(),

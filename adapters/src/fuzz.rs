@@ -25,6 +25,11 @@ pub fn rest(body: &[u8]) {
     crate::access::fuzz(body);
 }
 
+/// Reads what the ministry answers to the population connector.
+pub fn population(document: &[u8]) {
+    crate::population::fuzz(document);
+}
+
 /// Reads what lies in a watched folder.
 pub fn folder(text: &[u8]) {
     if let Ok(party) = "H57.101".parse() {

@@ -46,6 +46,7 @@ pub mod link;
 mod office;
 mod offline;
 mod papers;
+pub mod population;
 mod private_file;
 mod problem;
 mod pump;

@@ -391,12 +391,53 @@ pub(crate) fn client(finish: impl FnOnce(ConfigBuilder<ClientConfig, WantsVerifi
 /// # Errors
 /// When the file cannot be read, has no certificate, or a damaged one.
 pub fn https_client_config(bundle: &Path) -> Result<ClientConfig, TlsFileError> {
-    let named = |problem| TlsFileError { file: bundle.to_owned(), problem };
-    let roots = certificates(bundle).and_then(|certificates| store(&certificates)).map_err(named)?;
-    let mut config = client(|config| config.with_root_certificates(roots).with_no_client_auth());
+    https_client_config_as(bundle, None)
+}
+
+/// The same with a certificate to show and its key, of any usual kind, PEM, where the server asks for one.
+///
+/// # Errors
+/// Names the first file that cannot be used.
+pub fn https_client_config_as(bundle: &Path, shown: Option<(&Path, &Path)>) -> Result<ClientConfig, TlsFileError> {
+    let at = |file: &Path| {
+        let file = file.to_owned();
+        move |problem| TlsFileError { file, problem }
+    };
+    let roots = certificates(bundle).and_then(|certificates| store(&certificates)).map_err(at(bundle))?;
+    let shown = shown.map(|(certificate, key)| {
+        let chain = certificates(certificate).map_err(at(certificate))?;
+        certified_by(chain, certificate, key)
+    });
+    let certified = shown.transpose()?;
+    let mut config = client(|config| {
+        let config = config.with_root_certificates(roots);
+        match certified {
+            Some(certified) => config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified))),
+            None => config.with_no_client_auth(),
+        }
+    });
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.resumption = Resumption::default();
     Ok(config)
+}
+
+/// The chain that was read from `certificate`, with its key.
+fn certified_by(
+    chain: Vec<CertificateDer<'static>>,
+    certificate: &Path,
+    key: &Path,
+) -> Result<CertifiedKey, TlsFileError> {
+    let at = |file: &Path| {
+        let file = file.to_owned();
+        move |problem| TlsFileError { file, problem }
+    };
+    let pem = Zeroizing::new(std::fs::read(key).map_err(|error| at(key)(TlsProblem::Unreadable(error)))?);
+    let mut der = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| at(key)(TlsProblem::BadKey))?;
+    let usable = aws_lc_rs::sign::any_supported_type(&der);
+    der.zeroize();
+    let certified = CertifiedKey::new(chain, usable.map_err(|_| at(key)(TlsProblem::BadKey))?);
+    certified.keys_match().map_err(|_| at(key)(TlsProblem::KeyMismatch(certificate.to_owned())))?;
+    Ok(certified)
 }
 
 /// The configuration of an ordinary HTTPS server for programs: HTTP/2 and HTTP/1.1, a certificate with any usual key. With `clients`,
@@ -416,12 +457,7 @@ pub fn https_server_config(
     };
     let chain = certificates(certificate).map_err(at(certificate))?;
     check_leaf(&chain[0], Usage::Server, now).map_err(at(certificate))?;
-    let pem = Zeroizing::new(std::fs::read(key).map_err(|error| at(key)(TlsProblem::Unreadable(error)))?);
-    let mut der = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| at(key)(TlsProblem::BadKey))?;
-    let usable = aws_lc_rs::sign::any_supported_type(&der);
-    der.zeroize();
-    let certified = CertifiedKey::new(chain, usable.map_err(|_| at(key)(TlsProblem::BadKey))?);
-    certified.keys_match().map_err(|_| at(key)(TlsProblem::KeyMismatch(certificate.to_owned())))?;
+    let certified = certified_by(chain, certificate, key)?;
     let verifier = match clients {
         None => WebPkiClientVerifier::no_client_auth(),
         Some(bundle) => {

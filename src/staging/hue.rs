@@ -13,10 +13,18 @@ macro_rules! files {
 /// The files of the registry, by name.
 pub(crate) const FILES: &[(&str, &str)] = files![
     "calendars.toml",
+    "dan-cu-ba-khoa.request.schema.json",
+    "dan-cu-doi-chieu.reply.schema.json",
+    "dan-cu-doi-chieu.request.schema.json",
+    "dan-cu-ho-gia-dinh.reply.schema.json",
+    "dan-cu-ho-gia-dinh.request.schema.json",
+    "dan-cu-tra-cuu.reply.schema.json",
+    "dan-cu-xac-nhan-so.reply.schema.json",
     "grants.toml",
     "parties.toml",
     "procedures.toml",
     "routes.toml",
+    "services.toml",
     "systems.toml",
     "units.toml",
 ];

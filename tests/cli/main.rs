@@ -10,6 +10,7 @@ mod explain;
 mod gateway;
 mod join;
 mod offline;
+mod population;
 mod query;
 mod rehearse;
 mod support;

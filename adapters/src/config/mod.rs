@@ -4,6 +4,7 @@
 //! relative to the file's folder. A key may be overridden by an environment variable: `LGSP_ADAPTER__REST__LISTEN` is `listen`
 //! in `[rest]`.
 
+mod population;
 mod raw;
 mod starter;
 mod written;
@@ -22,6 +23,7 @@ use crate::backoff::Backoff;
 use crate::identity;
 use crate::link::{Address, GatewayUrl, Timings};
 pub use crate::webhook::WebhookUrl;
+pub use population::{Ministry, Population, PopulationBackend, Replica};
 use raw::Raw;
 pub use starter::{IDENTITY, Wishes, starter, write_starter};
 
@@ -60,6 +62,8 @@ pub struct Config {
     pub tables: Option<Tables>,
     /// The data services answered here, if there are any.
     pub connector: Option<Connector>,
+    /// The connector to the national population database, if it is here.
+    pub population: Option<Population>,
     /// What goes to the gateway and comes from it.
     pub exchange: Exchange,
     /// Work without a line.
@@ -359,6 +363,7 @@ impl Config {
         let folder = folder(&mut raw, base, parties.as_deref(), webhook.as_ref());
         let tables = tables(&mut raw, base, parties.as_deref(), webhook.as_ref(), folder.as_ref());
         let connector = connector(&mut raw, parties.as_deref());
+        let population = population::population(&mut raw, base, parties.as_deref());
         let exchange = exchange(&mut raw);
         let offline = offline(&mut raw);
         let problems = raw.problems();
@@ -376,6 +381,7 @@ impl Config {
                 folder: folder?,
                 tables: tables?,
                 connector: connector?,
+                population: population?,
                 exchange: exchange?,
                 offline: offline?,
                 stop_grace: stop_grace?,
@@ -906,6 +912,13 @@ mod tests {
                 "database",
                 "password_file",
                 "\"thua-dat/1\"",
+                "dancu",
+                "VN/GOV",
+                "\"hue\"",
+                "clerks.toml",
+                "dan_cu",
+                "connections",
+                "timeout_ms = 5000",
             ]
             .iter()
             .any(|key| line.contains(key));
@@ -915,7 +928,7 @@ mod tests {
             spelled_out.push('\n');
         }
         assert_eq!(format!("{:?}", parse(&spelled_out, &[]).unwrap()), format!("{shown:?}"));
-        assert_eq!(keys, 51);
+        assert_eq!(keys, 52);
     }
 
     #[test]

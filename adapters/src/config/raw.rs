@@ -105,6 +105,17 @@ impl Section {
         self.rest.is_empty() && self.problems.is_empty()
     }
 
+    /// Takes a section inside of this one out, if it is there; `name` is its whole name. Give it back with [`Raw::finish`].
+    pub(super) fn inner(&mut self, key: &str, name: &'static str) -> Option<Section> {
+        match self.rest.remove(key)? {
+            Value::Table(rest) => Some(Section { name, rest, problems: Vec::new() }),
+            _ => {
+                self.problem(key, "is not a section", format!("write [{name}] and its keys below"));
+                None
+            }
+        }
+    }
+
     /// Reads a key that must be there; `is` says what it is.
     pub(super) fn required<V: DeserializeOwned, T, E: ToString>(
         &mut self,

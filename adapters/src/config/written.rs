@@ -7,7 +7,8 @@ use lgsp_certs::TlsFiles;
 use toml::Value;
 
 use super::{
-    Acknowledge, Config, Connector, Exchange, Folder, Identity, Offline, Remote, Rest, Spool, Tables, Webhook,
+    Acknowledge, Config, Connector, Exchange, Folder, Identity, Offline, Population, Remote, Rest, Spool, Tables,
+    Webhook,
 };
 use crate::backoff::Backoff;
 use crate::link::{Address, Timings};
@@ -32,6 +33,7 @@ impl Config {
             folder: watched,
             tables,
             connector,
+            population,
             exchange,
             offline,
             stop_grace,
@@ -200,6 +202,7 @@ impl Config {
             ("folder", watching),
             ("tables", shared),
             ("connector", serving),
+            ("population", population.as_ref().map_or_else(Vec::new, Population::written)),
             (
                 "exchange",
                 vec![
@@ -314,6 +317,20 @@ mod tests {
         at_once = 18
         [connector.services]
         "thua-dat/1" = "http://127.0.0.1:9002/thua-dat"
+        [population]
+        party = "H57.12"
+        at_once = 66
+        [population.replica]
+        host = "population.hue.test"
+        port = 5434
+        database = "dan_cu"
+        user = "reader"
+        password_file = "/etc/replica.password"
+        bundle = "/etc/replica-ca.pem"
+        plain = true
+        schema = "replica"
+        connections = 5
+        timeout_ms = 5001
         [exchange]
         instance = "hue-2"
         at_once = 65

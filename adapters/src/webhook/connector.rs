@@ -35,6 +35,11 @@ impl Connector {
         Self(None)
     }
 
+    /// For what is reached over TLS, by these certificates.
+    pub(crate) fn tls(config: Arc<ClientConfig>) -> Self {
+        Self(Some(config))
+    }
+
     async fn connect(self, uri: Uri) -> Result<TokioIo<Stream>, NotConnected> {
         let is_https = uri.scheme_str() == Some("https");
         let port = uri.port_u16().unwrap_or(if is_https { 443 } else { 80 });

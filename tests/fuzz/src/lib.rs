@@ -34,6 +34,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "answers", run: told::answers },
     Target { name: "reply", run: told::reply },
     Target { name: "rest", run: told::rest },
+    Target { name: "population", run: told::population },
     Target { name: "folder-request", run: told::folder_request },
     Target { name: "registry", run: written::registry },
     Target { name: "schema", run: written::schema },

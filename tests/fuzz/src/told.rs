@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use data_encoding::BASE64URL_NOPAD;
 use lgsp_certs::{SigningKey, SigningRequest, SpiffeId, VerifyingKey};
+use lgsp_domain::person_name;
 use lgsp_domain::query::{Schema, cut};
 use lgsp_proto::types::{
     ActorId, Alias, BusinessTime, CaseCode, DossierCode, FileName, JoinToken, MediaType, PartyId, PersonalNumber,
@@ -49,6 +50,16 @@ pub(crate) fn reply(bytes: &[u8]) {
     if let Ok(once) = cut(bytes, &told) {
         let again = cut(&once, &told).expect("what was cut can be read");
         assert!(matches!(&again, Cow::Borrowed(same) if *same == &*once), "cut twice it is another");
+    }
+}
+
+/// What the ministry answers about a citizen, and a name: equal to itself however it is written.
+pub(crate) fn population(bytes: &[u8]) {
+    lgsp_adapters::fuzz::population(bytes);
+    if let Ok(text) = str::from_utf8(bytes) {
+        let key = person_name::key(text);
+        assert_eq!(person_name::key(&key), key);
+        assert_eq!(person_name::is_same(text, text), !key.is_empty());
     }
 }
 
