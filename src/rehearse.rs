@@ -4,7 +4,7 @@
 
 mod credentials;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, value_parser};
 use lgsp_rehearsal::behaviour::Script;
 use lgsp_rehearsal::population::citizens::{CITIZENS_MAX, Population};
-use lgsp_rehearsal::population::{PATH, PopulationDatabase};
+use lgsp_rehearsal::population::{PATH, PopulationDatabase, replica};
 use lgsp_rehearsal::rehearsal::{Bounds, Counterpart, Rehearsal};
 use lgsp_rehearsal::report::Verdict;
 use lgsp_rehearsal::server::{Files, Server};
@@ -60,6 +60,16 @@ enum Which {
         /// Print this many citizens as JSON, one a line, and end: whom a connector may be asked about.
         #[arg(long, value_name = "N")]
         sample: Option<u32>,
+        /// Write the citizens into a replica instead, and end: postgresql://USER:PASSWORD@HOST:PORT/DATABASE. `lgsp adapter population
+        /// schema` has made its tables; what is there stays, so it goes on where it broke off.
+        #[arg(long, value_name = "URL", conflicts_with = "sample")]
+        postgres: Option<String>,
+        /// The replica's schema.
+        #[arg(long, value_name = "NAME", default_value = "dan_cu", requires = "postgres")]
+        schema: String,
+        /// Roots that the database's certificate chains to, PEM; without them the connection is not encrypted.
+        #[arg(long, value_name = "FILE", requires = "postgres")]
+        postgres_bundle: Option<PathBuf>,
     },
 }
 
@@ -113,8 +123,11 @@ impl Command {
     /// It could not begin, or its report could not be written.
     pub(crate) fn run(self, lang: Lang) -> anyhow::Result<ExitCode> {
         match self.which {
-            Which::Population { common, citizens, seed, quota, sample } => {
+            Which::Population { common, citizens, seed, quota, sample, postgres, schema, postgres_bundle } => {
                 let population = Population::new(seed, citizens);
+                if let Some(url) = postgres {
+                    return filled(population, &url, &schema, postgres_bundle.as_deref(), lang);
+                }
                 if let Some(sample) = sample {
                     return shown(population, sample);
                 }
@@ -133,6 +146,29 @@ fn shown(population: Population, sample: u32) -> anyhow::Result<ExitCode> {
     for place in 0..sample.min(population.citizens()) {
         print(format!("{}\n", population.citizen(place).as_json()))?;
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Fills a replica, and shows how far it is.
+fn filled(
+    population: Population,
+    url: &str,
+    schema: &str,
+    bundle: Option<&Path>,
+    lang: Lang,
+) -> anyhow::Result<ExitCode> {
+    let all = population.citizens();
+    let mut shown = 0;
+    let told = |done: u32| {
+        // A line for every tenth of it.
+        let tenth = u64::from(done) * 10 / u64::from(all);
+        if tenth > shown {
+            shown = tenth;
+            eprintln!("{done} / {all} {}", lang.pick("công dân", "citizens"));
+        }
+    };
+    let filling = replica::fill(population, url, schema, bundle, told);
+    crate::block_on(async { filling.await.map_err(|error| Failure::usage(because(&error))) })?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -5,6 +5,7 @@
 
 pub mod citizens;
 mod names;
+pub mod replica;
 mod soap;
 
 use std::collections::HashSet;
