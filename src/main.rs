@@ -42,7 +42,7 @@ use crate::lang::Lang;
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  an unexpected failure
+  1  an unexpected failure; or the connector is not ready (rehearse)
   2  the command line, a configuration or a file given is at fault; nothing was sent
   3  refused by the bus, nothing was written; or problems were found (registry check, registry plan, fsck); or no (can-i)
   4  no answer, the outcome is unknown: send the same again with the same key; or fsck could not check
@@ -75,6 +75,7 @@ enum Command {
     Dossier(dossier::Command),
     Inbox(inbox::Command),
     Query(query::Command),
+    Rehearse(rehearse::Command),
     Desk(desk::Command),
     Webhook(webhook::Command),
     Explain(explain::Command),
@@ -83,7 +84,6 @@ enum Command {
     Archive(archive::Command),
     Audit(audit::Command),
     Restore(restore::Command),
-    Rehearse(rehearse::Command),
     /// Prints the description of the adapter's local interface (OpenAPI 3.1), for generators of clients.
     Openapi,
     /// The stand-in for an agency's own software in the demo.
@@ -105,6 +105,7 @@ fn main() -> ExitCode {
         Command::Dossier(command) => command.run(lang),
         Command::Inbox(command) => command.run(lang),
         Command::Query(command) => command.run(lang),
+        Command::Rehearse(command) => command.run(lang),
         Command::Desk(command) => command.run(lang),
         Command::Webhook(command) => command.run(lang),
         Command::Explain(command) => command.run(lang),
@@ -113,7 +114,6 @@ fn main() -> ExitCode {
         Command::Archive(command) => command.run(lang),
         Command::Audit(command) => command.run(lang),
         Command::Restore(command) => command.run(lang),
-        Command::Rehearse(command) => command.run(lang),
         Command::Openapi => openapi(),
         Command::DemoAgency(args) => demo::agency::run(args),
     };

@@ -13,5 +13,6 @@ mod national;
 mod offline;
 mod population;
 mod query;
+mod rehearse;
 mod support;
 mod webhook;

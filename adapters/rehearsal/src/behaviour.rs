@@ -24,6 +24,8 @@ pub enum Behaviour {
     Maintenance,
     /// Whoever was logged in is not any more.
     ExpiredSession,
+    /// As it should by a clock of its own, which is ahead by so many minutes.
+    ClockSkew(u32),
 }
 
 /// How late an answer is.
@@ -52,7 +54,7 @@ struct Phase {
 pub enum BadScript {
     /// There is no such behaviour.
     #[error(
-        "'{0}' is no behaviour; there are normal, slow(50x), slow(2000ms), flaky, wrong-schema, duplicate, maintenance, expired-session"
+        "'{0}' is no behaviour; there are normal, slow(50x), slow(2000ms), flaky, wrong-schema, duplicate, maintenance, expired-session, clock-skew(10m)"
     )]
     Behaviour(String),
     /// The number of requests is none.
@@ -74,6 +76,7 @@ impl Behaviour {
             Self::Duplicate => "duplicate",
             Self::Maintenance => "maintenance",
             Self::ExpiredSession => "expired-session",
+            Self::ClockSkew(_) => "clock-skew",
         }
     }
 }
@@ -125,6 +128,9 @@ impl FromStr for Behaviour {
             };
             return Ok(Self::Slow(slowness));
         }
+        if let Some(figure) = text.strip_prefix("clock-skew(").and_then(|rest| rest.strip_suffix("m)")) {
+            return figure.parse().map(Self::ClockSkew).map_err(|_| unknown());
+        }
         match text {
             "normal" => Ok(Self::Normal),
             "flaky" => Ok(Self::Flaky),
@@ -142,6 +148,7 @@ impl fmt::Display for Behaviour {
         match self {
             Self::Slow(Slowness::Times(times)) => write!(f, "slow({times}x)"),
             Self::Slow(Slowness::By(by)) => write!(f, "slow({}ms)", by.as_millis()),
+            Self::ClockSkew(minutes) => write!(f, "clock-skew({minutes}m)"),
             other => f.write_str(other.name()),
         }
     }
@@ -189,13 +196,11 @@ mod tests {
 
     #[test]
     fn a_script_is_read_as_it_is_written_and_leads_from_phase_to_phase() {
-        let text =
-            "normal:2,slow(50x):1,slow(2000ms):1,flaky:1,wrong-schema:1,duplicate:1,expired-session:1,maintenance";
+        let text = "normal:2,slow(50x):1,slow(2000ms):1,flaky:1,wrong-schema:1,duplicate:1,expired-session:1,clock-skew(10m):1,maintenance";
         let script: Script = text.parse().unwrap();
         assert_eq!(script.to_string(), text);
-        let names: Vec<_> = (0..10).map(|request| script.at(request).unwrap().to_string()).collect();
-        let all =
-            "normal normal slow(50x) slow(2000ms) flaky wrong-schema duplicate expired-session maintenance maintenance";
+        let names: Vec<_> = (0..11).map(|request| script.at(request).unwrap().to_string()).collect();
+        let all = "normal normal slow(50x) slow(2000ms) flaky wrong-schema duplicate expired-session clock-skew(10m) maintenance maintenance";
         assert_eq!(names.join(" "), all);
         assert_eq!(script.requests(), None);
         let ends: Script = "normal:2, flaky:3".parse().unwrap();
@@ -206,7 +211,7 @@ mod tests {
     #[test]
     fn a_script_that_cannot_be_read_says_what_is_wrong_with_it() {
         let wrong = |text: &str| text.parse::<Script>().unwrap_err();
-        for unknown in ["", "quick", "normal:2,", "slow", "slow(0x)", "slow(2s)", "slow(x)"] {
+        for unknown in ["", "quick", "normal:2,", "slow", "slow(0x)", "slow(2s)", "slow(x)", "clock-skew(1h)"] {
             assert!(matches!(wrong(unknown), BadScript::Behaviour(_)), "{unknown}");
         }
         assert_eq!(wrong("normal:0"), BadScript::Requests("0".to_owned()));

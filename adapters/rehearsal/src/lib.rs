@@ -9,6 +9,7 @@
 //! | [`server`] | TLS, connections, and the certificate made on the spot |
 //! | [`behaviour`] | the script: what it does to the requests, phase by phase |
 //! | [`rehearsal`] | one run: script, checks and what became of them; the border that a counterpart is written to |
+//! | [`population`] | the national population database, with its invented citizens |
 //! | [`procedures`] | the national procedure database |
 //! | [`report`] | the verdict, for people and for programs |
 //! | [`portal`] | the national public service portal |
@@ -17,6 +18,7 @@
 //! `src/rehearse.rs`.
 
 pub mod behaviour;
+pub mod population;
 pub mod portal;
 pub mod procedures;
 pub mod rehearsal;

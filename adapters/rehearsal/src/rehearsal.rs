@@ -4,11 +4,14 @@
 //! off by the script, and comes to the counterpart with its [`Behaviour`] among its extensions. What the counterpart sees it tells by [`Rehearsal::check`].
 //! Under `/_rehearsal/` the run itself is reached: `PUT behaviour` with a script plays another from here on, `GET report` answers the
 //! report so far.
+//!
+//! What is asked of every connector alike is seen here: a counterpart that lists [`AT_ONCE`], [`CONNECTION_KEPT`] or [`MAINTENANCE_TRICKLE`]
+//! among its checks has it noted. Every behaviour of the scripts but the normal one has to be met; that is a check of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -22,6 +25,58 @@ use tokio_util::sync::CancellationToken;
 use crate::behaviour::{Behaviour, Script, Slowness};
 use crate::report::{Check, Checked, Report};
 use crate::server::Line;
+
+/// Checked for whoever lists it: a connector has no more requests under way than [`Bounds::at_once`].
+pub const AT_ONCE: Check = Check {
+    id: "at-once",
+    vi: "Không gửi cùng lúc nhiều yêu cầu hơn mức cho phép",
+    en: "No more requests are under way at one time than agreed",
+};
+
+/// Checked for whoever lists it: a connection is used again.
+pub const CONNECTION_KEPT: Check = Check {
+    id: "connection-kept",
+    vi: "Giữ kết nối để dùng lại, không mở mới cho từng yêu cầu",
+    en: "Connections are kept and used again, not opened for each request",
+};
+
+/// Checked for whoever lists it: during maintenance there come no more than [`Bounds::trickle`] requests in ten seconds.
+pub const MAINTENANCE_TRICKLE: Check = Check {
+    id: "maintenance-trickle",
+    vi: "Khi hệ thống bảo trì, chỉ hỏi thăm chừng chứ không hỏi dồn dập",
+    en: "No more than a trickle is asked during maintenance",
+};
+
+/// That a behaviour of the scripts was met.
+const MET: [Check; 7] = [
+    Check { id: "met-slow", vi: "Đã gặp: trả lời chậm", en: "Met: slow answers" },
+    Check { id: "met-flaky", vi: "Đã gặp: đường truyền chập chờn", en: "Met: a flaky line" },
+    Check { id: "met-wrong-schema", vi: "Đã gặp: trả lời sai cấu trúc", en: "Met: answers of a wrong form" },
+    Check { id: "met-duplicate", vi: "Đã gặp: trả lời trùng lặp", en: "Met: answers that are repeated" },
+    Check { id: "met-maintenance", vi: "Đã gặp: bảo trì", en: "Met: maintenance" },
+    Check { id: "met-expired-session", vi: "Đã gặp: phiên hết hạn", en: "Met: sessions that expire" },
+    Check { id: "met-clock-skew", vi: "Đã gặp: đồng hồ lệch", en: "Met: a clock that is off" },
+];
+
+/// In which time a trickle is counted.
+const TRICKLE_WITHIN: Duration = Duration::from_secs(10);
+/// From how many requests on it is judged whether connections are kept.
+const REQUESTS_TO_JUDGE: u64 = 5;
+
+/// What a connector is allowed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Bounds {
+    /// Requests under way at one time.
+    pub at_once: usize,
+    /// Requests in ten seconds of maintenance.
+    pub trickle: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { at_once: 16, trickle: 30 }
+    }
+}
 
 /// A national system as its connectors meet it.
 pub trait Counterpart: Send + Sync + 'static {
@@ -41,6 +96,7 @@ pub struct Rehearsal {
     checks: &'static [Check],
     /// What the counterpart usually takes for a request.
     takes: Duration,
+    bounds: Bounds,
     state: Mutex<Run>,
     over: CancellationToken,
 }
@@ -54,6 +110,15 @@ struct Run {
     requests: u64,
     behaviours: BTreeMap<&'static str, u64>,
     tallies: BTreeMap<&'static str, Tally>,
+    /// Behaviours that a script named.
+    scripted: BTreeSet<&'static str>,
+    under_way: usize,
+    /// Connections that brought a request.
+    lines: u64,
+    /// Of those, the ones that the script broke.
+    broken: u64,
+    /// When requests came under maintenance, of the last ten seconds.
+    maintenance: VecDeque<Instant>,
 }
 
 #[derive(Default)]
@@ -74,10 +139,26 @@ enum Turn {
 impl Rehearsal {
     /// A run of `counterpart` by `script`, where a request usually takes `takes`.
     pub fn new(counterpart: &impl Counterpart, script: Script, takes: Duration) -> Arc<Self> {
-        let state =
-            Run { script, played: 0, flaky: 0, requests: 0, behaviours: BTreeMap::new(), tallies: BTreeMap::new() };
+        Self::within(counterpart, script, takes, Bounds::default())
+    }
+
+    /// The same with bounds of its own.
+    pub fn within(counterpart: &impl Counterpart, script: Script, takes: Duration, bounds: Bounds) -> Arc<Self> {
+        let state = Run {
+            scripted: script.behaviours().into_iter().collect(),
+            script,
+            played: 0,
+            flaky: 0,
+            requests: 0,
+            behaviours: BTreeMap::new(),
+            tallies: BTreeMap::new(),
+            under_way: 0,
+            lines: 0,
+            broken: 0,
+            maintenance: VecDeque::new(),
+        };
         let (name, checks) = (counterpart.name(), counterpart.checks());
-        Arc::new(Self { name, checks, takes, state: Mutex::new(state), over: CancellationToken::new() })
+        Arc::new(Self { name, checks, takes, bounds, state: Mutex::new(state), over: CancellationToken::new() })
     }
 
     /// Notes whether a check held. `example` says what was wrong; it must name no content of anybody's.
@@ -86,20 +167,13 @@ impl Rehearsal {
     /// The counterpart has no check of this name: a mistake in its code.
     pub fn check<E: Display>(&self, id: &'static str, held: Result<(), E>) {
         assert!(self.checks.iter().any(|check| check.id == id), "{id} is no check of {}", self.name);
-        let mut state = self.state();
-        let tally = state.tallies.entry(id).or_default();
-        match held {
-            Ok(()) => tally.passed += 1,
-            Err(example) => {
-                tally.failed += 1;
-                tally.example.get_or_insert_with(|| example.to_string());
-            }
-        }
+        self.state().note(id, held);
     }
 
     /// Plays another script from the next request on.
     pub fn play(&self, script: Script) {
         let mut state = self.state();
+        state.scripted.extend(script.behaviours());
         state.script = script;
         state.played = 0;
     }
@@ -112,13 +186,26 @@ impl Rehearsal {
     /// What it has shown so far.
     pub fn report(&self) -> Report {
         let state = self.state();
-        let checks = self.checks.iter().map(|check| {
+        let checked = |check: &Check| {
             let tally = state.tallies.get(check.id);
             let (passed, failed) = tally.map_or((0, 0), |tally| (tally.passed, tally.failed));
             let example = tally.and_then(|tally| tally.example.clone());
             Checked { id: check.id, vi: check.vi, en: check.en, passed, failed, example }
-        });
-        Report::new(self.name, state.requests, state.behaviours.clone(), checks.collect())
+        };
+        let is_maintained = state.scripted.contains("maintenance");
+        // Where no script has maintenance, nothing is to be seen of it.
+        let to_show = |check: &&Check| is_maintained || check.id != MAINTENANCE_TRICKLE.id;
+        let mut checks: Vec<Checked> = self.checks.iter().filter(to_show).map(checked).collect();
+        if let Some(kept) = checks.iter_mut().find(|check| check.id == CONNECTION_KEPT.id) {
+            state.judge_lines(kept, self.bounds);
+        }
+        let is_scripted =
+            |check: &&Check| check.id.strip_prefix("met-").is_some_and(|name| state.scripted.contains(name));
+        checks.extend(MET.iter().filter(is_scripted).map(|check| {
+            let met = check.id.strip_prefix("met-").and_then(|name| state.behaviours.get(name));
+            Checked { passed: met.copied().unwrap_or_default(), ..checked(check) }
+        }));
+        Report::new(self.name, state.requests, state.behaviours.clone(), checks)
     }
 
     /// The counterpart's routes with the script before them, and the run's own.
@@ -131,13 +218,26 @@ impl Rehearsal {
     }
 
     /// How the next request is treated, and whether the script is over with it.
-    fn next(&self) -> (Behaviour, Turn, bool) {
+    fn next(&self, is_first_on_its_line: bool) -> (Behaviour, Turn, bool) {
         let mut state = self.state();
+        state.lines += u64::from(is_first_on_its_line);
         // After its end it is as it should be: what was begun may be brought to an end.
         let behaviour = state.script.at(state.played).unwrap_or(Behaviour::Normal);
         state.played += 1;
         state.requests += 1;
         *state.behaviours.entry(behaviour.name()).or_default() += 1;
+        state.under_way += 1;
+        if self.checks.contains(&AT_ONCE) {
+            let held = if state.under_way <= self.bounds.at_once { Ok(()) } else { Err("more under way than agreed") };
+            state.note(AT_ONCE.id, held);
+        }
+        if behaviour == Behaviour::Maintenance && self.checks.contains(&MAINTENANCE_TRICKLE) {
+            let now = Instant::now();
+            state.maintenance.retain(|came| now.duration_since(*came) < TRICKLE_WITHIN);
+            state.maintenance.push_back(now);
+            let held = state.maintenance.len() <= self.bounds.trickle;
+            state.note(MAINTENANCE_TRICKLE.id, if held { Ok(()) } else { Err("more in ten seconds than agreed") });
+        }
         let is_last = state.script.requests() == Some(state.played);
         let turn = if behaviour == Behaviour::Flaky {
             state.flaky += 1;
@@ -150,6 +250,9 @@ impl Rehearsal {
         } else {
             Turn::Holds
         };
+        if matches!(turn, Turn::BreaksBefore | Turn::BreaksAfter) {
+            state.broken += 1;
+        }
         (behaviour, turn, is_last)
     }
 
@@ -158,12 +261,54 @@ impl Rehearsal {
     }
 }
 
+impl Run {
+    fn note<E: Display>(&mut self, id: &'static str, held: Result<(), E>) {
+        let tally = self.tallies.entry(id).or_default();
+        match held {
+            Ok(()) => tally.passed += 1,
+            Err(example) => {
+                tally.failed += 1;
+                tally.example.get_or_insert_with(|| example.to_string());
+            }
+        }
+    }
+
+    /// As many connections are in order as requests may be under way, and one more for each that was broken; and some, for those that idle
+    /// too long.
+    fn judge_lines(&self, kept: &mut Checked, bounds: Bounds) {
+        if self.requests < REQUESTS_TO_JUDGE {
+            return;
+        }
+        if self.lines <= bounds.at_once as u64 + self.broken + self.requests / 10 {
+            kept.passed = 1;
+        } else {
+            kept.failed = 1;
+            kept.example = Some(format!("{} connections for {} requests", self.lines, self.requests));
+        }
+    }
+}
+
+/// Counts a request as under way until it is dropped, whichever way it ends.
+struct UnderWay(Arc<Rehearsal>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.state().under_way -= 1;
+    }
+}
+
 /// Plays the script over one request.
 async fn played(State(run): State<Arc<Rehearsal>>, mut request: Request, next: Next) -> Response {
-    let (behaviour, turn, is_last) = run.next();
+    // What a counterpart adds to the run itself is no part of the wire.
+    if request.uri().path().starts_with("/_rehearsal/") {
+        return next.run(request).await;
+    }
+    let line = request.extensions().get::<Line>().cloned();
+    let is_first = line.as_ref().is_none_or(Line::is_first_request);
+    let (behaviour, turn, is_last) = run.next(is_first);
+    let _under_way = UnderWay(Arc::clone(&run));
     // Whatever way it ends, and also when whoever asked has left.
     let _over = is_last.then(|| run.over.clone().drop_guard());
-    let line = request.extensions().get::<Line>().cloned();
     let takes = match behaviour {
         Behaviour::Slow(Slowness::Times(times)) => run.takes * times,
         Behaviour::Slow(Slowness::By(by)) => run.takes + by,

@@ -5,9 +5,11 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
+use http::StatusCode;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use lgsp_certs::ca::{CaError, CertificateAuthority};
@@ -34,7 +36,7 @@ pub struct Files {
     pub key: PathBuf,
     /// The root that clients should trust, PEM.
     pub root: PathBuf,
-    /// Roots of clients' certificates; with these a client may show one.
+    /// Roots of clients' certificates; with these a client has to show one, or is answered 403.
     pub clients: Option<PathBuf>,
 }
 
@@ -77,18 +79,27 @@ pub enum ServerError {
 pub struct Server {
     listener: TcpListener,
     tls: TlsAcceptor,
+    needs_certificate: bool,
     address: SocketAddr,
 }
 
 /// The connection a request came over, among its extensions.
 #[derive(Clone, Debug)]
-pub struct Line(CancellationToken);
+pub struct Line {
+    cut: CancellationToken,
+    is_used: Arc<AtomicBool>,
+}
 
 impl Line {
     /// Breaks it off where it stands, without a goodbye of TLS or HTTP; never returns.
     pub(crate) async fn cut(&self) {
-        self.0.cancel();
+        self.cut.cancel();
         std::future::pending().await
+    }
+
+    /// Whether nobody has asked this before on this connection.
+    pub(crate) fn is_first_request(&self) -> bool {
+        !self.is_used.swap(true, Ordering::Relaxed)
     }
 }
 
@@ -116,6 +127,25 @@ impl Files {
     }
 }
 
+impl Files {
+    /// The same, and clients have to show a certificate: that of `client.pem` and `client.key`, made in `dir` if need be by the CA of the
+    /// rehearsal.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn with_client(mut self, dir: &Path) -> Result<Self, ServerError> {
+        let failed = |source| ServerError::Certificates { dir: dir.to_owned(), source };
+        if !dir.join("client.pem").exists() {
+            let ca = CertificateAuthority::open(&dir.join("ca")).map_err(failed)?;
+            let name = "connector".parse().expect("a name of a system");
+            let issued = ca.issue_system(&name, GOOD_FOR, SystemTime::now());
+            issued.and_then(|issued| issued.write_to(dir, "client")).map_err(failed)?;
+        }
+        self.clients = Some(dir.join("ca.pem"));
+        Ok(self)
+    }
+}
+
 impl Server {
     /// Listens on `port` of this machine; 0 is one of the system's choice.
     ///
@@ -128,7 +158,12 @@ impl Server {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { listener, tls: TlsAcceptor::from(Arc::new(config)), address })
+        Ok(Self {
+            listener,
+            tls: TlsAcceptor::from(Arc::new(config)),
+            needs_certificate: files.clients.is_some(),
+            address,
+        })
     }
 
     /// Where it is reached, without a path: `https://localhost:8443`.
@@ -147,7 +182,7 @@ impl Server {
             };
             match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(connection(stream, self.tls.clone(), routes.clone()));
+                    connections.spawn(connection(stream, self.tls.clone(), self.needs_certificate, routes.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection cannot be accepted");
@@ -159,7 +194,7 @@ impl Server {
 }
 
 /// One connection, until it ends or is cut.
-async fn connection(stream: TcpStream, tls: TlsAcceptor, routes: Router) {
+async fn connection(stream: TcpStream, tls: TlsAcceptor, needs_certificate: bool, routes: Router) {
     let nodelay = stream.set_nodelay(true);
     let stream = match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
         Ok(Ok(stream)) => stream,
@@ -167,7 +202,10 @@ async fn connection(stream: TcpStream, tls: TlsAcceptor, routes: Router) {
         Err(_) => return,
     };
     let cut = CancellationToken::new();
-    let line = Line(cut.clone());
+    let line = Line { cut: cut.clone(), is_used: Arc::default() };
+    let is_known = !needs_certificate || stream.get_ref().1.peer_certificates().is_some();
+    let stranger = || Router::new().fallback(async || (StatusCode::FORBIDDEN, "a client certificate is needed\n"));
+    let routes = if is_known { routes } else { stranger() };
     let service = routes.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(line.clone());
         request.map(axum::body::Body::new)

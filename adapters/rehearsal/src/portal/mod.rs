@@ -5,6 +5,7 @@ mod book;
 mod form;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
@@ -97,6 +98,21 @@ struct Routed {
 }
 
 impl Portal {
+    /// Where one logs in.
+    pub const LOGIN: &str = "/login";
+
+    /// Where everything else is posted.
+    pub const SERVICE: &str = "/service";
+
+    /// The user of a rehearsal.
+    pub const USER: &str = "hue";
+
+    /// The user's password.
+    pub const PASSWORD: &str = "dien-tap";
+
+    /// What a request usually takes.
+    pub const TAKES: Duration = Duration::from_millis(20);
+
     /// One with this account that refuses the dossiers of these procedures.
     pub fn new(username: &str, password: &str, refuses: Vec<String>) -> Self {
         Self { username: username.to_owned(), password: password.to_owned(), refuses, desk: Mutex::default() }
@@ -129,8 +145,8 @@ impl Counterpart for Portal {
 
     fn routes(self: Arc<Self>, rehearsal: Arc<Rehearsal>) -> Router {
         Router::new()
-            .route("/login", post(login))
-            .route("/service", post(service))
+            .route(Self::LOGIN, post(login))
+            .route(Self::SERVICE, post(service))
             .route("/_rehearsal/dossiers", get(dossiers))
             .with_state(Routed { portal: self, rehearsal })
     }
