@@ -1,7 +1,7 @@
 //! The connector to the national population database: whoever owns the service on the bus runs it beside the database.
 //!
 //! It confirms and returns, it does not search: number, name and date of birth must all be the citizen's (domain.md §5). Owns what the four
-//! services say; the stream, a question's time and what may be told of a reply are [`crate::connector`]'s. Only what a question may hear is
+//! services say; the stream, a question's time and what may be told of a reply are `crate::connector`'s. Only what a question may hear is
 //! ever put into its reply.
 //!
 //! | service | asks |

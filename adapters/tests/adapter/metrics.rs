@@ -1,6 +1,8 @@
 //! What an adapter tells Prometheus.
 
 use std::collections::BTreeSet;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{Method, StatusCode};
@@ -48,7 +50,14 @@ async fn the_page_has_every_figure_there_is_with_its_labels_and_no_other() {
     let (now, list) = (SystemTime::now(), world.folder.path().join("gateways.crl"));
     let next = now + Duration::from_secs(7 * 24 * 3600);
     std::fs::write(&list, ca.revocation_list(&[], 1, now, next).unwrap()).unwrap();
-    let mut config = world.config("");
+    // And a portal that nobody answers for.
+    let password = world.folder.path().join("portal.password");
+    std::fs::write(&password, "a-secret").unwrap();
+    std::fs::set_permissions(&password, Permissions::from_mode(0o600)).unwrap();
+    let mut config = world.config(&format!(
+        "portal = {{ service_url = \"http://127.0.0.1:9/service\", login_url = \"http://127.0.0.1:9/login\", username = \"hue\", \
+         password_file = {password:?}, destination = \"portal\", unit = \"H57\", parties = [\"{PARTY}\"] }}"
+    ));
     config.identity.revocation_lists.push(list);
     let adapter = Adapter::start(config).await;
     adapter.until(|status| status["offline"]["registry"]["version"] == 7 && status["connected"] == true).await;
@@ -66,7 +75,7 @@ async fn the_page_has_every_figure_there_is_with_its_labels_and_no_other() {
     assert_eq!((value("lgsp_adapter_outgoing{state=\"waiting\"}"), value("lgsp_adapter_connected")), (1.0, 0.0));
     assert_eq!(value("lgsp_adapter_incoming{state=\"not_handed_over\"}"), 1.0);
     assert_eq!(value("lgsp_adapter_registry_version"), 7.0);
-    for oldest in ["outgoing", "incoming"] {
+    for oldest in ["outgoing", "incoming", "portal"] {
         let since = value(&format!("lgsp_adapter_{oldest}_oldest_timestamp_seconds"));
         assert!((seconds(now)..=seconds(SystemTime::now())).contains(&since), "{oldest} since {since}");
     }

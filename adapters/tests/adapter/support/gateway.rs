@@ -326,6 +326,7 @@ impl Gateway {
             kind: v1::EventKind::Accepted as i32,
             status: v1::Status::Accepted as i32,
             traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into(),
+            admitted_at: Some(std::time::SystemTime::now().into()),
             ..v1::Event::default()
         };
         let delivery = v1::Delivery {
