@@ -75,6 +75,10 @@ fn before_the_decree(place: &Place) {
     let ends = "valid_to = 2026-08-31     # NĐ 301/2026 có hiệu lực từ 01/9/2026\nsuccessor = \"3.000722\"\n";
     assert!(procedures.contains(ends));
     place.write("hue/procedures.toml", &procedures.replace(ends, ""));
+    // And nobody was granted anything for it.
+    let grants = fs::read_to_string(folder.join("grants.toml")).unwrap();
+    assert!(grants.contains("\"3.000722\", "));
+    place.write("hue/grants.toml", &grants.replace("\"3.000722\", ", ""));
 }
 
 /// A gateway with that registry whose business clock begins on that day.
