@@ -10,17 +10,22 @@
 //! takes over at once, has been told that its acknowledgement is durable. In the clock: gRPC, HTTP/2 and TLS of both sides,
 //! and the callers' share of the cores. Not in it: making and signing the bodies, handshakes, the first moments of each run.
 //!
-//! And a third: what a flood of one party costs the others ([`flood`]).
+//! And a third: what a flood of one party costs the others ([`flood`]). With `--queries`, instead of all this: what a look-up of a
+//! citizen costs ([`lookups`]).
 //!
 //! Nothing is asserted about speed; a call that fails ends the benchmark.
 
 mod callers;
 mod flood;
 mod limit;
+mod lookups;
 mod report;
 mod requests;
 mod servers;
 mod world;
+
+#[path = "../support/postgres.rs"]
+mod postgres;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -45,6 +50,9 @@ struct Cli {
     /// Only what a flood of one party costs the others.
     #[arg(long)]
     flood: bool,
+    /// Only what asking a data service costs; wants PostgreSQL.
+    #[arg(long, conflicts_with = "flood")]
+    queries: bool,
     /// Write the result as JSON too.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -64,6 +72,7 @@ struct Extent {
     /// Prepared requests: more than any run uses, or it ends early.
     requests: usize,
     flood: flood::Extent,
+    lookups: lookups::Extent,
 }
 
 impl Extent {
@@ -73,6 +82,12 @@ impl Extent {
         time: Duration::from_millis(700),
         requests: 50_000,
         flood: flood::Extent { rounds: 3, warm_up: Duration::from_millis(500), time: Duration::from_secs(2) },
+        lookups: lookups::Extent {
+            citizens: 50_000,
+            rounds: 2,
+            warm_up: Duration::from_millis(500),
+            time: Duration::from_secs(2),
+        },
     };
     const FULL: Self = Self {
         rounds: 5,
@@ -80,6 +95,12 @@ impl Extent {
         time: Duration::from_millis(2_500),
         requests: 100_000,
         flood: flood::Extent { rounds: 11, warm_up: Duration::from_secs(1), time: Duration::from_secs(5) },
+        lookups: lookups::Extent {
+            citizens: 1_000_000,
+            rounds: 5,
+            warm_up: Duration::from_secs(1),
+            time: Duration::from_secs(5),
+        },
     };
 }
 
@@ -89,8 +110,13 @@ fn main() -> anyhow::Result<()> {
     match cli.serve_limit {
         Some(config) => runtime.block_on(limit::serve(&config)),
         None => {
-            let report =
-                runtime.block_on(measure(if cli.short { &Extent::SHORT } else { &Extent::FULL }, cli.flood))?;
+            let extent = if cli.short { &Extent::SHORT } else { &Extent::FULL };
+            if cli.queries {
+                let report = runtime.block_on(ask(extent))?;
+                report.print();
+                return cli.report.map_or(Ok(()), |file| report.write(&file));
+            }
+            let report = runtime.block_on(measure(extent, cli.flood))?;
             report.print();
             cli.report.map_or(Ok(()), |file| report.write(&file))
         }
@@ -124,4 +150,11 @@ async fn measure(extent: &Extent, only_flood: bool) -> anyhow::Result<Report> {
         }
     }
     Ok(Report { machine, rounds: extent.rounds, seconds_per_run: extent.time.as_secs_f64(), rows, flood })
+}
+
+async fn ask(extent: &Extent) -> anyhow::Result<report::QueriesReport> {
+    let world = World::new()?;
+    let machine = report::Machine::look(world.folder())?;
+    let lookups = lookups::measure(&extent.lookups, &world).await?;
+    Ok(report::QueriesReport { machine, extent: extent.lookups, lookups })
 }

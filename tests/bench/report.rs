@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::callers::{CONNECTIONS, Latency, Measure, Run};
 use crate::flood::{OTHERS, Round, SHARE, TIMES};
+use crate::lookups;
 use crate::requests::BODY_BYTES;
 
 /// The result of one benchmark.
@@ -223,14 +224,25 @@ impl Row {
     }
 }
 
-impl Report {
-    /// Prints the tables.
-    pub(crate) fn print(&self) {
-        let Machine { cores, processor, load, sync } = &self.machine;
+impl Machine {
+    fn print(&self) {
+        let Self { cores, processor, load, sync } = self;
         println!(
             "{cores} cores, {processor}; load average {load} before; 1 KiB appended and synced in {} µs",
             sync.as_micros()
         );
+    }
+
+    fn json(&self) -> Value {
+        let Self { cores, processor, load, sync } = self;
+        json!({ "cores": cores, "processor": processor, "load": load, "sync_us": micros(*sync) })
+    }
+}
+
+impl Report {
+    /// Prints the tables.
+    pub(crate) fn print(&self) {
+        self.machine.print();
         self.flood.print();
         if self.rows.is_empty() {
             return;
@@ -263,9 +275,8 @@ impl Report {
 
     /// Writes everything, round by round, as JSON.
     pub(crate) fn write(&self, file: &Path) -> anyhow::Result<()> {
-        let Machine { cores, processor, load, sync } = &self.machine;
         let report = json!({
-            "machine": { "cores": cores, "processor": processor, "load": load, "sync_us": micros(*sync) },
+            "machine": self.machine.json(),
             "rounds": self.rounds,
             "seconds_per_run": self.seconds_per_run,
             "body_bytes": BODY_BYTES,
@@ -273,8 +284,99 @@ impl Report {
             "flood": self.flood.json(),
             "results": self.rows.iter().map(Row::json).collect::<Vec<_>>(),
         });
-        let text = serde_json::to_string_pretty(&report)? + "\n";
-        std::fs::write(file, text).with_context(|| file.display().to_string())
+        written(&report, file)
+    }
+}
+
+fn written(report: &Value, file: &Path) -> anyhow::Result<()> {
+    let text = serde_json::to_string_pretty(report)? + "\n";
+    std::fs::write(file, text).with_context(|| file.display().to_string())
+}
+
+/// What asking a data service costs.
+pub(crate) struct QueriesReport {
+    pub(crate) machine: Machine,
+    pub(crate) extent: lookups::Extent,
+    pub(crate) lookups: Vec<lookups::Row>,
+}
+
+impl lookups::Row {
+    fn median(&self, of: impl Fn(&(lookups::Run, lookups::Run)) -> f64) -> Option<f64> {
+        Spread::of(self.pairs.iter().map(of)).map(|spread| spread.median)
+    }
+
+    /// What the gateway takes of the time of a whole look-up, pair by pair.
+    fn share(&self) -> Option<Spread> {
+        let p50 = |run: &lookups::Run| run.latency.p50.as_secs_f64();
+        Spread::of(self.pairs.iter().map(|(echo, replica)| p50(echo) / p50(replica)))
+    }
+}
+
+impl QueriesReport {
+    /// Prints the table.
+    pub(crate) fn print(&self) {
+        self.machine.print();
+        println!(
+            "\nLook-ups of one of {} citizens in PostgreSQL, each on record and synced before it is told; {} rounds of {} s a run; \
+             callers, gateway, connector and PostgreSQL use the same cores",
+            whole(Some(f64::from(self.extent.citizens))),
+            self.extent.rounds,
+            self.extent.time.as_secs_f64()
+        );
+        println!(
+            "medians of the rounds; echo = a connector that answers at once; share = p50 of echo / p50 of replica (least–most)"
+        );
+        println!(
+            "{:>7} {:>9} {:>9} {:>17} {:>17} {:>7}  share of the gateway",
+            "callers", "echo/s", "replica/s", "echo µs", "replica µs", "CPU gw"
+        );
+        for row in &self.lookups {
+            let latency = |of: fn(&(lookups::Run, lookups::Run)) -> Latency| {
+                let [p50, p99] = [|it: Latency| it.p50, |it: Latency| it.p99]
+                    .map(|part| whole(row.median(|pair| micros(part(of(pair))))));
+                format!("{p50} / {p99}")
+            };
+            let share = row
+                .share()
+                .map_or_else(String::new, |Spread { median, min, max }| format!("{median:.2} ({min:.2}–{max:.2})"));
+            let processor =
+                row.median(|pair| pair.1.gateway_per_1000.map_or(f64::NAN, |time| time.as_secs_f64() * 1e3));
+            println!(
+                "{:>7} {:>9} {:>9} {:>17} {:>17} {:>7}  {share}",
+                row.callers,
+                whole(row.median(|pair| pair.0.per_second)),
+                whole(row.median(|pair| pair.1.per_second)),
+                latency(|pair| pair.0.latency),
+                latency(|pair| pair.1.latency),
+                whole(processor),
+            );
+        }
+    }
+
+    /// Writes everything, round by round, as JSON.
+    pub(crate) fn write(&self, file: &Path) -> anyhow::Result<()> {
+        let run = |run: &lookups::Run| {
+            json!({
+                "per_second": run.per_second,
+                "p50_us": micros(run.latency.p50),
+                "p99_us": micros(run.latency.p99),
+                "gateway_ms_per_1000": run.gateway_per_1000.map(|time| time.as_secs_f64() * 1e3),
+            })
+        };
+        let row = |row: &lookups::Row| {
+            let share =
+                row.share().map(|spread| json!({ "median": spread.median, "min": spread.min, "max": spread.max }));
+            let rounds: Vec<Value> =
+                row.pairs.iter().map(|(echo, replica)| json!({ "echo": run(echo), "replica": run(replica) })).collect();
+            json!({ "callers": row.callers, "gateway_share": share, "rounds": rounds })
+        };
+        let report = json!({
+            "machine": self.machine.json(),
+            "citizens": self.extent.citizens,
+            "seconds_per_run": self.extent.time.as_secs_f64(),
+            "look_ups": self.lookups.iter().map(row).collect::<Vec<_>>(),
+        });
+        written(&report, file)
     }
 }
 
