@@ -8,6 +8,8 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::fault;
 
@@ -140,6 +142,13 @@ pub struct RealFiles {
 /// The name of the lock file. It stays behind, empty, and means nothing by itself: the lock is the kernel's.
 const LOCK: &str = "lock";
 
+/// How long a folder that was let go of may still look held. A program that starts another one shares its locks with it until that is
+/// under way: a few milliseconds, in which nobody can be told from somebody who stays.
+const LET_GO_WITHIN: Duration = Duration::from_millis(500);
+
+/// The kernel tells nobody when a lock is let go of without making them wait for ever.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
 impl RealFiles {
     /// Opens `folder` for reading and writing, creating it if needed, and keeps every other process out.
     ///
@@ -156,12 +165,18 @@ impl RealFiles {
             .write(true)
             .mode(0o600)
             .open(folder.join(LOCK))?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => {
-                io::Error::new(io::ErrorKind::WouldBlock, format!("{} is in use by another process", folder.display()))
+        let asked = Instant::now();
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if asked.elapsed() < LET_GO_WITHIN => thread::sleep(LOOK_AGAIN),
+                Err(TryLockError::WouldBlock) => {
+                    let what = format!("{} is in use by another process", folder.display());
+                    return Err(io::Error::new(io::ErrorKind::WouldBlock, what));
+                }
+                Err(TryLockError::Error(error)) => return Err(error),
             }
-            TryLockError::Error(error) => error,
-        })?;
+        }
         Ok(Self { directory: File::open(&folder)?, folder, lock: Some(lock) })
     }
 
@@ -295,6 +310,23 @@ mod tests {
         assert_eq!(RealFiles::open(folder.path()).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         drop(held);
         RealFiles::open(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_is_let_go_of_in_a_moment_can_be_had() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = RealFiles::open(folder.path()).unwrap();
+        let (path, started) = (folder.path().to_owned(), std::sync::Barrier::new(2));
+        thread::scope(|scope| {
+            let next = scope.spawn(|| {
+                started.wait();
+                RealFiles::open(path)
+            });
+            started.wait();
+            thread::sleep(LOOK_AGAIN * 4);
+            drop(held);
+            next.join().unwrap().unwrap();
+        });
     }
 
     #[test]
