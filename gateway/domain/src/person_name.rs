@@ -31,7 +31,8 @@ pub fn key(name: &str) -> String {
         }
         tones_behind(&word.to_uppercase().nfd().collect::<Vec<_>>(), &mut key);
     }
-    key
+    // A tone that was moved may stand before a mark of another script that Unicode puts first.
+    if key.is_ascii() { key } else { key.nfd().collect() }
 }
 
 /// A name as a database is asked for it: as it was typed, in upper case and NFC, with single blanks. The tones stay where they are.
@@ -166,6 +167,12 @@ mod tests {
             let tone = TONES[tone];
             (format!("{initial}{first}{tone}{second}"), format!("{initial}{first}{second}{tone}"))
         })
+    }
+
+    #[test]
+    fn a_key_is_its_own_key_whatever_marks_come_along() {
+        let key = key("Èo\u{596}");
+        assert_eq!(self::key(&key), key);
     }
 
     proptest! {
