@@ -11,12 +11,14 @@
 //! and the callers' share of the cores. Not in it: making and signing the bodies, handshakes, the first moments of each run.
 //!
 //! And a third: what a flood of one party costs the others ([`flood`]). With `--queries`, instead of all this: what a look-up of a
-//! citizen costs ([`lookups`]).
+//! citizen costs ([`lookups`]), and what a slow database costs the others ([`isolation`]).
 //!
 //! Nothing is asserted about speed; a call that fails ends the benchmark.
 
 mod callers;
+mod connectors;
 mod flood;
+mod isolation;
 mod limit;
 mod lookups;
 mod report;
@@ -73,6 +75,7 @@ struct Extent {
     requests: usize,
     flood: flood::Extent,
     lookups: lookups::Extent,
+    isolation: isolation::Extent,
 }
 
 impl Extent {
@@ -88,6 +91,7 @@ impl Extent {
             warm_up: Duration::from_millis(500),
             time: Duration::from_secs(2),
         },
+        isolation: isolation::Extent { rounds: 2, warm_up: Duration::from_secs(2), time: Duration::from_secs(3) },
     };
     const FULL: Self = Self {
         rounds: 5,
@@ -101,6 +105,7 @@ impl Extent {
             warm_up: Duration::from_secs(1),
             time: Duration::from_secs(5),
         },
+        isolation: isolation::Extent { rounds: 8, warm_up: Duration::from_secs(2), time: Duration::from_secs(8) },
     };
 }
 
@@ -156,5 +161,6 @@ async fn ask(extent: &Extent) -> anyhow::Result<report::QueriesReport> {
     let world = World::new()?;
     let machine = report::Machine::look(world.folder())?;
     let lookups = lookups::measure(&extent.lookups, &world).await?;
-    Ok(report::QueriesReport { machine, extent: extent.lookups, lookups })
+    let isolation = isolation::measure(&extent.isolation, &world).await?;
+    Ok(report::QueriesReport { machine, extent: extent.lookups, lookups, isolation })
 }

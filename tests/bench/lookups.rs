@@ -7,8 +7,6 @@
 //! against a fresh gateway, and ratios are taken within such a pair. Every answer is looked at: it must be of the citizen asked
 //! about.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -22,7 +20,6 @@ use lgsp_proto::v1::serve_request::Request as Up;
 use lgsp_proto::v1::serve_response::Response as Down;
 use lgsp_proto::v1::service_answer::Outcome;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -30,6 +27,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::callers::{CONNECTIONS, Latency};
+use crate::connectors::{Adapter, served};
 use crate::postgres::Postgres;
 use crate::servers::{Kind, Server};
 use crate::world::{AUTHORITY, POPULATION, World};
@@ -89,12 +87,14 @@ pub(crate) async fn measure(extent: &Extent, world: &World) -> anyhow::Result<Ve
 async fn run(extent: &Extent, world: &World, callers: usize, replica: Option<&Postgres>) -> anyhow::Result<Run> {
     let server = Server::start(Kind::Gateway, world, UNBOUNDED)?;
     let _connector = match replica {
-        Some(postgres) => Connector::Shipped { _adapter: Adapter::start(world, &server, postgres)? },
+        Some(postgres) => {
+            Connector::Shipped { _adapter: Adapter::start(world, &server, POPULATION, "G01", &section(postgres))? }
+        }
         None => Connector::Echo { _served: echo(world, &server).await? },
     };
     let links = (0..callers.min(CONNECTIONS)).map(|_| world.link(AUTHORITY, &server.bus));
     let links: Vec<Link> = links.collect::<Result<_, _>>()?;
-    served(&links[0], &world.communes[0].0).await?;
+    served(&links[0], &world.communes[0].0, &["dan-cu-tra-cuu"]).await?;
     let from = Instant::now() + extent.warm_up;
     let to = from + extent.time;
     let next = Arc::new(AtomicU32::new(0));
@@ -153,21 +153,6 @@ impl Caller {
     }
 }
 
-/// Waits until the service is served.
-async fn served(link: &Link, party: &str) -> anyhow::Result<()> {
-    let limit = Instant::now() + Duration::from_secs(30);
-    loop {
-        let request = v1::ServicesRequest { acting_party: party.to_owned(), actor: "cb.thu".to_owned() };
-        let services = link.queries().services(link.request(request, None)).await?.into_inner().services;
-        let is_ours = |one: &v1::ServiceStanding| one.service.as_ref().is_some_and(|it| it.name == "dan-cu-tra-cuu");
-        if services.iter().any(|one| is_ours(one) && one.connectors > 0) {
-            return Ok(());
-        }
-        ensure!(Instant::now() < limit, "nobody serves the look-ups");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
 fn question(party: &str, place: u32, number: u32) -> v1::AskRequest {
     let keys = json!({
         "personal_number": personal_number(place), "full_name": full_name(place), "date_of_birth": "1990-05-06",
@@ -211,57 +196,15 @@ fn filled(citizens: u32) -> Postgres {
     postgres
 }
 
-/// The population connector as it is shipped, ended when dropped.
-struct Adapter {
-    process: Child,
-    _folder: TempDir,
-}
-
-impl Adapter {
-    fn start(world: &World, server: &Server, postgres: &Postgres) -> anyhow::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("connector-").tempdir_in(world.folder())?;
-        let tls = world.tls(POPULATION);
-        let config = folder.path().join("adapter.toml");
-        std::fs::write(
-            &config,
-            format!(
-                "gateway = \"https://{}\"\nparties = [\"G01\"]\n\
-                 [tls]\ncertificate = {:?}\nkey = {:?}\nbundle = {:?}\n\
-                 [spool]\nfolder = {:?}\n\
-                 [rest]\nlisten = \"127.0.0.1:0\"\ntoken = \"none\"\n\
-                 [population]\nparty = \"G01\"\nat_once = 512\n\
-                 [population.replica]\nhost = {:?}\nport = {}\ndatabase = \"postgres\"\nuser = \"connector\"\nschema = \"dan_cu\"\n\
-                 connections = {REPLICA_CONNECTIONS}\n",
-                server.bus,
-                tls.certificate,
-                tls.key,
-                tls.bundle,
-                folder.path().join("spool"),
-                postgres.socket(),
-                postgres.port(),
-            ),
-        )?;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lgsp"));
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LGSP_")) {
-            command.env_remove(name);
-        }
-        let log = folder.path().join("log");
-        command.args(["adapter", "--until-stdin-closes", "--config"]).arg(&config);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(std::fs::File::create(&log)?);
-        let mut process = command.spawn().context("the connector cannot be started")?;
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().context("it was piped")?).read_line(&mut line)?;
-        let log = || std::fs::read_to_string(&log).unwrap_or_default();
-        ensure!(!line.is_empty(), "the connector does not start:\n{}", log());
-        Ok(Self { process, _folder: folder })
-    }
-}
-
-impl Drop for Adapter {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+/// The connector's section: the replica.
+fn section(postgres: &Postgres) -> String {
+    format!(
+        "[population]\nparty = \"G01\"\nat_once = 512\n\
+         [population.replica]\nhost = {:?}\nport = {}\ndatabase = \"postgres\"\nuser = \"connector\"\nschema = \"dan_cu\"\n\
+         connections = {REPLICA_CONNECTIONS}\n",
+        postgres.socket(),
+        postgres.port(),
+    )
 }
 
 /// Serves the look-ups, and answers each at once with the name that was asked about.

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use crate::callers::{CONNECTIONS, Latency, Measure, Run};
 use crate::flood::{OTHERS, Round, SHARE, TIMES};
-use crate::lookups;
 use crate::requests::BODY_BYTES;
+use crate::{isolation, lookups};
 
 /// The result of one benchmark.
 pub(crate) struct Report {
@@ -298,6 +298,7 @@ pub(crate) struct QueriesReport {
     pub(crate) machine: Machine,
     pub(crate) extent: lookups::Extent,
     pub(crate) lookups: Vec<lookups::Row>,
+    pub(crate) isolation: Vec<isolation::Round>,
 }
 
 impl lookups::Row {
@@ -313,7 +314,64 @@ impl lookups::Row {
 }
 
 impl QueriesReport {
-    /// Prints the table.
+    /// How much longer the questions about procedures take, round by round.
+    fn ratio(&self, of: fn(Latency) -> Duration) -> Option<Spread> {
+        let ratio = |round: &isolation::Round| {
+            of(round.slow.procedures).as_secs_f64() / of(round.normal.procedures).as_secs_f64()
+        };
+        Spread::of(self.isolation.iter().map(ratio))
+    }
+
+    fn print_isolation(&self) {
+        let median = |of: &dyn Fn(&isolation::Round) -> f64| {
+            whole(Spread::of(self.isolation.iter().map(of)).map(|it| it.median))
+        };
+        println!(
+            "\nIsolation: {} questions a second about procedures, beside {} clerks who ask about citizens, while the population database \
+             takes {} ms and while it takes {} times as long; {} rounds",
+            isolation::PER_SECOND,
+            isolation::CLERKS,
+            isolation::TAKES_MS,
+            isolation::TIMES,
+            self.isolation.len()
+        );
+        println!("{:>10} {:>12} {:>12}  ratio", "procedures", "normal µs", "slow µs");
+        for (name, of) in [("p50", (|latency| latency.p50) as fn(Latency) -> Duration), ("p99", |latency| latency.p99)]
+        {
+            let [normal, slow] = [
+                median(&|round| micros(of(round.normal.procedures))),
+                median(&|round| micros(of(round.slow.procedures))),
+            ];
+            let ratio = self
+                .ratio(of)
+                .map_or_else(String::new, |Spread { median, min, max }| format!("{median:.2} ({min:.2}–{max:.2})"));
+            println!("{name:>10} {normal:>12} {slow:>12}  {ratio}");
+        }
+        println!(
+            "citizens answered, a second: {} as usual, {} slow",
+            median(&|round| round.normal.citizens_per_second),
+            median(&|round| round.slow.citizens_per_second)
+        );
+    }
+
+    fn isolation_json(&self) -> Value {
+        let run = |run: &isolation::Run| {
+            json!({
+                "p50_us": micros(run.procedures.p50),
+                "p99_us": micros(run.procedures.p99),
+                "citizens_per_second": run.citizens_per_second,
+            })
+        };
+        let ratio = |of| self.ratio(of).map(|it: Spread| json!({ "median": it.median, "min": it.min, "max": it.max }));
+        let rounds: Vec<Value> = self
+            .isolation
+            .iter()
+            .map(|round| json!({ "normal": run(&round.normal), "slow": run(&round.slow) }))
+            .collect();
+        json!({ "p50_ratio": ratio(|it| it.p50), "p99_ratio": ratio(|it| it.p99), "rounds": rounds })
+    }
+
+    /// Prints the tables.
     pub(crate) fn print(&self) {
         self.machine.print();
         println!(
@@ -351,6 +409,7 @@ impl QueriesReport {
                 whole(processor),
             );
         }
+        self.print_isolation();
     }
 
     /// Writes everything, round by round, as JSON.
@@ -374,6 +433,7 @@ impl QueriesReport {
             "machine": self.machine.json(),
             "citizens": self.extent.citizens,
             "seconds_per_run": self.extent.time.as_secs_f64(),
+            "isolation": self.isolation_json(),
             "look_ups": self.lookups.iter().map(row).collect::<Vec<_>>(),
         });
         written(&report, file)

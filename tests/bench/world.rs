@@ -29,6 +29,12 @@ pub(crate) const AUTHORITY: &str = "mot-cua-hue";
 /// The connector to the national population database.
 pub(crate) const POPULATION: &str = "dan-cu";
 
+/// The connector to the national procedure database.
+pub(crate) const PROCEDURES: &str = "ket-noi-thu-tuc";
+
+/// The operator's system, which keeps the catalogue in step.
+pub(crate) const OPERATOR: &str = "van-hanh";
+
 /// Longer than the longest benchmark.
 const VALIDITY: Duration = Duration::from_secs(24 * 3600);
 
@@ -48,7 +54,7 @@ impl World {
         let ca = CertificateAuthority::create(&folder.path().join("ca"), &"lgsp.hue.test".parse()?, now)?;
         let pki = folder.path().join("pki");
         ca.issue_server(&[server_name("127.0.0.1")?], VALIDITY, now)?.write_to(&pki, "gateway")?;
-        for system in [SENDER, AUTHORITY, POPULATION] {
+        for system in [SENDER, AUTHORITY, POPULATION, PROCEDURES, OPERATOR] {
             ca.issue_system(&system.parse()?, VALIDITY, now)?.write_to(&pki, system)?;
         }
         lay_registry(&folder.path().join("registry"))?;
@@ -97,26 +103,28 @@ impl World {
     }
 }
 
-/// The registry of Hue, but that the services may be asked as often as the machine can: their owners' limits are not what is measured.
+/// The registry of Hue, but that the services may be asked as often as the machine can, and no answer is kept: neither their owners' limits
+/// nor the gateway's memory are what is measured.
 fn lay_registry(folder: &Path) -> anyhow::Result<()> {
     std::fs::create_dir(folder)?;
     for entry in std::fs::read_dir(REGISTRY).context(REGISTRY)? {
         let entry = entry?;
         let mut text = std::fs::read_to_string(entry.path())?;
         if entry.file_name() == "services.toml" {
-            let is_limit = |line: &str| line.starts_with("concurrency");
-            text = text
-                .lines()
-                .map(|line| if is_limit(line) { "concurrency = 1000" } else { line })
-                .collect::<Vec<_>>()
-                .join("\n");
+            let lines = text.lines().filter(|line| !line.starts_with("cache_s"));
+            let lines = lines.map(|line| if line.starts_with("concurrency") { "concurrency = 1000" } else { line });
+            text = lines.collect::<Vec<_>>().join("\n");
         }
         std::fs::write(folder.join(entry.file_name()), text)?;
     }
     Ok(())
 }
 
-fn registry() -> anyhow::Result<Registry> {
+/// The registry of Hue.
+///
+/// # Errors
+/// It has problems, or cannot be read.
+pub(crate) fn registry() -> anyhow::Result<Registry> {
     let mut files = BTreeMap::new();
     for entry in std::fs::read_dir(REGISTRY).context(REGISTRY)? {
         let entry = entry?;
