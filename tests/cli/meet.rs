@@ -216,7 +216,7 @@ fn the_population_connector_asks_each_question_once_whatever_comes_back_and_is_r
             }
         }
     }
-    // While it is closed it is left alone; everybody hears that it is.
+    // While it is closed everybody hears that it is, asked or not.
     there.behave(&place, "maintenance:2,normal");
     let (before, mut closed) = (desk.asked, 0);
     let told = loop {
