@@ -9,6 +9,7 @@ mod examples;
 mod explain;
 mod gateway;
 mod join;
+mod meet;
 mod national;
 mod offline;
 mod population;

@@ -1,5 +1,5 @@
 //! The national public service portal as provinces meet it: a login and a session, records that are inserted or updated and never both,
-//! and steps in calls of ten. What it has can be read, so that both sides can be compared.
+//! and steps in calls of ten. What it has can be read at `/_rehearsal/dossiers`, so that both sides can be compared, and be lost there.
 
 mod book;
 mod form;
@@ -7,9 +7,9 @@ mod form;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::extract::{Extension, State};
+use axum::extract::{Extension, Path, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
@@ -148,12 +148,18 @@ impl Counterpart for Portal {
             .route(Self::LOGIN, post(login))
             .route(Self::SERVICE, post(service))
             .route("/_rehearsal/dossiers", get(dossiers))
+            .route("/_rehearsal/dossiers/{code}", delete(lost))
             .with_state(Routed { portal: self, rehearsal })
     }
 }
 
 async fn dossiers(State(Routed { portal, .. }): State<Routed>) -> Json<Value> {
     Json(portal.dossiers())
+}
+
+/// From outside, what [`Portal::lose`] is from inside: nothing else makes a connector update what is not there.
+async fn lost(State(Routed { portal, .. }): State<Routed>, Path(code): Path<String>) -> StatusCode {
+    if portal.lose(&code) { StatusCode::NO_CONTENT } else { StatusCode::NOT_FOUND }
 }
 
 async fn login(
