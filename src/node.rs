@@ -12,7 +12,11 @@ use clap::{Args, ValueEnum};
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, fmt};
 
 use crate::failure::{Failure, UNEXPECTED};
 use crate::lang::Lang;
@@ -80,14 +84,12 @@ impl Node {
     /// process at once.
     fn begin(&self) -> anyhow::Result<CancellationToken> {
         let filter = std::env::var("LGSP_LOG").unwrap_or_else(|_| "info".to_owned());
-        let logs = tracing_subscriber::fmt()
-            .with_env_filter(EnvFilter::try_new(filter)?)
-            .with_writer(std::io::stderr)
-            .with_ansi(false);
-        match self.log_format {
-            LogFormat::Text => logs.init(),
-            LogFormat::Json => logs.json().init(),
-        }
+        let logs = fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+        let logs = match self.log_format {
+            LogFormat::Text => logs.boxed(),
+            LogFormat::Json => logs.json().boxed(),
+        };
+        tracing_subscriber::registry().with(logs).with(EnvFilter::try_new(filter)?).with(filter_fn(is_discreet)).init();
 
         let (shutdown, first) = (CancellationToken::new(), CancellationToken::new());
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -132,4 +134,10 @@ pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
 pub(crate) fn announce(listeners: &[(&str, SocketAddr)]) -> std::io::Result<()> {
     let listeners: BTreeMap<_, _> = listeners.iter().map(|(name, address)| (*name, address.to_string())).collect();
     print(format!("{}\n", serde_json::json!({ "ready": listeners })))
+}
+
+/// Whether something may be logged whatever `LGSP_LOG` says. The driver of PostgreSQL tells the parameters of its statements, which are
+/// people's numbers and documents, and what the server says about them.
+fn is_discreet(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() <= Level::WARN || !metadata.target().starts_with("tokio_postgres")
 }

@@ -128,7 +128,8 @@ pub(crate) fn trace(suite: &str) {
     ONCE.call_once(|| {
         fs::create_dir_all(&folder).unwrap();
         let file = File::create(folder.join(name_of(suite) + "-traces.log")).unwrap();
-        let levels = tracing_subscriber::EnvFilter::new(LEVELS);
+        // The driver of PostgreSQL tells the parameters of its statements; `lgsp` itself keeps it from that (src/node.rs).
+        let levels = tracing_subscriber::EnvFilter::new(format!("{LEVELS},tokio_postgres=warn"));
         let traces = tracing_subscriber::fmt().with_env_filter(levels).with_ansi(false);
         // Somebody else may have set one up; then his is kept by whoever reads it.
         let _ = traces.with_writer(std::sync::Mutex::new(file)).try_init();
