@@ -199,7 +199,10 @@ async fn lead(at: SocketAddr, until: CancellationToken, told: mpsc::Sender<anyho
 impl Drop for Veth {
     fn drop(&mut self) {
         self.door = None;
-        // The wires go with it.
+        // The wires would go with the namespace, but that goes when the kernel comes to it, and the next of this number may be sooner.
+        for name in ["line", "desk"] {
+            let _ = ip(&format!("link del {name}{}", self.number));
+        }
         let _ = ip(&format!("netns del {}", self.namespace));
     }
 }
