@@ -230,7 +230,9 @@ fn a_pull_that_was_cut_off_goes_on_where_it_was() {
     let there = lines.lines().filter(|line| !line.is_empty()).count();
     assert!((50..60).contains(&there), "{there}");
     // As if it had been killed in the middle of a line.
-    place.write("national/pull.jsonl", &format!("{lines}{{\"MATTHC\":\"1.0"));
+    // It died in the middle of a letter.
+    let torn = [lines.as_bytes(), b"{\"TENTTHC\":\"\xe1\xbb"].concat();
+    fs::write(place.path().join("national/pull.jsonl"), torn).unwrap();
     national.tell(&place, "behaviour", "normal");
     let told = pull(&place);
     assert_eq!(told["kept"].as_u64().unwrap(), there as u64, "{told:#}");

@@ -117,8 +117,9 @@ impl Unfinished {
         let failed = |error: std::io::Error| Failure::of_file(&path, &error);
         let mut there = BTreeMap::new();
         if let Ok(file) = File::open(&path) {
-            for line in BufReader::new(file).lines() {
-                let detail = serde_json::from_str::<Detail>(&line.map_err(failed)?);
+            // As bytes: what broke off may have done so in the middle of a letter.
+            for line in BufReader::new(file).split(b'\n') {
+                let detail = serde_json::from_slice::<Detail>(&line.map_err(failed)?);
                 there.extend(detail.ok().map(|detail| (detail.code.clone(), detail)));
             }
         }
