@@ -14,10 +14,13 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use jiff::civil::{Date, date};
 use lgsp_adapters::link::Link;
+use lgsp_proto::types::ProcedureCode;
 use lgsp_proto::v1;
 use lgsp_proto::v1::ask_request::Matter;
 use lgsp_rehearsal::population::citizens::Population;
+use lgsp_rehearsal::procedures::catalogue::Catalogue;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -40,8 +43,10 @@ pub(crate) const TAKES_MS: u32 = 20;
 /// How much slower it becomes.
 pub(crate) const TIMES: u32 = 50;
 
-/// Citizens of the counterpart, and the seed they are made from.
+/// Citizens of the one counterpart, procedures of the other on a day, and the seed that both are made from.
 const CITIZENS: u32 = 20_000;
+const PUBLISHED: usize = 500;
+const DAY: Date = date(2026, 1, 2);
 const SEED: u64 = 1;
 
 /// Nobody's share is what is measured.
@@ -80,7 +85,9 @@ pub(crate) async fn measure(extent: &Extent, world: &World) -> anyhow::Result<Ve
     let (citizens, seed) = (CITIZENS.to_string(), SEED.to_string());
     let more = ["--citizens", &citizens, "--seed", &seed, "--at-once", "64", "--takes", &takes];
     let population = Counterpart::start(world, "population", &more)?;
-    let procedures = Counterpart::start(world, "procedures", &["--count", "500", "--at-once", "64"])?;
+    let (count, day) = (PUBLISHED.to_string(), DAY.to_string());
+    let more = ["--count", &count, "--seed", &seed, "--day", &day, "--at-once", "64"];
+    let procedures = Counterpart::start(world, "procedures", &more)?;
     let _connectors = [
         Adapter::start(world, &server, POPULATION, "G01", &population.ministry(world)?)?,
         Adapter::start(world, &server, PROCEDURES, "G22", &procedures.national()?)?,
@@ -117,12 +124,12 @@ fn links(world: &World, server: &Server) -> anyhow::Result<Vec<Link>> {
     (0..8).map(|_| world.link(AUTHORITY, &server.bus)).collect()
 }
 
-/// The procedures of the registry, all of which the counterpart knows.
+/// The codes that the counterpart publishes, but for the slips in it, which nobody can ask about.
 fn codes() -> anyhow::Result<Vec<String>> {
-    let registry = crate::world::registry()?;
-    let mut codes: Vec<String> = registry.procedures().map(|procedure| procedure.code.to_string()).collect();
-    codes.dedup();
-    ensure!(!codes.is_empty(), "the registry has procedures");
+    let published = Catalogue::new(SEED, PUBLISHED).on(DAY.strftime("%Y%m%d").to_string().parse()?);
+    let codes = published.iter().filter_map(|entry| entry["MATTHC"].as_str());
+    let codes: Vec<String> = codes.filter(|code| code.parse::<ProcedureCode>().is_ok()).map(str::to_owned).collect();
+    ensure!(!codes.is_empty(), "the counterpart publishes procedures");
     Ok(codes)
 }
 
@@ -168,7 +175,7 @@ async fn run(
             let told = link.ask(about_a_procedure(&code), None).await;
             let told = told.context("a question about a procedure is not answered")?;
             let reply: Value = serde_json::from_slice(&told.reply)?;
-            ensure!(reply["code"] == code, "the answer is about another procedure");
+            ensure!(reply["MATTHC"] == code, "the answer is about another procedure");
             anyhow::Ok((at, Instant::now()))
         });
     }
