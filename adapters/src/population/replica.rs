@@ -1,12 +1,14 @@
 //! A province's own replica in PostgreSQL, answered from by the same rules: number, name and date of birth must all be the citizen's.
 //!
 //! A few connections, each used by many questions at once: a look-up is one statement, prepared on its connection the first time its
-//! fields are wanted, and one round trip. Names are compared here and not in the database. Nothing of a row goes to the log.
+//! fields are wanted, and one round trip. Names are compared here and not in the database. Nothing of a row goes to the log. A connection
+//! that took a question and said nothing is not asked again while another can be had.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use lgsp_domain::person_name;
 use lgsp_proto::types::PersonalNumber;
@@ -16,6 +18,7 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, NoTls, Row, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::asked::{Asked, Born, MemberJson};
 use super::fields::{DATE_OF_BIRTH, FIELDS, FULL_NAME, NUMBER, OLD_NUMBER, Wanted};
@@ -31,6 +34,10 @@ const VERSION: i32 = 1;
 /// The longest file with a password.
 const MAX_PASSWORD_BYTES: u64 = 4096;
 
+/// How long a connection over TCP is idle before the system looks whether the other end is still there, between two such looks, and how many of
+/// them may stay without an answer.
+const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(15), Duration::from_secs(5), 3);
+
 /// The most people with one old number, or in one household, that are looked at.
 const ROWS_MAX: usize = 128;
 
@@ -43,14 +50,26 @@ pub(super) struct Replica {
 /// A place for a connection.
 #[derive(Default)]
 struct Slot {
-    session: tokio::sync::Mutex<Option<Arc<Session>>>,
+    held: tokio::sync::Mutex<Held>,
     under_way: AtomicUsize,
 }
 
-/// A connection, and what is prepared on it.
+/// What is in the place, and when the last one was taken out though it had not ended.
+#[derive(Default)]
+struct Held {
+    session: Option<Arc<Session>>,
+    given_up: Option<Instant>,
+}
+
+/// A connection, and what is prepared on it. It is closed when the last question has left it, whatever it may still owe.
 struct Session {
     client: Client,
     prepared: Mutex<HashMap<Ask, Statement>>,
+    /// How often something was heard on it.
+    heard: AtomicUsize,
+    /// How often that was when a question was last given up on it without a word.
+    lost: AtomicUsize,
+    _driver: AbortOnDropHandle<()>,
 }
 
 /// A statement: which rows, and which fields of them.
@@ -180,25 +199,46 @@ impl Replica {
         let slot = slot.expect("there is one connection at least");
         let _under_way = UnderWay::begin(&slot.under_way);
         let session = self.session(slot).await.map_err(no("there is no connection to the replica"))?;
-        let statement =
-            session.prepared(&self.config.schema, ask).await.map_err(no("the replica is not as it should be"))?;
-        let rows = session.client.query(&statement, &[&key]).await;
-        let rows = rows.map_err(|error| {
-            tracing::debug!(sqlstate = error.code().map(|code| code.code()), "the replica does not answer a statement");
-            failed(question, "the replica does not answer")
-        })?;
+        let _waiting = Waiting::begin(&session);
+        let answered = async {
+            let statement = session.prepared(&self.config.schema, ask).await;
+            let statement = statement.map_err(no("the replica is not as it should be"))?;
+            let rows = session.heard(session.client.query(&statement, &[&key]).await);
+            rows.map_err(|error| {
+                tracing::debug!(
+                    sqlstate = error.code().map(|code| code.code()),
+                    "the replica does not answer a statement"
+                );
+                failed(question, "the replica does not answer")
+            })
+        };
+        // The server has the same limit, but nobody hears of it over a connection that is dead.
+        let rows = tokio::time::timeout(self.config.timeout, answered).await;
+        let rows = rows.unwrap_or_else(|_| Err(failed(question, "the replica does not answer in time")))?;
         if rows.len() > ROWS_MAX { Err(ServiceRefusal::Ambiguous) } else { Ok(rows) }
     }
 
     /// The connection of a place, opened if need be.
+    ///
+    /// One that is lost is taken out, and closed when the last question has left it. What the server had begun on it may go on for as long as
+    /// a statement may last; before that no other is taken out, so that a database that is only slow has two of a place at most.
     async fn session(&self, slot: &Slot) -> Result<Arc<Session>, ()> {
-        let mut held = slot.session.lock().await;
-        if let Some(session) = held.as_ref().filter(|session| !session.client.is_closed()) {
-            return Ok(session.clone());
+        let mut held = slot.held.lock().await;
+        let may_give_up = held.given_up.is_none_or(|before| before.elapsed() >= self.config.timeout);
+        match held.session.take() {
+            Some(session) if session.client.is_closed() => {}
+            Some(session) if session.is_lost() && may_give_up => {
+                tracing::warn!("a connection to the replica says nothing and is given up");
+                held.given_up = Some(Instant::now());
+            }
+            Some(session) => {
+                held.session = Some(session.clone());
+                return Ok(session);
+            }
+            None => {}
         }
-        *held = None;
         let session = Arc::new(Session::open(&self.config).await?);
-        *held = Some(session.clone());
+        held.session = Some(session.clone());
         Ok(session)
     }
 }
@@ -219,6 +259,25 @@ impl Drop for UnderWay<'_> {
     }
 }
 
+/// A question that waits for a connection's answer. When it goes, and nothing was heard there since it came, the connection counts as lost
+/// until something is.
+struct Waiting<'a> {
+    session: &'a Session,
+    heard: usize,
+}
+
+impl<'a> Waiting<'a> {
+    fn begin(session: &'a Session) -> Self {
+        Self { session, heard: session.heard.load(Ordering::Relaxed) }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.session.lost.fetch_max(self.heard, Ordering::Relaxed);
+    }
+}
+
 impl Session {
     /// Connects, and sees whether this is a replica of the form that is known here.
     async fn open(config: &config::Replica) -> Result<Self, ()> {
@@ -229,6 +288,10 @@ impl Session {
             .dbname(&config.database)
             .user(&config.user)
             .connect_timeout(config.timeout)
+            .tcp_user_timeout(config.timeout)
+            .keepalives_idle(KEEPALIVE.0)
+            .keepalives_interval(KEEPALIVE.1)
+            .keepalives_retries(KEEPALIVE.2)
             .application_name("lgsp population connector")
             // What a question's own time does not end; nothing here writes.
             .options(format!(
@@ -252,7 +315,7 @@ impl Session {
         let told = |error: tokio_postgres::Error| {
             tracing::warn!(sqlstate = error.code().map(|code| code.code()), "no connection to the replica");
         };
-        let client = match &config.bundle {
+        let (client, driver) = match &config.bundle {
             Some(bundle) => {
                 let tls = lgsp_certs::tls::https_client_config(bundle);
                 let mut tls =
@@ -266,7 +329,9 @@ impl Session {
                 driven(wanted.connect(NoTls).await.map_err(told)?)
             }
         };
-        let session = Self { client, prepared: Mutex::default() };
+        // It has been heard, and nothing was lost since.
+        let (heard, lost) = (AtomicUsize::new(1), AtomicUsize::new(0));
+        let session = Self { client, prepared: Mutex::default(), heard, lost, _driver: driver };
         let version = session.client.query(&format!("SELECT version FROM {}.version", config.schema), &[]).await;
         match version.map_err(told)?.first().map(|row| row.try_get::<_, i32>(0)) {
             Some(Ok(VERSION)) => Ok(session),
@@ -277,11 +342,22 @@ impl Session {
         }
     }
 
+    /// Notes that there was an answer, whatever it says.
+    fn heard<T>(&self, answer: T) -> T {
+        self.heard.fetch_add(1, Ordering::Relaxed);
+        answer
+    }
+
+    fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed) == self.heard.load(Ordering::Relaxed)
+    }
+
     async fn prepared(&self, schema: &SchemaName, ask: Ask) -> Result<Statement, ()> {
         if let Some(statement) = self.prepared.lock().unwrap_or_else(PoisonError::into_inner).get(&ask) {
             return Ok(statement.clone());
         }
-        let statement = self.client.prepare_typed(&sql(schema, ask), &[Type::TEXT]).await.map_err(|error| {
+        let statement = self.heard(self.client.prepare_typed(&sql(schema, ask), &[Type::TEXT]).await);
+        let statement = statement.map_err(|error| {
             tracing::warn!(sqlstate = error.code().map(|code| code.code()), "a statement does not fit the replica");
         })?;
         // Two may have prepared it at once; one of them is kept. There are as many as there are sets of fields that somebody may have.
@@ -305,18 +381,18 @@ fn sql(schema: &SchemaName, ask: Ask) -> String {
     sql + &format!("state FROM {schema}.citizen WHERE {key} = $1 LIMIT {}", ROWS_MAX + 1)
 }
 
-/// Carries what is said to and fro in a task of its own, which ends with the connection or its client.
-fn driven<S, T>((client, connection): (Client, tokio_postgres::Connection<S, T>)) -> Client
+/// Carries what is said to and fro in a task of its own, which ends with the connection or its handle.
+fn driven<S, T>((client, connection): (Client, tokio_postgres::Connection<S, T>)) -> (Client, AbortOnDropHandle<()>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    tokio::spawn(async move {
+    let driver = tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::warn!(sqlstate = error.code().map(|code| code.code()), "a connection to the replica ended");
         }
     });
-    client
+    (client, AbortOnDropHandle::new(driver))
 }
 
 impl Found {

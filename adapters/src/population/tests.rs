@@ -16,12 +16,14 @@ use super::*;
 use crate::config::{Ministry as MinistryConfig, Population, PopulationBackend, Replica as ReplicaConfig};
 use postgres::Postgres;
 
+mod lost;
+
 #[path = "../../../tests/support/postgres.rs"]
 mod postgres;
 
 const ID: [u8; 16] = [0xab; 16];
 
-fn question(fields: &[&str], payload: &Value) -> Question {
+pub(super) fn question(fields: &[&str], payload: &Value) -> Question {
     Question {
         query_id: Bytes::copy_from_slice(&ID),
         procedure_code: "1.001193".to_owned(),
@@ -34,7 +36,7 @@ fn question(fields: &[&str], payload: &Value) -> Question {
     }
 }
 
-fn keys(number: &str, name: &str, born: &str) -> Value {
+pub(super) fn keys(number: &str, name: &str, born: &str) -> Value {
     json!({ "personal_number": number, "full_name": name, "date_of_birth": born })
 }
 
@@ -352,11 +354,11 @@ async fn nobody_is_asked_over_a_line_to_somebody_else() {
 
 // --- The replica ----------------------------------------------------------------------------------------------------------
 
-struct Province(Postgres);
+pub(super) struct Province(Postgres);
 
 impl Province {
     /// A replica with a few people in it.
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let postgres = Postgres::start();
         postgres.sql("CREATE ROLE lgsp_adapter LOGIN");
         postgres.sql(&script(&"dan_cu".parse().unwrap(), "lgsp_adapter"));
@@ -372,7 +374,7 @@ impl Province {
         Self(postgres)
     }
 
-    fn config(&self) -> ReplicaConfig {
+    pub(super) fn config(&self) -> ReplicaConfig {
         ReplicaConfig {
             host: self.0.socket().display().to_string(),
             port: self.0.port(),
