@@ -36,6 +36,18 @@ pub(super) fn question(fields: &[&str], payload: &Value) -> Question {
     }
 }
 
+/// Everything that may be told of claims.
+const VERDICTS: [&str; 8] = [
+    "all_match",
+    "personal_number",
+    "full_name",
+    "date_of_birth",
+    "sex",
+    "residence_commune_code",
+    "household_number",
+    "warnings",
+];
+
 pub(super) fn keys(number: &str, name: &str, born: &str) -> Value {
     json!({ "personal_number": number, "full_name": name, "date_of_birth": born })
 }
@@ -327,7 +339,7 @@ async fn the_ministry_confirms_numbers_and_households_and_verdicts_hold_no_data(
     let mut claimed = of_a_man();
     claimed["sex"] = "female".into();
     claimed["residence_commune_code"] = "19774".into();
-    let verdicts = told(&serving, "dan-cu-doi-chieu", &question(&["sex"], &claimed)).await;
+    let verdicts = told(&serving, "dan-cu-doi-chieu", &question(&VERDICTS, &claimed)).await;
     let expected = json!({
         "all_match": false, "personal_number": "match", "full_name": "match", "date_of_birth": "match", "sex": "mismatch",
         "residence_commune_code": "match", "warnings": ["NUMBER_SEX_DIFFERS"],
@@ -335,7 +347,7 @@ async fn the_ministry_confirms_numbers_and_households_and_verdicts_hold_no_data(
     assert_eq!(verdicts, Ok(expected));
     // The ministry does not say what does not match.
     ministry.answers(&envelope("TraCuuThongTinCongDan", "<d:Loi><d:MaLoi>KHONG_KHOP</d:MaLoi></d:Loi>"));
-    let verdicts = told(&serving, "dan-cu-doi-chieu", &question(&[], &of_a_man())).await.unwrap();
+    let verdicts = told(&serving, "dan-cu-doi-chieu", &question(&VERDICTS, &of_a_man())).await.unwrap();
     assert_eq!((&verdicts["all_match"], &verdicts["full_name"]), (&json!(false), &json!("unknown")));
 }
 
@@ -444,7 +456,7 @@ async fn the_replica_confirms_numbers_and_households_and_judges_claims() {
     let judge = async |born, claims: Value| {
         let mut asked = keys("046088654321", "Trần Văn Thử", born);
         asked.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
-        told(&serving, "dan-cu-doi-chieu", &question(&[], &asked)).await.unwrap()
+        told(&serving, "dan-cu-doi-chieu", &question(&VERDICTS, &asked)).await.unwrap()
     };
     let right = judge("1988-05-05", json!({ "sex": "male", "residence_commune_code": "19774" })).await;
     assert_eq!(right["all_match"], true, "{right}");
@@ -453,6 +465,34 @@ async fn the_replica_confirms_numbers_and_households_and_judges_claims() {
         wrong,
         json!({ "all_match": false, "personal_number": "match", "full_name": "match", "date_of_birth": "mismatch", "sex": "unknown" })
     );
+}
+
+#[tokio::test]
+async fn a_claim_is_judged_only_for_who_may_hear_the_verdict() {
+    let (province, ministry) = (Province::start(), StandIn::start().await);
+    ministry.answers(&envelope("TraCuuThongTinCongDan", CITIZEN));
+    for serving in [province.serving(), ministry.serving()] {
+        let judge = async |fields: &[&str], claims: Value| {
+            let mut asked = of_a_man();
+            asked.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
+            told(&serving, "dan-cu-doi-chieu", &question(fields, &asked)).await.unwrap()
+        };
+        // The verdict cannot be had by way of the sum either, and what was not judged is not told to be right.
+        for fields in [&["all_match", "sex", "warnings"][..], &["all_match"], &["sex"]] {
+            let of = async |sex, commune| judge(fields, json!({ "sex": sex, "residence_commune_code": commune })).await;
+            for sex in ["male", "female"] {
+                assert_eq!(of(sex, "19774").await, of(sex, "19775").await, "{fields:?}");
+            }
+            let right = of("male", "19774").await;
+            let expected = if fields.contains(&"sex") { json!({ "sex": "match" }) } else { json!({}) };
+            assert_eq!(right, expected, "{fields:?}");
+        }
+        let fields = ["all_match", "sex"];
+        let both = async |sex| judge(&fields, json!({ "sex": sex })).await;
+        assert_eq!(both("male").await, json!({ "all_match": true, "sex": "match" }));
+        assert_eq!(both("female").await, json!({ "all_match": false, "sex": "mismatch" }));
+        assert_eq!(judge(&["all_match"], json!({})).await, json!({ "all_match": true }));
+    }
 }
 
 #[tokio::test]
