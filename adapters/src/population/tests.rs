@@ -427,8 +427,8 @@ async fn the_replica_confirms_whom_all_three_keys_name_and_nobody_else() {
         (keys("191234567", "Trần Văn Thử", "1950"), ServiceRefusal::Mismatch),
         (keys("190000001", "Võ Văn Đôi", "1960-01-01"), ServiceRefusal::Ambiguous),
         (keys("046040000009", "Hồ Văn Khuất", "1940-04-04"), ServiceRefusal::Locked),
-        // Whether somebody is deceased is not told to who does not know the person.
-        (keys("046040000009", "Hồ Văn Khuất", "1940"), ServiceRefusal::Mismatch),
+        // Whether somebody is deceased is not told to who does not know the person, and neither is which key to go on trying.
+        (keys("046040000009", "Hồ Văn Khuất", "1940"), ServiceRefusal::NotFound),
         (keys("' OR 1=1 --", "x", "1940"), ServiceRefusal::NotFound),
     ] {
         assert_eq!(look(asked.clone()).await, Err(expected), "{asked}");
@@ -493,6 +493,46 @@ async fn a_claim_is_judged_only_for_who_may_hear_the_verdict() {
         assert_eq!(both("female").await, json!({ "all_match": false, "sex": "mismatch" }));
         assert_eq!(judge(&["all_match"], json!({})).await, json!({ "all_match": true }));
     }
+}
+
+#[tokio::test]
+async fn of_whom_is_not_current_nothing_is_told_to_who_does_not_know_all_three_keys() {
+    let province = Province::start();
+    let serving = province.serving();
+    let stranger = keys("046040000008", "Hồ Văn Khuất", "1940-04-04");
+    let known_in_part = keys("046040000009", "Hồ Văn Khuất", "1940");
+    let known = keys("046040000009", "Hồ Văn Khuất", "1940-04-04");
+    for service in ["dan-cu-tra-cuu", "dan-cu-doi-chieu", "dan-cu-xac-nhan-so"] {
+        let ask = async |asked: &Value| told(&serving, service, &question(&VERDICTS, asked)).await;
+        assert_eq!(ask(&known).await, Err(ServiceRefusal::Locked), "{service}");
+        assert_eq!(ask(&known_in_part).await, ask(&stranger).await, "{service}");
+        assert_eq!(ask(&stranger).await, Err(ServiceRefusal::NotFound), "{service}");
+    }
+}
+
+#[tokio::test]
+async fn only_who_is_current_is_of_a_household_and_it_may_be_as_large_as_a_dormitory() {
+    let province = Province::start();
+    province.0.sql(
+        "UPDATE dan_cu.citizen SET household = 'HK1' WHERE number = '046040000009';
+         INSERT INTO dan_cu.citizen (number, old_number, full_name, date_of_birth, household)
+         SELECT lpad(n::text, 12, '0'), lpad(n::text, 9, '0'), 'Lê Thị Nội Trú', '2005', 'HK1' FROM generate_series(1, 200) AS n",
+    );
+    let serving = province.serving();
+    let mut asked = of_a_man();
+    asked["members"] = json!([
+        { "personal_number": "046301123456", "full_name": "lê thị hoà" },
+        { "personal_number": "046040000009", "full_name": "Hồ Văn Khuất" },
+        { "personal_number": "000000000200", "full_name": "Lê Thị Nội Trú" },
+        { "personal_number": "000000199", "full_name": "Lê Thị Nội Trú" },
+        { "personal_number": "000000000198", "full_name": "Lê Thị Ngoại Trú" },
+    ]);
+    let told = told(&serving, "dan-cu-ho-gia-dinh", &question(&[], &asked)).await.unwrap();
+    let each: Vec<_> = told["members"].as_array().unwrap().iter().map(|one| one["confirmed"].clone()).collect();
+    assert_eq!(
+        (&told["confirmed"], &each[..]),
+        (&json!(false), &[true, false, true, true, false].map(Value::from)[..])
+    );
 }
 
 #[tokio::test]
