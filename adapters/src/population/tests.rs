@@ -299,6 +299,33 @@ async fn what_the_ministry_refuses_has_its_word_and_what_it_breaks_is_a_failure(
 }
 
 #[tokio::test]
+async fn an_answer_without_the_number_that_was_asked_for_must_be_of_the_same_name_and_birth() {
+    let ministry = StandIn::start().await;
+    let serving = ministry.serving();
+    let citizen = |old: &str| CITIZEN.replace("<d:HoVaTen>", &format!("{old}<d:HoVaTen>"));
+    let look = async |asked: &Value, citizen: String| {
+        ministry.answers(&envelope("TraCuuThongTinCongDan", &citizen));
+        told(&serving, "dan-cu-tra-cuu", &question(&["sex"], asked)).await
+    };
+    let (old, other) = ("<d:SoCMND>191234567</d:SoCMND>", "<d:SoCMND>191234568</d:SoCMND>");
+    let of = |name, born| keys("191234567", name, born);
+    let man = Ok(json!({ "sex": "male" }));
+    // By its number it is that citizen, by whatever rules the ministry compares the rest.
+    assert_eq!(look(&of("Trần Văn Thử", "1988-05-05"), citizen(old)).await, man);
+    assert_eq!(look(&of("Trần Văn Thử", "1988-05-05"), citizen("")).await, man);
+    assert_eq!(look(&of("TRẦN VĂN THỬ", "1988"), citizen("")).await, man);
+    for (asked, citizen) in [
+        (of("Trần Văn Thử", "1988-05-05"), citizen(other)),
+        (of("Trần Văn Khác", "1988-05-05"), citizen("")),
+        (of("Trần Văn Thử", "1988-05-06"), citizen("")),
+        (of("Trần Văn Thử", "1989"), citizen("")),
+        (keys("046088654322", "Trần Văn Khác", "1988-05-05"), citizen(old).replace("SoDinhDanh", "So")),
+    ] {
+        assert_eq!(look(&asked, citizen).await, Err(ServiceRefusal::Failed), "{asked}");
+    }
+}
+
+#[tokio::test]
 async fn while_the_ministry_is_maintained_it_is_left_alone() {
     let ministry = StandIn::start().await;
     for (status, body) in
