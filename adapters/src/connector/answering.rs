@@ -17,6 +17,10 @@ const TO_ANSWER: Duration = Duration::from_millis(50);
 /// The answer to a question; `None` when there is none in its time, which the gateway knows by itself.
 pub(super) async fn answered(serving: &Serving, question: Question) -> Option<ServiceAnswer> {
     let time = Duration::from_millis(question.time_left_ms.into()).saturating_sub(TO_ANSWER);
+    // A time-out looks at what it bounds once even so, and that may be enough to send it.
+    if time.is_zero() {
+        return None;
+    }
     let outcome = tokio::time::timeout(time, told(serving, &question)).await;
     let outcome = match outcome.ok()? {
         Ok(reply) => Outcome::Reply(reply),
@@ -41,11 +45,15 @@ async fn told(serving: &Serving, question: &Question) -> Result<Bytes, ServiceRe
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use axum::Router;
     use axum::routing::post;
     use lgsp_proto::v1::ServiceRef;
 
     use super::super::posted;
+    use super::super::source::Source;
     use super::*;
     use crate::config;
 
@@ -88,6 +96,25 @@ mod tests {
     async fn what_is_not_answered_in_its_time_is_not_answered_at_all() {
         let software = software("{}").await;
         assert_eq!(answered(&software, question("rung", 100)).await, None);
-        assert_eq!(answered(&software, question("thua-dat", 10)).await, None, "there is no time left for anything");
+    }
+
+    #[tokio::test]
+    async fn a_question_without_time_is_put_to_nobody() {
+        struct Counts(AtomicUsize);
+        #[async_trait::async_trait]
+        impl Source for Counts {
+            async fn reply(&self, _: &Question) -> Result<Bytes, ServiceRefusal> {
+                self.0.fetch_add(1, Ordering::Relaxed);
+                Ok(Bytes::from_static(b"{}"))
+            }
+        }
+        let asked = Arc::new(Counts(AtomicUsize::new(0)));
+        let sources = [(("thua-dat".to_owned(), 1), asked.clone() as Arc<dyn Source>)].into();
+        let (party, at_once) = ("H57.12".parse().unwrap(), 4.try_into().unwrap());
+        let serving = Serving { party, at_once, sources };
+        for (time_left_ms, answers) in [(0, false), (50, false), (20_000, true)] {
+            let answer = answered(&serving, question("thua-dat", time_left_ms)).await;
+            assert_eq!((answer.is_some(), asked.0.load(Ordering::Relaxed)), (answers, usize::from(answers)));
+        }
     }
 }

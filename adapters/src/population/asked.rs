@@ -75,6 +75,15 @@ impl Asked {
         if name.is_empty() { Err(ServiceRefusal::Mismatch) } else { Ok(Self { number, name, born }) }
     }
 
+    /// Whether somebody of this name and birth can be the one who is meant. A year of birth is that of every day in it.
+    pub(super) fn is_of(&self, name: &str, born: Option<Born>) -> bool {
+        let is_born = born.is_some_and(|born| match (self.born, born) {
+            (Born::Day(asked), Born::Day(born)) => asked == born,
+            (asked, born) => asked.year() == born.year(),
+        });
+        is_born && person_name::is_same(&self.name, name)
+    }
+
     /// What looks wrong about the number next to what else was said; nothing of it says anything about the register.
     pub(super) fn warnings(&self, sex: Option<Sex>) -> Vec<NumberWarning> {
         let PersonalNumber::Citizen(number) = &self.number else { return Vec::new() };
@@ -105,6 +114,13 @@ impl Born {
             4 => Self::of(text, None),
             8 => Self::of(text.get(..4)?, Some((text.get(4..6)?, text.get(6..)?))),
             _ => None,
+        }
+    }
+
+    fn year(self) -> i16 {
+        match self {
+            Self::Day(date) => date.year(),
+            Self::Year(year) => year,
         }
     }
 

@@ -87,6 +87,11 @@ impl Wanted {
         names.into_iter().filter_map(at).fold(Self(0), |wanted, at| wanted.with(at))
     }
 
+    /// Every field.
+    pub(super) fn all() -> Self {
+        (0..FIELDS.len()).fold(Self(0), Self::with)
+    }
+
     pub(super) fn with(self, field: usize) -> Self {
         Self(self.0 | 1 << field)
     }

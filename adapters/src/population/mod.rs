@@ -1,8 +1,8 @@
 //! The connector to the national population database: whoever owns the service on the bus runs it beside the database.
 //!
 //! It confirms and returns, it does not search: number, name and date of birth must all be the citizen's (domain.md §5). Owns what the four
-//! services say; the stream, a question's time and what may be told of a reply are `crate::connector`'s. Only what a question may hear is
-//! ever put into its reply.
+//! services say; the stream, a question's time and the last cut of a reply are `crate::connector`'s. Nothing registered that a question may
+//! not hear is put into its reply, or judged for it.
 //!
 //! | service | asks |
 //! |---|---|
@@ -185,7 +185,7 @@ impl Backend {
     }
 
     async fn verify(&self, question: &Question, asked: &Asked) -> Result<Vec<u8>, ServiceRefusal> {
-        let claims: Claims = read(question)?;
+        let claims = Claims::of(question)?;
         let warnings = asked.warnings(claims.sex());
         let all = [Verdict::Match; 3];
         match self {

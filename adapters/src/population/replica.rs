@@ -1,21 +1,24 @@
 //! A province's own replica in PostgreSQL, answered from by the same rules: number, name and date of birth must all be the citizen's.
 //!
 //! A few connections, each used by many questions at once: a look-up is one statement, prepared on its connection the first time its
-//! fields are wanted, and one round trip. Names are compared here and not in the database. Nothing of a row goes to the log.
+//! fields are wanted, and one round trip. Names are compared here and not in the database. Nothing of a row goes to the log. A connection
+//! that took a question and said nothing is not asked again while another can be had.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use lgsp_domain::person_name;
 use lgsp_proto::types::PersonalNumber;
 use lgsp_proto::v1::{Question, ServiceRefusal};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_postgres::config::SslMode;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, NoTls, Row, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::asked::{Asked, Born, MemberJson};
 use super::fields::{DATE_OF_BIRTH, FIELDS, FULL_NAME, NUMBER, OLD_NUMBER, Wanted};
@@ -31,8 +34,16 @@ const VERSION: i32 = 1;
 /// The longest file with a password.
 const MAX_PASSWORD_BYTES: u64 = 4096;
 
-/// The most people with one old number, or in one household, that are looked at.
+/// How long a connection over TCP is idle before the system looks whether the other end is still there, between two such looks, and how many of
+/// them may stay without an answer.
+const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(15), Duration::from_secs(5), 3);
+
+/// The most people with one old number, or of a household with the numbers of its members, that are looked at.
 const ROWS_MAX: usize = 128;
+
+/// The most statements that are kept on a connection beside those that read every field. Which fields are wanted is the asker's choice, and the
+/// database keeps what is prepared for as long as the connection: an asker who tries out all sets must not fill its memory.
+const STATEMENTS_MAX: usize = 16;
 
 /// See the module.
 pub(super) struct Replica {
@@ -43,14 +54,26 @@ pub(super) struct Replica {
 /// A place for a connection.
 #[derive(Default)]
 struct Slot {
-    session: tokio::sync::Mutex<Option<Arc<Session>>>,
+    held: tokio::sync::Mutex<Held>,
     under_way: AtomicUsize,
 }
 
-/// A connection, and what is prepared on it.
+/// What is in the place, and when the last one was taken out though it had not ended.
+#[derive(Default)]
+struct Held {
+    session: Option<Arc<Session>>,
+    given_up: Option<Instant>,
+}
+
+/// A connection, and what is prepared on it. It is closed when the last question has left it, whatever it may still owe.
 struct Session {
     client: Client,
     prepared: Mutex<HashMap<Ask, Statement>>,
+    /// How often something was heard on it.
+    heard: AtomicUsize,
+    /// How often that was when a question was last given up on it without a word.
+    lost: AtomicUsize,
+    _driver: AbortOnDropHandle<()>,
 }
 
 /// A statement: which rows, and which fields of them.
@@ -67,9 +90,11 @@ enum By {
     Household,
 }
 
-/// A row with some of the fields, and whether anything may be told of it. No `Debug`: all of it is personal.
+/// A row, and the fields of it that are wanted, which may be fewer than it has; and whether anything may be told of it. No `Debug`: all
+/// of it is personal.
 pub(super) struct Found {
     row: Row,
+    columns: Wanted,
     fields: Wanted,
 }
 
@@ -78,7 +103,7 @@ pub(super) enum Match {
     /// All three keys are this citizen's.
     Citizen(Found),
     /// The number is somebody's, but not of this name or not of this birth. With several people of one old number nothing more is
-    /// known.
+    /// known. Whoever is not current is nobody here: that there was such a person is for who knows all three keys.
     Differs { name: Option<bool>, born: Option<bool> },
 }
 
@@ -133,27 +158,29 @@ impl Replica {
             PersonalNumber::Card(_) => By::OldNumber,
         };
         let fields = wanted.with(FULL_NAME).with(DATE_OF_BIRTH);
-        let rows = self.rows(question, Ask { by, fields }, asked.number.as_str()).await?;
+        let found = self.rows(question, Ask { by, fields }, &[&asked.number.as_str()]).await?;
         let name = person_name::key(&asked.name);
         let agrees = |found: &Found| (found.is_named(&asked.name, &name), found.is_born(asked.born));
-        let mut found = rows.into_iter().map(|row| Found { row, fields });
-        let Some(first) = found.next() else { return Err(ServiceRefusal::NotFound) };
-        let rest: Vec<_> = found.collect();
-        if rest.is_empty() {
-            return match agrees(&first) {
-                (true, true) => first.told().map(Match::Citizen),
-                (name, born) => Ok(Match::Differs { name: Some(name), born: Some(born) }),
-            };
-        }
-        let mut all = std::iter::once(first).chain(rest).filter(|found| agrees(found) == (true, true));
-        match (all.next(), all.next()) {
-            (None, _) => Ok(Match::Differs { name: None, born: None }),
+        let (named, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| agrees(found) == (true, true));
+        let mut named = named.into_iter();
+        match (named.next(), named.next()) {
             (Some(one), None) => one.told().map(Match::Citizen),
             (Some(_), Some(_)) => Err(ServiceRefusal::Ambiguous),
+            (None, _) => {
+                let mut others = others.iter().filter(|found| found.is_current());
+                match (others.next(), others.next()) {
+                    (None, _) => Err(ServiceRefusal::NotFound),
+                    (Some(one), None) => {
+                        let (name, born) = agrees(one);
+                        Ok(Match::Differs { name: Some(name), born: Some(born) })
+                    }
+                    (Some(_), Some(_)) => Ok(Match::Differs { name: None, born: None }),
+                }
+            }
         }
     }
 
-    /// Whether each of the members is registered in a household, under the name that was said.
+    /// Whether each of the members is registered in a household, under the name that was said, and current.
     pub(super) async fn are_of(
         &self,
         question: &Question,
@@ -161,44 +188,72 @@ impl Replica {
         members: &[MemberJson],
     ) -> Result<Vec<bool>, ServiceRefusal> {
         let fields = Wanted::default().with(NUMBER).with(OLD_NUMBER).with(FULL_NAME);
-        let rows = self.rows(question, Ask { by: By::Household, fields }, household).await?;
-        let rows: Vec<_> = rows.into_iter().map(|row| Found { row, fields }).collect();
+        let numbers: Vec<&str> = members.iter().map(|member| &*member.personal_number).collect();
+        let rows = self.rows(question, Ask { by: By::Household, fields }, &[&household, &numbers]).await?;
         let is_of = |member: &MemberJson| {
             let has_number = |found: &&Found| {
                 [NUMBER, OLD_NUMBER].iter().any(|field| found.value(*field) == Some(&*member.personal_number))
             };
             let key = person_name::key(&member.full_name);
-            rows.iter().filter(has_number).any(|found| found.is_named(&member.full_name, &key))
+            let mut rows = rows.iter().filter(|found| found.is_current()).filter(has_number);
+            rows.any(|found| found.is_named(&member.full_name, &key))
         };
         Ok(members.iter().map(is_of).collect())
     }
 
-    async fn rows(&self, question: &Question, ask: Ask, key: &str) -> Result<Vec<Row>, ServiceRefusal> {
+    async fn rows(
+        &self,
+        question: &Question,
+        ask: Ask,
+        keys: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Found>, ServiceRefusal> {
         let no = |why| move |()| failed(question, why);
         // The one with the least to do; the statements of one connection wait for each other.
         let slot = self.slots.iter().min_by_key(|slot| slot.under_way.load(Ordering::Relaxed));
         let slot = slot.expect("there is one connection at least");
         let _under_way = UnderWay::begin(&slot.under_way);
         let session = self.session(slot).await.map_err(no("there is no connection to the replica"))?;
-        let statement =
-            session.prepared(&self.config.schema, ask).await.map_err(no("the replica is not as it should be"))?;
-        let rows = session.client.query(&statement, &[&key]).await;
-        let rows = rows.map_err(|error| {
-            tracing::debug!(sqlstate = error.code().map(|code| code.code()), "the replica does not answer a statement");
-            failed(question, "the replica does not answer")
-        })?;
+        let _waiting = Waiting::begin(&session);
+        let answered = async {
+            let statement = session.prepared(&self.config.schema, ask).await;
+            let (statement, columns) = statement.map_err(no("the replica is not as it should be"))?;
+            let rows = session.heard(session.client.query(&statement, keys).await);
+            let rows = rows.map_err(|error| {
+                tracing::debug!(
+                    sqlstate = error.code().map(|code| code.code()),
+                    "the replica does not answer a statement"
+                );
+                failed(question, "the replica does not answer")
+            })?;
+            Ok(rows.into_iter().map(|row| Found { row, columns, fields: ask.fields }).collect::<Vec<_>>())
+        };
+        // The server has the same limit, but nobody hears of it over a connection that is dead.
+        let rows = tokio::time::timeout(self.config.timeout, answered).await;
+        let rows = rows.unwrap_or_else(|_| Err(failed(question, "the replica does not answer in time")))?;
         if rows.len() > ROWS_MAX { Err(ServiceRefusal::Ambiguous) } else { Ok(rows) }
     }
 
     /// The connection of a place, opened if need be.
+    ///
+    /// One that is lost is taken out, and closed when the last question has left it. What the server had begun on it may go on for as long as
+    /// a statement may last; before that no other is taken out, so that a database that is only slow has two of a place at most.
     async fn session(&self, slot: &Slot) -> Result<Arc<Session>, ()> {
-        let mut held = slot.session.lock().await;
-        if let Some(session) = held.as_ref().filter(|session| !session.client.is_closed()) {
-            return Ok(session.clone());
+        let mut held = slot.held.lock().await;
+        let may_give_up = held.given_up.is_none_or(|before| before.elapsed() >= self.config.timeout);
+        match held.session.take() {
+            Some(session) if session.client.is_closed() => {}
+            Some(session) if session.is_lost() && may_give_up => {
+                tracing::warn!("a connection to the replica says nothing and is given up");
+                held.given_up = Some(Instant::now());
+            }
+            Some(session) => {
+                held.session = Some(session.clone());
+                return Ok(session);
+            }
+            None => {}
         }
-        *held = None;
         let session = Arc::new(Session::open(&self.config).await?);
-        *held = Some(session.clone());
+        held.session = Some(session.clone());
         Ok(session)
     }
 }
@@ -219,6 +274,25 @@ impl Drop for UnderWay<'_> {
     }
 }
 
+/// A question that waits for a connection's answer. When it goes, and nothing was heard there since it came, the connection counts as lost
+/// until something is.
+struct Waiting<'a> {
+    session: &'a Session,
+    heard: usize,
+}
+
+impl<'a> Waiting<'a> {
+    fn begin(session: &'a Session) -> Self {
+        Self { session, heard: session.heard.load(Ordering::Relaxed) }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.session.lost.fetch_max(self.heard, Ordering::Relaxed);
+    }
+}
+
 impl Session {
     /// Connects, and sees whether this is a replica of the form that is known here.
     async fn open(config: &config::Replica) -> Result<Self, ()> {
@@ -229,6 +303,10 @@ impl Session {
             .dbname(&config.database)
             .user(&config.user)
             .connect_timeout(config.timeout)
+            .tcp_user_timeout(config.timeout)
+            .keepalives_idle(KEEPALIVE.0)
+            .keepalives_interval(KEEPALIVE.1)
+            .keepalives_retries(KEEPALIVE.2)
             .application_name("lgsp population connector")
             // What a question's own time does not end; nothing here writes.
             .options(format!(
@@ -252,7 +330,7 @@ impl Session {
         let told = |error: tokio_postgres::Error| {
             tracing::warn!(sqlstate = error.code().map(|code| code.code()), "no connection to the replica");
         };
-        let client = match &config.bundle {
+        let (client, driver) = match &config.bundle {
             Some(bundle) => {
                 let tls = lgsp_certs::tls::https_client_config(bundle);
                 let mut tls =
@@ -266,7 +344,9 @@ impl Session {
                 driven(wanted.connect(NoTls).await.map_err(told)?)
             }
         };
-        let session = Self { client, prepared: Mutex::default() };
+        // It has been heard, and nothing was lost since.
+        let (heard, lost) = (AtomicUsize::new(1), AtomicUsize::new(0));
+        let session = Self { client, prepared: Mutex::default(), heard, lost, _driver: driver };
         let version = session.client.query(&format!("SELECT version FROM {}.version", config.schema), &[]).await;
         match version.map_err(told)?.first().map(|row| row.try_get::<_, i32>(0)) {
             Some(Ok(VERSION)) => Ok(session),
@@ -277,16 +357,56 @@ impl Session {
         }
     }
 
-    async fn prepared(&self, schema: &SchemaName, ask: Ask) -> Result<Statement, ()> {
-        if let Some(statement) = self.prepared.lock().unwrap_or_else(PoisonError::into_inner).get(&ask) {
-            return Ok(statement.clone());
-        }
-        let statement = self.client.prepare_typed(&sql(schema, ask), &[Type::TEXT]).await.map_err(|error| {
+    /// Notes that there was an answer, whatever it says.
+    fn heard<T>(&self, answer: T) -> T {
+        self.heard.fetch_add(1, Ordering::Relaxed);
+        answer
+    }
+
+    fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed) == self.heard.load(Ordering::Relaxed)
+    }
+
+    /// The statement for what is asked, and the fields that it reads: those, or all where many other sets were asked for before.
+    async fn prepared(&self, schema: &SchemaName, ask: Ask) -> Result<(Statement, Wanted), ()> {
+        let kept = || self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        let ask = {
+            let kept = kept();
+            let has_room = kept.len() < STATEMENTS_MAX || kept.contains_key(&ask);
+            let ask = if has_room { ask } else { ask.of_everything() };
+            if let Some(statement) = kept.get(&ask) {
+                return Ok((statement.clone(), ask.fields));
+            }
+            ask
+        };
+        let types = &[Type::TEXT, Type::TEXT_ARRAY][..ask.by.keys()];
+        let statement = self.heard(self.client.prepare_typed(&sql(schema, ask), types).await);
+        let statement = statement.map_err(|error| {
             tracing::warn!(sqlstate = error.code().map(|code| code.code()), "a statement does not fit the replica");
         })?;
-        // Two may have prepared it at once; one of them is kept. There are as many as there are sets of fields that somebody may have.
-        let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(prepared.entry(ask).or_insert(statement).clone())
+        // Others may have prepared this one or filled the room meanwhile: then it serves once, and goes.
+        let mut kept = kept();
+        if kept.len() < STATEMENTS_MAX || ask == ask.of_everything() {
+            kept.entry(ask).or_insert_with(|| statement.clone());
+        }
+        Ok((statement, ask.fields))
+    }
+}
+
+impl Ask {
+    /// The same rows, with every field.
+    fn of_everything(self) -> Self {
+        Self { fields: Wanted::all(), ..self }
+    }
+}
+
+impl By {
+    /// How many keys its statement takes.
+    fn keys(self) -> usize {
+        match self {
+            Self::Number | Self::OldNumber => 1,
+            Self::Household => 2,
+        }
     }
 }
 
@@ -297,35 +417,36 @@ fn sql(schema: &SchemaName, ask: Ask) -> String {
         sql += ", ";
     }
     let key = match ask.by {
-        By::Number => "number",
-        By::OldNumber => "old_number",
-        By::Household => "household",
+        By::Number => "number = $1",
+        By::OldNumber => "old_number = $1",
+        // A household may be a dormitory, and only its members that were named are looked at.
+        By::Household => "household = $1 AND (number = ANY ($2) OR old_number = ANY ($2))",
     };
     // One more than may be, to see that there are too many.
-    sql + &format!("state FROM {schema}.citizen WHERE {key} = $1 LIMIT {}", ROWS_MAX + 1)
+    sql + &format!("state FROM {schema}.citizen WHERE {key} LIMIT {}", ROWS_MAX + 1)
 }
 
-/// Carries what is said to and fro in a task of its own, which ends with the connection or its client.
-fn driven<S, T>((client, connection): (Client, tokio_postgres::Connection<S, T>)) -> Client
+/// Carries what is said to and fro in a task of its own, which ends with the connection or its handle.
+fn driven<S, T>((client, connection): (Client, tokio_postgres::Connection<S, T>)) -> (Client, AbortOnDropHandle<()>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    tokio::spawn(async move {
+    let driver = tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::warn!(sqlstate = error.code().map(|code| code.code()), "a connection to the replica ended");
         }
     });
-    client
+    (client, AbortOnDropHandle::new(driver))
 }
 
 impl Found {
-    /// A field of those that were asked for.
+    /// A field of those that are wanted.
     pub(super) fn value(&self, field: usize) -> Option<&str> {
         if !self.fields.has(field) {
             return None;
         }
-        self.row.try_get(self.fields.before(field)).ok().flatten()
+        self.row.try_get(self.columns.before(field)).ok().flatten()
     }
 
     fn is_named(&self, name: &str, key: &str) -> bool {
@@ -337,12 +458,14 @@ impl Found {
         self.value(DATE_OF_BIRTH).and_then(Born::read) == Some(born)
     }
 
+    /// Whether anything may be told of it.
+    fn is_current(&self) -> bool {
+        matches!(self.row.try_get::<_, &str>(self.columns.each().count()), Ok("current"))
+    }
+
     /// Itself, if anything may be told of it.
     fn told(self) -> Result<Self, ServiceRefusal> {
-        match self.row.try_get::<_, &str>(self.fields.each().count()) {
-            Ok("current") => Ok(self),
-            _ => Err(ServiceRefusal::Locked),
-        }
+        if self.is_current() { Ok(self) } else { Err(ServiceRefusal::Locked) }
     }
 }
 
@@ -356,6 +479,8 @@ fn password(file: &Path) -> std::io::Result<zeroize::Zeroizing<String>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fields::SEX;
+    use super::super::tests::{Province, keys, question};
     use super::*;
 
     #[test]
@@ -363,6 +488,28 @@ mod tests {
         let script = script(&"dan_cu".parse().unwrap(), "x\"; DROP TABLE y; --");
         assert!(script.contains("TO \"x\"\"; DROP TABLE y; --\";"));
         assert!(!script.contains("{schema}") && !script.contains("{role}"));
+    }
+
+    #[tokio::test]
+    async fn however_many_sets_of_fields_are_wanted_few_statements_are_kept() {
+        let province = Province::start();
+        let config = config::Replica { connections: 1.try_into().unwrap(), ..province.config() };
+        let replica = Replica::open(&config).unwrap();
+        let question = question(&[], &keys("046088654321", "Trần Văn Thử", "1988-05-05"));
+        let asked = Asked::of(&question).unwrap();
+        for set in 0..200_u64 {
+            let wanted =
+                (0..8).filter(|bit| set >> bit & 1 == 1).fold(Wanted::default(), |wanted, bit| wanted.with(SEX + bit));
+            let Ok(Match::Citizen(citizen)) = replica.find(&question, &asked, wanted).await else { panic!("{set}") };
+            // And what is not wanted is not told, whatever was read.
+            assert_eq!(citizen.value(SEX), wanted.has(SEX).then_some("male"), "{set}");
+            assert_eq!(citizen.value(SEX + 2), wanted.has(SEX + 2).then_some("01"), "{set}");
+        }
+        let session = replica.session(&replica.slots[0]).await.ok().unwrap();
+        let kept = session.client.query_one("SELECT count(*) FROM pg_prepared_statements", &[]).await.unwrap();
+        let kept = kept.get::<_, i64>(0);
+        // This one is prepared for its own time as well.
+        assert!((2..=20).contains(&kept), "{kept}");
     }
 
     #[test]

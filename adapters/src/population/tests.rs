@@ -16,12 +16,14 @@ use super::*;
 use crate::config::{Ministry as MinistryConfig, Population, PopulationBackend, Replica as ReplicaConfig};
 use postgres::Postgres;
 
+mod lost;
+
 #[path = "../../../tests/support/postgres.rs"]
 mod postgres;
 
 const ID: [u8; 16] = [0xab; 16];
 
-fn question(fields: &[&str], payload: &Value) -> Question {
+pub(super) fn question(fields: &[&str], payload: &Value) -> Question {
     Question {
         query_id: Bytes::copy_from_slice(&ID),
         procedure_code: "1.001193".to_owned(),
@@ -34,7 +36,19 @@ fn question(fields: &[&str], payload: &Value) -> Question {
     }
 }
 
-fn keys(number: &str, name: &str, born: &str) -> Value {
+/// Everything that may be told of claims.
+const VERDICTS: [&str; 8] = [
+    "all_match",
+    "personal_number",
+    "full_name",
+    "date_of_birth",
+    "sex",
+    "residence_commune_code",
+    "household_number",
+    "warnings",
+];
+
+pub(super) fn keys(number: &str, name: &str, born: &str) -> Value {
     json!({ "personal_number": number, "full_name": name, "date_of_birth": born })
 }
 
@@ -285,6 +299,33 @@ async fn what_the_ministry_refuses_has_its_word_and_what_it_breaks_is_a_failure(
 }
 
 #[tokio::test]
+async fn an_answer_without_the_number_that_was_asked_for_must_be_of_the_same_name_and_birth() {
+    let ministry = StandIn::start().await;
+    let serving = ministry.serving();
+    let citizen = |old: &str| CITIZEN.replace("<d:HoVaTen>", &format!("{old}<d:HoVaTen>"));
+    let look = async |asked: &Value, citizen: String| {
+        ministry.answers(&envelope("TraCuuThongTinCongDan", &citizen));
+        told(&serving, "dan-cu-tra-cuu", &question(&["sex"], asked)).await
+    };
+    let (old, other) = ("<d:SoCMND>191234567</d:SoCMND>", "<d:SoCMND>191234568</d:SoCMND>");
+    let of = |name, born| keys("191234567", name, born);
+    let man = Ok(json!({ "sex": "male" }));
+    // By its number it is that citizen, by whatever rules the ministry compares the rest.
+    assert_eq!(look(&of("Trần Văn Thử", "1988-05-05"), citizen(old)).await, man);
+    assert_eq!(look(&of("Trần Văn Thử", "1988-05-05"), citizen("")).await, man);
+    assert_eq!(look(&of("TRẦN VĂN THỬ", "1988"), citizen("")).await, man);
+    for (asked, citizen) in [
+        (of("Trần Văn Thử", "1988-05-05"), citizen(other)),
+        (of("Trần Văn Khác", "1988-05-05"), citizen("")),
+        (of("Trần Văn Thử", "1988-05-06"), citizen("")),
+        (of("Trần Văn Thử", "1989"), citizen("")),
+        (keys("046088654322", "Trần Văn Khác", "1988-05-05"), citizen(old).replace("SoDinhDanh", "So")),
+    ] {
+        assert_eq!(look(&asked, citizen).await, Err(ServiceRefusal::Failed), "{asked}");
+    }
+}
+
+#[tokio::test]
 async fn while_the_ministry_is_maintained_it_is_left_alone() {
     let ministry = StandIn::start().await;
     for (status, body) in
@@ -325,7 +366,7 @@ async fn the_ministry_confirms_numbers_and_households_and_verdicts_hold_no_data(
     let mut claimed = of_a_man();
     claimed["sex"] = "female".into();
     claimed["residence_commune_code"] = "19774".into();
-    let verdicts = told(&serving, "dan-cu-doi-chieu", &question(&["sex"], &claimed)).await;
+    let verdicts = told(&serving, "dan-cu-doi-chieu", &question(&VERDICTS, &claimed)).await;
     let expected = json!({
         "all_match": false, "personal_number": "match", "full_name": "match", "date_of_birth": "match", "sex": "mismatch",
         "residence_commune_code": "match", "warnings": ["NUMBER_SEX_DIFFERS"],
@@ -333,7 +374,7 @@ async fn the_ministry_confirms_numbers_and_households_and_verdicts_hold_no_data(
     assert_eq!(verdicts, Ok(expected));
     // The ministry does not say what does not match.
     ministry.answers(&envelope("TraCuuThongTinCongDan", "<d:Loi><d:MaLoi>KHONG_KHOP</d:MaLoi></d:Loi>"));
-    let verdicts = told(&serving, "dan-cu-doi-chieu", &question(&[], &of_a_man())).await.unwrap();
+    let verdicts = told(&serving, "dan-cu-doi-chieu", &question(&VERDICTS, &of_a_man())).await.unwrap();
     assert_eq!((&verdicts["all_match"], &verdicts["full_name"]), (&json!(false), &json!("unknown")));
 }
 
@@ -352,11 +393,11 @@ async fn nobody_is_asked_over_a_line_to_somebody_else() {
 
 // --- The replica ----------------------------------------------------------------------------------------------------------
 
-struct Province(Postgres);
+pub(super) struct Province(Postgres);
 
 impl Province {
     /// A replica with a few people in it.
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let postgres = Postgres::start();
         postgres.sql("CREATE ROLE lgsp_adapter LOGIN");
         postgres.sql(&script(&"dan_cu".parse().unwrap(), "lgsp_adapter"));
@@ -372,7 +413,7 @@ impl Province {
         Self(postgres)
     }
 
-    fn config(&self) -> ReplicaConfig {
+    pub(super) fn config(&self) -> ReplicaConfig {
         ReplicaConfig {
             host: self.0.socket().display().to_string(),
             port: self.0.port(),
@@ -413,8 +454,8 @@ async fn the_replica_confirms_whom_all_three_keys_name_and_nobody_else() {
         (keys("191234567", "Trần Văn Thử", "1950"), ServiceRefusal::Mismatch),
         (keys("190000001", "Võ Văn Đôi", "1960-01-01"), ServiceRefusal::Ambiguous),
         (keys("046040000009", "Hồ Văn Khuất", "1940-04-04"), ServiceRefusal::Locked),
-        // Whether somebody is deceased is not told to who does not know the person.
-        (keys("046040000009", "Hồ Văn Khuất", "1940"), ServiceRefusal::Mismatch),
+        // Whether somebody is deceased is not told to who does not know the person, and neither is which key to go on trying.
+        (keys("046040000009", "Hồ Văn Khuất", "1940"), ServiceRefusal::NotFound),
         (keys("' OR 1=1 --", "x", "1940"), ServiceRefusal::NotFound),
     ] {
         assert_eq!(look(asked.clone()).await, Err(expected), "{asked}");
@@ -442,7 +483,7 @@ async fn the_replica_confirms_numbers_and_households_and_judges_claims() {
     let judge = async |born, claims: Value| {
         let mut asked = keys("046088654321", "Trần Văn Thử", born);
         asked.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
-        told(&serving, "dan-cu-doi-chieu", &question(&[], &asked)).await.unwrap()
+        told(&serving, "dan-cu-doi-chieu", &question(&VERDICTS, &asked)).await.unwrap()
     };
     let right = judge("1988-05-05", json!({ "sex": "male", "residence_commune_code": "19774" })).await;
     assert_eq!(right["all_match"], true, "{right}");
@@ -450,6 +491,74 @@ async fn the_replica_confirms_numbers_and_households_and_judges_claims() {
     assert_eq!(
         wrong,
         json!({ "all_match": false, "personal_number": "match", "full_name": "match", "date_of_birth": "mismatch", "sex": "unknown" })
+    );
+}
+
+#[tokio::test]
+async fn a_claim_is_judged_only_for_who_may_hear_the_verdict() {
+    let (province, ministry) = (Province::start(), StandIn::start().await);
+    ministry.answers(&envelope("TraCuuThongTinCongDan", CITIZEN));
+    for serving in [province.serving(), ministry.serving()] {
+        let judge = async |fields: &[&str], claims: Value| {
+            let mut asked = of_a_man();
+            asked.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
+            told(&serving, "dan-cu-doi-chieu", &question(fields, &asked)).await.unwrap()
+        };
+        // The verdict cannot be had by way of the sum either, and what was not judged is not told to be right.
+        for fields in [&["all_match", "sex", "warnings"][..], &["all_match"], &["sex"]] {
+            let of = async |sex, commune| judge(fields, json!({ "sex": sex, "residence_commune_code": commune })).await;
+            for sex in ["male", "female"] {
+                assert_eq!(of(sex, "19774").await, of(sex, "19775").await, "{fields:?}");
+            }
+            let right = of("male", "19774").await;
+            let expected = if fields.contains(&"sex") { json!({ "sex": "match" }) } else { json!({}) };
+            assert_eq!(right, expected, "{fields:?}");
+        }
+        let fields = ["all_match", "sex"];
+        let both = async |sex| judge(&fields, json!({ "sex": sex })).await;
+        assert_eq!(both("male").await, json!({ "all_match": true, "sex": "match" }));
+        assert_eq!(both("female").await, json!({ "all_match": false, "sex": "mismatch" }));
+        assert_eq!(judge(&["all_match"], json!({})).await, json!({ "all_match": true }));
+    }
+}
+
+#[tokio::test]
+async fn of_whom_is_not_current_nothing_is_told_to_who_does_not_know_all_three_keys() {
+    let province = Province::start();
+    let serving = province.serving();
+    let stranger = keys("046040000008", "Hồ Văn Khuất", "1940-04-04");
+    let known_in_part = keys("046040000009", "Hồ Văn Khuất", "1940");
+    let known = keys("046040000009", "Hồ Văn Khuất", "1940-04-04");
+    for service in ["dan-cu-tra-cuu", "dan-cu-doi-chieu", "dan-cu-xac-nhan-so"] {
+        let ask = async |asked: &Value| told(&serving, service, &question(&VERDICTS, asked)).await;
+        assert_eq!(ask(&known).await, Err(ServiceRefusal::Locked), "{service}");
+        assert_eq!(ask(&known_in_part).await, ask(&stranger).await, "{service}");
+        assert_eq!(ask(&stranger).await, Err(ServiceRefusal::NotFound), "{service}");
+    }
+}
+
+#[tokio::test]
+async fn only_who_is_current_is_of_a_household_and_it_may_be_as_large_as_a_dormitory() {
+    let province = Province::start();
+    province.0.sql(
+        "UPDATE dan_cu.citizen SET household = 'HK1' WHERE number = '046040000009';
+         INSERT INTO dan_cu.citizen (number, old_number, full_name, date_of_birth, household)
+         SELECT lpad(n::text, 12, '0'), lpad(n::text, 9, '0'), 'Lê Thị Nội Trú', '2005', 'HK1' FROM generate_series(1, 200) AS n",
+    );
+    let serving = province.serving();
+    let mut asked = of_a_man();
+    asked["members"] = json!([
+        { "personal_number": "046301123456", "full_name": "lê thị hoà" },
+        { "personal_number": "046040000009", "full_name": "Hồ Văn Khuất" },
+        { "personal_number": "000000000200", "full_name": "Lê Thị Nội Trú" },
+        { "personal_number": "000000199", "full_name": "Lê Thị Nội Trú" },
+        { "personal_number": "000000000198", "full_name": "Lê Thị Ngoại Trú" },
+    ]);
+    let told = told(&serving, "dan-cu-ho-gia-dinh", &question(&[], &asked)).await.unwrap();
+    let each: Vec<_> = told["members"].as_array().unwrap().iter().map(|one| one["confirmed"].clone()).collect();
+    assert_eq!(
+        (&told["confirmed"], &each[..]),
+        (&json!(false), &[true, false, true, true, false].map(Value::from)[..])
     );
 }
 

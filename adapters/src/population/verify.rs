@@ -1,12 +1,15 @@
 //! Comparing what a citizen says with what is registered (*đối chiếu*): a verdict for each thing that was claimed, and no data.
 //!
 //! Claims are judged only of a citizen whom number, name and date of birth all name; else anybody who knows a number could try out the
-//! rest. What the register does not say is unknown, and neither a match nor a mismatch.
+//! rest. And only those are judged whose verdict the question may hear: no sum of verdicts tells of another. What the register does not
+//! say is unknown, and neither a match nor a mismatch.
 
 use lgsp_domain::person_name;
 use lgsp_proto::types::{NumberWarning, Sex};
+use lgsp_proto::v1::{Question, ServiceRefusal};
 use serde::Deserialize;
 
+use super::asked::read;
 use super::fields::{FIELDS, FULL_NAME, Wanted, member, text_into};
 
 /// What may be claimed beside the three keys: the claim's name, and the field it is compared with.
@@ -28,9 +31,15 @@ const CLAIMS: [(&str, &str); 13] = [
 
 /// The document of the request, without the three keys.
 #[derive(Deserialize)]
-pub(super) struct Claims {
+struct ClaimsJson {
     #[serde(flatten)]
     said: std::collections::BTreeMap<String, serde_json::Value>,
+}
+
+/// What was claimed, and what of the reply the question may hear.
+pub(super) struct Claims<'a> {
+    said: ClaimsJson,
+    told: &'a [String],
 }
 
 /// What became of one thing.
@@ -59,13 +68,28 @@ impl Verdict {
     }
 }
 
-impl Claims {
+impl<'a> Claims<'a> {
+    /// # Errors
+    /// It is not what the service's schema says.
+    pub(super) fn of(question: &'a Question) -> Result<Self, ServiceRefusal> {
+        Ok(Self { said: read(question)?, told: &question.fields })
+    }
+
+    fn is_told(&self, name: &str) -> bool {
+        self.told.iter().any(|told| told == name)
+    }
+
     /// The claims that were made: name, field and text.
-    fn each(&self) -> impl Iterator<Item = (&'static str, usize, &str)> {
+    fn made(&self) -> impl Iterator<Item = (&'static str, usize, &str)> {
         CLAIMS.iter().filter_map(|(claim, path)| {
-            let said = self.said.get(*claim)?.as_str()?;
+            let said = self.said.said.get(*claim)?.as_str()?;
             Some((*claim, FIELDS.iter().position(|field| field.path == *path)?, said))
         })
+    }
+
+    /// Those of them that are judged.
+    fn each(&self) -> impl Iterator<Item = (&'static str, usize, &str)> {
+        self.made().filter(|(claim, ..)| self.is_told(claim))
     }
 
     /// The fields that they are compared with.
@@ -75,7 +99,7 @@ impl Claims {
 
     /// The sex that was claimed.
     pub(super) fn sex(&self) -> Option<Sex> {
-        match self.said.get("sex").and_then(|sex| sex.as_str()) {
+        match self.said.said.get("sex").and_then(|sex| sex.as_str()) {
             Some("male") => Some(Sex::Male),
             Some("female") => Some(Sex::Female),
             _ => None,
@@ -84,14 +108,16 @@ impl Claims {
 }
 
 /// The reply. `keys` are the verdicts on number, name and date of birth; `value` tells what is registered, nothing if not all three match.
+///
+/// `all_match` is there only where every claim was judged: else it would call right what nobody looked at.
 pub(super) fn reply<'a>(
     keys: [Verdict; 3],
-    claims: &Claims,
+    claims: &Claims<'_>,
     warnings: &[NumberWarning],
     value: impl Fn(usize) -> Option<&'a str>,
 ) -> Vec<u8> {
     let is_citizen = keys == [Verdict::Match; 3];
-    let mut json = b"{\"all_match\":".to_vec();
+    let mut json = vec![b'{'];
     let judged: Vec<_> = claims
         .each()
         .map(|(claim, field, said)| {
@@ -99,13 +125,17 @@ pub(super) fn reply<'a>(
             (claim, Verdict::of(registered.map(|registered| is_same(field, said, registered))))
         })
         .collect();
-    let all_match = is_citizen && judged.iter().all(|(_, verdict)| *verdict == Verdict::Match);
-    json.extend_from_slice(if all_match { b"true" } else { b"false" });
-    for (name, verdict) in ["personal_number", "full_name", "date_of_birth"].into_iter().zip(keys).chain(judged) {
+    if claims.is_told("all_match") && judged.len() == claims.made().count() {
+        let all_match = is_citizen && judged.iter().all(|(_, verdict)| *verdict == Verdict::Match);
+        member(&mut json, "all_match");
+        json.extend_from_slice(if all_match { b"true" } else { b"false" });
+    }
+    let keys = ["personal_number", "full_name", "date_of_birth"].into_iter().zip(keys);
+    for (name, verdict) in keys.filter(|(key, _)| claims.is_told(key)).chain(judged) {
         member(&mut json, name);
         text_into(&mut json, verdict.word());
     }
-    if !warnings.is_empty() {
+    if !warnings.is_empty() && claims.is_told("warnings") {
         member(&mut json, "warnings");
         let words: Vec<_> = warnings.iter().map(|warning| word(*warning)).collect();
         serde_json::to_writer(&mut json, &words).expect("words are written to memory");
@@ -141,8 +171,16 @@ mod tests {
         }
     }
 
+    /// A question that may hear everything.
+    fn question(claims: &str) -> Question {
+        let keys = ["all_match", "personal_number", "full_name", "date_of_birth", "warnings"];
+        let fields = keys.into_iter().chain(CLAIMS.map(|(claim, _)| claim)).map(str::to_owned).collect();
+        Question { fields, payload: claims.to_owned().into(), ..Question::default() }
+    }
+
     fn judged(keys: [Verdict; 3], claims: &str) -> serde_json::Value {
-        let claims: Claims = serde_json::from_str(claims).unwrap();
+        let question = question(claims);
+        let claims = Claims::of(&question).unwrap();
         serde_json::from_slice(&reply(keys, &claims, &[], registered)).unwrap()
     }
 
@@ -175,7 +213,8 @@ mod tests {
         for (_, path) in CLAIMS {
             assert!(FIELDS.iter().any(|field| field.path == path), "{path}");
         }
-        let claims: Claims = serde_json::from_str(r#"{"sex":"female"}"#).unwrap();
+        let question = question(r#"{"sex":"female"}"#);
+        let claims = Claims::of(&question).unwrap();
         assert_eq!(claims.sex(), Some(Sex::Female));
         let json = reply([Verdict::Match; 3], &claims, &[NumberWarning::SexDiffers], registered);
         assert!(String::from_utf8(json).unwrap().ends_with(r#""sex":"match","warnings":["NUMBER_SEX_DIFFERS"]}"#));

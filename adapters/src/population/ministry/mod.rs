@@ -26,8 +26,8 @@ use lgsp_certs::tls::TlsFileError;
 use lgsp_proto::v1::{Question, ServiceRefusal};
 use zeroize::Zeroizing;
 
-use super::asked::{Asked, MemberJson};
-use super::fields::{NUMBER, OLD_NUMBER};
+use super::asked::{Asked, Born, MemberJson};
+use super::fields::{DATE_OF_BIRTH, FULL_NAME, NUMBER, OLD_NUMBER};
 use crate::config;
 use crate::connector::source::{REPLY_BYTES_MAX, failed};
 use crate::spool::now_ms;
@@ -108,7 +108,15 @@ impl Ministry {
         let citizen = soap::citizen(&response).map_err(|no| told(question, no))?;
         let number = asked.number.as_str();
         let known_by = if number.len() == 12 { NUMBER } else { OLD_NUMBER };
-        if citizen.value(known_by).is_some_and(|known| known != number) {
+        let is_asked_about = match citizen.value(known_by) {
+            Some(known) => known == number,
+            // A citizen's old number is not always told.
+            None => {
+                let born = citizen.value(DATE_OF_BIRTH).and_then(Born::read);
+                asked.is_of(citizen.value(FULL_NAME).unwrap_or_default(), born)
+            }
+        };
+        if !is_asked_about {
             return Err(failed(question, "the answer is about somebody else"));
         }
         Ok(citizen)
