@@ -14,7 +14,7 @@ pub enum Behaviour {
     Normal,
     /// As it should, and late.
     Slow(Slowness),
-    /// In turns: the line breaks before the work, the line breaks after it, 502, and as it should.
+    /// In turns: the line breaks after the work, 502 after the work, the line breaks before it, and as it should; then in another order.
     Flaky,
     /// The answer is not what the description of the system says.
     WrongSchema,
