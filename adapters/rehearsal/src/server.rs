@@ -24,6 +24,9 @@ use tower::ServiceExt as _;
 /// How long the certificate of a rehearsal is good for.
 const GOOD_FOR: Duration = Duration::from_secs(30 * 86_400);
 
+/// For what is under way at the end. The last answer of a script may be long.
+const TO_ANSWER: Duration = Duration::from_secs(3);
+
 /// For one handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
@@ -171,18 +174,19 @@ impl Server {
         format!("https://localhost:{}", self.address.port())
     }
 
-    /// Serves until `stop`; what is under way then is cut off.
+    /// Serves until `stop`; what is under way then has a moment to be answered.
     pub async fn serve(self, routes: Router, stop: CancellationToken) {
         let mut connections = JoinSet::new();
         loop {
             while connections.try_join_next().is_some() {}
             let accepted = tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
                 accepted = self.listener.accept() => accepted,
             };
             match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(connection(stream, self.tls.clone(), self.needs_certificate, routes.clone()));
+                    let (tls, routes, stop) = (self.tls.clone(), routes.clone(), stop.clone());
+                    connections.spawn(connection(stream, tls, self.needs_certificate, routes, stop));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection cannot be accepted");
@@ -190,11 +194,20 @@ impl Server {
                 }
             }
         }
+        let answered = async { while connections.join_next().await.is_some() {} };
+        // What takes longer is cut off.
+        let _ = tokio::time::timeout(TO_ANSWER, answered).await;
     }
 }
 
-/// One connection, until it ends or is cut.
-async fn connection(stream: TcpStream, tls: TlsAcceptor, needs_certificate: bool, routes: Router) {
+/// One connection, until it ends or is cut; after `stop`, until the request that is under way on it is answered.
+async fn connection(
+    stream: TcpStream,
+    tls: TlsAcceptor,
+    needs_certificate: bool,
+    routes: Router,
+    stop: CancellationToken,
+) {
     let nodelay = stream.set_nodelay(true);
     let stream = match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
         Ok(Ok(stream)) => stream,
@@ -213,10 +226,19 @@ async fn connection(stream: TcpStream, tls: TlsAcceptor, needs_certificate: bool
     let serving = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-    tokio::select! {
-        () = cut.cancelled() => {}
-        ended = serving => if let Err(error) = ended {
-            tracing::debug!(%error, "a connection ended");
-        },
+    tokio::pin!(serving);
+    let ended = tokio::select! {
+        () = cut.cancelled() => return,
+        ended = serving.as_mut() => ended,
+        () = stop.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            tokio::select! {
+                () = cut.cancelled() => return,
+                ended = serving => ended,
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended");
     }
 }

@@ -15,6 +15,7 @@ use lgsp_rehearsal::report::{Check, Verdict};
 use lgsp_rehearsal::server::{Files, Server};
 use tokio::process::Command;
 use tokio::sync::Barrier;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// Says how it treats a request, and wants to be asked politely. To "together" it says nothing before three are under way.
@@ -24,6 +25,9 @@ struct Mirror {
 
 const CHECKS: &[Check] =
     &[Check { id: "polite", vi: "Lịch sự", en: "It is polite" }, AT_ONCE, CONNECTION_KEPT, MAINTENANCE_TRICKLE];
+
+/// More than fits between a server and whoever reads slowly.
+const LONG: usize = 64 << 20;
 
 /// Small, so that few requests are too many.
 const BOUNDS: Bounds = Bounds { at_once: 2, trickle: 3 };
@@ -44,7 +48,7 @@ impl Counterpart for Mirror {
                 three.wait().await;
             }
             rehearsal.check("polite", if body == "please" { Ok(()) } else { Err("no please") });
-            behaviour.to_string()
+            if body == "at length" { "x".repeat(LONG) } else { behaviour.to_string() }
         };
         Router::new().route("/", post(answer))
     }
@@ -54,7 +58,14 @@ struct Stage {
     dir: tempfile::TempDir,
     url: String,
     rehearsal: Arc<Rehearsal>,
-    _stop: tokio_util::sync::DropGuard,
+    stop: CancellationToken,
+    serving: JoinHandle<()>,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
 }
 
 impl Stage {
@@ -64,8 +75,8 @@ impl Stage {
         let mirror = Arc::new(Mirror { three: Arc::new(Barrier::new(3)) });
         let rehearsal = Rehearsal::within(&*mirror, script.parse().unwrap(), Duration::from_millis(2), BOUNDS);
         let (url, stop) = (server.url(), CancellationToken::new());
-        tokio::spawn(server.serve(rehearsal.routes(mirror), stop.clone()));
-        Self { dir, url, rehearsal, _stop: stop.drop_guard() }
+        let serving = tokio::spawn(server.serve(rehearsal.routes(mirror), stop.clone()));
+        Self { dir, url, rehearsal, stop, serving }
     }
 
     /// How often a check has held, and how often it has not.
@@ -183,4 +194,19 @@ async fn another_script_is_played_while_it_runs_and_the_report_says_what_failed(
     let (_, report) = stage.curl("/_rehearsal/report", &["-w", ""]).await;
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
     assert_eq!((&report["verdict"], &report["checks"][0]["example"]), (&"not_ready".into(), &"no please".into()));
+}
+
+#[tokio::test]
+async fn the_last_answer_of_a_script_is_told_to_its_end() {
+    let mut stage = Stage::set("normal:2").await;
+    stage.curl("/", &["-d", "please"]).await;
+    let curl = tokio::spawn({
+        let (root, url) = (stage.dir.path().join("ca.pem"), stage.url.clone());
+        async move { curl(&root, &url, &["-d", "at length"]).await }
+    });
+    tokio::time::timeout(Duration::from_secs(30), stage.rehearsal.over()).await.unwrap();
+    stage.stop.cancel();
+    (&mut stage.serving).await.unwrap();
+    let (code, said) = curl.await.unwrap();
+    assert_eq!((code, said.len()), (0, LONG + " 200".len()));
 }
