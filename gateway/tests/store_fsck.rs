@@ -16,6 +16,7 @@ use lgsp_certs::ca::CertificateAuthority;
 use lgsp_certs::sign::{Purpose, SigningKey};
 use lgsp_domain::event::Event;
 use lgsp_domain::numbering::{NumberSource, NumberZone};
+use lgsp_gateway::archive::{Draft, Head};
 use lgsp_gateway::store::contract::sample::{
     AUTHORITY, DAY, DESK, PORTAL, RETURN_DESK, STRANGER, acknowledgement, admission, asked, at, attached, block, code,
     document, handled, holder, machine, opened, parked, party, progressed, sha256,
@@ -24,13 +25,14 @@ use lgsp_gateway::store::data_folder::{CannotRead, FolderError};
 use lgsp_gateway::store::fsck::{Invariant, Report, fsck};
 use lgsp_gateway::store::read_only::ReadOnly;
 use lgsp_gateway::store::{
-    Admission, BlockWanted, Commit, EpochStarted, Fact, GivenBack, GivenBackWhy, MatterLapsed, ParkedAction, Stage,
-    Store, intake_digest,
+    Admission, Archiving, BlockWanted, Commit, DossiersArchived, EpochStarted, Fact, GivenBack, GivenBackWhy,
+    MatterLapsed, ParkedAction, Stage, Store, intake_digest,
 };
 use lgsp_journal::seal::{KeyId, KeyRing, NodeKey};
 use lgsp_journal::{Files, RealFiles};
 use lgsp_proto::store_v1::record::Kind;
 use lgsp_proto::store_v1::{self, Record};
+use lgsp_proto::types::Status;
 use prost::Message;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -318,6 +320,65 @@ async fn what_was_asked_is_in_the_books_and_erased_with_its_dossier() {
         let report = check(folder.path());
         assert_eq!(broken(&report), BTreeSet::from([Invariant::Index]), "tree {tag}: {:#?}", report.problems);
     }
+}
+
+/// Archives the dossier that was asked about, in a file that has all but the last so many of its queries and says that it has all.
+async fn archived(dir: &Path, left_out: usize) {
+    let signers = inquired(dir).await;
+    let (store, _) = open(dir);
+    let standing = store.dossier(&code(21)).await.unwrap().unwrap();
+    let mut closing = progressed(&standing, at(200));
+    closing.status = Status::NotAccepted;
+    admit(&*store, signers.sign(closing)).await;
+    for party in [AUTHORITY, RETURN_DESK, PORTAL, DESK] {
+        let all = acknowledgement(party, Stage::HandedOver, &[(21, 1), (21, 2)]);
+        store.commit(Commit::Acknowledgement(all)).await.unwrap();
+    }
+    let mut material = store.material(&code(21)).await.unwrap().unwrap();
+    assert_eq!((material.records.len(), material.queries), (4, 2));
+    let mut records = Vec::new();
+    for position in &material.records {
+        records.push((*position, store.record(*position).await.unwrap()));
+    }
+    let of = |position: u64| records.iter().find(|(at, _)| *at == position).unwrap().1.clone();
+    let is_query = |position: &u64| matches!(Record::decode(&of(*position)[..]).unwrap().kind, Some(Kind::Queried(_)));
+    let queries: Vec<u64> = material.records.iter().copied().filter(is_query).collect();
+    material.records.retain(|position| !queries[queries.len() - left_out..].contains(position));
+    fs::create_dir_all(dir.join("archives")).unwrap();
+    let (files, name) = (RealFiles::open(dir.join("archives")).unwrap(), "archive-2026-11-22-0001.lgsp");
+    let journal = store.journal().unwrap();
+    let mut draft = Draft::begin(&files, name, Head { journal, epoch: 1 }, 9_000).unwrap();
+    draft.dossier(&material, |position| Ok(of(position)), Vec::<(&[u8], u64)>::new()).unwrap();
+    let written = draft.finish(&files).unwrap();
+    let archived = DossiersArchived {
+        codes: vec![code(21)],
+        archive: written.name,
+        sha256: written.sha256,
+        party: None,
+        actor: "retention".parse().unwrap(),
+        system: "(gateway)".to_owned(),
+        after_days: 365,
+        at: machine(9),
+    };
+    let sequences = vec![2];
+    store.commit(Commit::Archived(Archiving { archived, sequences, queries: vec![2] })).await.unwrap();
+    store.close().await;
+}
+
+#[tokio::test]
+async fn an_archive_without_a_query_that_was_made_for_its_dossier_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    archived(folder.path(), 0).await;
+    let report = check(folder.path());
+    assert!(report.is_sound(), "{:#?}", report.problems);
+    assert_eq!((report.archives, report.archives_elsewhere), (1, 0));
+    // Its own index says that it has two.
+    let folder = tempfile::tempdir().unwrap();
+    archived(folder.path(), 1).await;
+    let report = check(folder.path());
+    assert_eq!(broken(&report), [Invariant::Archive].into(), "{:#?}", report.problems);
+    let told = format!("it has 1 queries for {}, of 2 on record", code(21));
+    assert!(report.problems[0].what.ends_with(&told), "{:#?}", report.problems);
 }
 
 #[tokio::test]

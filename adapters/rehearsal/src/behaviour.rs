@@ -14,7 +14,7 @@ pub enum Behaviour {
     Normal,
     /// As it should, and late.
     Slow(Slowness),
-    /// In turns: the line breaks before the work, the line breaks after it, 502, and as it should.
+    /// In turns: the line breaks after the work, 502 after the work, the line breaks before it, and as it should; then in another order.
     Flaky,
     /// The answer is not what the description of the system says.
     WrongSchema,
@@ -92,7 +92,7 @@ impl Script {
         let mut before = 0;
         for phase in &self.0 {
             let Some(requests) = phase.requests else { return Some(phase.behaviour) };
-            before += requests;
+            before = requests.saturating_add(before);
             if request < before {
                 return Some(phase.behaviour);
             }
@@ -102,7 +102,7 @@ impl Script {
 
     /// The requests after which it is over; `None` if it never is.
     pub fn requests(&self) -> Option<u64> {
-        self.0.iter().map(|phase| phase.requests).sum()
+        self.0.iter().map(|phase| phase.requests).try_fold(0_u64, |all, requests| Some(all.saturating_add(requests?)))
     }
 
     /// The behaviours that come in it, each once.
@@ -206,6 +206,9 @@ mod tests {
         let ends: Script = "normal:2, flaky:3".parse().unwrap();
         assert_eq!((ends.requests(), ends.at(4), ends.at(5)), (Some(5), Some(Behaviour::Flaky), None));
         assert_eq!(ends.behaviours(), ["flaky", "normal"]);
+        let endless: Script = format!("normal:{},flaky:9", u64::MAX).parse().unwrap();
+        assert_eq!((endless.requests(), endless.at(u64::MAX - 1)), (Some(u64::MAX), Some(Behaviour::Normal)));
+        assert_eq!(endless.at(u64::MAX), None);
     }
 
     #[test]

@@ -24,6 +24,12 @@ use tower::ServiceExt as _;
 /// How long the certificate of a rehearsal is good for.
 const GOOD_FOR: Duration = Duration::from_secs(30 * 86_400);
 
+/// One that is over sooner is made anew: it should last for a day of rehearsing.
+const NEVER_LESS_THAN: Duration = Duration::from_secs(86_400);
+
+/// For what is under way at the end. The last answer of a script may be long.
+const TO_ANSWER: Duration = Duration::from_secs(3);
+
 /// For one handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
@@ -104,25 +110,44 @@ impl Line {
 }
 
 impl Files {
-    /// Those of the folder `dir`, made there if there are none: `ca.pem` is for the clients.
+    /// Those of the folder `dir`, made there if there are none: `ca.pem` is for the clients, and stays when the certificate is made anew
+    /// because it would soon be over.
     ///
     /// # Errors
     /// They cannot be made.
     pub fn in_folder(dir: &Path) -> Result<Self, ServerError> {
+        Self::in_folder_at(dir, SystemTime::now())
+    }
+
+    fn in_folder_at(dir: &Path, now: SystemTime) -> Result<Self, ServerError> {
         let file = |name: &str| dir.join(name);
         let files =
             Self { certificate: file("server.pem"), key: file("server.key"), root: file("ca.pem"), clients: None };
-        if files.certificate.exists() && files.root.exists() {
-            return Ok(files);
-        }
         let failed = |source| ServerError::Certificates { dir: dir.to_owned(), source };
-        let now = SystemTime::now();
-        let domain = "rehearsal.lgsp.test".parse().expect("a trust domain");
-        let ca = CertificateAuthority::create(&dir.join("ca"), &domain, now).map_err(failed)?;
+        let ca = if files.root.exists() {
+            if https_server_config(&files.certificate, &files.key, None, now + NEVER_LESS_THAN).is_ok() {
+                return Ok(files);
+            }
+            let ca = CertificateAuthority::open(&dir.join("ca")).map_err(failed)?;
+            // The clients' certificate is no older, and made anew when it is asked for.
+            for old in ["server.pem", "server.key", "client.pem", "client.key"].map(file) {
+                match std::fs::remove_file(&old) {
+                    Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                        return Err(ServerError::File { file: old, source });
+                    }
+                    _ => {}
+                }
+            }
+            ca
+        } else {
+            let domain = "rehearsal.lgsp.test".parse().expect("a trust domain");
+            let ca = CertificateAuthority::create(&dir.join("ca"), &domain, now).map_err(failed)?;
+            let written = std::fs::write(&files.root, ca.root_pem());
+            written.map_err(|source| ServerError::File { file: files.root.clone(), source })?;
+            ca
+        };
         let names = ["localhost", "127.0.0.1"].map(|name| ServerName::try_from(name).expect("a name"));
         ca.issue_server(&names, GOOD_FOR, now).and_then(|issued| issued.write_to(dir, "server")).map_err(failed)?;
-        let written = std::fs::write(&files.root, ca.root_pem());
-        written.map_err(|source| ServerError::File { file: files.root.clone(), source })?;
         Ok(files)
     }
 }
@@ -171,18 +196,19 @@ impl Server {
         format!("https://localhost:{}", self.address.port())
     }
 
-    /// Serves until `stop`; what is under way then is cut off.
+    /// Serves until `stop`; what is under way then has a moment to be answered.
     pub async fn serve(self, routes: Router, stop: CancellationToken) {
         let mut connections = JoinSet::new();
         loop {
             while connections.try_join_next().is_some() {}
             let accepted = tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
                 accepted = self.listener.accept() => accepted,
             };
             match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(connection(stream, self.tls.clone(), self.needs_certificate, routes.clone()));
+                    let (tls, routes, stop) = (self.tls.clone(), routes.clone(), stop.clone());
+                    connections.spawn(connection(stream, tls, self.needs_certificate, routes, stop));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection cannot be accepted");
@@ -190,11 +216,20 @@ impl Server {
                 }
             }
         }
+        let answered = async { while connections.join_next().await.is_some() {} };
+        // What takes longer is cut off.
+        let _ = tokio::time::timeout(TO_ANSWER, answered).await;
     }
 }
 
-/// One connection, until it ends or is cut.
-async fn connection(stream: TcpStream, tls: TlsAcceptor, needs_certificate: bool, routes: Router) {
+/// One connection, until it ends or is cut; after `stop`, until the request that is under way on it is answered.
+async fn connection(
+    stream: TcpStream,
+    tls: TlsAcceptor,
+    needs_certificate: bool,
+    routes: Router,
+    stop: CancellationToken,
+) {
     let nodelay = stream.set_nodelay(true);
     let stream = match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
         Ok(Ok(stream)) => stream,
@@ -213,10 +248,40 @@ async fn connection(stream: TcpStream, tls: TlsAcceptor, needs_certificate: bool
     let serving = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-    tokio::select! {
-        () = cut.cancelled() => {}
-        ended = serving => if let Err(error) = ended {
-            tracing::debug!(%error, "a connection ended");
-        },
+    tokio::pin!(serving);
+    let ended = tokio::select! {
+        () = cut.cancelled() => return,
+        ended = serving.as_mut() => ended,
+        () = stop.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            tokio::select! {
+                () = cut.cancelled() => return,
+                ended = serving => ended,
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_used_again_after_a_month_has_a_good_certificate_of_the_same_root() {
+        let folder = tempfile::tempdir().unwrap();
+        let (dir, now) = (folder.path(), SystemTime::now());
+        let first = Files::in_folder_at(dir, now - GOOD_FOR).unwrap().with_client(dir).unwrap();
+        let read = |file: &Path| std::fs::read(file).unwrap();
+        let (root, certificate, client) = (read(&first.root), read(&first.certificate), read(&dir.join("client.pem")));
+        assert!(https_server_config(&first.certificate, &first.key, None, now + NEVER_LESS_THAN).is_err());
+        for _ in 0..2 {
+            let again = Files::in_folder_at(dir, now).unwrap().with_client(dir).unwrap();
+            assert!(https_server_config(&again.certificate, &again.key, None, now + NEVER_LESS_THAN).is_ok());
+            assert!(read(&again.root) == root && read(&again.certificate) != certificate);
+            assert_ne!(read(&dir.join("client.pem")), client);
+        }
     }
 }

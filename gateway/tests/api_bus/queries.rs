@@ -387,6 +387,31 @@ async fn connectors_of_one_service_share_its_questions() {
 }
 
 #[tokio::test]
+async fn a_connector_that_hangs_does_not_take_every_question_while_another_one_is_well() {
+    let world = start().await;
+    let desk = world.system("mot-cua").await;
+    let mut hanging = Connector::open(&world, POLICE, "dan-cu", 4).await;
+    let mut well = Connector::open(&world, POLICE, "dan-cu", 4).await;
+    // Both have nothing to do, and the first of them is asked.
+    let mut request = Request::new(confirming("k-1"));
+    request.set_timeout(Duration::from_millis(500));
+    assert_eq!(reason(within(queries(&desk).ask(request)).await.map(drop)), Reason::QueryOutcomeUnknown);
+    let missed = hanging.question().await;
+    for _ in 0..3 {
+        let asked = asking(&desk, confirming("k-1"));
+        well.reply(KNOWN).await;
+        asked.await.unwrap().unwrap();
+    }
+    // It was only slow: what it says, too late, brings it back to its place.
+    hanging.answer(&missed, Outcome::Reply(Bytes::from_static(KNOWN.as_bytes()))).await;
+    let late = "lgsp_gateway_queries_total{outcome=\"late\"} 1";
+    within(async { while !world.local("GET", "/metrics", "").await.1.contains(late) {} }).await;
+    let asked = asking(&desk, confirming("k-1"));
+    hanging.reply(KNOWN).await;
+    asked.await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn a_service_that_hangs_is_full_at_its_limit_and_delays_no_other() {
     let world = start().await;
     let desk = world.system("mot-cua").await;

@@ -6,7 +6,6 @@
 pub mod catalogue;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ use http::{StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::behaviour::Behaviour;
-use crate::rehearsal::{Counterpart, Rehearsal};
+use crate::rehearsal::{AT_ONCE, Counterpart, Rehearsal};
 use crate::report::Check;
 use catalogue::{Catalogue, Published};
 
@@ -70,18 +69,13 @@ const CHECKS: &[Check] = &[
         vi: "Mỗi thủ tục chỉ hỏi chi tiết một lần sau mỗi danh sách",
         en: "It asks for each procedure once for each list",
     },
-    Check {
-        id: "at-once-bounded",
-        vi: "Số yêu cầu đồng thời trong giới hạn",
-        en: "It keeps to the number of requests at one time",
-    },
+    AT_ONCE,
 ];
 
 /// The database as a connector meets it.
 pub struct Procedures {
     catalogue: Catalogue,
-    at_once: usize,
-    under_way: AtomicUsize,
+    at_once: u64,
     state: Mutex<State>,
 }
 
@@ -90,8 +84,8 @@ struct State {
     published: Arc<Published>,
     /// Sessions that are good, and how many questions each was used for.
     sessions: BTreeMap<String, u64>,
-    /// Sessions that were ended here, and whether whoever held it has come back with another.
-    over: BTreeSet<String>,
+    /// Sessions that were ended here, and how often each was used after that.
+    over: BTreeMap<String, u64>,
     given: u64,
     asked: BTreeSet<String>,
     last: Option<Value>,
@@ -106,7 +100,7 @@ impl Procedures {
     pub fn new(seed: u64, count: usize, day: u32, at_once: usize) -> Self {
         let catalogue = Catalogue::new(seed, count);
         let state = State { published: Arc::new(catalogue.published(day)), ..State::default() };
-        Self { catalogue, at_once, under_way: AtomicUsize::new(0), state: Mutex::new(state) }
+        Self { catalogue, at_once: at_once as u64, state: Mutex::new(state) }
     }
 
     /// What usually passes until it answers.
@@ -131,7 +125,10 @@ impl Procedures {
 
     /// The answer to a request, and what was found. Slowness and broken lines are none of its business.
     fn answer(&self, endpoint: &str, body: &[u8], behaviour: Behaviour, findings: &mut Vec<Finding>) -> Value {
-        let Ok(asked) = serde_json::from_slice::<Value>(body) else { return fault("yêu cầu không phải JSON") };
+        let Ok(asked) = serde_json::from_slice::<Value>(body) else {
+            findings.push(("service-named", Err("a request that is no JSON".to_owned())));
+            return fault("yêu cầu không phải JSON");
+        };
         if behaviour == Behaviour::Maintenance {
             return json!({ "error_code": "3", "message": "Hệ thống đang bảo trì" });
         }
@@ -139,7 +136,7 @@ impl Procedures {
         if endpoint == "login" {
             return login(&mut state, &asked, findings);
         }
-        if let Err(refused) = admitted(&mut state, endpoint, &asked, behaviour, findings) {
+        if let Err(refused) = admitted(&mut state, self.at_once, endpoint, &asked, behaviour, findings) {
             return refused;
         }
         let published = Arc::clone(&state.published);
@@ -201,6 +198,7 @@ fn login(state: &mut State, asked: &Value, findings: &mut Vec<Finding>) -> Value
 
 fn admitted(
     state: &mut State,
+    at_once: u64,
     endpoint: &str,
     asked: &Value,
     behaviour: Behaviour,
@@ -208,8 +206,14 @@ fn admitted(
 ) -> Result<(), Value> {
     let over = || json!({ "error_code": "-3", "message": "Phiên làm việc đã hết hạn" });
     let session = asked["session"].as_str().unwrap_or_default().to_owned();
-    if state.over.contains(&session) {
+    if let Some(used) = state.over.get_mut(&session) {
         findings.push(("session-known", Ok(())));
+        // The question that ended it may have had as many beside it as there may be, and each of those one to follow.
+        *used += 1;
+        if *used > 2 * at_once {
+            let still = || "a session that is over is used again and again".to_owned();
+            findings.push(("session-renewed", Err(still())));
+        }
         return Err(over());
     }
     let Some(used) = state.sessions.get_mut(&session) else {
@@ -220,7 +224,7 @@ fn admitted(
     // Each session is good for at least one question, or nobody would ever be answered.
     if behaviour == Behaviour::ExpiredSession && *used > 0 {
         state.sessions.remove(&session);
-        state.over.insert(session);
+        state.over.insert(session, 0);
         return Err(over());
     }
     *used += 1;
@@ -239,15 +243,6 @@ fn fault(message: &str) -> Value {
     json!({ "error_code": "-1", "message": message })
 }
 
-/// A place among the requests under way.
-struct Place<'a>(&'a AtomicUsize);
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl Counterpart for Procedures {
     fn name(&self) -> &'static str {
         "procedures"
@@ -261,22 +256,14 @@ impl Counterpart for Procedures {
         let days = Arc::clone(&self);
         let asked = move |Path(endpoint): Path<String>, Extension(behaviour): Extension<Behaviour>, body: Bytes| async move {
             if !["login", "LayDanhSachTTHC", "LayThuTuc"].contains(&endpoint.as_str()) {
+                rehearsal.check("service-named", Err("another service than agreed"));
                 return StatusCode::NOT_FOUND.into_response();
             }
-            let now = self.under_way.fetch_add(1, Ordering::Relaxed) + 1;
-            let place = Place(&self.under_way);
-            let most = self.at_once;
-            let bounded =
-                if now <= most { Ok(()) } else { Err(format!("{now} at one time, at most {most} are allowed")) };
-            rehearsal.check("at-once-bounded", bounded);
-            // Others are seen beside this one only if it takes a while.
-            tokio::task::yield_now().await;
             let mut findings = Vec::new();
             let answer = self.answer(&endpoint, &body, behaviour, &mut findings);
             for (id, held) in findings {
                 rehearsal.check(id, held);
             }
-            drop(place);
             answered(&answer)
         };
         Router::new()
@@ -321,6 +308,23 @@ mod tests {
         assert_eq!(ask(&national, "LayDanhSachTTHC", &list(&second), Behaviour::Normal).1, [""; 0]);
         assert_eq!(log_in(&national).1, ["one-session"]);
         assert_eq!(ask(&national, "LayDanhSachTTHC", &list("made-up"), Behaviour::Normal).1, ["session-known"]);
+    }
+
+    #[test]
+    fn who_keeps_to_a_session_that_is_over_or_sends_no_json_is_found_out() {
+        let national = Procedures::new(1, 150, 20_260_815, 2);
+        let (first, _) = log_in(&national);
+        ask(&national, "LayDanhSachTTHC", &list(&first), Behaviour::Normal);
+        ask(&national, "LayDanhSachTTHC", &list(&first), Behaviour::ExpiredSession);
+        let still = || ask(&national, "LayDanhSachTTHC", &list(&first), Behaviour::Normal);
+        // What was under way when it ended comes back with it, and is told so.
+        for _ in 0..4 {
+            assert_eq!(still().1, [""; 0]);
+        }
+        assert_eq!((still().1, &still().0["error_code"]), (vec!["session-renewed"], &json!("-3")));
+        let mut findings = Vec::new();
+        national.answer("LayThuTuc", b"<xml/>", Behaviour::Normal, &mut findings);
+        assert!(matches!(&findings[..], [("service-named", Err(_))]), "{findings:?}");
     }
 
     #[test]

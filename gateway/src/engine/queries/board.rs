@@ -23,6 +23,10 @@ use crate::store::QueryId;
 /// When whoever finds all places taken may ask again: nobody knows when one is free, and most answers take less.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 
+/// For how long a stream that let a question go by comes after the others: a connector that hangs must not take every question with it
+/// while another one of the service is well.
+const LAST_FOR: Duration = Duration::from_secs(5);
+
 /// A service and its version.
 pub type ServiceName = (String, u32);
 
@@ -84,7 +88,14 @@ pub struct Line {
     services: Vec<ServiceName>,
     at_once: usize,
     questions: mpsc::Sender<Asked>,
-    pending: Mutex<HashMap<QueryId, oneshot::Sender<Answer>>>,
+    state: Mutex<LineState>,
+}
+
+#[derive(Debug, Default)]
+struct LineState {
+    pending: HashMap<QueryId, oneshot::Sender<Answer>>,
+    /// Until when it comes last, because it was silent.
+    last_until: Option<Instant>,
 }
 
 /// A question that a line has. Dropped without an end it counts as a failure of the service.
@@ -107,8 +118,8 @@ impl Board {
     ) -> (Arc<Line>, mpsc::Receiver<Asked>) {
         let (questions, asked) = mpsc::channel(at_once);
         let number = self.lines.fetch_add(1, Ordering::Relaxed);
-        let pending = Mutex::default();
-        let line = Arc::new(Line { number, peer, system, party, services, at_once, questions, pending });
+        let state = Mutex::default();
+        let line = Arc::new(Line { number, peer, system, party, services, at_once, questions, state });
         for service in &line.services {
             self.desk(service).lock().lines.push(Arc::clone(&line));
         }
@@ -120,7 +131,7 @@ impl Board {
         for service in &line.services {
             self.desk(service).lock().lines.retain(|other| other.number != line.number);
         }
-        line.pending().clear();
+        line.lock().pending.clear();
     }
 
     /// Only services of the registry have a desk, so there are no more of them than it declares.
@@ -136,7 +147,7 @@ impl Board {
         Standing { connectors, under_way: state.under_way, flow: state.breaker.flow(Instant::now()) }
     }
 
-    /// Gives a question to the stream that has the least to do, if one may have it.
+    /// Gives a question to the stream that has the least to do, if one may have it; one that was silent of late comes last.
     ///
     /// # Errors
     /// `SERVICE_NOT_SERVED`, `SERVICE_SUSPENDED`, `SERVICE_BUSY`: nothing was asked.
@@ -155,16 +166,17 @@ impl Board {
         if lines.is_empty() {
             return Err(refused(Reason::ServiceNotServed));
         }
-        if let Flow::Suspended(time) = state.breaker.flow(Instant::now()) {
+        let now = Instant::now();
+        if let Flow::Suspended(time) = state.breaker.flow(now) {
             return Err(wait(refused(Reason::ServiceSuspended), time));
         }
         let busy = || wait(refused(Reason::ServiceBusy).detail("at_once", service.concurrency), TRY_AGAIN);
         if state.under_way >= service.concurrency {
             return Err(busy());
         }
-        let free = |line: &&&Arc<Line>| line.pending().len() < line.at_once;
-        let least = lines.iter().filter(free).min_by_key(|line| line.pending().len());
-        let line = Arc::clone(least.ok_or_else(busy)?);
+        let loads = lines.into_iter().map(|line| (line.load(now), line));
+        let least = loads.filter(|((_, load), line)| *load < line.at_once).min_by_key(|(load, _)| *load);
+        let line = Arc::clone(least.ok_or_else(busy)?.1);
         let answer = line.give(id, asked).ok_or_else(busy)?;
         state.under_way += 1;
         let is_trial = state.breaker.begin();
@@ -181,16 +193,24 @@ impl Desk {
 }
 
 impl Line {
-    fn pending(&self) -> MutexGuard<'_, HashMap<QueryId, oneshot::Sender<Answer>>> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, LineState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it comes after the others, and how much it has to do. What it has not even taken counts also when nobody waits for it any
+    /// more: a connector that takes nothing would look as if it had nothing to do.
+    fn load(&self, now: Instant) -> (bool, usize) {
+        let state = self.lock();
+        let not_taken = self.questions.max_capacity() - self.questions.capacity();
+        (state.last_until.is_some_and(|until| now < until), state.pending.len().max(not_taken))
     }
 
     fn give(&self, id: QueryId, asked: Asked) -> Option<oneshot::Receiver<Answer>> {
         let (tell, answer) = oneshot::channel();
-        self.pending().insert(id, tell);
-        // Full of what nobody waits for any more, or closed in this moment.
+        self.lock().pending.insert(id, tell);
+        // Closed in this moment.
         if self.questions.try_send(asked).is_err() {
-            self.pending().remove(&id);
+            self.lock().pending.remove(&id);
             return None;
         }
         Some(answer)
@@ -198,20 +218,27 @@ impl Line {
 
     /// Takes the answer to a question of this stream; `false` when nobody waits for it any more.
     pub(super) fn answered(&self, id: &QueryId, answer: Answer) -> bool {
-        let waiting = self.pending().remove(id);
+        let mut state = self.lock();
+        // Whatever it says, it is there.
+        state.last_until = None;
+        let waiting = state.pending.remove(id);
         waiting.is_some_and(|waiting| waiting.send(answer).is_ok())
     }
 
     /// Whether somebody still waits for an answer.
     pub(super) fn is_waited_for(&self, id: &[u8]) -> bool {
-        QueryId::try_from(id).is_ok_and(|id| self.pending().contains_key(&id))
+        QueryId::try_from(id).is_ok_and(|id| self.lock().pending.contains_key(&id))
     }
 }
 
 impl Slot {
     /// The answer; `None` when there is none in time, or the stream has ended.
     pub(super) async fn answer(&mut self, until: Instant) -> Option<Answer> {
-        tokio::time::timeout_at(until, &mut self.answer).await.ok()?.ok()
+        let Ok(answer) = tokio::time::timeout_at(until, &mut self.answer).await else {
+            self.line.lock().last_until = Some(Instant::now() + LAST_FOR);
+            return None;
+        };
+        answer.ok()
     }
 
     /// The question has ended; answers whether the service is left alone from now on.
@@ -223,11 +250,68 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.line.pending().remove(&self.id);
+        self.line.lock().pending.remove(&self.id);
         let mut state = self.desk.lock();
         state.under_way -= 1;
         if !self.has_ended {
             state.breaker.end(self.is_trial, Ended::Failed, Instant::now());
         }
+    }
+}
+
+#[cfg(all(test, feature = "test-util"))]
+#[expect(clippy::unwrap_used, reason = "clippy takes a module with a feature for no test")]
+mod tests {
+    use lgsp_domain::query::Schema;
+
+    use super::*;
+    use crate::engine::testing::{AN, House};
+
+    fn service() -> Service {
+        let schema = || Schema::parse(br#"{ "type": "object", "properties": { "a": { "type": "string" } } }"#).unwrap();
+        Service {
+            name: "thua-dat".to_owned(),
+            version: 1,
+            owner: AN.parse().unwrap(),
+            title: String::new(),
+            title_en: None,
+            request_file: String::new(),
+            reply_file: String::new(),
+            request: schema(),
+            reply: schema(),
+            purposes: Default::default(),
+            timeout: Duration::from_secs(1),
+            concurrency: 9,
+            cache: Duration::ZERO,
+            needs: Default::default(),
+            subject: Vec::new(),
+            validity: Default::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_takes_nothing_is_not_given_what_another_one_can_take() {
+        let (peer, board, service) = (House::open().await.peer("mot-cua"), Board::default(), service());
+        let open = || {
+            let of = (peer.clone(), "mot-cua".to_owned(), AN.parse().unwrap());
+            board.open(of, vec![("thua-dat".to_owned(), 1)], 1)
+        };
+        let ((stuck, _untaken), (other, mut taken)) = (open(), open());
+        let ask = |number: u8| {
+            let asked = Asked { question: v1::Question::default(), until: Instant::now() + service.timeout };
+            board.ask(&service, [number; 16], asked, |_| true)
+        };
+        let slot = ask(1).unwrap();
+        assert_eq!(slot.line.number, stuck.number);
+        // Nobody waits any more, and it still lies there.
+        assert!(!slot.end(Ended::Unsaid));
+        for number in 2..5 {
+            let slot = ask(number).unwrap();
+            assert_eq!(slot.line.number, other.number);
+            taken.recv().await.unwrap();
+            assert!(!slot.end(Ended::Well));
+        }
+        let _under_way = ask(5).unwrap();
+        assert_eq!(ask(6).err().unwrap().reason(), Reason::ServiceBusy);
     }
 }
