@@ -234,7 +234,7 @@ fn differences(answer: &Value, lang: Lang) -> String {
     let said = match answer["trouble"].as_str() {
         Some(trouble) => {
             let broke_off =
-                lang.pick("Chưa xong: trên đây chỉ là phần đã so.", "Not finished: this is what was found until then.");
+                lang.pick("Chưa xong: đây chỉ là phần đã so.", "Not finished: this is what was found until then.");
             format!("{trouble}\n  {}\n{said}{broke_off}\n", text(&answer[lang.pick("problem_vi", "problem")]))
         }
         None => said,
@@ -271,4 +271,33 @@ fn differences(answer: &Value, lang: Lang) -> String {
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_compared_is_told_and_what_was_found_before_it_broke_off_too() {
+        let mut report = json!({ "compared": 0, "under_way": 0, "erased": 7, "differences": [], "repaired": 0 });
+        let said = differences(&report, Lang::En);
+        assert_eq!(
+            said,
+            "0 dossiers compared: 0 differences, 0 sent again; 0 under way, 7 with their content erased.\n"
+        );
+        report["trouble"] = "PORTAL_NO_DOSSIER".into();
+        report["differences"] = json!([{ "dossier_code": "H57-1", "what": "missing", "repaired": true }]);
+        let said = differences(&report, Lang::En);
+        assert!(said.starts_with("PORTAL_NO_DOSSIER\n") && said.contains("Not finished"), "{said}");
+        assert!(said.contains("7 with their content erased"), "{said}");
+        assert!(said.contains("H57-1"), "a repair that was made is told: {said}");
+    }
+
+    #[test]
+    fn progress_says_what_is_known_so_far() {
+        let reading = json!({ "portal_dossiers": 300, "looked_at": 0 });
+        assert_eq!(progress(&reading, Lang::En), "Reading the lists: 300 dossiers at the portal");
+        let comparing = json!({ "portal_dossiers": 300, "gateway_dossiers": 310, "looked_at": 12 });
+        assert_eq!(progress(&comparing, Lang::En), "12/310 dossiers looked at");
+    }
 }
