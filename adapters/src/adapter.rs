@@ -242,10 +242,11 @@ pub async fn run(config: Config, stop: CancellationToken, ready: oneshot::Sender
         parts.spawn(tables.run(stopping.clone()));
     }
     if let (Some(portal), Some(way)) = (portal, &config.portal) {
-        let (carrier, blames) = (ToPortal(portal), Blames::new(config.webhook.attempts.get()));
+        let (carrier, blames) = (ToPortal(portal.clone()), Blames::new(config.webhook.attempts.get()));
         let place = webhooks.all.len() + usize::from(config.folder.is_some()) + usize::from(config.tables.is_some());
         let hand_over = Arc::new(HandOver { spool: spool.clone(), place, carrier, blames });
         parts.spawn(pump::run(hand_over, way.at_once, exchange.backoff, stopping.clone()));
+        parts.spawn(portal.run_comparisons(stopping.clone()));
     }
     if config.offline.enabled {
         let keeper = Keeper {

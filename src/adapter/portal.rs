@@ -1,5 +1,6 @@
 //! `lgsp adapter portal`: how far the national portal is behind, and what it has beside what it should have, at the adapter that tells it.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -7,7 +8,7 @@ use http::{HeaderMap, Method};
 use lgsp_proto::types::BusinessTime;
 use serde_json::{Value, json};
 
-use crate::failure::{NO_ANSWER, UNEXPECTED};
+use crate::failure::{NO_ANSWER, REFUSED, UNEXPECTED};
 use crate::lang::Lang;
 use crate::local::{Local, refused};
 use crate::moment;
@@ -16,7 +17,8 @@ use crate::table::Table;
 
 const EXAMPLES: &str = "\
 reconcile compares the dossiers received in a period, by codes and times only. It ends with 0 when both sides are the same, with 1 when
-they differ, also if --repair has sent again what is missing or different: run it once more to see that nothing is left.
+they differ, also if --repair has sent again what is missing or different: run it once more to see that nothing is left. The adapter
+does the work, and goes on if this command is ended; the same command again joins it.
 
 Examples:
   lgsp adapter portal status
@@ -87,12 +89,9 @@ impl Status {
 
 impl Reconcile {
     async fn run(self, lang: Lang) -> anyhow::Result<ExitCode> {
-        let body = json!({
-            "received_from": self.from.to_string(), "received_to": self.to.to_string(), "repair": self.repair,
-        });
-        let answer = match self.local.ask(Method::POST, "/v1/portal/reconcile", HeaderMap::new(), body).await? {
+        let answer = match self.compared(lang).await? {
             Ok(answer) => answer,
-            Err(problem) => return refused(&problem, lang),
+            Err(ended) => return Ok(ended),
         };
         self.output.print(|| answer.clone(), || differences(&answer, lang))?;
         let differ = answer["differences"].as_array().is_some_and(|differences| !differences.is_empty());
@@ -101,6 +100,83 @@ impl Reconcile {
             false if differ => ExitCode::from(UNEXPECTED),
             false => ExitCode::SUCCESS,
         })
+    }
+
+    /// Has both sides compared and waits for the end, however long that takes. The adapter answers each question in a moment.
+    async fn compared(&self, lang: Lang) -> anyhow::Result<Result<Value, ExitCode>> {
+        const PATH: &str = "/v1/portal/reconcile";
+        let body = json!({
+            "received_from": self.from.to_string(), "received_to": self.to.to_string(), "repair": self.repair,
+        });
+        let line = Line { watched: std::io::stderr().is_terminal() };
+        let mut standing = match self.local.ask(Method::POST, PATH, HeaderMap::new(), body).await? {
+            Ok(standing) => standing,
+            // Whoever reads the general text would look at the gateway.
+            Err(problem) if problem["reason"] == "OVERLOADED" => {
+                eprintln!(
+                    "{}",
+                    lang.pick(
+                        "Bộ kết nối đang đối chiếu một khoảng khác với cổng; hãy chạy lại khi xong.",
+                        "The adapter is comparing another period with the portal; run this again when that is over.",
+                    )
+                );
+                return Ok(Err(ExitCode::from(REFUSED)));
+            }
+            Err(problem) => return refused(&problem, lang).map(Err),
+        };
+        let begun = standing["started_at"].clone();
+        while standing["running"] == true {
+            line.show(&progress(&standing, lang));
+            standing = match self.local.ask(Method::GET, PATH, HeaderMap::new(), Value::Null).await? {
+                Ok(standing) if standing["started_at"] == begun => standing,
+                Err(problem) if problem["reason"] != "RESOURCE_NOT_FOUND" => return refused(&problem, lang).map(Err),
+                _ => {
+                    drop(line);
+                    eprintln!(
+                        "{}",
+                        lang.pick(
+                            "Lần đối chiếu này không còn: bộ kết nối đã khởi động lại, hoặc có lần khác bắt đầu sau khi nó xong. Hãy chạy lại lệnh.",
+                            "This comparison is gone: the adapter was started anew, or another one began after its end. Run the command again.",
+                        )
+                    );
+                    return Ok(Err(ExitCode::from(NO_ANSWER)));
+                }
+            };
+        }
+        Ok(Ok(standing["report"].take()))
+    }
+}
+
+/// A line of standard error that says how far it is, for who watches; nothing is left of it at the end.
+struct Line {
+    watched: bool,
+}
+
+impl Line {
+    fn show(&self, words: &str) {
+        if self.watched {
+            eprint!("\r\x1b[K{words}");
+        }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.show("");
+    }
+}
+
+fn progress(standing: &Value, lang: Lang) -> String {
+    let [portals, looked_at, ours] =
+        ["portal_dossiers", "looked_at", "gateway_dossiers"].map(|name| standing[name].as_u64());
+    match (portals.unwrap_or_default(), looked_at.unwrap_or_default(), ours) {
+        (portals, _, None) => lang.pick(
+            format!("Đang đọc danh sách: {portals} hồ sơ ở cổng"),
+            format!("Reading the lists: {portals} dossiers at the portal"),
+        ),
+        (_, looked_at, Some(ours)) => {
+            lang.pick(format!("Đã xem {looked_at}/{ours} hồ sơ"), format!("{looked_at}/{ours} dossiers looked at"))
+        }
     }
 }
 
@@ -136,26 +212,33 @@ fn status(answer: &Value, lang: Lang) -> String {
 }
 
 fn differences(answer: &Value, lang: Lang) -> String {
-    if answer["trouble"].is_string() {
-        return format!("{}\n  {}\n", text(&answer["trouble"]), text(&answer[lang.pick("problem_vi", "problem")]));
-    }
     let differences = answer["differences"].as_array().cloned().unwrap_or_default();
     let said = lang.pick(
         format!(
-            "Đã so {} hồ sơ: {} khác biệt, {} đã gửi lại; {} đang trên đường.\n",
+            "Đã so {} hồ sơ: {} khác biệt, {} đã gửi lại; {} đang trên đường, {} đã xoá nội dung.\n",
             answer["compared"],
             differences.len(),
             answer["repaired"],
-            answer["under_way"]
+            answer["under_way"],
+            answer["erased"]
         ),
         format!(
-            "{} dossiers compared: {} differences, {} sent again; {} under way.\n",
+            "{} dossiers compared: {} differences, {} sent again; {} under way, {} with their content erased.\n",
             answer["compared"],
             differences.len(),
             answer["repaired"],
-            answer["under_way"]
+            answer["under_way"],
+            answer["erased"]
         ),
     );
+    let said = match answer["trouble"].as_str() {
+        Some(trouble) => {
+            let broke_off =
+                lang.pick("Chưa xong: đây chỉ là phần đã so.", "Not finished: this is what was found until then.");
+            format!("{trouble}\n  {}\n{said}{broke_off}\n", text(&answer[lang.pick("problem_vi", "problem")]))
+        }
+        None => said,
+    };
     if differences.is_empty() {
         return said;
     }
@@ -188,4 +271,33 @@ fn differences(answer: &Value, lang: Lang) -> String {
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_compared_is_told_and_what_was_found_before_it_broke_off_too() {
+        let mut report = json!({ "compared": 0, "under_way": 0, "erased": 7, "differences": [], "repaired": 0 });
+        let said = differences(&report, Lang::En);
+        assert_eq!(
+            said,
+            "0 dossiers compared: 0 differences, 0 sent again; 0 under way, 7 with their content erased.\n"
+        );
+        report["trouble"] = "PORTAL_NO_DOSSIER".into();
+        report["differences"] = json!([{ "dossier_code": "H57-1", "what": "missing", "repaired": true }]);
+        let said = differences(&report, Lang::En);
+        assert!(said.starts_with("PORTAL_NO_DOSSIER\n") && said.contains("Not finished"), "{said}");
+        assert!(said.contains("7 with their content erased"), "{said}");
+        assert!(said.contains("H57-1"), "a repair that was made is told: {said}");
+    }
+
+    #[test]
+    fn progress_says_what_is_known_so_far() {
+        let reading = json!({ "portal_dossiers": 300, "looked_at": 0 });
+        assert_eq!(progress(&reading, Lang::En), "Reading the lists: 300 dossiers at the portal");
+        let comparing = json!({ "portal_dossiers": 300, "gateway_dossiers": 310, "looked_at": 12 });
+        assert_eq!(progress(&comparing, Lang::En), "12/310 dossiers looked at");
+    }
 }

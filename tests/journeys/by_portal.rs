@@ -2,17 +2,25 @@
 //! once; a portal that is slow, breaks off, forgets sessions and closes; and both sides compared until nothing differs.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use ::http::{HeaderMap, Method};
+use axum::Json;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
 use lgsp_rehearsal::portal::Portal;
 use lgsp_rehearsal::rehearsal::Rehearsal;
 use lgsp_rehearsal::server::{Files, Server};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::agency::Agency;
 use crate::place::{Adapter, Gateway, Place};
-use crate::until;
+use crate::{http, until, within};
 
 const SYSTEM: &str = "cong-dich-vu";
 const PARTY: &str = "H99.CDV";
@@ -25,7 +33,48 @@ struct There {
     url: String,
     portal: Arc<Portal>,
     rehearsal: Arc<Rehearsal>,
+    way: Arc<Way>,
     _stop: DropGuard,
+}
+
+/// What lies between the adapter and the portal.
+#[derive(Default)]
+struct Way {
+    door: watch::Sender<Door>,
+    /// Whether every session is said to be over for the dossiers of [`REFUSED`], and for no others.
+    forgets: AtomicBool,
+}
+
+/// Where one record can be held up, as a network holds it up, while others pass.
+#[derive(Clone, Copy, Default, Eq, PartialEq)]
+enum Door {
+    #[default]
+    Open,
+    /// The next record will be held up.
+    Watched,
+    /// One stands here until it is open again.
+    Held,
+}
+
+async fn pass(State(way): State<Arc<Way>>, request: Request, next: Next) -> Response {
+    let (head, body) = request.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap();
+    let says = |words: &str| body.windows(words.len()).any(|part| part == words.as_bytes());
+    if way.forgets.load(Ordering::SeqCst) && says(&format!("\"MaTTHC\":\"{REFUSED}\"")) {
+        return Json(json!({ "error_code": "-3" })).into_response();
+    }
+    let is_held = says("DongBoHoSoMC")
+        && way.door.send_if_modified(|door| {
+            let is_watched = *door == Door::Watched;
+            if is_watched {
+                *door = Door::Held;
+            }
+            is_watched
+        });
+    if is_held {
+        way.door.subscribe().wait_for(|door| *door == Door::Open).await.unwrap();
+    }
+    next.run(Request::from_parts(head, Body::from(body))).await
 }
 
 impl There {
@@ -36,8 +85,16 @@ impl There {
         let portal = Arc::new(Portal::new("hue", "mật khẩu", vec![REFUSED.to_owned()]));
         let rehearsal = Rehearsal::new(&*portal, script.parse().unwrap(), Duration::from_millis(1));
         let (url, stop) = (server.url(), CancellationToken::new());
-        tokio::spawn(server.serve(rehearsal.routes(portal.clone()), stop.clone()));
-        Self { url, portal, rehearsal, _stop: stop.drop_guard() }
+        let way = Arc::new(Way::default());
+        let routes = rehearsal.routes(portal.clone()).layer(from_fn_with_state(way.clone(), pass));
+        tokio::spawn(server.serve(routes, stop.clone()));
+        Self { url, portal, rehearsal, way, _stop: stop.drop_guard() }
+    }
+
+    /// Waits until a record stands at the door.
+    async fn holds_one(&self) {
+        let mut door = self.way.door.subscribe();
+        within("a record held up", door.wait_for(|door| *door == Door::Held)).await.unwrap();
     }
 
     fn dossier(&self, code: &str) -> Option<Value> {
@@ -213,6 +270,115 @@ async fn a_dossier_that_the_portal_refuses_is_parked_and_the_others_go_on() {
     let parked = &listed["parked"][0];
     assert_eq!(listed["parked"].as_array().unwrap().len(), 1);
     assert_eq!((&parked["dossier_code"], &parked["reason"]), (&json!(refused), &json!("AGENCY_REFUSED")));
+    // Nothing waits at the adapter, and the portal is behind all the same.
+    adapter.settled().await;
+    let address = adapter.rest.to_string();
+    let status = play.place.ask(&["adapter", "portal", "status", "--json", "--adapter", &address]).await;
+    assert_eq!(
+        (&status["dossiers"][0]["dossier_code"], &status["dossiers"][0]["trouble"]),
+        (&json!(refused), &json!("PORTAL_REFUSED"))
+    );
+    let admitted_at = &play.desk.outcome("refused").await["receipt"]["admitted_at"];
+    assert!(admitted_at.is_string());
+    assert_eq!(&status["oldest_admitted_at"], admitted_at);
+    play.end(adapter).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dossier_for_which_every_session_is_refused_keeps_no_other_back_and_goes_back_to_the_gateway() {
+    let play = Play::set("normal").await;
+    play.there.way.forgets.store(true, Ordering::SeqCst);
+    let adapter = play.portals_adapter(None).await;
+    play.desk.submit("unlucky", &submission(REFUSED)).await;
+    let unlucky = play.desk.outcome("unlucky").await["dossier_code"].as_str().unwrap().to_owned();
+    until("a refused session", async || {
+        let known = http::get(adapter.rest, "/v1/portal").await;
+        (known["dossiers"][0]["trouble"] == "PORTAL_SESSION_REFUSED").then_some(())
+    })
+    .await;
+    let mut others = 0;
+    while adapter.status().await["incoming"]["not_handed_over"] != 0 {
+        assert!(others < 100, "the dossier is still tried");
+        others += 1;
+        let code = play.submit(&format!("residence-{others}")).await;
+        play.there.has(&code, "1").await;
+    }
+    assert!(others > 1, "it is tried more than once");
+    assert_eq!(play.there.dossier(&unlucky), None);
+    // Delivered anew, it has another answer.
+    play.there.way.forgets.store(false, Ordering::SeqCst);
+    until("a parked delivery", async || (play.gateway.figure("deliveries_parked").await == 1).then_some(())).await;
+    play.end(adapter).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sent_again_never_stands_over_what_came_after_it() {
+    let play = Play::set("normal").await;
+    let adapter = play.portals_adapter(None).await;
+    let (code, other) = (play.submit("residence-1").await, play.submit("residence-2").await);
+    play.say(&code, "2025-07-14T10:00:00+07:00", json!({ "type": "accepted" })).await;
+    play.there.has(&code, "2").await;
+    adapter.settled().await;
+    assert!(play.there.portal.lose(&code));
+
+    // The repair has read the dossier and is held up on its way; then the dossier goes on.
+    play.there.way.door.send_replace(Door::Watched);
+    let repaired = reconciled(&play.place, &adapter, true);
+    let meanwhile = async {
+        play.there.holds_one().await;
+        play.say(&code, "2025-07-15T09:00:00+07:00", json!({ "type": "processing_started" })).await;
+        // What was said later elsewhere has arrived: so had this, did it not wait for the repair.
+        play.say(&other, "2025-07-15T10:00:00+07:00", json!({ "type": "accepted" })).await;
+        play.there.has(&other, "2").await;
+        play.there.way.door.send_replace(Door::Open);
+    };
+    let (repaired, ()) = tokio::join!(repaired, meanwhile);
+    let said = &repaired["said"];
+    assert_eq!((&repaired["code"], &said["repaired"], &said["under_way"]), (&json!(1), &json!(1), &json!(1)), "{said}");
+    adapter.settled().await;
+    assert_eq!(play.there.dossier(&code).unwrap()["TrangThaiHoSo"], "4");
+    assert_eq!(reconciled(&play.place, &adapter, false).await["code"], 0);
+    play.there.found_nothing_wrong();
+    play.end(adapter).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repair_goes_on_when_whoever_asked_for_it_is_gone_and_tells_the_next_one_how_far_it_is() {
+    let play = Play::set("normal").await;
+    let adapter = play.portals_adapter(None).await;
+    let code = play.submit("residence-1").await;
+    play.there.has(&code, "1").await;
+    adapter.settled().await;
+    assert!(play.there.portal.lose(&code));
+
+    play.there.way.door.send_replace(Door::Watched);
+    let period = json!({
+        "received_from": "2025-07-14T00:00:00+07:00", "received_to": "2025-07-15T00:00:00+07:00", "repair": true,
+    });
+    let ask = |period: &Value| {
+        let (rest, body) = (adapter.rest, period.to_string().into());
+        async move { http::send(rest, Method::POST, "/v1/portal/reconcile", HeaderMap::new(), body).await }
+    };
+    let asked = tokio::spawn(ask(&period));
+    play.there.holds_one().await;
+    asked.abort();
+    assert!(asked.await.unwrap_err().is_cancelled());
+    let standing = http::get(adapter.rest, "/v1/portal/reconcile").await;
+    assert_eq!((&standing["running"], &standing["looked_at"]), (&json!(true), &json!(0)), "{standing}");
+    assert_eq!((&standing["portal_dossiers"], &standing["gateway_dossiers"]), (&json!(0), &json!(1)));
+    assert_eq!(ask(&period).await.json(200)["started_at"], standing["started_at"], "it joins");
+    let another = json!({ "received_from": period["received_from"], "received_to": period["received_to"] });
+    assert_eq!(ask(&another).await.json(503)["reason"], "OVERLOADED");
+
+    play.there.way.door.send_replace(Door::Open);
+    play.there.has(&code, "1").await;
+    let over = until("the end of the comparison", async || {
+        let standing = http::get(adapter.rest, "/v1/portal/reconcile").await;
+        (standing["running"] == false).then_some(standing)
+    })
+    .await;
+    assert_eq!((&over["report"]["repaired"], &over["looked_at"]), (&json!(1), &json!(1)), "{over}");
+    assert_eq!(reconciled(&play.place, &adapter, false).await["code"], 0);
     play.end(adapter).await;
 }
 

@@ -285,7 +285,7 @@ impl Place {
         let more = format!(
             "[portal]\nservice_url = \"{portal}/service\"\nlogin_url = \"{portal}/login\"\nusername = \"hue\"\n\
              password_file = \"portal.password\"\nbundle = \"portal/ca.pem\"\ndestination = \"G22\"\nunit = \"H99\"\n\
-             parties = [\"{party}\"]\ntimeout_ms = 5000\n"
+             parties = [\"{party}\"]\ntimeout_ms = 20000\n"
         );
         // Nobody listens at the webhook: the portal's party has no other way out.
         let nobody = SocketAddr::from(([127, 0, 0, 1], 9));

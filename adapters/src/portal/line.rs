@@ -260,7 +260,7 @@ fn of_exchange(error: &hyper_util::client::legacy::Error) -> Trouble {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use axum::extract::State;
@@ -313,7 +313,11 @@ mod tests {
                 json!({ "error_code": "0", "data": body["data"] })
             })
         }
-        let router = Router::new().route("/login", post(login)).route("/service", post(service)).with_state(logins);
+        at(Router::new().route("/login", post(login)).route("/service", post(service)).with_state(logins)).await
+    }
+
+    /// How to reach a portal that answers so, but for the password.
+    pub(in super::super) async fn at(router: Router) -> config::Portal {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -354,6 +358,23 @@ mod tests {
         assert_eq!(answered, (0..20).map(Some).collect::<Vec<_>>());
         // The first session counts as expired at once.
         assert_eq!(logins.0.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn a_session_that_is_refused_for_one_dossier_keeps_no_other_from_being_told() {
+        let login = || async { Json(json!({ "error_code": "0", "session": "1" })) };
+        let service = |Json(body): Json<Value>| async move {
+            Json(json!({ "error_code": if body["data"][0] == "bad" { "-3" } else { "0" } }))
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = at(Router::new().route("/login", post(login)).route("/service", post(service))).await;
+        config.password_file = folder.path().join("password");
+        std::fs::write(&config.password_file, "x").unwrap();
+        let line = Line::open(&config).unwrap();
+        for (dossier, failure) in [("good", None), ("bad", Some(Trouble::SessionRefused)), ("good", None)] {
+            let answer = line.call("DongBoHoSoMC", Some(false), &json!([dossier])).await;
+            assert_eq!(answer.err(), failure.map(Failure::Trouble), "{dossier}");
+        }
     }
 
     #[tokio::test]

@@ -12,6 +12,8 @@ use prost::Message;
 use prost_types::Timestamp;
 use serde_json::{Value, json};
 
+use super::reading::Whole;
+
 /// The most entries of one call of `CapNhatTienDoHoSoMC`.
 pub(super) const STEPS_AT_ONCE: usize = 10;
 
@@ -36,19 +38,18 @@ pub(super) struct Story<'a> {
 }
 
 impl<'a> Story<'a> {
-    /// What is known of a dossier up to the event with this number. `None` when there is nothing to tell: its content was erased.
-    pub(super) fn until(
-        sequence: u32,
-        found: &'a v1::GetResponse,
+    /// What is known of a dossier. `None` when there is nothing to tell: its content was erased.
+    pub(super) fn of(
+        whole: &'a Whole,
         portal: &str,
         registry: Option<&'a Registry>,
         documents_url: Option<&'a str>,
     ) -> Option<Self> {
-        let dossier = found.dossier.as_ref()?;
+        let Whole { dossier, events: recorded } = whole;
         let mut submission = None;
         let mut events = Vec::new();
-        for recorded in &found.events {
-            let Some(event) = recorded.event.as_ref().filter(|event| event.sequence <= sequence) else { continue };
+        for recorded in recorded {
+            let Some(event) = &recorded.event else { continue };
             let body = Some(&recorded.body).filter(|body| !body.is_empty());
             let mut what = None;
             if event.kind == v1::EventKind::Submitted as i32 {
@@ -345,7 +346,7 @@ mod tests {
     const RECEIVED: i64 = 1_752_458_400;
 
     /// A dossier of which each of these was said, an hour after the other.
-    fn found(said: Vec<(v1::EventKind, Status, What)>) -> v1::GetResponse {
+    fn found(said: Vec<(v1::EventKind, Status, What)>) -> Whole {
         let at = |hours: usize| Some(Timestamp { seconds: RECEIVED + 3600 * hours as i64, nanos: 0 });
         let recorded = |number: usize, kind: v1::EventKind, status: Status, body: Vec<u8>| v1::RecordedEvent {
             event: Some(v1::Event {
@@ -386,10 +387,15 @@ mod tests {
             received_at: at(0),
             ..v1::Dossier::default()
         };
-        v1::GetResponse { dossier: Some(dossier), events }
+        Whole { dossier, events }
     }
 
-    fn decided() -> v1::GetResponse {
+    /// As it was at an event.
+    fn until(sequence: usize, found: &Whole) -> Whole {
+        Whole { dossier: found.dossier.clone(), events: found.events[..sequence].to_vec() }
+    }
+
+    fn decided() -> Whole {
         let progressed = || What::Progressed(v1::Progressed { step: "thẩm định".into(), ..Default::default() });
         let mut said = vec![(v1::EventKind::Accepted, Status::Accepted, What::Accepted(v1::Accepted::default()))];
         said.extend((0..10).map(|_| (v1::EventKind::Progressed, Status::Accepted, progressed())));
@@ -403,7 +409,7 @@ mod tests {
     #[test]
     fn a_dossier_is_told_as_it_was_at_an_event_whatever_came_after_it() {
         let found = decided();
-        let record = |sequence| Story::until(sequence, &found, "H57.CDV", None, None).unwrap().record();
+        let record = |sequence| Story::of(&until(sequence, &found), "H57.CDV", None, None).unwrap().record();
         let first = record(1);
         assert_eq!((&first["TrangThaiHoSo"], &first["NgayTiepNhan"]), (&"1".into(), &"20250714090000".into()));
         assert_eq!(first["DinhDanhCHS"][0]["LoaiDinhDanh"], "1");
@@ -426,7 +432,7 @@ mod tests {
     #[test]
     fn steps_go_ten_at_a_time_with_the_reception_before_each_and_none_before_it() {
         let found = decided();
-        let steps = |sequence| Story::until(sequence, &found, "H57.CDV", None, None).unwrap().steps();
+        let steps = |sequence| Story::of(&until(sequence, &found), "H57.CDV", None, None).unwrap().steps();
         assert_eq!(steps(1).len(), 0);
         let calls = steps(14);
         let lengths: Vec<_> = calls.iter().map(|call| call.as_array().unwrap().len()).collect();
@@ -441,7 +447,8 @@ mod tests {
     fn every_field_that_the_portal_is_told_stands_in_the_table_of_field_names() {
         let table = include_str!("../../../docs/portal-fields.md");
         let found = decided();
-        let story = Story::until(13, &found, "H57.CDV", None, None).unwrap();
+        let found = until(13, &found);
+        let story = Story::of(&found, "H57.CDV", None, None).unwrap();
         let is_named = |name: &String| {
             let ends = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric());
             table.match_indices(name.as_str()).any(|(at, _)| ends(&table[at + name.len()..]))
@@ -455,13 +462,13 @@ mod tests {
 
     #[test]
     fn documents_have_a_url_where_somebody_serves_them_and_what_was_erased_is_not_told() {
-        let mut found = decided();
-        let story = Story::until(1, &found, "H57.CDV", None, Some("https://tai-lieu.test/portal/")).unwrap();
+        let mut found = until(1, &decided());
+        let story = Story::of(&found, "H57.CDV", None, Some("https://tai-lieu.test/portal/")).unwrap();
         let url = format!("https://tai-lieu.test/portal/H57.12-250714-0001/{}", "ab".repeat(32));
         assert_eq!(story.record()["TaiLieuNop"][0]["DuongDanTaiTepTin"], url);
         for recorded in &mut found.events {
             recorded.body = Default::default();
         }
-        assert!(Story::until(1, &found, "H57.CDV", None, None).is_none());
+        assert!(Story::of(&found, "H57.CDV", None, None).is_none());
     }
 }

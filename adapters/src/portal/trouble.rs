@@ -26,15 +26,21 @@ pub(crate) enum Trouble {
     NoPassword,
     /// It does not take name and password.
     LoginRefused,
-    /// It gives sessions, and then does not know them.
+    /// It gives a session, and then does not know it, perhaps for one dossier only.
     SessionRefused,
     /// The gateway does not give the dossier just now.
     NoDossier,
+    /// The gateway has fewer events of the dossier than it delivered.
+    EventsMissing,
+    /// More is said of the dossier than there is room for in memory, or than one answer of the gateway may hold.
+    DossierTooLarge,
+    /// More dossiers than are compared at once.
+    PeriodTooLong,
 }
 
 impl Trouble {
     /// All of them.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Unreachable,
         Self::TlsFailed,
         Self::TimedOut,
@@ -46,20 +52,32 @@ impl Trouble {
         Self::LoginRefused,
         Self::SessionRefused,
         Self::NoDossier,
+        Self::EventsMissing,
+        Self::DossierTooLarge,
+        Self::PeriodTooLong,
     ];
+
+    /// Whether it is one dossier's, and says nothing of the way to the portal.
+    pub(super) fn is_one_dossiers(self) -> bool {
+        matches!(self, Self::EventsMissing | Self::DossierTooLarge)
+    }
 
     /// As the hand-over understands it. What may be one dossier's fault is held against it only while others are taken.
     pub(super) fn not_taken(self) -> NotTaken {
         match self {
             Self::TimedOut => NotTaken::TimedOut,
-            Self::BrokenOff | Self::Failing | Self::Unreadable => NotTaken::BrokenOff,
+            // A session refused right after the login may be the portal's word about this dossier.
+            Self::BrokenOff | Self::Failing | Self::Unreadable | Self::SessionRefused => NotTaken::BrokenOff,
+            // It waits alone, and goes back to nobody: the gateway delivers those events again, or others in their place.
+            Self::EventsMissing => NotTaken::NotYet,
+            Self::DossierTooLarge => NotTaken::ByItsOwnRule,
             Self::Unreachable
             | Self::TlsFailed
             | Self::Maintenance
             | Self::NoPassword
             | Self::LoginRefused
-            | Self::SessionRefused
-            | Self::NoDossier => NotTaken::Unreachable,
+            | Self::NoDossier
+            | Self::PeriodTooLong => NotTaken::Unreachable,
         }
     }
 }
@@ -78,6 +96,9 @@ impl trouble::Trouble for Trouble {
             Self::LoginRefused => "PORTAL_LOGIN_REFUSED",
             Self::SessionRefused => "PORTAL_SESSION_REFUSED",
             Self::NoDossier => "PORTAL_NO_DOSSIER",
+            Self::EventsMissing => "PORTAL_EVENTS_MISSING",
+            Self::DossierTooLarge => "PORTAL_DOSSIER_TOO_LARGE",
+            Self::PeriodTooLong => "PORTAL_PERIOD_TOO_LONG",
         }
     }
 
@@ -120,12 +141,24 @@ impl trouble::Trouble for Trouble {
                 vi: "Cổng không chấp nhận tên và mật khẩu; hãy kiểm tra portal.username và portal.password_file.",
             },
             Self::SessionRefused => Bilingual {
-                en: "The portal logs us in and then does not know the session; see whether the account is used elsewhere too.",
-                vi: "Cổng cho đăng nhập rồi lại không nhận phiên; hãy xem tài khoản có đang được dùng ở nơi khác không.",
+                en: "The portal logs us in and then does not know the session; see whether the account is used elsewhere too. If it is one dossier only, ask its operator.",
+                vi: "Cổng cho đăng nhập rồi lại không nhận phiên; hãy xem tài khoản có đang được dùng ở nơi khác không. Nếu chỉ một hồ sơ bị vậy, hãy hỏi đơn vị vận hành cổng.",
             },
             Self::NoDossier => Bilingual {
                 en: "The gateway does not give the dossier just now; it goes on by itself when the line is well.",
                 vi: "Trục chưa trả được hồ sơ; việc gửi sẽ tự tiếp tục khi đường truyền ổn định.",
+            },
+            Self::EventsMissing => Bilingual {
+                en: "The gateway has fewer events of the dossier than it delivered, as after a restore; the dossier waits until they are there again.",
+                vi: "Trục có ít sự kiện của hồ sơ hơn số đã giao, như sau khi khôi phục; hồ sơ chờ đến khi các sự kiện có lại.",
+            },
+            Self::DossierTooLarge => Bilingual {
+                en: "More was said of the dossier than the adapter can hold of one; tell its maker, and the portal by hand.",
+                vi: "Nội dung hồ sơ lớn hơn mức bộ kết nối giữ được cho một hồ sơ; hãy báo nhà phát triển và cập nhật cổng bằng tay.",
+            },
+            Self::PeriodTooLong => Bilingual {
+                en: "There are more dossiers in that period than are compared at once; compare a shorter one.",
+                vi: "Khoảng thời gian này có nhiều hồ sơ hơn mức so được một lần; hãy so khoảng ngắn hơn.",
             },
         }
     }

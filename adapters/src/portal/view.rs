@@ -12,7 +12,7 @@ use crate::json::machine_time;
 use crate::spool::now_ms;
 use crate::trouble::{Trouble as _, TroubleJson, Troubles, Way};
 
-/// The most dossiers whose trouble is remembered. With more, the portal as a whole is the trouble.
+/// The most dossiers whose trouble is remembered; with more, those that were tried last.
 const DOSSIERS_MAX: usize = 1000;
 
 /// What a dossier has that the portal refuses.
@@ -36,17 +36,22 @@ struct Known {
 struct Held {
     word: &'static str,
     since_ms: i64,
+    /// When it was last tried.
+    tried_ms: i64,
     times: u64,
+    /// When the first event was admitted that the portal did not take. It may be parked at the gateway by now, and so not in the spool.
+    admitted_ms: Option<i64>,
 }
 
 /// How the portal is kept in step.
 #[derive(Serialize, ToSchema)]
 #[schema(as = PortalStatus)]
 pub(crate) struct PortalJson {
-    /// When the oldest event was admitted that the portal does not have; absent when it has all.
+    /// When the oldest event was admitted that the portal does not have, as far as this adapter knows: of what has reached it, and of what
+    /// was refused or parked since its start. Absent when the portal has all of that.
     #[serde(skip_serializing_if = "Option::is_none")]
     oldest_admitted_at: Option<String>,
-    /// For how long the portal has been behind; 0 when it has all.
+    /// For how long the portal has been behind with that; 0 when it has all.
     age_seconds: u64,
     /// When the portal last took an event.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -89,20 +94,29 @@ impl View {
         known.dossiers.remove(dossier);
     }
 
-    /// It does not have it, because of the way there or the portal as a whole.
-    pub(super) fn failed(&self, dossier: &str, trouble: Trouble) {
+    /// It does not have it, because of the way there, the portal as a whole or the dossier. `admitted_ms` is of what was to be told.
+    pub(super) fn failed(&self, dossier: &str, trouble: Trouble, admitted_ms: Option<i64>) {
         let mut known = self.known();
-        known.troubles.went("portal", Way::Out, Some(trouble));
-        known.note(dossier, trouble.word());
+        if !trouble.is_one_dossiers() {
+            known.troubles.went("portal", Way::Out, Some(trouble));
+        }
+        known.note(dossier, trouble.word(), admitted_ms, now_ms());
     }
 
     /// It refuses it.
-    pub(super) fn refused(&self, dossier: &str) {
-        self.known().note(dossier, REFUSED);
+    pub(super) fn refused(&self, dossier: &str, admitted_ms: Option<i64>) {
+        self.known().note(dossier, REFUSED, admitted_ms, now_ms());
     }
 
-    pub(super) fn to_json(&self, oldest_ms: Option<i64>) -> PortalJson {
+    /// Somebody has seen that the portal has a dossier as it is, or has mended that.
+    pub(super) fn in_step(&self, dossier: &str) {
+        self.known().dossiers.remove(dossier);
+    }
+
+    /// `waiting_ms` is when the oldest event was admitted that waits here.
+    pub(super) fn to_json(&self, waiting_ms: Option<i64>) -> PortalJson {
         let known = self.known();
+        let oldest_ms = known.dossiers.values().filter_map(|held| held.admitted_ms).chain(waiting_ms).min();
         let age_ms = oldest_ms.map_or(0, |oldest| now_ms().saturating_sub(oldest).max(0));
         let dossier = |(code, held): (&String, &Held)| {
             let Bilingual { en, vi } = texts(held.word);
@@ -134,14 +148,21 @@ impl View {
 }
 
 impl Known {
-    fn note(&mut self, dossier: &str, word: &'static str) {
+    fn note(&mut self, dossier: &str, word: &'static str, admitted_ms: Option<i64>, now_ms: i64) {
         *self.failures.entry(word).or_default() += 1;
-        let is_full = self.dossiers.len() >= DOSSIERS_MAX;
-        match self.dossiers.get_mut(dossier) {
-            Some(held) => (held.word, held.times) = (word, held.times + 1),
-            None if is_full => {}
-            None => _ = self.dossiers.insert(dossier.to_owned(), Held { word, since_ms: now_ms(), times: 1 }),
+        if let Some(held) = self.dossiers.get_mut(dossier) {
+            (held.word, held.times, held.tried_ms) = (word, held.times + 1, now_ms);
+            held.admitted_ms = held.admitted_ms.into_iter().chain(admitted_ms).min();
+            return;
         }
+        if self.dossiers.len() >= DOSSIERS_MAX {
+            // What only waits is in the spool, and in the figures from there; of what is refused nobody else here knows.
+            let longest_ago = self.dossiers.iter().min_by_key(|(_, held)| (held.word == REFUSED, held.tried_ms));
+            let code = longest_ago.map(|(code, _)| code.clone()).unwrap_or_default();
+            self.dossiers.remove(&code);
+        }
+        let held = Held { word, since_ms: now_ms, tried_ms: now_ms, times: 1, admitted_ms };
+        self.dossiers.insert(dossier.to_owned(), held);
     }
 }
 
@@ -163,10 +184,10 @@ mod tests {
     #[test]
     fn a_dossiers_trouble_is_known_until_the_portal_has_it() {
         let view = View::default();
-        view.failed("A", Trouble::Maintenance);
-        view.failed("A", Trouble::TimedOut);
-        view.refused("B");
-        let json = serde_json::to_value(view.to_json(Some(now_ms() - 90_000))).unwrap();
+        view.failed("A", Trouble::Maintenance, Some(now_ms() - 90_000));
+        view.failed("A", Trouble::TimedOut, Some(now_ms() - 80_000));
+        view.refused("B", Some(now_ms() - 5_000));
+        let json = serde_json::to_value(view.to_json(Some(now_ms() - 20_000))).unwrap();
         assert_eq!(
             (json["dossiers"][0]["trouble"].as_str(), json["dossiers"][0]["times"].as_u64()),
             (Some("PORTAL_TIMED_OUT"), Some(2))
@@ -176,7 +197,27 @@ mod tests {
         assert!((89..=99).contains(&json["age_seconds"].as_u64().unwrap()));
         view.told("A");
         let json = serde_json::to_value(view.to_json(None)).unwrap();
-        assert_eq!((json["dossiers"].as_array().unwrap().len(), &json["age_seconds"]), (1, &0.into()));
+        assert_eq!(json["dossiers"].as_array().unwrap().len(), 1);
         assert!(json["last_success_at"].is_string() && json["troubles"].as_array().unwrap().is_empty());
+        // Nothing waits here any more, and the portal is behind all the same with what it refused.
+        assert!((4..=9).contains(&json["age_seconds"].as_u64().unwrap()));
+        view.failed("B", Trouble::EventsMissing, None);
+        let json = serde_json::to_value(view.to_json(None)).unwrap();
+        assert!(json["troubles"].as_array().unwrap().is_empty(), "nothing is the matter with the way there");
+        view.in_step("B");
+        let json = serde_json::to_value(view.to_json(None)).unwrap();
+        assert_eq!((json["dossiers"].as_array().unwrap().len(), &json["age_seconds"]), (0, &0.into()));
+    }
+
+    #[test]
+    fn of_more_dossiers_than_are_remembered_those_tried_longest_ago_give_way_before_those_refused() {
+        let mut known = Known::default();
+        known.note("refused", REFUSED, Some(1), 0);
+        for number in 0..DOSSIERS_MAX as i64 {
+            known.note(&format!("{number:04}"), "PORTAL_FAILING", Some(1000 + number), 1 + number);
+        }
+        assert_eq!(known.dossiers.len(), DOSSIERS_MAX);
+        assert!(known.dossiers.contains_key("refused") && !known.dossiers.contains_key("0000"));
+        assert!(known.dossiers.contains_key(&format!("{:04}", DOSSIERS_MAX - 1)), "the newest is seen");
     }
 }

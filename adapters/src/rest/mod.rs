@@ -218,7 +218,7 @@ fn routes() -> Routes {
         .routes(routes!(webhooks::attempts))
         .routes(routes!(webhooks::test))
         .routes(routes!(portal::show))
-        .routes(routes!(portal::reconcile))
+        .routes(routes!(portal::reconcile, portal::reconciliation))
         .routes(routes!(status::status))
         .routes(routes!(status::metrics));
     Routes { open, guarded, whole }

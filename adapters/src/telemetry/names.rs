@@ -96,5 +96,5 @@ pub(crate) const CLOCK_SKEWED: Metric = Metric::gauge(
 pub(crate) const PORTAL_OLDEST: Metric = Metric::moment(
     "lgsp.adapter.portal.oldest.timestamp",
     &[],
-    "When the oldest event was admitted that the national portal does not have; not there when it has all.",
+    "When the oldest event was admitted that the national portal does not have, of what waits here and what was refused or parked since the start; not there when it has all.",
 );

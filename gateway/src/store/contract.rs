@@ -32,6 +32,7 @@ use super::Store;
 pub async fn holds(open: impl AsyncFn(&str) -> Arc<dyn Store>) {
     reading::what_was_committed_is_read_back(&open).await;
     reading::events_come_in_order_and_in_pages(&open).await;
+    reading::a_page_of_large_bodies_holds_fewer_events_and_one_at_least(&open).await;
     reading::bodies_are_opened_only_when_asked_for(&open).await;
     reading::nothing_is_known_of_what_was_never_committed(&open).await;
     reading::closing_and_opening_changes_nothing(&open).await;

@@ -71,6 +71,10 @@ pub use queries::{
     intake_digest,
 };
 
+/// Where the bodies on a page of events are larger together than this, no other event stands on it: with the last one, at most a
+/// record of the journal (4 MiB), the page still fits into the 16 MiB that a client takes for one answer.
+pub const BODIES_BYTES: usize = 8 << 20;
+
 /// What the bus remembers, and how it asks for it.
 ///
 /// Within one process the caller sees to it that at most one commit per dossier, per request key and per alias is under
@@ -124,7 +128,8 @@ pub trait Store: Send + Sync + 'static {
     /// One event of a dossier.
     async fn event(&self, code: &DossierCode, sequence: u32, bodies: Bodies) -> Result<Option<Recorded>, ReadError>;
 
-    /// The events of a dossier after `after`, in order, at most `limit`.
+    /// The events of a dossier after `after`, in order, at most `limit`; fewer where their bodies are larger together than
+    /// [`BODIES_BYTES`], but at least one if there is one.
     async fn events(
         &self,
         code: &DossierCode,

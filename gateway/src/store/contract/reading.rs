@@ -80,6 +80,28 @@ pub(super) async fn events_come_in_order_and_in_pages(open: &impl AsyncFn(&str) 
     store.close().await;
 }
 
+pub(super) async fn a_page_of_large_bodies_holds_fewer_events_and_one_at_least(
+    open: &impl AsyncFn(&str) -> Arc<dyn Store>,
+) {
+    let store = open("large_bodies").await;
+    let mut event = opened(1);
+    for second in 0..5 {
+        let mut large = admission(event);
+        large.body = vec![b'x'; 3 << 20].into();
+        store.commit(Commit::Admission(Box::new(large))).await.unwrap();
+        event = progressed(&store.dossier(&code(1)).await.unwrap().unwrap(), at(100 + second));
+    }
+    let sequences = async |after, bodies| {
+        let events = store.events(&code(1), after, 100, bodies).await.unwrap();
+        events.iter().map(|recorded| recorded.event.sequence).collect::<Vec<_>>()
+    };
+    assert_eq!(sequences(0, Bodies::Without).await, [1, 2, 3, 4, 5]);
+    // 9 MiB are more than there may be, and each page goes on behind the one before.
+    assert_eq!(sequences(0, Bodies::With).await, [1, 2, 3]);
+    assert_eq!(sequences(3, Bodies::With).await, [4, 5]);
+    store.close().await;
+}
+
 pub(super) async fn bodies_are_opened_only_when_asked_for(open: &impl AsyncFn(&str) -> Arc<dyn Store>) {
     let store = open("bodies").await;
     admit_two(&*store, 1).await;

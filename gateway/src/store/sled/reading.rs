@@ -86,11 +86,17 @@ impl<F: Follow> Inner<F> {
         let last = self.held(code)?.map_or(0, |held| held.dossier.sequence);
         let from = keys::after(keys::Event(code, after).encode());
         let to = keys::after(keys::Event(code, last).encode());
-        let recorded = |(_, at): (Bytes, Bytes)| {
+        let (mut events, mut bytes) = (Vec::new(), 0);
+        for (_, at) in self.view().range(&from, &to, limit)? {
             let at = store_v1::At::decode(at).map_err(|_| ReadError::Damaged("an event's position".to_owned()))?;
-            self.recorded(Position(at.position), bodies)
-        };
-        self.view().range(&from, &to, limit)?.into_iter().map(recorded).collect()
+            let recorded = self.recorded(Position(at.position), bodies)?;
+            bytes += recorded.body.as_ref().map_or(0, Bytes::len);
+            events.push(recorded);
+            if bytes >= BODIES_BYTES {
+                break;
+            }
+        }
+        Ok(events)
     }
 
     fn recorded(&self, position: Position, bodies: Bodies) -> Result<Recorded, ReadError> {
