@@ -48,14 +48,10 @@ impl Plan {
                     let at = blocks.iter().position(of).ok_or_else(lost)?;
                     let place = expected.iter().position(|one| one == now).ok_or_else(lost)?;
                     let (body, behind) = split(&blocks[at]);
-                    let mut body = then.as_ref().map_or_else(String::new, |then| ended(body, then));
-                    match then {
-                        Some(then) => expected[place] = then.clone(),
-                        None => _ = expected.remove(place),
-                    }
+                    let mut body = ended(body, then);
+                    expected[place] = then.clone();
                     if let Some(after) = &change.after {
-                        let gap = if body.is_empty() { "" } else { "\n" };
-                        body = format!("{body}{gap}{}", entry(after));
+                        body = format!("{body}\n{}", entry(after));
                         expected.push(after.clone());
                     }
                     blocks[at] = format!("{body}{behind}");
