@@ -12,6 +12,7 @@ use super::super::procedure::Procedure;
 use super::super::validity::Validity;
 use super::overlay::Overlay;
 use super::reading::{self, LeftOut, Life};
+use super::routes::RouteChange;
 use super::wire::{Detail, Snapshot};
 
 /// What happens to a procedure.
@@ -53,6 +54,8 @@ pub struct CatalogueChange {
 pub struct Plan {
     /// What changes, in the order of codes.
     pub changes: Vec<CatalogueChange>,
+    /// Routes that change for the overlay's sake, in the order of codes.
+    pub routes: Vec<RouteChange>,
     /// What is left as it is because it cannot be read, with the reasons.
     pub left_out: Vec<LeftOut>,
     /// Procedures that are followed and the same.
@@ -83,6 +86,7 @@ impl Catalogue<'_> {
         let listed = listed.map(|one| LeftOut::new(&one.code, Fault::new(&*one.why_vi, &*one.why_en)));
         let mut plan = Plan {
             changes: Vec::new(),
+            routes: Vec::new(),
             left_out: listed.collect(),
             unchanged: 0,
             not_followed: 0,
@@ -116,6 +120,7 @@ impl Catalogue<'_> {
         let ours: BTreeSet<_> = self.registry.procedures().map(|one| &one.code).collect();
         let in_force = ours.into_iter().filter(|code| self.registry.procedure(code, self.from).is_ok());
         plan.not_listed = in_force.filter(is_gone).cloned().collect();
+        self.add_routes(&mut plan);
         plan
     }
 
@@ -148,7 +153,7 @@ impl Catalogue<'_> {
         self.overlay.procedures.get(code).is_none_or(|local| local.one_stop)
     }
 
-    fn latest(&self, code: &ProcedureCode) -> Option<&Procedure> {
+    pub(super) fn latest(&self, code: &ProcedureCode) -> Option<&Procedure> {
         self.registry.procedures().filter(|one| one.code == *code).last()
     }
 

@@ -121,8 +121,7 @@ fn follow(
     let carried = plan.carried(&texts["procedures.toml"]).unwrap();
     let mut after = texts.clone();
     after.insert("procedures.toml".to_owned(), carried.clone());
-    let routes = Overlay::parse(overlay).unwrap().routes(&registry(texts), &texts["routes.toml"], DAY);
-    after.insert("routes.toml".to_owned(), routes);
+    after.insert("routes.toml".to_owned(), plan.routed(&texts["routes.toml"]).unwrap());
     (registry(&after), plan, carried)
 }
 
@@ -287,7 +286,7 @@ one_stop = false
     let own = new.procedure(&code("1.700003"), DAY).unwrap();
     assert_eq!(own.limit(None, IntakeChannel::Direct), Limit::WorkingDays(2));
     assert_eq!(own.compulsory_components(None).count(), 1);
-    let routes = Overlay::parse(overlay).unwrap().routes(&registry, &texts["routes.toml"], DAY);
+    let routes = plan.routed(&texts["routes.toml"]).unwrap();
     assert!(routes.ends_with("\n[[route]]\nid = \"lop-phu-1-700003\"\nprocedures = [\"1.700003\"]\nauthority = \"H57.16\"\nbasis = \"lớp phủ của tỉnh / the province's overlay\"\nvalid_from = 2026-09-01\n"));
 
     let longer = Overlay::parse(&overlay.replace("2wd", "30wd")).unwrap();
@@ -482,4 +481,63 @@ fn what_the_desks_no_longer_take_in_and_the_registry_has_is_said() {
     assert_eq!((plan.changes.len(), plan.not_followed), (0, 0));
     let left_out: Vec<_> = plan.left_out.iter().map(|one| (one.code.as_str(), one.en.contains("one_stop"))).collect();
     assert_eq!(left_out, [("1.000656", true)]);
+}
+
+#[test]
+fn another_agency_in_the_overlay_ends_the_route_before_and_is_a_part_of_the_plan() {
+    let mut texts = texts();
+    let national = national(&registry(&texts));
+    let to = |party: &str| format!("[[procedure]]\ncode = \"1.000656\"\nauthority = \"{party}\"\n");
+    let on = |texts: &BTreeMap<String, String>, overlay: &str, from: Date| {
+        let snapshot = Snapshot::of(national.len(), national.values().cloned().collect(), Vec::new());
+        let overlay = Overlay::parse(overlay).unwrap();
+        Catalogue { registry: &registry(texts), overlay: &overlay, snapshot: &snapshot, from }.plan()
+    };
+    let first = on(&texts, &to("H57.102"), DAY);
+    assert_eq!(first.routes.len(), 1, "{first:#?}");
+    let routed = first.routed(&texts["routes.toml"]).unwrap();
+    texts.insert("routes.toml".to_owned(), routed + "\n# Ghi chú của tỉnh.\n");
+    assert_eq!(on(&texts, &to("H57.102"), DAY).routes, [], "what was taken is taken");
+
+    let same_day = on(&texts, &to("H57.103"), DAY);
+    assert_eq!(same_day.routes, [], "dossiers may have gone that way today");
+    assert!(same_day.left_out.iter().any(|one| one.en.contains("lop-phu-1-000656")), "{same_day:#?}");
+
+    let later = on(&texts, &to("H57.103"), date(2026, 10, 1));
+    let change = RouteChange {
+        code: code("1.000656"),
+        id: "lop-phu-1-000656-2".to_owned(),
+        authority: "H57.103".parse().unwrap(),
+        day: date(2026, 10, 1),
+        before: Some(("lop-phu-1-000656".to_owned(), "H57.102".parse().unwrap())),
+    };
+    assert_eq!(later.routes, [change]);
+    let routed = later.routed(&texts["routes.toml"]).unwrap();
+    assert!(routed.contains("[[route]]\nvalid_to = 2026-09-30\nid = \"lop-phu-1-000656\"\n"), "{routed}");
+    assert!(routed.contains("# Ghi chú của tỉnh.") && routed.contains("id = \"lop-phu-1-000656-2\""));
+    texts.insert("routes.toml".to_owned(), routed);
+    assert_eq!(on(&texts, &to("H57.103"), date(2026, 10, 1)).routes, []);
+
+    // What a person made of it is that person's.
+    let id = "id = \"lop-phu-1-000656-2\"\n";
+    let by_hand = texts["routes.toml"].replace(id, &format!("{id}units = [\"19753\"]\n"));
+    texts.insert("routes.toml".to_owned(), by_hand);
+    let after = on(&texts, &to("H57.102"), date(2026, 11, 1));
+    assert_eq!(after.routes, []);
+    assert!(after.left_out.iter().any(|one| one.en.contains("by hand")), "{after:#?}");
+}
+
+#[test]
+fn what_is_left_out_or_not_there_gets_no_route() {
+    let texts = texts();
+    let registry = registry(&texts);
+    let mut national = national(&registry);
+    let mut new = Detail { code: "1.700001".to_owned(), ..national["1.000689"].clone() };
+    new.methods[0].times[0].unit = "MONTH".to_owned();
+    national.insert("1.700001".to_owned(), new);
+    let overlay = "[[procedure]]\ncode = \"1.700001\"\nauthority = \"H57.16\"\n[[procedure]]\ncode = \"1.700002\"\nauthority = \"H57.16\"\n";
+    let plan = plan(&registry, &national, overlay);
+    assert!(plan.left_out.iter().any(|one| one.code == "1.700001"), "{plan:#?}");
+    assert_eq!(plan.routes, []);
+    assert_eq!(plan.routed(&texts["routes.toml"]).unwrap(), texts["routes.toml"], "not a byte");
 }
