@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
@@ -213,6 +214,34 @@ fn the_catalogue_follows_the_national_one_and_a_dossier_keeps_the_version_it_was
     assert!(kept.to_string().contains("\"2.002621\"") && !kept.to_string().contains("3.000722"), "{kept:#}");
 }
 
+/// The overlay's agencies are a part of what is shown and taken, and what would be no registry is not written.
+fn a_route_is_shown_before_it_is_taken(place: &Place) {
+    let mode = |name: &str| fs::metadata(place.path().join(name)).unwrap().permissions().mode();
+    place.write("usual", "");
+    assert_eq!(mode("national/current.toml"), mode("usual"), "whoever may look may look");
+    let routes = || fs::read_to_string(place.path().join("hue/routes.toml")).unwrap();
+    let overlay = |party: &str| {
+        let text = format!("[[procedure]]\ncode = \"1.000656\"\nauthority = \"{party}\"\n");
+        place.write("national/overlay.toml", &text);
+    };
+    let before = routes();
+    overlay("H57.16");
+    let refused = against(place, "take", "2026-08-31", &[]);
+    assert_eq!(refused.code, 3, "{refused:#?}");
+    let said = ["Nothing was written", "H57.16 has no grant"].map(|words| refused.out.contains(words));
+    assert_eq!(said, [true, true], "{refused:#?}");
+    assert_eq!(routes(), before);
+    overlay("H57.102");
+    let shown = against(place, "diff", "2026-08-31", &[]).ok();
+    assert!(shown.contains("route 1.000656: – → H57.102, from 2026-08-31"), "{shown}");
+    let json = against(place, "diff", "2026-08-31", &["--json"]).json();
+    assert_eq!(json["routes"][0]["after"], "H57.102", "{json:#}");
+    assert_eq!(routes(), before, "shown is not taken");
+    assert!(against(place, "take", "2026-08-31", &[]).ok().contains("routes.toml in hue"));
+    assert_ne!(routes(), before);
+    fs::remove_file(place.path().join("national/overlay.toml")).unwrap();
+}
+
 #[test]
 fn a_pull_that_was_cut_off_goes_on_where_it_was() {
     let place = Place::new();
@@ -229,7 +258,6 @@ fn a_pull_that_was_cut_off_goes_on_where_it_was() {
     let lines = fs::read_to_string(place.path().join("national/pull.jsonl")).unwrap();
     let there = lines.lines().filter(|line| !line.is_empty()).count();
     assert!((50..60).contains(&there), "{there}");
-    // As if it had been killed in the middle of a line.
     // It died in the middle of a letter.
     let torn = [lines.as_bytes(), b"{\"TENTTHC\":\"\xe1\xbb"].concat();
     fs::write(place.path().join("national/pull.jsonl"), torn).unwrap();
@@ -238,6 +266,7 @@ fn a_pull_that_was_cut_off_goes_on_where_it_was() {
     assert_eq!(told["kept"].as_u64().unwrap(), there as u64, "{told:#}");
     assert!(!place.path().join("national/pull.jsonl").exists());
     assert_eq!(pull(&place)["file"], told["file"], "equal catalogues are one file");
+    a_route_is_shown_before_it_is_taken(&place);
     // Whoever changes a snapshot is found out.
     let file = place.path().join("national").join(told["file"].as_str().unwrap());
     let text = fs::read_to_string(&file).unwrap();

@@ -7,6 +7,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+/// The most requests of one phase: more than anybody sends, and far too few for a script's phases to add up past a `u64`.
+const REQUESTS_MAX: u64 = 1_000_000_000;
+
 /// How a counterpart treats a request.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Behaviour {
@@ -57,8 +60,8 @@ pub enum BadScript {
         "'{0}' is no behaviour; there are normal, slow(50x), slow(2000ms), flaky, wrong-schema, duplicate, maintenance, expired-session, clock-skew(10m)"
     )]
     Behaviour(String),
-    /// The number of requests is none.
-    #[error("'{0}' is not a number of requests of 1 or more")]
+    /// The number of requests is none, or more than anybody sends.
+    #[error("'{0}' is not a number of requests from 1 to 1000000000")]
     Requests(String),
     /// What comes after it would never be reached.
     #[error("only the last phase may go on for ever; give '{0}' a number of requests, e.g. {0}:20")]
@@ -163,7 +166,7 @@ impl FromStr for Script {
             let (behaviour, requests) = match phase.split_once(':') {
                 None => (phase, None),
                 Some((behaviour, number)) => {
-                    let requests = number.parse().ok().filter(|requests| *requests > 0);
+                    let requests = number.parse().ok().filter(|requests| (1..=REQUESTS_MAX).contains(requests));
                     (behaviour, Some(requests.ok_or_else(|| BadScript::Requests(number.to_owned()))?))
                 }
             };
@@ -209,6 +212,16 @@ mod tests {
         let endless: Script = format!("normal:{},flaky:9", u64::MAX).parse().unwrap();
         assert_eq!((endless.requests(), endless.at(u64::MAX - 1)), (Some(u64::MAX), Some(Behaviour::Normal)));
         assert_eq!(endless.at(u64::MAX), None);
+    }
+
+    #[test]
+    fn a_number_of_requests_that_nobody_could_ever_send_is_refused_instead_of_added_up() {
+        for number in ["18446744073709551615", "1000000001"] {
+            let refused = format!("normal:{number},normal:1").parse::<Script>();
+            assert_eq!(refused, Err(BadScript::Requests(number.to_owned())));
+        }
+        let most: Script = "normal:1000000000,flaky:1".parse().unwrap();
+        assert_eq!((most.requests(), most.at(1_000_000_000)), (Some(1_000_000_001), Some(Behaviour::Flaky)));
     }
 
     #[test]

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 use jiff::civil::Date;
-use lgsp_domain::registry::Registry;
-use lgsp_domain::registry::national::{Catalogue, CatalogueChange, CatalogueChangeKind, OVERLAY, Overlay, Plan};
+use lgsp_domain::registry::national::{
+    Catalogue, CatalogueChange, CatalogueChangeKind, OVERLAY, Overlay, Plan, RouteChange,
+};
 use serde_json::{Value, json};
 
 use super::folder;
@@ -43,10 +44,7 @@ pub(super) struct What {
 pub(super) struct Planned {
     pub(super) dir: PathBuf,
     pub(super) files: std::collections::BTreeMap<String, Vec<u8>>,
-    pub(super) registry: Registry,
-    pub(super) overlay: Overlay,
     pub(super) snapshot: String,
-    pub(super) from: Date,
     pub(super) plan: Plan,
 }
 
@@ -71,7 +69,7 @@ impl What {
         };
         let from = self.from.unwrap_or_else(crate::moment::today);
         let plan = Catalogue { registry: &registry, overlay: &overlay, snapshot: &snapshot, from }.plan();
-        Ok(Planned { dir: self.registry, files, registry, overlay, snapshot: current.file, from, plan })
+        Ok(Planned { dir: self.registry, files, snapshot: current.file, plan })
     }
 }
 
@@ -96,11 +94,21 @@ impl Planned {
                 "fields": fields.collect::<Value>(),
             })
         };
+        let route = |one: &RouteChange| {
+            json!({
+                "id": one.id,
+                "code": one.code.as_str(),
+                "before": one.before.as_ref().map(|(_, party)| party.as_str()),
+                "after": one.authority.as_str(),
+                "day": one.day.to_string(),
+            })
+        };
         let left_out = self.plan.left_out.iter();
         let left_out = left_out.map(|one| json!({ "code": one.code, "why_vi": one.vi, "why_en": one.en }));
         json!({
             "snapshot": self.snapshot,
             "changes": self.plan.changes.iter().map(change).collect::<Value>(),
+            "routes": self.plan.routes.iter().map(route).collect::<Value>(),
             "left_out": left_out.collect::<Value>(),
             "unchanged": self.plan.unchanged,
             "not_followed": self.plan.not_followed,
@@ -127,6 +135,13 @@ impl Planned {
                     text += &format!("    {key}: {} → {}\n", shown(old), shown(new));
                 }
             }
+        }
+        for RouteChange { code, authority, day, before, .. } in &self.plan.routes {
+            let before = before.as_ref().map_or("–", |(_, party)| party.as_str());
+            text += &lang.pick(
+                format!("tuyến {code}: {before} → {authority}, từ {day}\n"),
+                format!("route {code}: {before} → {authority}, from {day}\n"),
+            );
         }
         if !self.plan.left_out.is_empty() {
             text += lang.pick("Để ngoài, giữ như cũ:\n", "Left out, and as they were:\n");

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -87,17 +88,20 @@ pub(super) fn keep(dir: &Path, snapshot: &Snapshot) -> anyhow::Result<Current> {
     Ok(current)
 }
 
-/// Puts a file in the place of the one that is there, whole or not at all.
+/// Puts a file in the place of the one that is there, whole or not at all. A new one has the usual mode, so that whoever may read the
+/// folder may read it.
 pub(super) fn write(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let failed = |error: std::io::Error| Failure::of_file(file, &error);
     let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut new = tempfile::NamedTempFile::new_in(dir).map_err(failed)?;
+    let usual = fs::Permissions::from_mode(0o666);
+    let mut new = tempfile::Builder::new().permissions(usual).tempfile_in(dir).map_err(failed)?;
     new.write_all(bytes).and_then(|()| new.as_file().sync_all()).map_err(failed)?;
     if let Ok(there) = fs::metadata(file) {
         fs::set_permissions(new.path(), there.permissions()).map_err(failed)?;
     }
     new.persist(file).map_err(|error| failed(error.error))?;
-    Ok(())
+    // Its name as well as its bytes.
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed)
 }
 
 fn sha256(bytes: &[u8]) -> String {

@@ -36,17 +36,19 @@ impl Take {
         let before = text(PROCEDURES)?;
         let procedures = planned.plan.carried(&before).map_err(|error| Failure::usage(error.to_string()))?;
         let routes_before = text(ROUTES)?;
-        let routes = planned.overlay.routes(&planned.registry, &routes_before, planned.from);
+        let routes = planned.plan.routed(&routes_before).map_err(|error| Failure::usage(error.to_string()))?;
+        let changed = [(PROCEDURES, before, procedures), (ROUTES, routes_before, routes)];
+        let changed: Vec<_> = changed.into_iter().filter(|(_, old, new)| old != new).collect();
         let mut files = planned.files.clone();
-        let mut written = Vec::new();
-        for (name, old, new) in [(PROCEDURES, before, procedures), (ROUTES, routes_before, routes)] {
-            if new != old {
-                folder::write(&planned.dir.join(name), new.as_bytes())?;
-                files.insert(name.to_owned(), new.into_bytes());
-                written.push(name);
-            }
-        }
+        files.extend(changed.iter().map(|(name, _, new)| ((*name).to_owned(), new.clone().into_bytes())));
+        // Before anything is written: what would be no registry stays out of the folder.
         let problems = Registry::parse(&files).err().unwrap_or_default();
+        let mut written = Vec::new();
+        for (name, _, new) in changed.iter().filter(|_| problems.is_empty()) {
+            // One after the other: if it ends here in between, taking again adds what is missing.
+            folder::write(&planned.dir.join(name), new.as_bytes())?;
+            written.push(*name);
+        }
         let json = || {
             let mut told = planned.json();
             told["written"] = written.iter().map(|name| Value::from(*name)).collect();
@@ -60,6 +62,7 @@ impl Take {
             let dir = planned.dir.display();
             let lines: String = problems.iter().map(|problem| files::line(problem, lang) + "\n").collect();
             let wrote = match written.as_slice() {
+                [] if !problems.is_empty() => lang.pick("Chưa ghi gì\n".to_owned(), "Nothing was written\n".to_owned()),
                 [] => lang.pick("Không có gì để ghi\n".to_owned(), "Nothing to write\n".to_owned()),
                 names => {
                     let names = names.join(", ");
@@ -73,9 +76,9 @@ impl Take {
                 )
             } else {
                 lang.pick(
-                    format!("Sổ đăng ký có {} lỗi, sửa trước khi áp dụng\n", problems.len()),
+                    format!("Ghi vào thì sổ đăng ký có {} lỗi; sửa lớp phủ hoặc sổ đăng ký, rồi đưa vào lại\n", problems.len()),
                     format!(
-                        "The registry has {} problem(s), to be corrected before it can be applied\n",
+                        "With it the registry would have {} problem(s); mend the overlay or the registry, then take again\n",
                         problems.len()
                     ),
                 )

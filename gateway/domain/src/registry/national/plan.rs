@@ -12,6 +12,7 @@ use super::super::procedure::Procedure;
 use super::super::validity::Validity;
 use super::overlay::Overlay;
 use super::reading::{self, LeftOut, Life};
+use super::routes::RouteChange;
 use super::wire::{Detail, Snapshot};
 
 /// What happens to a procedure.
@@ -43,7 +44,7 @@ pub struct CatalogueChange {
     /// Key, value before, value after; for a new one its keys and their values.
     pub fields: Vec<(&'static str, String, String)>,
     /// The version before, as it is now and as it will be.
-    pub(super) before: Option<(Procedure, Option<Procedure>)>,
+    pub(super) before: Option<(Procedure, Procedure)>,
     /// The version that is added.
     pub(super) after: Option<Procedure>,
 }
@@ -53,6 +54,8 @@ pub struct CatalogueChange {
 pub struct Plan {
     /// What changes, in the order of codes.
     pub changes: Vec<CatalogueChange>,
+    /// Routes that change for the overlay's sake, in the order of codes.
+    pub routes: Vec<RouteChange>,
     /// What is left as it is because it cannot be read, with the reasons.
     pub left_out: Vec<LeftOut>,
     /// Procedures that are followed and the same.
@@ -83,6 +86,7 @@ impl Catalogue<'_> {
         let listed = listed.map(|one| LeftOut::new(&one.code, Fault::new(&*one.why_vi, &*one.why_en)));
         let mut plan = Plan {
             changes: Vec::new(),
+            routes: Vec::new(),
             left_out: listed.collect(),
             unchanged: 0,
             not_followed: 0,
@@ -97,6 +101,12 @@ impl Catalogue<'_> {
         }
         let followed = self.followed(&published);
         plan.not_followed = published.len() - followed.len();
+        for code in published.keys().filter(|code| !self.is_taken_in(code)) {
+            if self.registry.procedure(code, self.from).is_ok() {
+                plan.not_followed -= 1;
+                plan.left_out.push(LeftOut::new(code.as_str(), still_taken_in()));
+            }
+        }
         for code in &followed {
             match self.change(code, published[code]) {
                 Ok(Some(change)) => plan.changes.push(change),
@@ -110,6 +120,7 @@ impl Catalogue<'_> {
         let ours: BTreeSet<_> = self.registry.procedures().map(|one| &one.code).collect();
         let in_force = ours.into_iter().filter(|code| self.registry.procedure(code, self.from).is_ok());
         plan.not_listed = in_force.filter(is_gone).cloned().collect();
+        self.add_routes(&mut plan);
         plan
     }
 
@@ -120,16 +131,15 @@ impl Catalogue<'_> {
             detail.state != "0" && field.is_some_and(|field| self.overlay.fields.contains(field))
         };
         let wants = |code: &ProcedureCode, detail: &Detail| {
-            let named = self.overlay.procedures.get(code);
-            named.is_none_or(|local| local.one_stop)
-                && (named.is_some() || self.latest(code).is_some() || is_of_a_field(detail))
+            let is_named = self.overlay.procedures.contains_key(code);
+            self.is_taken_in(code) && (is_named || self.latest(code).is_some() || is_of_a_field(detail))
         };
         let wanted = published.iter().filter(|(code, detail)| wants(code, detail));
         let mut followed: BTreeSet<ProcedureCode> = wanted.map(|(code, _)| code.clone()).collect();
         let mut open: Vec<ProcedureCode> = followed.iter().cloned().collect();
         while let Some(code) = open.pop() {
             let next = published[&code].successor.parse::<ProcedureCode>().ok();
-            if let Some(next) = next.filter(|next| published.contains_key(next))
+            if let Some(next) = next.filter(|next| published.contains_key(next) && self.is_taken_in(next))
                 && followed.insert(next.clone())
             {
                 open.push(next);
@@ -138,12 +148,19 @@ impl Catalogue<'_> {
         followed
     }
 
-    fn latest(&self, code: &ProcedureCode) -> Option<&Procedure> {
+    /// Whether the one-stop desks take it in, for all that the overlay says.
+    fn is_taken_in(&self, code: &ProcedureCode) -> bool {
+        self.overlay.procedures.get(code).is_none_or(|local| local.one_stop)
+    }
+
+    pub(super) fn latest(&self, code: &ProcedureCode) -> Option<&Procedure> {
         self.registry.procedures().filter(|one| one.code == *code).last()
     }
 
     fn change(&self, code: &ProcedureCode, detail: &Detail) -> Result<Option<CatalogueChange>, Fault> {
-        let life = Life::of(detail)?;
+        let mut life = Life::of(detail)?;
+        // The bus has none of what the desks do not take in, so it cannot name it either.
+        life.successor = life.successor.filter(|successor| self.is_taken_in(successor));
         let local = self.overlay.of(code);
         let before = self.latest(code);
         let to = life.to.or_else(|| life.abolished.then(|| self.from.yesterday().ok()).flatten());
@@ -158,12 +175,12 @@ impl Catalogue<'_> {
             after.successor = life.successor.filter(|_| to.is_some());
             return Ok(Some(CatalogueChange::new(CatalogueChangeKind::New, day, None, Some(after))));
         };
-        let successor = life.successor.filter(|_| to.is_some());
-        let knows_no_end = to.is_none() && latest.validity.to.is_some_and(|to| to >= self.from);
-        if knows_no_end {
-            // The registry knows already that it will end; the national entry does not say so yet.
-            return Ok(None);
-        }
+        // Where the registry knows already that it will end, and the national entry does not say so yet, that day stands.
+        let own_end = latest.validity.to.filter(|own| to.is_none() && *own >= self.from);
+        let (to, successor) = match own_end {
+            Some(own) => (Some(own), latest.successor.clone()),
+            None => (to, life.successor.filter(|_| to.is_some())),
+        };
         if is_over || life.abolished {
             return Ok(self.end(latest, to, life.to.is_some(), successor));
         }
@@ -177,19 +194,21 @@ impl Catalogue<'_> {
         (after.validity.to, after.successor) = (to, successor);
         let floor = if is_revived { latest.validity.to } else { latest.validity.from };
         let day = life.from.filter(|day| floor.is_none_or(|floor| *day > floor)).unwrap_or(self.from);
-        let begins_later = floor.is_none_or(|floor| day > floor);
-        after.validity.from = if begins_later { Some(day) } else { latest.validity.from };
-        let shortened = begins_later.then(|| {
-            let mut shortened = latest.clone();
-            if !is_revived {
-                shortened.validity.to = day.yesterday().ok();
-                shortened.successor = None;
-            }
-            shortened
-        });
+        if let Some(begun) = floor.filter(|floor| day <= *floor) {
+            return Err(begins_too_early(begun));
+        }
+        if let Some(end) = to.filter(|to| day > *to) {
+            return Err(begins_too_late(day, end));
+        }
+        after.validity.from = Some(day);
+        let mut shortened = latest.clone();
+        if !is_revived {
+            shortened.validity.to = day.yesterday().ok();
+            shortened.successor = None;
+        }
         Ok(Some(CatalogueChange::new(
             CatalogueChangeKind::Changed,
-            after.validity.from.unwrap_or(self.from),
+            day,
             Some((latest.clone(), shortened)),
             Some(after),
         )))
@@ -216,7 +235,7 @@ impl Catalogue<'_> {
             Some(_) => CatalogueChangeKind::Replaced,
             None => CatalogueChangeKind::Abolished,
         };
-        Some(CatalogueChange::new(kind, to, Some((latest.clone(), Some(ended))), None))
+        Some(CatalogueChange::new(kind, to, Some((latest.clone(), ended)), None))
     }
 
     /// What would name a successor that the catalogue does not have is left out, until nothing does.
@@ -241,12 +260,12 @@ impl CatalogueChange {
     fn new(
         kind: CatalogueChangeKind,
         day: Date,
-        before: Option<(Procedure, Option<Procedure>)>,
+        before: Option<(Procedure, Procedure)>,
         after: Option<Procedure>,
     ) -> Self {
         let old = before.as_ref().map(|(now, _)| now);
-        let new = after.as_ref().or_else(|| before.as_ref().and_then(|(_, ended)| ended.as_ref()));
-        let new = new.or(old).expect("a change has a version before or after").clone();
+        let new = after.as_ref().or_else(|| before.as_ref().map(|(_, ended)| ended));
+        let new = new.expect("a change has a version before or after").clone();
         let keys = |one: Option<&Procedure>| one.map(procedure_keys).unwrap_or_default();
         let (old_keys, new_keys) = (keys(old), keys(Some(&new)));
         let was = |key: &str| {
@@ -289,5 +308,30 @@ pub(super) fn malformed(code: &str) -> Fault {
     Fault::new(
         format!("\"{code}\" không đúng dạng mã thủ tục quốc gia"),
         format!("\"{code}\" is no code of the national procedure database"),
+    )
+}
+
+/// A version that has begun may have dossiers already.
+fn begins_too_early(begun: Date) -> Fault {
+    Fault::new(
+        format!("bản hiện có trong sổ đăng ký chỉ bắt đầu từ {begun} và không được sửa lại; dùng --from sau ngày đó"),
+        format!(
+            "the registry's version begins on {begun} itself and is not rewritten; take it with --from a later day"
+        ),
+    )
+}
+
+fn begins_too_late(day: Date, end: Date) -> Fault {
+    Fault::new(
+        format!("nội dung mới có hiệu lực từ {day}, sau ngày cuối {end} trong sổ đăng ký"),
+        format!("its new form begins on {day}, after its last day {end} in the registry"),
+    )
+}
+
+/// The overlay says that the desks do not take it in, and the registry that they do.
+fn still_taken_in() -> Fault {
+    Fault::new(
+        "lớp phủ ghi one_stop = false nhưng sổ đăng ký vẫn có; nêu ngày cuối (valid_to) trong sổ đăng ký",
+        "has one_stop = false in the overlay and is in force in the registry; give it a last day (valid_to) there",
     )
 }

@@ -91,6 +91,13 @@ pub(super) fn procedure(
     let field = field.ok_or_else(|| Fault::new("không có lĩnh vực", "has no field"))?;
     let level = level(&detail.level, before, local)?;
     let times = times(detail, local)?;
+    if times.is_empty() && local.limit.is_none() {
+        // To publish nothing is not to publish that there is no limit.
+        return Err(Fault::new(
+            "không công bố thời hạn nào; nêu limit trong lớp phủ",
+            "publishes no limit at all; name a limit in the overlay",
+        ));
+    }
     let cases = cases(&times, detail, before, local)?;
     let mut limits = limits(&times, &cases);
     if let Some(own) = local.limit {
@@ -205,28 +212,51 @@ fn limit(time: &Time) -> Result<Limit, Fault> {
     }
 }
 
-/// A limit in words: within the day, or none.
+/// A limit in words: within the day, in a sentence that is known from its first word to its last; none, where nothing at all is said.
 fn other(time: &Time) -> Result<Limit, Fault> {
-    let note = time.note.to_lowercase();
-    if note.contains("trong ngày") {
-        // "nhận sau 15 giờ thì …": the hour stands between the two words.
-        let hour = note.split_once("sau ").and_then(|(_, rest)| rest.split_once(" giờ"));
-        let Some((hour, _)) = hour else { return Ok(Limit::SAME_DAY) };
-        let cutoff = match hour.split_once(':') {
-            Some((hour, minute)) => hour.parse().ok().zip(minute.parse().ok()),
-            None => hour.parse().ok().map(|hour| (hour, 0)),
-        };
-        let cutoff = cutoff.and_then(|(hour, minute)| Hour::new(hour, minute, 0, 0).ok());
-        if let Some(cutoff) = cutoff {
-            return Ok(Limit::SameDay { cutoff });
-        }
-    } else if time.count.is_empty() {
-        return Ok(Limit::Unlimited);
+    let read = match (time.count.as_str(), time.note.as_str()) {
+        ("", "") => Some(Limit::Unlimited),
+        ("" | "1", note) => same_day(note),
+        _ => None,
+    };
+    read.ok_or_else(|| {
+        Fault::new(
+            "thời hạn viết bằng lời, không rõ đơn vị; nêu limit trong lớp phủ",
+            "has a limit in words without a unit; name a limit in the overlay",
+        )
+    })
+}
+
+/// *Trong ngày làm việc*, perhaps with the hour after which the result comes on the next working day; `None` for any other sentence.
+fn same_day(note: &str) -> Option<Limit> {
+    let note = note.to_lowercase();
+    let words = note.split(|c: char| c.is_whitespace() || ".;,".contains(c)).filter(|word| !word.is_empty());
+    let sentence = words.collect::<Vec<_>>().join(" ");
+    let rest = sentence.strip_prefix("ngay ").unwrap_or(&sentence).strip_prefix("trong ngày")?;
+    let rest = rest.strip_prefix(" làm việc").unwrap_or(rest);
+    if rest.is_empty() {
+        return Some(Limit::SAME_DAY);
     }
-    Err(Fault::new(
-        "thời hạn viết bằng lời, không rõ đơn vị; nêu limit trong lớp phủ",
-        "has a limit in words without a unit; name a limit in the overlay",
-    ))
+    let (received, then) = rest.split_once(" thì ")?;
+    let (received, cutoff) = received.split_once(" sau ")?;
+    let then = then.strip_prefix("trả kết quả ").unwrap_or(then);
+    let then = then.strip_prefix("trong ").or_else(|| then.strip_prefix("vào ")).unwrap_or(then);
+    let is_received = received.ends_with(" nhận") || received.ends_with(" nhận hồ sơ");
+    let knows_all = received.split_whitespace().all(|word| ["nếu", "hồ", "sơ", "tiếp", "nhận"].contains(&word));
+    if !is_received || !knows_all || then != "ngày làm việc tiếp theo" {
+        return None;
+    }
+    hour(cutoff).map(|cutoff| Limit::SameDay { cutoff })
+}
+
+/// An hour of the day: `15 giờ`, `15:30 giờ`, `15 giờ 30 phút`, `15h30`.
+fn hour(text: &str) -> Option<Hour> {
+    let text = text.replace(" phút", "").replace("giờ", ":").replace('h', ":");
+    let mut figures = text.split(':').map(str::trim).filter(|figure| !figure.is_empty());
+    let hour = figures.next()?.parse().ok()?;
+    let minute = figures.next().map_or(Some(0), |minute| minute.parse().ok())?;
+    let is_whole = text.contains(':') && figures.next().is_none();
+    Hour::new(hour, minute, 0, 0).ok().filter(|_| is_whole)
 }
 
 /// Limits by length, roughly: eight working hours to a day, seven calendar days to five working ones.

@@ -121,8 +121,7 @@ fn follow(
     let carried = plan.carried(&texts["procedures.toml"]).unwrap();
     let mut after = texts.clone();
     after.insert("procedures.toml".to_owned(), carried.clone());
-    let routes = Overlay::parse(overlay).unwrap().routes(&registry(texts), &texts["routes.toml"], DAY);
-    after.insert("routes.toml".to_owned(), routes);
+    after.insert("routes.toml".to_owned(), plan.routed(&texts["routes.toml"]).unwrap());
     (registry(&after), plan, carried)
 }
 
@@ -283,11 +282,11 @@ one_stop = false
 "#;
     let (new, plan, _) = follow(&texts, &national, overlay);
     let codes: Vec<_> = plan.changes.iter().map(|one| one.code.to_string()).collect();
-    assert_eq!((codes, plan.not_followed), (vec!["1.700001".to_owned(), "1.700003".to_owned()], 2));
+    assert_eq!((codes, plan.not_followed), (vec!["1.700001".to_owned(), "1.700003".to_owned()], 1));
     let own = new.procedure(&code("1.700003"), DAY).unwrap();
     assert_eq!(own.limit(None, IntakeChannel::Direct), Limit::WorkingDays(2));
     assert_eq!(own.compulsory_components(None).count(), 1);
-    let routes = Overlay::parse(overlay).unwrap().routes(&registry, &texts["routes.toml"], DAY);
+    let routes = plan.routed(&texts["routes.toml"]).unwrap();
     assert!(routes.ends_with("\n[[route]]\nid = \"lop-phu-1-700003\"\nprocedures = [\"1.700003\"]\nauthority = \"H57.16\"\nbasis = \"lớp phủ của tỉnh / the province's overlay\"\nvalid_from = 2026-09-01\n"));
 
     let longer = Overlay::parse(&overlay.replace("2wd", "30wd")).unwrap();
@@ -359,4 +358,186 @@ fn a_snapshot_is_known_by_its_newest_decision_and_equal_catalogues_are_equal_byt
     let snapshot = Snapshot::of(2, vec![other.clone(), one.clone(), one.clone()], Vec::new());
     assert_eq!((snapshot.decision.as_str(), snapshot.date), ("3/QĐ", Some(date(2026, 2, 1))));
     assert_eq!(snapshot, Snapshot::of(2, vec![one, other], Vec::new()));
+}
+
+/// What a limit in words is read as.
+fn in_words(count: &str, note: &str) -> Option<Limit> {
+    let national = national(&registry(&texts()));
+    let mut detail = national["1.000689"].clone();
+    let time = Time { count: count.into(), unit: "OTHER".into(), note: note.into(), ..Time::default() };
+    detail.methods = vec![Method { channel: "1".into(), times: vec![time] }];
+    let read = reading::procedure(code("1.000689"), &detail, None, &Local::default());
+    read.ok().map(|read| read.limit(None, IntakeChannel::Direct))
+}
+
+#[test]
+fn a_limit_in_words_is_read_only_where_the_whole_sentence_is_known() {
+    let until = |hour, minute| Some(Limit::SameDay { cutoff: jiff::civil::time(hour, minute, 0, 0) });
+    for (note, limit) in [
+        ("", Some(Limit::Unlimited)),
+        ("05 ngày làm việc kể từ ngày nhận đủ hồ sơ hợp lệ", None),
+        ("Không quy định", None),
+        ("Trong ngày làm việc", Some(Limit::SAME_DAY)),
+        ("Ngay trong ngày.", Some(Limit::SAME_DAY)),
+        ("trong ngày làm việc tiếp theo", None),
+        ("Trong ngày làm việc nếu không phải xác minh", None),
+        ("trong ngày làm việc; nếu tiếp nhận sau 15 giờ thì trả kết quả trong ngày làm việc tiếp theo", until(15, 0)),
+        ("Trong ngày; hồ sơ nhận sau 15 giờ 30 thì trả kết quả vào ngày làm việc tiếp theo", until(15, 30)),
+        ("Trong ngày; nhận sau 16h30 thì ngày làm việc tiếp theo", until(16, 30)),
+        ("Trong ngày; nhận sau 15 giờ thì trả kết quả trong 02 ngày làm việc tiếp theo", None),
+        ("Trong ngày; nhận sau 25 giờ thì ngày làm việc tiếp theo", None),
+    ] {
+        assert_eq!(in_words("", note), limit, "{note}");
+    }
+    assert_eq!(in_words("1", "Trong ngày"), Some(Limit::SAME_DAY));
+    assert_eq!(in_words("5", "Trong ngày"), None, "which of the two?");
+}
+
+#[test]
+fn an_entry_that_publishes_no_limit_at_all_is_not_one_without_limit() {
+    let texts = texts();
+    let registry = registry(&texts);
+    let mut national = national(&registry);
+    national.get_mut("1.000689").unwrap().methods.clear();
+    national.get_mut("1.000656").unwrap().methods.iter_mut().for_each(|method| method.times.clear());
+    let left_out = |overlay| {
+        let left_out = plan(&registry, &national, overlay).left_out;
+        left_out.into_iter().map(|one| one.code).collect::<Vec<_>>()
+    };
+    assert_eq!(left_out(""), ["1.000656", "1.000689"]);
+    let own = "[[procedure]]\ncode = \"1.000656\"\nlimit = \"1wd\"\n";
+    assert_eq!(left_out(own), ["1.000689"], "the province's own duration stands in");
+}
+
+/// The registry with a last day of its own for 1.000689, which the national list does not know.
+fn with_an_end_of_its_own(end: &str) -> BTreeMap<String, String> {
+    let mut texts = texts();
+    let procedures = texts.get_mut("procedures.toml").unwrap();
+    let head = "[[procedure]]\ncode = \"1.000689\"\n";
+    assert!(procedures.contains(head));
+    *procedures = procedures.replace(head, &format!("{head}valid_to = {end}\n"));
+    texts
+}
+
+#[test]
+fn what_the_registry_ends_on_a_day_of_its_own_is_followed_until_then() {
+    let mut national = national(&registry(&texts()));
+    let texts = with_an_end_of_its_own("2027-06-30");
+    assert_eq!(plan(&registry(&texts), &national, "").changes, [], "the end alone is the province's business");
+    for method in &mut national.get_mut("1.000689").unwrap().methods {
+        method.times = vec![Time { count: "9".into(), unit: "HOUR".into(), ..Time::default() }];
+    }
+    let (new, plan, _) = follow(&texts, &national, "");
+    assert_eq!(plan.changes.iter().map(|one| one.kind).collect::<Vec<_>>(), [CatalogueChangeKind::Changed]);
+    let after = new.procedure(&code("1.000689"), DAY).unwrap();
+    assert_eq!(after.limit(None, IntakeChannel::Direct), Limit::WorkingHours(9));
+    assert_eq!(after.validity.to, Some(date(2027, 6, 30)), "its own end stays");
+    // A form that would only begin when the procedure is gone is for a person to look at.
+    national.get_mut("1.000689").unwrap().from = "20270701".to_owned();
+    let late = super::tests::plan(&registry(&texts), &national, "");
+    assert_eq!(late.changes, []);
+    assert!(late.left_out.iter().any(|one| one.code == "1.000689" && one.en.contains("2027-06-30")), "{late:#?}");
+}
+
+#[test]
+fn a_version_that_has_begun_is_not_rewritten_by_a_second_change_on_the_same_day() {
+    let mut texts = texts();
+    let mut national = national(&registry(&texts));
+    let publish = |national: &mut BTreeMap<String, Detail>, hours: &str| {
+        for method in &mut national.get_mut("1.000689").unwrap().methods {
+            method.times = vec![Time { count: hours.into(), unit: "HOUR".into(), ..Time::default() }];
+        }
+    };
+    publish(&mut national, "9");
+    let (_, _, carried) = follow(&texts, &national, "");
+    texts.insert("procedures.toml".to_owned(), carried);
+    publish(&mut national, "7");
+    let same_day = plan(&registry(&texts), &national, "");
+    assert_eq!(same_day.changes, []);
+    let why = same_day.left_out.iter().find(|one| one.code == "1.000689").unwrap();
+    assert!(why.en.contains("2026-09-01") && why.en.contains("--from"), "{why:?}");
+    let registry = registry(&texts);
+    let snapshot = Snapshot::of(national.len(), national.into_values().collect(), Vec::new());
+    let (overlay, from) = (Overlay::default(), date(2026, 9, 2));
+    let next_day = Catalogue { registry: &registry, overlay: &overlay, snapshot: &snapshot, from }.plan();
+    assert_eq!(next_day.changes.iter().map(|one| one.day).collect::<Vec<_>>(), [from]);
+}
+
+#[test]
+fn a_successor_that_the_desks_do_not_take_in_does_not_come_along() {
+    let national = national(&registry(&texts()));
+    let texts = before_the_decree();
+    let own = "[[procedure]]\ncode = \"3.000722\"\none_stop = false\n";
+    let (new, plan, _) = follow(&texts, &national, own);
+    let changes: Vec<_> = plan.changes.iter().map(|one| (one.code.as_str(), one.kind)).collect();
+    assert_eq!(changes, [("2.002621", CatalogueChangeKind::Abolished)], "it ends all the same");
+    assert_eq!(new.procedure(&code("2.002621"), DAY).unwrap_err(), NoProcedure::Abolished { successor: None });
+}
+
+#[test]
+fn what_the_desks_no_longer_take_in_and_the_registry_has_is_said() {
+    let registry = registry(&texts());
+    let plan = plan(&registry, &national(&registry), "[[procedure]]\ncode = \"1.000656\"\none_stop = false\n");
+    assert_eq!((plan.changes.len(), plan.not_followed), (0, 0));
+    let left_out: Vec<_> = plan.left_out.iter().map(|one| (one.code.as_str(), one.en.contains("one_stop"))).collect();
+    assert_eq!(left_out, [("1.000656", true)]);
+}
+
+#[test]
+fn another_agency_in_the_overlay_ends_the_route_before_and_is_a_part_of_the_plan() {
+    let mut texts = texts();
+    let national = national(&registry(&texts));
+    let to = |party: &str| format!("[[procedure]]\ncode = \"1.000656\"\nauthority = \"{party}\"\n");
+    let on = |texts: &BTreeMap<String, String>, overlay: &str, from: Date| {
+        let snapshot = Snapshot::of(national.len(), national.values().cloned().collect(), Vec::new());
+        let overlay = Overlay::parse(overlay).unwrap();
+        Catalogue { registry: &registry(texts), overlay: &overlay, snapshot: &snapshot, from }.plan()
+    };
+    let first = on(&texts, &to("H57.102"), DAY);
+    assert_eq!(first.routes.len(), 1, "{first:#?}");
+    let routed = first.routed(&texts["routes.toml"]).unwrap();
+    texts.insert("routes.toml".to_owned(), routed + "\n# Ghi chú của tỉnh.\n");
+    assert_eq!(on(&texts, &to("H57.102"), DAY).routes, [], "what was taken is taken");
+
+    let same_day = on(&texts, &to("H57.103"), DAY);
+    assert_eq!(same_day.routes, [], "dossiers may have gone that way today");
+    assert!(same_day.left_out.iter().any(|one| one.en.contains("lop-phu-1-000656")), "{same_day:#?}");
+
+    let later = on(&texts, &to("H57.103"), date(2026, 10, 1));
+    let change = RouteChange {
+        code: code("1.000656"),
+        id: "lop-phu-1-000656-2".to_owned(),
+        authority: "H57.103".parse().unwrap(),
+        day: date(2026, 10, 1),
+        before: Some(("lop-phu-1-000656".to_owned(), "H57.102".parse().unwrap())),
+    };
+    assert_eq!(later.routes, [change]);
+    let routed = later.routed(&texts["routes.toml"]).unwrap();
+    assert!(routed.contains("[[route]]\nvalid_to = 2026-09-30\nid = \"lop-phu-1-000656\"\n"), "{routed}");
+    assert!(routed.contains("# Ghi chú của tỉnh.") && routed.contains("id = \"lop-phu-1-000656-2\""));
+    texts.insert("routes.toml".to_owned(), routed);
+    assert_eq!(on(&texts, &to("H57.103"), date(2026, 10, 1)).routes, []);
+
+    // What a person made of it is that person's.
+    let id = "id = \"lop-phu-1-000656-2\"\n";
+    let by_hand = texts["routes.toml"].replace(id, &format!("{id}units = [\"19753\"]\n"));
+    texts.insert("routes.toml".to_owned(), by_hand);
+    let after = on(&texts, &to("H57.102"), date(2026, 11, 1));
+    assert_eq!(after.routes, []);
+    assert!(after.left_out.iter().any(|one| one.en.contains("by hand")), "{after:#?}");
+}
+
+#[test]
+fn what_is_left_out_or_not_there_gets_no_route() {
+    let texts = texts();
+    let registry = registry(&texts);
+    let mut national = national(&registry);
+    let mut new = Detail { code: "1.700001".to_owned(), ..national["1.000689"].clone() };
+    new.methods[0].times[0].unit = "MONTH".to_owned();
+    national.insert("1.700001".to_owned(), new);
+    let overlay = "[[procedure]]\ncode = \"1.700001\"\nauthority = \"H57.16\"\n[[procedure]]\ncode = \"1.700002\"\nauthority = \"H57.16\"\n";
+    let plan = plan(&registry, &national, overlay);
+    assert!(plan.left_out.iter().any(|one| one.code == "1.700001"), "{plan:#?}");
+    assert_eq!(plan.routes, []);
+    assert_eq!(plan.routed(&texts["routes.toml"]).unwrap(), texts["routes.toml"], "not a byte");
 }

@@ -1,19 +1,16 @@
-//! A plan carried into the text of `procedures.toml`, and the competent agencies of the overlay into `routes.toml`.
+//! A plan carried into the text of `procedures.toml`.
 //!
 //! Only the entries that change are touched: comments, order and everything else stay. What is written is read back and held against
 //! the plan before it leaves here, so a file laid out in a way that this does not understand is refused and never spoilt.
 
 use std::fmt::Write as _;
 
-use jiff::civil::Date;
 use lgsp_proto::types::ProcedureCode;
 use toml::Value;
 
-use super::super::Registry;
 use super::super::load::PROCEDURES;
 use super::super::procedure::{Procedure, print_limit};
 use super::super::source::{Problems, Source};
-use super::overlay::Overlay;
 use super::plan::Plan;
 use crate::deadline::clock::{StartPolicy, SupplementPolicy};
 
@@ -29,6 +26,12 @@ pub enum NotWritten {
     /// What was written reads otherwise than planned.
     #[error("procedures.toml would not say what was planned")]
     Otherwise,
+    /// The entry of a route was not found, or could not be changed without changing others.
+    #[error("routes.toml: the route {0} is not written as `[[route]]` with a line for each key")]
+    Route(String),
+    /// What was written reads otherwise than planned.
+    #[error("routes.toml would not say what was planned")]
+    RoutesOtherwise,
 }
 
 impl Plan {
@@ -38,7 +41,7 @@ impl Plan {
     /// The file cannot be changed so; the text is as it was.
     pub fn carried(&self, text: &str) -> Result<String, NotWritten> {
         let before = read(text).ok_or(NotWritten::Otherwise)?;
-        let mut blocks = blocks(text);
+        let mut blocks = blocks(text, HEAD);
         let mut expected = before;
         for change in &self.changes {
             let lost = || NotWritten::Entry(change.code.clone());
@@ -48,14 +51,10 @@ impl Plan {
                     let at = blocks.iter().position(of).ok_or_else(lost)?;
                     let place = expected.iter().position(|one| one == now).ok_or_else(lost)?;
                     let (body, behind) = split(&blocks[at]);
-                    let mut body = then.as_ref().map_or_else(String::new, |then| ended(body, then));
-                    match then {
-                        Some(then) => expected[place] = then.clone(),
-                        None => _ = expected.remove(place),
-                    }
+                    let mut body = ended(body, then);
+                    expected[place] = then.clone();
                     if let Some(after) = &change.after {
-                        let gap = if body.is_empty() { "" } else { "\n" };
-                        body = format!("{body}{gap}{}", entry(after));
+                        body = format!("{body}\n{}", entry(after));
                         expected.push(after.clone());
                     }
                     blocks[at] = format!("{body}{behind}");
@@ -79,29 +78,6 @@ impl Plan {
     }
 }
 
-impl Overlay {
-    /// The text of `routes.toml` with a route, from that day on, for each competent agency that no route of the registry names yet. Whether it may
-    /// decide is for `lgsp registry check` to say.
-    pub fn routes(&self, registry: &Registry, text: &str, from: Date) -> String {
-        let mut text = text.to_owned();
-        for (code, local) in &self.procedures {
-            let Some(authority) = local.authority.as_ref().filter(|_| local.one_stop) else { continue };
-            let id = format!("lop-phu-{}", code.as_str().replace('.', "-"));
-            if registry.rules().iter().any(|rule| rule.id == id) {
-                continue;
-            }
-            if !text.ends_with('\n') && !text.is_empty() {
-                text.push('\n');
-            }
-            let _ = write!(
-                text,
-                "\n[[route]]\nid = \"{id}\"\nprocedures = [\"{code}\"]\nauthority = \"{authority}\"\nbasis = \"lớp phủ của tỉnh / the province's overlay\"\nvalid_from = {from}\n"
-            );
-        }
-        text
-    }
-}
-
 /// Every procedure of a text; `None` if one cannot be read.
 fn read(text: &str) -> Option<Vec<Procedure>> {
     let problems = Problems::default();
@@ -113,10 +89,10 @@ fn read(text: &str) -> Option<Vec<Procedure>> {
 }
 
 /// What stands before the first entry, and each entry with what stands behind it.
-fn blocks(text: &str) -> Vec<String> {
+pub(super) fn blocks(text: &str, head: &str) -> Vec<String> {
     let mut blocks = vec![String::new()];
     for line in text.split_inclusive('\n') {
-        if line.trim_start().starts_with(HEAD) {
+        if line.trim_start().starts_with(head) {
             blocks.push(String::new());
         }
         blocks.last_mut().expect("there is one from the start").push_str(line);
@@ -125,7 +101,7 @@ fn blocks(text: &str) -> Vec<String> {
 }
 
 /// An entry, and the blank lines and comments behind it, which belong to the next.
-fn split(block: &str) -> (&str, &str) {
+pub(super) fn split(block: &str) -> (&str, &str) {
     let mut end = 0;
     let mut at = 0;
     for line in block.split_inclusive('\n') {
@@ -138,23 +114,30 @@ fn split(block: &str) -> (&str, &str) {
     block.split_at(end)
 }
 
-/// An entry with the last day and the successor of `then`, said right under its head.
+/// An entry with the last day and the successor of `then`.
 fn ended(body: &str, then: &Procedure) -> String {
-    let says = |line: &str, key: &str| {
-        line.trim_start().strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='))
+    let mut lines = String::new();
+    if let Some(to) = then.validity.to {
+        let _ = writeln!(lines, "valid_to = {to}");
+    }
+    if let Some(successor) = &then.successor {
+        let _ = writeln!(lines, "successor = \"{successor}\"");
+    }
+    headed(body, &["valid_to", "successor"], &lines)
+}
+
+/// An entry with these lines right under its head, in the place of what it says of those keys.
+pub(super) fn headed(body: &str, keys: &[&str], lines: &str) -> String {
+    let says = |line: &str, key: &&str| {
+        line.trim_start().strip_prefix(*key).is_some_and(|rest| rest.trim_start().starts_with('='))
     };
-    let mut lines = body.split_inclusive('\n').filter(|line| !says(line, "valid_to") && !says(line, "successor"));
-    let mut text = lines.next().unwrap_or_default().to_owned();
+    let mut kept = body.split_inclusive('\n').filter(|line| !keys.iter().any(|key| says(line, key)));
+    let mut text = kept.next().unwrap_or_default().to_owned();
     if !text.ends_with('\n') {
         text.push('\n');
     }
-    if let Some(to) = then.validity.to {
-        let _ = writeln!(text, "valid_to = {to}");
-    }
-    if let Some(successor) = &then.successor {
-        let _ = writeln!(text, "successor = \"{successor}\"");
-    }
-    text.extend(lines);
+    text.push_str(lines);
+    text.extend(kept);
     text
 }
 
