@@ -9,6 +9,8 @@ use jiff::civil::Date;
 use serde_json::{Map, Value, json};
 
 use super::figures::{ByStatus, Figures};
+use super::national::Catalogue;
+use super::portal::Portal;
 use super::reconcile::{Difference, Reconciliation};
 
 /// Everything that is known when it is over.
@@ -16,6 +18,8 @@ pub(super) struct Outcome {
     pub(super) until: Date,
     pub(super) figures: Figures,
     pub(super) reconciliation: Reconciliation,
+    pub(super) catalogue: Catalogue,
+    pub(super) portal: Portal,
     /// Systems that took part, each a process with its adapter.
     pub(super) systems: u64,
     /// Steps of the plan that fell due and could not be done, because what comes before them never arrived.
@@ -27,9 +31,11 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    /// Whether the day went as it must: the books agree, and nothing that was lawful was refused or left undone.
+    /// Whether the day went as it must: the books agree, the portal has what the bus has, and nothing that was lawful was refused or left
+    /// undone.
     pub(super) fn agrees(&self) -> bool {
-        self.reconciliation.agrees() && self.reconciliation.refused == 0 && self.not_done == 0
+        let is_done = self.reconciliation.refused == 0 && self.not_done == 0;
+        is_done && self.reconciliation.agrees() && self.portal.differences.is_empty()
     }
 
     /// The report for programs. `decided` counts dossiers with a result (statuses 9 and 10), `refused` those not accepted
@@ -56,6 +62,11 @@ impl Outcome {
             "altered": count(Difference::Altered),
             "requests_refused": self.reconciliation.refused,
             "steps_not_done": self.not_done,
+            "identity_checks": self.reconciliation.identity_checks,
+            "identity_checks_asked_again": self.reconciliation.asked_again,
+            "catalogue_procedures": self.catalogue.procedures,
+            "portal_dossiers": self.portal.dossiers,
+            "portal_differences": self.portal.differences.len(),
             "non_territorial": self.figures.non_territorial,
             "online": self.figures.online,
             "supported": self.figures.supported,
