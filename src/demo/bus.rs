@@ -22,6 +22,9 @@ const SETTLE_PATIENCE: Duration = Duration::from_secs(120);
 /// How soon it is looked at again: at first, and at most. Looking costs those who are looked at, and each look waits longer than the last.
 const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(3), Duration::from_millis(25));
 
+/// While an agency is waited for, how often it is looked whether somebody has ended.
+const LOOK_FOR_GONE: Duration = Duration::from_millis(500);
+
 /// All processes of the demo.
 pub(super) struct Bus {
     gateway: Process,
@@ -113,9 +116,10 @@ impl Bus {
     /// Somebody failed, or the bus does not come to rest; says who and what.
     pub(super) async fn tick(&mut self, tick: DateTime, mut seen: impl FnMut(Store)) -> anyhow::Result<u64> {
         let played = self.play(tick, &mut seen).await;
+        // Whoever has ended explains what others say.
         played.map_err(|error| match self.gone() {
-            Some(gone) => error.context(gone),
-            None => error,
+            Some(gone) if !format!("{error:#}").contains(&gone) => error.context(gone),
+            _ => error,
         })
     }
 
@@ -125,11 +129,21 @@ impl Bus {
             system.agency.order(&Order::Act { until: tick }).await?;
         }
         let mut stuck = 0;
-        for system in &mut self.systems {
-            match system.agency.answer().await? {
+        for at in 0..self.systems.len() {
+            let answer = loop {
+                let answer = tokio::time::timeout(LOOK_FOR_GONE, self.systems[at].agency.answer()).await;
+                match (answer, self.gone()) {
+                    (Ok(answer), _) => break answer?,
+                    // It may be what an agency waits for.
+                    (Err(_), Some(gone)) => bail!("{gone}"),
+                    (Err(_), None) => {}
+                }
+            };
+            let name = &self.systems[at].name;
+            match answer {
                 Answer::Done { stuck: here } => stuck += here,
-                Answer::Failed { why } => bail!("{} at {tick}: {why}", system.name),
-                Answer::Listening { .. } => bail!("{} answers something else than it was asked", system.name),
+                Answer::Failed { why } => bail!("{name} at {tick}: {why}"),
+                Answer::Listening { .. } => bail!("{name} answers something else than it was asked"),
             }
         }
         self.settle(seen).await.with_context(|| format!("after {tick}"))?;
@@ -207,11 +221,11 @@ impl Bus {
         all.filter_map(|process| Some((process.name.clone(), process.peak_memory()?))).collect()
     }
 
-    /// Stops everything in order: agencies, adapters, the national systems, the gateway.
+    /// Stops everything in order: agencies, adapters, the national systems, the gateway. Answers what the national systems complain of.
     ///
     /// # Errors
     /// Something did not stop as it should. All of it has stopped.
-    pub(super) async fn stop(self) -> anyhow::Result<()> {
+    pub(super) async fn stop(self) -> anyhow::Result<Vec<String>> {
         let (mut agencies, mut adapters) = (Vec::new(), Vec::new());
         for system in self.systems {
             agencies.push(system.agency);
@@ -224,11 +238,14 @@ impl Bus {
                 ended = ended.and(process.stopped().await);
             }
         }
+        let mut complaints = Vec::new();
         for counterpart in self.national {
-            // It ends with a verdict over its connector, for which a day without trouble is not enough.
-            ended = ended.and(counterpart.process.stopped_whatever_it_says().await);
+            match counterpart.stop().await {
+                Ok(found) => complaints.extend(found),
+                Err(error) => ended = ended.and(Err(error)),
+            }
         }
-        ended.and(self.gateway.stopped().await)
+        ended.and(self.gateway.stopped().await).map(|()| complaints)
     }
 }
 

@@ -39,7 +39,7 @@ use bus::{Bus, Store};
 use figures::Figures;
 use folder::{Folder, NEWCOMER};
 use national::Made;
-use outcome::Outcome;
+use outcome::{National, Outcome};
 use portal::Portal;
 use progress::Progress;
 use reconcile::{Journal, Questioned, Recorded, reconcile};
@@ -203,7 +203,7 @@ impl Day<'_> {
         let (compared, book) = bus.portal(folder).await?;
         progress.end(lang.pick("dừng các tiến trình và đối chiếu sổ", "stopping the processes, reconciling the books"));
         let (mut memory, systems) = (bus.memory(), bus.systems());
-        bus.stop().await?;
+        let complaints = bus.stop().await?;
 
         let (events, recorded) = journal(folder)?;
         let books = registry.systems().map(|system| books::read(&folder.books(&system.name)));
@@ -213,8 +213,9 @@ impl Day<'_> {
         let figures = Figures::count(&events, EVENING, registry)?;
         memory.extend(processes::peak_memory("self").map(|bytes| ("demo".to_owned(), bytes)));
         let took = progress.elapsed();
+        let national = National { catalogue, portal, complaints };
         let until = args.until;
-        Ok((Outcome { until, figures, reconciliation, catalogue, portal, systems, not_done, took, memory }, events))
+        Ok((Outcome { until, figures, reconciliation, national, systems, not_done, took, memory }, events))
     }
 
     /// Starts everything once more where it stood, says what to try, and waits until it is told to stop.
@@ -254,7 +255,8 @@ impl Day<'_> {
             lang.pick("Sau khi dừng bằng Ctrl-C:", "After you have ended it with Ctrl-C:"),
         ))?;
         stop.cancelled().await;
-        bus.stop().await
+        bus.stop().await?;
+        Ok(())
     }
 
     /// How another system joins, acting for a commune that has a system already.

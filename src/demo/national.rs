@@ -66,6 +66,25 @@ struct Ready {
     ready: BTreeMap<String, String>,
 }
 
+/// Its last line.
+#[derive(Deserialize)]
+struct Ended {
+    report: Report,
+}
+
+#[derive(Deserialize)]
+struct Report {
+    checks: Vec<Check>,
+}
+
+/// Something that a connector has to do right.
+#[derive(Deserialize)]
+struct Check {
+    id: String,
+    failed: u64,
+    example: Option<String>,
+}
+
 /// A dossier as the portal has it, by codes and times.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Filed {
@@ -219,6 +238,17 @@ impl Counterpart {
 
     async fn book(&self) -> anyhow::Result<Vec<Filed>> {
         https::get(&format!("{}/_rehearsal/dossiers", self.fact("url")?), Path::new(self.fact("ca")?)).await
+    }
+
+    /// Stops it, and hears what its adapter did wrong towards it, if anything. That a quiet day has not tried everything is no fault.
+    ///
+    /// # Errors
+    /// It did not stop as it should.
+    pub(super) async fn stop(self) -> anyhow::Result<Vec<String>> {
+        let Ended { report } = self.process.judged().await?;
+        let failed = report.checks.into_iter().filter(|check| check.failed > 0);
+        let word = self.which.word();
+        Ok(failed.map(|Check { id, example, .. }| format!("{word}: {id}: {}", example.unwrap_or_default())).collect())
     }
 
     pub(super) fn is(&self, which: Which) -> bool {

@@ -8,7 +8,7 @@ use lgsp_domain::registry::Registry;
 use lgsp_proto::types::PartyId;
 
 use super::figures::{Figures, Group, HandOver};
-use super::outcome::Outcome;
+use super::outcome::{National, Outcome};
 use super::reconcile::{Difference, MAX_EXAMPLES};
 use crate::lang::Lang;
 use crate::table::Table;
@@ -167,7 +167,7 @@ impl Printer<'_> {
     }
 
     fn national(&self, outcome: &Outcome) -> String {
-        let (lang, catalogue, portal) = (self.lang, &outcome.catalogue, &outcome.portal);
+        let (lang, National { catalogue, portal, complaints }) = (self.lang, &outcome.national);
         let mut table = Table::default();
         for (name, count) in [
             (
@@ -190,12 +190,19 @@ impl Printer<'_> {
                 portal.sent_again,
             ),
             (lang.pick("  khác với trục", "  that differ from the bus"), portal.differences.len() as u64),
+            (
+                lang.pick("Lỗi mà các hệ thống quốc gia nêu", "Complaints of the national systems"),
+                complaints.len() as u64,
+            ),
         ] {
             table.row([name.to_owned(), self.number(count)]);
         }
         let mut text = table.to_string();
         for (code, what) in portal.differences.iter().take(MAX_EXAMPLES) {
             let _ = writeln!(text, "  ! {code} {what}");
+        }
+        for complaint in complaints {
+            let _ = writeln!(text, "  ! {complaint}");
         }
         text
     }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
@@ -182,17 +182,18 @@ impl Process {
     /// # Errors
     /// It had to be killed, or ended badly.
     pub(crate) async fn stopped(mut self) -> anyhow::Result<()> {
-        let status = self.end().await?;
+        let (status, _) = self.end().await?;
         if status.success() { Ok(()) } else { bail!("{}", self.ended()) }
     }
 
-    /// The same for one whose exit code is a judgement, and no failure of its own.
+    /// The same for one whose exit code is a judgement, and no failure of its own: its last line says which.
     ///
     /// # Errors
-    /// It had to be killed, or was.
-    pub(crate) async fn stopped_whatever_it_says(mut self) -> anyhow::Result<()> {
-        let status = self.end().await?;
-        if status.code().is_some() { Ok(()) } else { bail!("{}", self.ended()) }
+    /// It had to be killed, or was; or it says something else.
+    pub(crate) async fn judged<T: DeserializeOwned>(mut self) -> anyhow::Result<T> {
+        let (status, last) = self.end().await?;
+        ensure!(status.code().is_some(), "{}", self.ended());
+        serde_json::from_str(&last).with_context(|| format!("{} says something unexpected: {last}", self.name))
     }
 
     /// Waits until it has done what it was started for, and reads what it says about it, JSON; `well` are the exit codes with which it does.
@@ -212,15 +213,18 @@ impl Process {
         serde_json::from_str(&said).with_context(|| format!("{} says something unexpected: {said}", self.name))
     }
 
-    /// Asks it to stop, and waits for that; what it said on the way is read, so that it never waits for us to listen.
-    async fn end(&mut self) -> anyhow::Result<ExitStatus> {
+    /// Asks it to stop, and waits for that. What it says on the way is read, so that it never waits for us to listen; the last line is told.
+    async fn end(&mut self) -> anyhow::Result<(ExitStatus, String)> {
         self.ask_to_stop();
         let end = async {
-            while self.answers.next_line().await?.is_some() {}
-            self.child.wait().await
+            let mut last = String::new();
+            while let Some(line) = self.answers.next_line().await? {
+                last = line;
+            }
+            std::io::Result::Ok((self.child.wait().await?, last))
         };
         match tokio::time::timeout(STOP_PATIENCE, end).await {
-            Ok(status) => status.with_context(|| self.ended()),
+            Ok(ended) => ended.with_context(|| self.ended()),
             Err(_) => {
                 self.child.kill().await?;
                 bail!("{} did not stop in time and was killed", self.name)
