@@ -30,8 +30,11 @@ const UNIT: &str = "H57";
 const PORTAL_TAKES_MS: u32 = 1;
 /// Dossiers told to the portal at one time.
 const PORTAL_AT_ONCE: u32 = 8;
-/// Procedures in the national catalogue on a full day, and on one that is hardly any.
+/// Procedures in the national catalogue: about as many as the day has dossiers, at least and at most. The real one has the most.
 const CATALOGUE: (u32, u32) = (200, 5_600);
+/// What the portal's counterpart cannot judge from where it stands: its own desk's acts are told to nobody, so a status may leap there. The
+/// statuses and steps that it has are compared with the journal instead.
+const NOT_JUDGED: &str = "status-course";
 
 /// Which of them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -148,7 +151,7 @@ impl Which {
             Self::Population => vec![("--seed", seed.to_string())],
             Self::Procedures => {
                 let (least, most) = CATALOGUE;
-                let count = (2 * dossiers).clamp(least, most);
+                let count = dossiers.clamp(least, most);
                 vec![("--seed", seed.to_string()), ("--count", count.to_string()), ("--day", DAY.to_string())]
             }
             Self::Portal => vec![("--takes", PORTAL_TAKES_MS.to_string())],
@@ -246,7 +249,7 @@ impl Counterpart {
     /// It did not stop as it should.
     pub(super) async fn stop(self) -> anyhow::Result<Vec<String>> {
         let Ended { report } = self.process.judged().await?;
-        let failed = report.checks.into_iter().filter(|check| check.failed > 0);
+        let failed = report.checks.into_iter().filter(|check| check.failed > 0 && check.id != NOT_JUDGED);
         let word = self.which.word();
         Ok(failed.map(|Check { id, example, .. }| format!("{word}: {id}: {}", example.unwrap_or_default())).collect())
     }
