@@ -62,12 +62,13 @@ Examples:
   lgsp demo --dossiers 200 --until 2025-08-15 --report report.json
   lgsp demo --dossiers 200 --keep --dir hue
 
-Exit codes: 0 the books of all parties agree with the journal, 5 they differ.";
+Exit codes: 0 the books of all parties and of the portal agree with the journal, 5 they differ.";
 
 /// Replay Hue's 14 July 2025: dossiers, desks, authorities, and everybody's books against the journal.
 ///
 /// Starts a gateway, an adapter for each system of the registry and behind each a stand-in for the agency's own software, all
-/// of them processes of their own. The business clock runs on until long procedures have ended too. Citizens are invented.
+/// of them processes of their own, and the rehearsal kit's population database, procedure database and portal behind three of the
+/// adapters. The business clock runs on until long procedures have ended too. Citizens are invented.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
