@@ -113,16 +113,21 @@ impl Node {
             }
         });
         if self.until_stdin_closes {
-            let shutdown = shutdown.clone();
-            // A thread of its own: a read from a pipe cannot be cancelled, and must not hold up the runtime's end.
-            std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
-                let mut ignored = [0; 256];
-                while matches!(std::io::stdin().read(&mut ignored), Ok(1..)) {}
-                shutdown.cancel();
-            })?;
+            stop_with_stdin(shutdown.clone())?;
         }
         Ok(shutdown)
     }
+}
+
+/// Cancels `stop` when standard input is closed: for a child that does not outlive its parent.
+pub(crate) fn stop_with_stdin(stop: CancellationToken) -> std::io::Result<()> {
+    // A thread of its own: a read from a pipe cannot be cancelled, and must not hold up the runtime's end.
+    std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
+        let mut ignored = [0; 256];
+        while matches!(std::io::stdin().read(&mut ignored), Ok(1..)) {}
+        stop.cancel();
+    })?;
+    Ok(())
 }
 
 /// The environment, as far as it is text; nothing else can override a key.

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::failure::{Failure, UNEXPECTED, because};
 use crate::lang::Lang;
+use crate::node::stop_with_stdin;
 use crate::output::print;
 
 const EXAMPLES: &str = "\
@@ -141,6 +142,9 @@ struct Common {
     /// Print JSON, for programs: a line when it is ready, a line with the report.
     #[arg(long)]
     json: bool,
+    /// Stop when standard input is closed: a child that does not outlive its parent.
+    #[arg(long, hide = true)]
+    until_stdin_closes: bool,
 }
 
 impl Command {
@@ -243,12 +247,16 @@ impl Common {
             }
             facts.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
             self.say_ready(facts, lang)?;
-            let stop = CancellationToken::new();
+            let (stop, parent_gone) = (CancellationToken::new(), CancellationToken::new());
+            if self.until_stdin_closes {
+                stop_with_stdin(parent_gone.clone())?;
+            }
             let serving = tokio::spawn(server.serve(rehearsal.routes(Arc::new(counterpart)), stop.clone()));
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
                 () = rehearsal.over() => {}
+                () = parent_gone.cancelled() => {}
             }
             stop.cancel();
             serving.await?;

@@ -77,16 +77,26 @@ fn a_small_day_ends_with_books_that_agree_and_figures_that_add_up() {
     assert_eq!((sum(&report["by_status_evening"]), sum(&report["by_status_end"])), (60, 60));
     assert_ne!(report["by_status_evening"], report["by_status_end"]);
 
+    // Every citizen is asked about before the dossier is handed in, and in the end both sides have the same dossiers.
+    assert_eq!((of("identity_checks"), of("portal_dossiers"), of("portal_differences")), (60, 60, 0));
+    assert!(of("catalogue_procedures") > 150 && of("national_complaints") == 0, "{report}");
     assert!(of("systems") >= 8 && of("parties") > of("systems"));
     assert!(of("deliveries") > of("events") && of("events") > 4 * of("submitted"));
     assert!(report["seconds"].as_f64().unwrap() > 0.0);
     let memory = report["peak_rss_mb"].as_object().unwrap();
-    assert_eq!(memory.len() as u64, 2 + 2 * of("systems"), "the demo, the gateway, an adapter and an agency each");
+    let all = "the demo, the gateway, three national systems, an adapter and an agency each";
+    assert_eq!(memory.len() as u64, 5 + 2 * of("systems"), "{all}");
     // Each counts the pages of the one binary that it has touched, and without optimisation that is a large one.
     assert!(memory["gateway"].as_u64().unwrap() < 200 && of("peak_rss_total_mb") < 70 * memory.len() as u64);
 
     let summary = text(&output.stdout);
-    for said in ["RECEIVED ON 14 JULY 2025", "NON-TERRITORIAL", "The books agree", "illustrative"] {
+    for said in [
+        "RECEIVED ON 14 JULY 2025",
+        "NON-TERRITORIAL",
+        "Identities confirmed before reception",
+        "The books agree",
+        "illustrative",
+    ] {
         assert!(summary.contains(said), "{said} is not in\n{summary}");
     }
     let left = std::fs::read_dir(folder.path()).unwrap().count();
@@ -116,10 +126,10 @@ fn assert_red(tamper: &str, found: &str) {
         assert_eq!(count(&report, difference), u64::from(difference == found), "{difference}");
     }
     let summary = text(&output.stdout);
-    assert!(summary.contains("THE BOOKS DIFFER") && summary.contains("H57.CDV"), "{summary}");
+    assert!(summary.contains("THE BOOKS DIFFER") && summary.contains("  ! "), "{summary}");
     let stderr = text(&output.stderr);
     let kept = stderr.lines().find_map(|line| line.strip_prefix("Kept to look at: ")).unwrap();
-    assert!(Path::new(kept).join("agencies/cong-dich-vu.books.jsonl").exists(), "{kept}");
+    assert!(Path::new(kept).join("agencies/mot-cua-hue.books.jsonl").exists(), "{kept}");
 }
 
 #[test]
@@ -206,13 +216,29 @@ fn nothing_outlives_a_demo_that_is_killed_in_mid_play() {
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path().join("hue");
     let mut demo = Kept::start(&place);
-    // Every stand-in has begun once somebody's books have a first line: then all of them have been told to act.
-    let limit = Instant::now() + Duration::from_secs(60);
-    while !has_books(&place.join("agencies")) {
-        assert!(Instant::now() < limit, "nobody writes into {}", place.display());
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_for_play(&place);
     demo.killed_with_its_children();
+}
+
+#[test]
+fn a_national_system_that_ends_in_mid_play_is_named_and_everything_is_stopped() {
+    for which in ["population", "portal"] {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("hue");
+        let mut demo = Kept::start(&place);
+        wait_for_play(&place);
+        let children = children_of(demo.child.id());
+        let counterpart = children.iter().find(|process| {
+            let command = std::fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+            text(&command).contains(&format!("rehearse\0{which}"))
+        });
+        let killed = Command::new("kill").args(["-s", "KILL", &counterpart.unwrap().to_string()]).status().unwrap();
+        assert!(killed.success());
+        assert_eq!(demo.child.wait().unwrap().code(), Some(1));
+        let said = demo.errors();
+        assert!(said.contains(&format!("national-{which} has ended")), "{said}");
+        all_gone(&children);
+    }
 }
 
 #[test]
@@ -233,7 +259,7 @@ struct Kept {
 impl Kept {
     fn start(place: &Path) -> Self {
         let small = ["demo", "--dossiers", "20", "--until", "2025-07-18", "--lang", "en", "--keep", "--dir"];
-        let child = Command::new(LGSP).args(small).arg(place).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        let child = Command::new(LGSP).args(small).arg(place).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         Self { child: child.unwrap() }
     }
 
@@ -257,12 +283,14 @@ impl Kept {
         assert!(children.len() > 20, "{children:?}");
         self.signal("KILL");
         self.child.wait().unwrap();
-        let limit = Instant::now() + Duration::from_secs(60);
-        let alive = |process: &&u32| Path::new(&format!("/proc/{process}")).exists();
-        while let Some(process) = children.iter().find(alive) {
-            assert!(Instant::now() < limit, "process {process} has outlived the demo");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        all_gone(&children);
+    }
+
+    /// What it has said of its progress, and of what went wrong, until it ended.
+    fn errors(&mut self) -> String {
+        let mut said = Vec::new();
+        self.child.stderr.as_mut().unwrap().read_to_end(&mut said).unwrap();
+        text(&said)
     }
 
     fn signal(&self, name: &str) {
@@ -329,6 +357,25 @@ impl Drop for Joined {
 /// The commands that a demo says to try, in their order.
 fn commands(said: &str) -> Vec<&str> {
     said.lines().filter_map(|line| line.trim().strip_prefix("lgsp ")).collect()
+}
+
+/// Waits until every stand-in has begun: once somebody's books have a first line, all of them have been told to act.
+fn wait_for_play(place: &Path) {
+    let limit = Instant::now() + Duration::from_secs(60);
+    while !has_books(&place.join("agencies")) {
+        assert!(Instant::now() < limit, "nobody writes into {}", place.display());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Waits until none of these processes is left.
+fn all_gone(processes: &BTreeSet<u32>) {
+    let limit = Instant::now() + Duration::from_secs(60);
+    let alive = |process: &&u32| Path::new(&format!("/proc/{process}")).exists();
+    while let Some(process) = processes.iter().find(alive) {
+        assert!(Instant::now() < limit, "process {process} has outlived the demo");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// Whether somebody's books in the folder have a line.

@@ -20,8 +20,25 @@ pub(super) enum Entry {
     Admitted { party: String, key: String, dossier: String, sequence: u32 },
     /// The bus has refused it.
     Refused { party: String, key: String, reason: String },
+    /// A data service was asked before a dossier was handed in under this key, and is on record as asked.
+    Asked {
+        party: String,
+        key: String,
+        service: String,
+        /// The question's name.
+        query: String,
+        /// [`Entry::ANSWERED`], or the reason why it was not.
+        outcome: String,
+        /// SHA-256 of the reply, hexadecimal; empty where there was none.
+        reply: String,
+    },
     /// An event came in for one of our parties.
     Received { party: String, dossier: String, sequence: u32, event: Told },
+}
+
+impl Entry {
+    /// The outcome of a question that was answered.
+    pub(super) const ANSWERED: &'static str = "ANSWERED";
 }
 
 /// What an event says, as far as two sets of books can be compared by it.

@@ -1,4 +1,5 @@
-//! The running bus: one gateway, and for each system an adapter with its agency behind it, every one a process.
+//! The running bus: one gateway, for each system an adapter with its agency behind it, and the national systems that some of the adapters
+//! reach; every one a process.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,13 +13,17 @@ use tokio::time::Instant;
 
 use super::agency::{Answer, Order, Tamper};
 use super::folder::Folder;
+use super::national::{Compared, Counterpart, Filed, Made, Which};
 use crate::staging::http::Client;
 use crate::staging::processes::Process;
 
 /// How long the bus may take to come to rest after a tick.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(120);
-/// How often it is looked at meanwhile.
-const LOOK_EVERY: Duration = Duration::from_millis(3);
+/// How soon it is looked at again: at first, and at most. Looking costs those who are looked at, and each look waits longer than the last.
+const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(3), Duration::from_millis(25));
+
+/// While an agency is waited for, how often it is looked whether somebody has ended.
+const LOOK_FOR_GONE: Duration = Duration::from_millis(500);
 
 /// All processes of the demo.
 pub(super) struct Bus {
@@ -26,6 +31,7 @@ pub(super) struct Bus {
     /// Where the gateway takes calls.
     pub(super) address: String,
     control: Client,
+    national: Vec<Counterpart>,
     systems: Vec<System>,
 }
 
@@ -33,6 +39,8 @@ struct System {
     name: String,
     adapter: Process,
     rest: Client,
+    /// Where `rest` is.
+    address: String,
     agency: Process,
 }
 
@@ -77,17 +85,23 @@ impl Bus {
         folder: &Folder,
         registry: &Registry,
         clock: DateTime,
+        made: Made,
         tampered: Option<(&str, Tamper)>,
     ) -> anyhow::Result<Self> {
         folder.configure_gateway(clock)?;
         let (gateway, ready) = Process::node("gateway", "gateway", &folder.gateway_config(), &folder.logs()).await?;
         let (address, control) = (ready.at("bus")?.to_owned(), Client::new(ready.at("local")?));
+        let mut national = Vec::new();
+        for which in Which::ALL {
+            national.push(Counterpart::start(which, made, folder, registry).await?);
+        }
         let mut systems = Vec::new();
         for system in registry.systems() {
             let tamper = tampered.filter(|(name, _)| *name == system.name).map(|(_, tamper)| tamper);
-            systems.push(System::start(folder, registry, system, &address, tamper).await?);
+            let reached = national.iter().find(|one: &&Counterpart| one.system == system.name);
+            systems.push(System::start(folder, registry, system, &address, reached, tamper).await?);
         }
-        Ok(Self { gateway, address, control, systems })
+        Ok(Self { gateway, address, control, national, systems })
     }
 
     /// How many systems there are.
@@ -101,20 +115,56 @@ impl Bus {
     /// # Errors
     /// Somebody failed, or the bus does not come to rest; says who and what.
     pub(super) async fn tick(&mut self, tick: DateTime, mut seen: impl FnMut(Store)) -> anyhow::Result<u64> {
+        let played = self.play(tick, &mut seen).await;
+        // Whoever has ended explains what others say.
+        played.map_err(|error| match self.gone() {
+            Some(gone) if !format!("{error:#}").contains(&gone) => error.context(gone),
+            _ => error,
+        })
+    }
+
+    async fn play(&mut self, tick: DateTime, seen: &mut impl FnMut(Store)) -> anyhow::Result<u64> {
         self.move_clock(tick).await?;
         for system in &mut self.systems {
             system.agency.order(&Order::Act { until: tick }).await?;
         }
         let mut stuck = 0;
-        for system in &mut self.systems {
-            match system.agency.answer().await? {
+        for at in 0..self.systems.len() {
+            let answer = loop {
+                let answer = tokio::time::timeout(LOOK_FOR_GONE, self.systems[at].agency.answer()).await;
+                match (answer, self.gone()) {
+                    (Ok(answer), _) => break answer?,
+                    // It may be what an agency waits for.
+                    (Err(_), Some(gone)) => bail!("{gone}"),
+                    (Err(_), None) => {}
+                }
+            };
+            let name = &self.systems[at].name;
+            match answer {
                 Answer::Done { stuck: here } => stuck += here,
-                Answer::Failed { why } => bail!("{} at {tick}: {why}", system.name),
-                Answer::Listening { .. } => bail!("{} answers something else than it was asked", system.name),
+                Answer::Failed { why } => bail!("{name} at {tick}: {why}"),
+                Answer::Listening { .. } => bail!("{name} answers something else than it was asked"),
             }
         }
-        self.settle(&mut seen).await.with_context(|| format!("after {tick}"))?;
+        self.settle(seen).await.with_context(|| format!("after {tick}"))?;
         Ok(stuck)
+    }
+
+    /// A process that has ended, which nobody asked for, and what it had to say.
+    fn gone(&mut self) -> Option<String> {
+        let of_systems = self.systems.iter_mut().flat_map(|system| [&mut system.adapter, &mut system.agency]);
+        let national = self.national.iter_mut().map(|one| &mut one.process);
+        std::iter::once(&mut self.gateway).chain(national).chain(of_systems).find_map(Process::has_ended)
+    }
+
+    /// Has both sides compared once everything has been told: what the portal's adapter finds, and the portal's own book.
+    ///
+    /// # Errors
+    /// A side does not answer.
+    pub(super) async fn portal(&self, folder: &Folder) -> anyhow::Result<(Compared, Vec<Filed>)> {
+        let portal = self.national.iter().find(|one| one.is(Which::Portal)).context("there is no portal")?;
+        let adapter = self.systems.iter().find(|system| system.name == portal.system);
+        portal.both_sides(folder, &adapter.context("nobody reaches the portal")?.address).await
     }
 
     async fn move_clock(&self, to: DateTime) -> anyhow::Result<()> {
@@ -130,8 +180,9 @@ impl Bus {
 
     /// Waits for a level, not for an edge: nothing waits in the gateway, and nothing in any adapter. The agencies have said
     /// before that they have the outcome of all they sent, and do nothing unasked; so what rests stays at rest.
-    async fn settle(&self, seen: &mut impl FnMut(Store)) -> anyhow::Result<()> {
+    async fn settle(&mut self, seen: &mut impl FnMut(Store)) -> anyhow::Result<()> {
         let until = Instant::now() + SETTLE_PATIENCE;
+        let (mut wait, most) = LOOK_AGAIN;
         loop {
             let Status { store } = self.control.get("/status").await?;
             seen(store);
@@ -140,10 +191,14 @@ impl Bus {
                 count => Some(format!("{count} deliveries are not handed over")),
             };
             let Some(busy) = busy else { return Ok(()) };
+            if let Some(gone) = self.gone() {
+                bail!("{gone}");
+            }
             if Instant::now() > until {
                 bail!("the bus does not come to rest: {busy}");
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(wait).await;
+            wait = (wait * 3 / 2).min(most);
         }
     }
 
@@ -161,28 +216,36 @@ impl Bus {
     /// The most memory that each process has had so far.
     pub(super) fn memory(&self) -> BTreeMap<String, u64> {
         let of_systems = self.systems.iter().flat_map(|system| [&system.adapter, &system.agency]);
-        let all = std::iter::once(&self.gateway).chain(of_systems);
+        let national = self.national.iter().map(|one| &one.process);
+        let all = std::iter::once(&self.gateway).chain(national).chain(of_systems);
         all.filter_map(|process| Some((process.name.clone(), process.peak_memory()?))).collect()
     }
 
-    /// Stops everything in order: agencies, adapters, the gateway.
+    /// Stops everything in order: agencies, adapters, the national systems, the gateway. Answers what the national systems complain of.
     ///
     /// # Errors
     /// Something did not stop as it should. All of it has stopped.
-    pub(super) async fn stop(self) -> anyhow::Result<()> {
+    pub(super) async fn stop(self) -> anyhow::Result<Vec<String>> {
         let (mut agencies, mut adapters) = (Vec::new(), Vec::new());
         for system in self.systems {
             agencies.push(system.agency);
             adapters.push(system.adapter);
         }
         let mut ended = Ok(());
-        for mut group in [agencies, adapters, vec![self.gateway]] {
+        for mut group in [agencies, adapters] {
             group.iter_mut().for_each(Process::ask_to_stop);
             for process in group {
                 ended = ended.and(process.stopped().await);
             }
         }
-        ended
+        let mut complaints = Vec::new();
+        for counterpart in self.national {
+            match counterpart.stop().await {
+                Ok(found) => complaints.extend(found),
+                Err(error) => ended = ended.and(Err(error)),
+            }
+        }
+        ended.and(self.gateway.stopped().await).map(|()| complaints)
     }
 }
 
@@ -192,8 +255,10 @@ impl System {
         registry: &Registry,
         system: &lgsp_domain::registry::System,
         gateway: &str,
+        reached: Option<&Counterpart>,
         tamper: Option<Tamper>,
     ) -> anyhow::Result<Self> {
+        let is_told = reached.is_none_or(Counterpart::leaves_webhooks);
         let name = system.name.clone();
         let mut arguments = vec![
             "demo-agency".into(),
@@ -202,6 +267,9 @@ impl System {
             "--books".into(),
             folder.books(&name).into_os_string(),
         ];
+        if !is_told {
+            arguments.push("--asks".into());
+        }
         if let Some(tamper) = tamper {
             arguments.extend(["--tamper".into(), tamper.word().into()]);
         }
@@ -209,11 +277,12 @@ impl System {
         let Answer::Listening { webhooks } = agency.ready().await? else {
             bail!("the agency of {name} does not say where it takes webhooks");
         };
-        folder.configure_adapter(system, registry, gateway, &webhooks)?;
+        let section = reached.map(|one| one.section(folder)).transpose()?.unwrap_or_default();
+        folder.configure_adapter(system, registry, gateway, is_told.then_some(&webhooks), &section)?;
         let (log, config) = (format!("adapter-{name}"), folder.adapter_config(&name));
         let (adapter, ready) = Process::node(&log, "adapter", &config, &folder.logs()).await?;
         let rest = ready.at("rest")?;
         agency.order(&Order::Connect { adapter: rest.to_owned() }).await?;
-        Ok(Self { name, rest: Client::new(rest), adapter, agency })
+        Ok(Self { name, rest: Client::new(rest), address: rest.to_owned(), adapter, agency })
     }
 }

@@ -271,7 +271,7 @@ fn busiest_first(counts: BTreeMap<&PartyId, u64>) -> Vec<(PartyId, u64)> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::num::NonZeroU32;
 
     use jiff::civil::date;
@@ -283,11 +283,11 @@ mod tests {
     use crate::demo::ticks::EVENING;
     use crate::staging::hue;
 
-    const DESK: &str = "H57.102";
-    const AUTHORITY: &str = "H57.101";
+    pub(in crate::demo) const DESK: &str = "H57.102";
+    pub(in crate::demo) const AUTHORITY: &str = "H57.101";
 
     /// One dossier of 1.004873 (three working days), filed at nine at another ward's desk, and these entries.
-    fn events(registry: &Registry, number: u32, entries: &[(&str, DateTime, What)]) -> Vec<Event> {
+    pub(in crate::demo) fn events(registry: &Registry, number: u32, entries: &[(&str, DateTime, What)]) -> Vec<Event> {
         let received = DAY.at(9, 0, 0, 0).try_into().unwrap();
         let given = decide::Submission {
             acting_party: DESK.parse().unwrap(),
@@ -326,11 +326,11 @@ mod tests {
         events
     }
 
-    fn resolve() -> What {
+    pub(in crate::demo) fn resolve() -> What {
         What::Resolve { results: NonZeroU32::MIN, documents: Vec::new() }
     }
 
-    fn hand_out() -> What {
+    pub(in crate::demo) fn hand_out() -> What {
         What::ReturnResult { channel: ReturnChannel::Direct }
     }
 

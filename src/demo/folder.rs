@@ -5,6 +5,7 @@
 //! registry/         the registry of Hue
 //! gateway.toml      with data/, documents/ and node.key
 //! adapters/         a configuration and a spool for each system
+//! national/         what the national systems and their adapters share, and catalogue/ as it was fetched
 //! agencies/         each agency's share of the plan, and its books
 //! desk.toml         a connection profile for the commands to try
 //! operator.toml     one of the operator, who may let another system join
@@ -12,6 +13,9 @@
 //! ```
 
 use std::fmt::Write as _;
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -110,6 +114,20 @@ impl Folder {
         self.path.join(NEWCOMER)
     }
 
+    /// What a national system and its adapter share.
+    pub(super) fn national(&self, which: &str) -> PathBuf {
+        self.path.join("national").join(which)
+    }
+
+    /// The national catalogue, as it was fetched.
+    pub(super) fn catalogue(&self) -> PathBuf {
+        self.path.join("national").join("catalogue")
+    }
+
+    pub(super) fn registry(&self) -> PathBuf {
+        self.path.join("registry")
+    }
+
     fn pki(&self) -> PathBuf {
         self.path.join("pki")
     }
@@ -119,11 +137,11 @@ impl Folder {
     /// # Errors
     /// A file cannot be written, a certificate not be issued.
     pub(super) fn furnish(&self, registry: &Registry, scenario: &Scenario) -> anyhow::Result<()> {
-        for folder in ["adapters", "agencies", "logs", "registry"] {
+        for folder in ["adapters", "agencies", "logs", "national", "registry"] {
             std::fs::create_dir(self.path.join(folder))?;
         }
         for (name, text) in hue::FILES {
-            std::fs::write(self.path.join("registry").join(name), text)?;
+            std::fs::write(self.registry().join(name), text)?;
         }
         for (system, share) in &scenario.shares {
             std::fs::write(self.plan(system), serde_json::to_vec(share)?)?;
@@ -150,7 +168,18 @@ impl Folder {
         Ok(std::fs::write(self.gateway_config(), text)?)
     }
 
-    /// An adapter's configuration: for every party of its system, with everything that comes in posted to `webhook`.
+    /// Writes a file that nobody but its owner may read.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(super) fn write_private(&self, file: &Path, text: &str) -> anyhow::Result<()> {
+        let mut options = OpenOptions::new();
+        let opened = options.create(true).write(true).truncate(true).mode(0o600).open(file);
+        let written = opened.and_then(|mut file| file.write_all(text.as_bytes()));
+        written.with_context(|| file.display().to_string())
+    }
+
+    /// An adapter's configuration: for every party of its system, with what comes in posted to `webhook`, if there is one, and `more`.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -159,7 +188,8 @@ impl Folder {
         system: &System,
         registry: &Registry,
         gateway: &str,
-        webhook: &str,
+        webhook: Option<&str>,
+        more: &str,
     ) -> anyhow::Result<()> {
         let name = &system.name;
         let parties = registry.parties_of_system(system, DAY).map(|party| format!("\"{party}\"")).collect::<Vec<_>>();
@@ -169,10 +199,12 @@ impl Folder {
             "gateway = \"https://{gateway}\"\nparties = [{}]\n\n\
              [tls]\ncertificate = \"../pki/{name}.pem\"\nkey = \"../pki/{name}.key\"\nbundle = \"../ca/root.pem\"\n\n\
              [spool]\nfolder = \"{name}\"\n\n\
-             [rest]\nlisten = \"127.0.0.1:0\"\ntoken = \"none\"\n\n\
-             [webhook]\nurl = \"http://{webhook}/\"\n",
+             [rest]\nlisten = \"127.0.0.1:0\"\ntoken = \"none\"\n\n{more}",
             parties.join(", ")
         )?;
+        if let Some(webhook) = webhook {
+            write!(text, "\n[webhook]\nurl = \"http://{webhook}/\"\n")?;
+        }
         Ok(std::fs::write(self.adapter_config(name), text)?)
     }
 

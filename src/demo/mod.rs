@@ -2,8 +2,8 @@
 //!
 //! Read in the order of what happens: [`scenario`] plans the day from the registry ([`city`]), [`folder`] lays out what the
 //! processes need, [`bus`] starts them ([`crate::staging::processes`]) and takes them from tick to tick ([`ticks`]). Behind each adapter an
-//! [`agency`] keeps its own [`books`]. At the end [`mod@reconcile`] compares those with the journal, [`figures`] counts what the
-//! journal holds, and [`summary`] and [`outcome`] tell it to people and to programs. The plan gives no figure.
+//! [`agency`] keeps its own [`books`]; behind three of them stand [`national`] systems. At the end [`mod@reconcile`] compares the books with
+//! the journal, [`portal`] what the portal has, [`figures`] counts what the journal holds, and [`summary`] and [`outcome`] tell it to people and to programs. The plan gives no figure.
 
 pub(crate) mod agency;
 mod books;
@@ -11,7 +11,9 @@ mod bus;
 mod city;
 mod figures;
 mod folder;
+mod national;
 mod outcome;
+mod portal;
 mod progress;
 mod random;
 mod reconcile;
@@ -36,10 +38,12 @@ use agency::Tamper;
 use bus::{Bus, Store};
 use figures::Figures;
 use folder::{Folder, NEWCOMER};
-use outcome::Outcome;
+use national::Made;
+use outcome::{National, Outcome};
+use portal::Portal;
 use progress::Progress;
-use reconcile::{Recorded, reconcile};
-use scenario::{Scenario, Wish};
+use reconcile::{Journal, Questioned, Recorded, reconcile};
+use scenario::{Check, Scenario, Wish};
 use ticks::{DAY, EVENING, START, Ticks};
 
 use crate::failure::Failure;
@@ -58,12 +62,13 @@ Examples:
   lgsp demo --dossiers 200 --until 2025-08-15 --report report.json
   lgsp demo --dossiers 200 --keep --dir hue
 
-Exit codes: 0 the books of all parties agree with the journal, 5 they differ.";
+Exit codes: 0 the books of all parties and of the portal agree with the journal, 5 they differ.";
 
 /// Replay Hue's 14 July 2025: dossiers, desks, authorities, and everybody's books against the journal.
 ///
 /// Starts a gateway, an adapter for each system of the registry and behind each a stand-in for the agency's own software, all
-/// of them processes of their own. The business clock runs on until long procedures have ended too. Citizens are invented.
+/// of them processes of their own, and the rehearsal kit's population database, procedure database and portal behind three of the
+/// adapters. The business clock runs on until long procedures have ended too. Citizens are invented.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -88,6 +93,12 @@ pub(crate) struct Args {
     /// Have one agency mistreat one delivery, to see that it does not go unnoticed.
     #[arg(long, value_enum, hide = true)]
     tamper: Option<Tamper>,
+}
+
+impl Args {
+    fn made(&self) -> Made {
+        Made { seed: self.seed, dossiers: self.dossiers }
+    }
 }
 
 /// Runs the demo.
@@ -154,7 +165,7 @@ async fn replay(args: Args, lang: Lang, stop: CancellationToken) -> anyhow::Resu
         return Ok(ExitCode::from(BOOKS_DIFFER));
     }
     if args.keep {
-        Day { registry: &registry, ticks: &ticks, folder: &folder, lang }.stay(&events, &stop).await?;
+        Day { registry: &registry, ticks: &ticks, folder: &folder, lang }.stay(&events, args.made(), &stop).await?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -172,34 +183,47 @@ impl Day<'_> {
     async fn play(&self, args: &Args, mut progress: Progress) -> anyhow::Result<(Outcome, Vec<Event>)> {
         let Self { registry, ticks, folder, lang } = *self;
         progress.show(lang.pick("khởi động trục và các hệ thống", "starting the bus and the systems"));
-        // Everything is delivered to the portal, so there is always something to mistreat.
-        let portal = city::system_of(&city::party_of(PartyKind::Portal, registry)?, registry)?;
-        let tampered = args.tamper.map(|tamper| (portal.as_str(), tamper));
-        let mut bus = Bus::start(folder, registry, START, tampered).await?;
-        let mut not_done = 0;
-        for tick in ticks.iter() {
-            // A step that is stuck is counted again at every tick: the last count is what was never done.
-            not_done = bus.tick(tick, |store| progress.show(&how_far(tick, store, lang))).await?;
-        }
+        // Most is handed in there, so there is always something to mistreat.
+        let desks = city::system_of(&city::party_of(PartyKind::Centre, registry)?, registry)?;
+        let tampered = args.tamper.map(|tamper| (desks.as_str(), tamper));
+        let mut bus = Bus::start(folder, registry, START, args.made(), tampered).await?;
+        let operator = city::party_of(PartyKind::Operator, registry)?;
+        let profile = folder.operator_profile();
+        folder.configure_profile(&profile, &bus.address, &city::system_of(&operator, registry)?, &operator)?;
+        let day = async {
+            let mut not_done = 0;
+            for tick in ticks.iter() {
+                // A step that is stuck is counted again at every tick: the last count is what was never done.
+                not_done = bus.tick(tick, |store| progress.show(&how_far(tick, store, lang))).await?;
+            }
+            anyhow::Ok((not_done, bus, progress))
+        };
+        // The operator fetches the catalogue while the desks are at work.
+        let ((not_done, bus, mut progress), catalogue) = tokio::try_join!(day, national::catalogue(folder, &profile))?;
+        progress.show(lang.pick("đối chiếu với cổng dịch vụ công", "comparing with the portal"));
+        let (compared, book) = bus.portal(folder).await?;
         progress.end(lang.pick("dừng các tiến trình và đối chiếu sổ", "stopping the processes, reconciling the books"));
         let (mut memory, systems) = (bus.memory(), bus.systems());
-        bus.stop().await?;
+        let complaints = bus.stop().await?;
 
         let (events, recorded) = journal(folder)?;
         let books = registry.systems().map(|system| books::read(&folder.books(&system.name)));
-        let reconciliation = reconcile(&books.collect::<anyhow::Result<Vec<_>>>()?, &recorded);
+        let party = city::party_of(PartyKind::Portal, registry)?;
+        let reconciliation = reconcile(&books.collect::<anyhow::Result<Vec<_>>>()?, &recorded, party.as_str());
+        let portal = Portal::of(compared, &book, &events, &party);
         let figures = Figures::count(&events, EVENING, registry)?;
         memory.extend(processes::peak_memory("self").map(|bytes| ("demo".to_owned(), bytes)));
         let took = progress.elapsed();
+        let national = National { catalogue, portal, complaints };
         let until = args.until;
-        Ok((Outcome { until, figures, reconciliation, systems, not_done, took, memory }, events))
+        Ok((Outcome { until, figures, reconciliation, national, systems, not_done, took, memory }, events))
     }
 
     /// Starts everything once more where it stood, says what to try, and waits until it is told to stop.
-    async fn stay(&self, events: &[Event], stop: &CancellationToken) -> anyhow::Result<()> {
+    async fn stay(&self, events: &[Event], made: Made, stop: &CancellationToken) -> anyhow::Result<()> {
         let Self { registry, ticks, folder, lang } = *self;
         let now = ticks.iter().last().unwrap_or(START);
-        let bus = Bus::start(folder, registry, now, None).await?;
+        let bus = Bus::start(folder, registry, now, made, None).await?;
         // The dossier with the longest story.
         let longest = events.iter().max_by_key(|event| event.sequence).context("nothing has happened")?;
         let code = &longest.code;
@@ -232,7 +256,8 @@ impl Day<'_> {
             lang.pick("Sau khi dừng bằng Ctrl-C:", "After you have ended it with Ctrl-C:"),
         ))?;
         stop.cancelled().await;
-        bus.stop().await
+        bus.stop().await?;
+        Ok(())
     }
 
     /// How another system joins, acting for a commune that has a system already.
@@ -258,14 +283,22 @@ fn how_far(tick: jiff::civil::DateTime, store: Store, lang: Lang) -> String {
     )
 }
 
-/// Every event of the journal, for the figures and for the reconciliation.
-fn journal(folder: &Folder) -> anyhow::Result<(Vec<Event>, Vec<Recorded>)> {
+/// What the journal holds, for the figures and for the reconciliation.
+fn journal(folder: &Folder) -> anyhow::Result<(Vec<Event>, Journal)> {
     let data = ReadOnly::open(&folder.data(), &folder.node_key()).context("the journal cannot be opened")?;
-    let (mut events, mut recorded) = (Vec::new(), Vec::new());
+    let (mut events, mut journal) = (Vec::new(), Journal::default());
     for record in data.records() {
-        let (_, Fact::Admitted(admitted)) = record? else { continue };
-        recorded.push(Recorded::of(&admitted));
-        events.push(admitted.event);
+        match record?.1 {
+            Fact::Admitted(admitted) => {
+                journal.events.push(Recorded::of(&admitted));
+                events.push(admitted.event);
+            }
+            // The operator asks as well, about the catalogue.
+            Fact::Queried(queried) if Check::ALL.iter().any(|check| check.service() == queried.service) => {
+                journal.questions.push(Questioned::of(&queried));
+            }
+            _ => {}
+        }
     }
-    Ok((events, recorded))
+    Ok((events, journal))
 }

@@ -9,6 +9,8 @@ use jiff::civil::Date;
 use serde_json::{Map, Value, json};
 
 use super::figures::{ByStatus, Figures};
+use super::national::Catalogue;
+use super::portal::Portal;
 use super::reconcile::{Difference, Reconciliation};
 
 /// Everything that is known when it is over.
@@ -16,6 +18,7 @@ pub(super) struct Outcome {
     pub(super) until: Date,
     pub(super) figures: Figures,
     pub(super) reconciliation: Reconciliation,
+    pub(super) national: National,
     /// Systems that took part, each a process with its adapter.
     pub(super) systems: u64,
     /// Steps of the plan that fell due and could not be done, because what comes before them never arrived.
@@ -26,10 +29,20 @@ pub(super) struct Outcome {
     pub(super) memory: BTreeMap<String, u64>,
 }
 
+/// What came of the national systems.
+pub(super) struct National {
+    pub(super) catalogue: Catalogue,
+    pub(super) portal: Portal,
+    /// What their adapters did wrong towards them, in their words.
+    pub(super) complaints: Vec<String>,
+}
+
 impl Outcome {
-    /// Whether the day went as it must: the books agree, and nothing that was lawful was refused or left undone.
+    /// Whether the day went as it must: the books agree, the portal has what the bus has, no national system complains, and nothing that
+    /// was lawful was refused or left undone.
     pub(super) fn agrees(&self) -> bool {
-        self.reconciliation.agrees() && self.reconciliation.refused == 0 && self.not_done == 0
+        let is_done = self.reconciliation.refused == 0 && self.not_done == 0;
+        is_done && self.reconciliation.agrees() && self.national.agrees()
     }
 
     /// The report for programs. `decided` counts dossiers with a result (statuses 9 and 10), `refused` those not accepted
@@ -40,7 +53,7 @@ impl Outcome {
         let count = |difference| self.reconciliation.count(difference);
         let memory: Map<String, Value> =
             self.memory.iter().map(|(name, bytes)| (name.clone(), megabytes(*bytes).into())).collect();
-        json!({
+        let mut report = json!({
             "submitted": self.figures.submitted,
             "decided": end.decided(),
             "returned": end.count(Status::Returned),
@@ -77,7 +90,19 @@ impl Outcome {
             "seconds": (self.took.as_secs_f64() * 10.0).round() / 10.0,
             "peak_rss_mb": memory,
             "peak_rss_total_mb": megabytes(self.memory.values().sum()),
-        })
+        });
+        let National { catalogue, portal, complaints } = &self.national;
+        for (name, count) in [
+            ("identity_checks", self.reconciliation.identity_checks),
+            ("identity_checks_asked_again", self.reconciliation.asked_again),
+            ("catalogue_procedures", catalogue.procedures),
+            ("portal_dossiers", portal.dossiers),
+            ("portal_differences", portal.differences.len() as u64),
+            ("national_complaints", complaints.len() as u64),
+        ] {
+            report[name] = count.into();
+        }
+        report
     }
 
     /// Writes the report to `path`.
@@ -87,6 +112,12 @@ impl Outcome {
     pub(super) fn write_report(&self, path: &Path) -> anyhow::Result<()> {
         let text = serde_json::to_string_pretty(&self.report())? + "\n";
         std::fs::write(path, text).with_context(|| format!("the report {} cannot be written", path.display()))
+    }
+}
+
+impl National {
+    fn agrees(&self) -> bool {
+        self.portal.differences.is_empty() && self.complaints.is_empty()
     }
 }
 

@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use lgsp_gateway::store::Admitted;
+use data_encoding::HEXLOWER;
+use lgsp_gateway::store::{Admitted, Queried};
 
 use super::books::{Entry, Told};
 
@@ -43,6 +44,43 @@ impl Recorded {
     }
 }
 
+/// A question as the journal has it.
+#[derive(Clone, Debug)]
+pub(super) struct Questioned {
+    /// Its name.
+    pub(super) query: String,
+    /// What was asked.
+    pub(super) service: String,
+    /// In whose name.
+    pub(super) party: String,
+    /// What became of it, as books have it.
+    pub(super) outcome: String,
+    /// SHA-256 of the reply; empty where there was none.
+    pub(super) reply: String,
+}
+
+impl Questioned {
+    /// The question of a record.
+    pub(super) fn of(queried: &Queried) -> Self {
+        Self {
+            query: HEXLOWER.encode(&queried.id),
+            service: queried.service.clone(),
+            party: queried.party.to_string(),
+            outcome: queried.refused.clone().unwrap_or_else(|| Entry::ANSWERED.to_owned()),
+            reply: queried.reply_sha256.map(|digest| digest.to_string()).unwrap_or_default(),
+        }
+    }
+}
+
+/// What the journal holds of both.
+#[derive(Debug, Default)]
+pub(super) struct Journal {
+    /// Every event.
+    pub(super) events: Vec<Recorded>,
+    /// Every question that a desk asked.
+    pub(super) questions: Vec<Questioned>,
+}
+
 /// How books and journal differ.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(super) enum Difference {
@@ -74,6 +112,10 @@ pub(super) struct Reconciliation {
     pub(super) deliveries: u64,
     /// Requests that were compared.
     pub(super) requests: u64,
+    /// Identities that were confirmed: questions that were answered, on record here and there.
+    pub(super) identity_checks: u64,
+    /// Questions that were put again because there was no answer.
+    pub(super) asked_again: u64,
     /// Requests that the bus refused: no difference, but nothing a plan should hold.
     pub(super) refused: u64,
     /// What was found first.
@@ -81,7 +123,7 @@ pub(super) struct Reconciliation {
 }
 
 /// Examples beyond this many help nobody.
-const MAX_EXAMPLES: usize = 10;
+pub(super) const MAX_EXAMPLES: usize = 10;
 
 impl Reconciliation {
     /// How many differences of a kind there are.
@@ -105,11 +147,13 @@ impl Reconciliation {
     }
 }
 
-/// Compares the books of all systems, each in its own order, with the journal.
-pub(super) fn reconcile(books: &[Vec<Entry>], journal: &[Recorded]) -> Reconciliation {
+/// Compares the books of all systems, each in its own order, with the journal. `portal` keeps none of what it is told: its copies are
+/// compared by themselves.
+pub(super) fn reconcile(books: &[Vec<Entry>], journal: &Journal, portal: &str) -> Reconciliation {
     let mut outcome = Reconciliation::default();
-    requests(books, journal, &mut outcome);
-    deliveries(books, journal, &mut outcome);
+    requests(books, &journal.events, &mut outcome);
+    deliveries(books, &journal.events, portal, &mut outcome);
+    questions(books, journal, &mut outcome);
     outcome
 }
 
@@ -143,7 +187,7 @@ fn requests(books: &[Vec<Entry>], journal: &[Recorded], outcome: &mut Reconcilia
                     });
                 }
             }
-            Entry::Received { .. } => {}
+            Entry::Received { .. } | Entry::Asked { .. } => {}
         }
     }
     outcome.requests = sent.len() as u64;
@@ -169,7 +213,7 @@ fn requests(books: &[Vec<Entry>], journal: &[Recorded], outcome: &mut Reconcilia
 type Lane<'a> = (&'a str, &'a str);
 
 /// What was received, against what was owed.
-fn deliveries(books: &[Vec<Entry>], journal: &[Recorded], outcome: &mut Reconciliation) {
+fn deliveries(books: &[Vec<Entry>], journal: &[Recorded], portal: &str, outcome: &mut Reconciliation) {
     let mut received: BTreeMap<Lane<'_>, Vec<(u32, &Told)>> = BTreeMap::new();
     for entry in books.iter().flatten() {
         if let Entry::Received { party, dossier, sequence, event } = entry {
@@ -178,7 +222,7 @@ fn deliveries(books: &[Vec<Entry>], journal: &[Recorded], outcome: &mut Reconcil
     }
     let mut owed: BTreeMap<Lane<'_>, BTreeMap<u32, &Told>> = BTreeMap::new();
     for event in journal {
-        for party in &event.recipients {
+        for party in event.recipients.iter().filter(|party| *party != portal) {
             owed.entry((party, &event.dossier)).or_default().insert(event.sequence, &event.told);
             outcome.deliveries += 1;
         }
@@ -189,6 +233,46 @@ fn deliveries(books: &[Vec<Entry>], journal: &[Recorded], outcome: &mut Reconcil
     }
     for (lane, owed) in owed.iter().filter(|(lane, _)| !received.contains_key(*lane)) {
         compare(*lane, &[], owed, outcome);
+    }
+}
+
+/// What was asked and answered, against what is on record; and nothing handed in by somebody whose identity nobody confirmed.
+fn questions(books: &[Vec<Entry>], journal: &Journal, outcome: &mut Reconciliation) {
+    let mut recorded: BTreeMap<&str, &Questioned> = BTreeMap::new();
+    for question in &journal.questions {
+        recorded.insert(&question.query, question);
+    }
+    let mut confirmed: HashSet<(&str, &str)> = HashSet::new();
+    for entry in books.iter().flatten() {
+        let Entry::Asked { party, key, service, query, outcome: told, reply } = entry else { continue };
+        let Some(question) = recorded.remove(query.as_str()) else {
+            outcome
+                .note(Difference::Lost, 1, || format!("{party} asked {service} for {key}, and that is not on record"));
+            continue;
+        };
+        let is_same =
+            (&question.service, &question.party, &question.outcome, &question.reply) == (service, party, told, reply);
+        outcome.note(Difference::Altered, u64::from(!is_same), || {
+            format!("what {party} asked {service} for {key} is on record as something else")
+        });
+        match told == Entry::ANSWERED {
+            true => {
+                outcome.identity_checks += 1;
+                confirmed.insert((party, key));
+            }
+            false => outcome.asked_again += 1,
+        }
+    }
+    for question in recorded.into_values() {
+        let Questioned { service, party, query, .. } = question;
+        outcome.note(Difference::Unexplained, 1, || format!("{party} has never asked {service}, on record as {query}"));
+    }
+    let openings = journal.events.iter().filter(|event| event.sequence == 1);
+    for Recorded { key, told: Told { by, .. }, dossier, .. } in openings {
+        let is_confirmed = confirmed.contains(&(by.as_str(), key.as_str()));
+        outcome.note(Difference::Unexplained, u64::from(!is_confirmed), || {
+            format!("{by} handed in {dossier} without knowing whose it is")
+        });
     }
 }
 
@@ -250,18 +334,37 @@ mod tests {
     }
 
     /// Two dossiers that the desk hands in and the authority moves on twice.
-    fn journal() -> Vec<Recorded> {
+    fn events() -> Vec<Recorded> {
         let of = |dossier| {
             [event(dossier, 1, DESK, AUTHORITY), event(dossier, 2, AUTHORITY, DESK), event(dossier, 3, AUTHORITY, DESK)]
         };
         [of("a"), of("b")].concat()
     }
 
+    fn question(dossier: &str) -> Questioned {
+        Questioned {
+            query: format!("query-{dossier}"),
+            service: "dan-cu-doi-chieu".into(),
+            party: DESK.into(),
+            outcome: Entry::ANSWERED.into(),
+            reply: format!("reply-{dossier}"),
+        }
+    }
+
+    /// With what the desk asked before it handed them in.
+    fn journal() -> Journal {
+        Journal { events: events(), questions: ["a", "b"].map(question).into() }
+    }
+
     /// The books that agree with it.
     fn books() -> Vec<Vec<Entry>> {
         let mut desk = Vec::new();
         let mut authority = Vec::new();
-        for event in journal() {
+        for dossier in ["a", "b"] {
+            let Questioned { query, service, party, outcome, reply } = question(dossier);
+            desk.push(Entry::Asked { party, key: format!("{dossier}-1"), service, query, outcome, reply });
+        }
+        for event in events() {
             let (senders, receivers) = match event.told.by == DESK {
                 true => (&mut desk, &mut authority),
                 false => (&mut authority, &mut desk),
@@ -297,9 +400,10 @@ mod tests {
 
     #[test]
     fn books_that_agree_have_no_difference() {
-        let outcome = reconcile(&books(), &journal());
+        let outcome = reconcile(&books(), &journal(), "H57.CDV");
         assert!(outcome.agrees(), "{outcome:?}");
         assert_eq!((outcome.deliveries, outcome.requests), (6, 6));
+        assert_eq!((outcome.identity_checks, outcome.asked_again), (2, 0));
     }
 
     #[test]
@@ -308,7 +412,7 @@ mod tests {
             let mut books = books();
             if received(&books[0][at]) {
                 books[0].remove(at);
-                assert_eq!(only(&reconcile(&books, &journal())), (Difference::Lost, 1));
+                assert_eq!(only(&reconcile(&books, &journal(), "H57.CDV")), (Difference::Lost, 1));
             }
         }
     }
@@ -317,7 +421,7 @@ mod tests {
     fn a_party_that_got_nothing_at_all_is_missed() {
         let mut books = books();
         books[0].retain(|entry| !received(entry));
-        assert_eq!(only(&reconcile(&books, &journal())), (Difference::Lost, 4));
+        assert_eq!(only(&reconcile(&books, &journal(), "H57.CDV")), (Difference::Lost, 4));
     }
 
     #[test]
@@ -327,7 +431,7 @@ mod tests {
             if received(&books[0][at]) {
                 let again = books[0][at].clone();
                 books[0].push(again);
-                assert_eq!(only(&reconcile(&books, &journal())), (Difference::Duplicated, 1));
+                assert_eq!(only(&reconcile(&books, &journal(), "H57.CDV")), (Difference::Duplicated, 1));
             }
         }
     }
@@ -337,20 +441,20 @@ mod tests {
         let at: Vec<usize> = (0..books()[0].len()).filter(|at| received(&books()[0][*at])).collect();
         let mut swapped = books();
         swapped[0].swap(at[0], at[1]);
-        assert_eq!(only(&reconcile(&swapped, &journal())), (Difference::OutOfOrder, 1));
+        assert_eq!(only(&reconcile(&swapped, &journal(), "H57.CDV")), (Difference::OutOfOrder, 1));
         let mut swapped = books();
         swapped[0].swap(at[1], at[2]);
-        assert!(reconcile(&swapped, &journal()).agrees());
+        assert!(reconcile(&swapped, &journal(), "H57.CDV").agrees());
     }
 
     #[test]
     fn what_was_answered_must_be_in_the_journal() {
         let mut journal = journal();
-        let last = journal.pop().unwrap();
+        let last = journal.events.pop().unwrap();
         let mut books = books();
         books[0]
             .retain(|entry| !matches!(entry, Entry::Received { dossier, sequence: 3, .. } if *dossier == last.dossier));
-        assert_eq!(only(&reconcile(&books, &journal)), (Difference::Lost, 1));
+        assert_eq!(only(&reconcile(&books, &journal, "H57.CDV")), (Difference::Lost, 1));
     }
 
     #[test]
@@ -366,8 +470,8 @@ mod tests {
             sequence: 1,
             event: twice.told.clone(),
         });
-        journal.push(twice);
-        assert_eq!(only(&reconcile(&books, &journal)), (Difference::Duplicated, 1));
+        journal.events.push(twice);
+        assert_eq!(only(&reconcile(&books, &journal, "H57.CDV")), (Difference::Duplicated, 1));
     }
 
     #[test]
@@ -375,11 +479,11 @@ mod tests {
         let unsent = |entry: &Entry| matches!(entry, Entry::Sent { key, .. } if key == "a-2");
         let mut without = books();
         without[1].retain(|entry| !unsent(entry));
-        assert_eq!(only(&reconcile(&without, &journal())), (Difference::Unexplained, 1));
+        assert_eq!(only(&reconcile(&without, &journal(), "H57.CDV")), (Difference::Unexplained, 1));
         let unanswered = |entry: &Entry| matches!(entry, Entry::Admitted { key, .. } if key == "a-2");
         let mut without = books();
         without[1].retain(|entry| !unanswered(entry));
-        assert_eq!(only(&reconcile(&without, &journal())), (Difference::Unanswered, 1));
+        assert_eq!(only(&reconcile(&without, &journal(), "H57.CDV")), (Difference::Unanswered, 1));
     }
 
     #[test]
@@ -392,7 +496,7 @@ mod tests {
                 *party = AUTHORITY.into();
             }
         }
-        let outcome = reconcile(&books, &journal());
+        let outcome = reconcile(&books, &journal(), "H57.CDV");
         assert_eq!((outcome.count(Difference::Lost), outcome.count(Difference::Unexplained)), (1, 1));
     }
 
@@ -406,6 +510,42 @@ mod tests {
                 event.status = "not_accepted".into();
             }
         }
-        assert_eq!(only(&reconcile(&books, &journal())), (Difference::Altered, 1));
+        assert_eq!(only(&reconcile(&books, &journal(), "H57.CDV")), (Difference::Altered, 1));
+    }
+
+    #[test]
+    fn a_question_that_is_only_on_one_side_or_says_something_else_is_seen() {
+        let asked = |entry: &Entry| matches!(entry, Entry::Asked { .. });
+        let at = books()[0].iter().position(asked).unwrap();
+        // Forgotten by the bus: and then nobody has confirmed anything, as far as can be proven.
+        let mut forgotten = journal();
+        forgotten.questions.remove(0);
+        let outcome = reconcile(&books(), &forgotten, "H57.CDV");
+        assert_eq!((outcome.count(Difference::Lost), outcome.identity_checks), (1, 1));
+        // Never asked, and on record; so it was handed in unseen.
+        let mut unasked = books();
+        unasked[0].remove(at);
+        assert_eq!(only(&reconcile(&unasked, &journal(), "H57.CDV")), (Difference::Unexplained, 2));
+        let mut altered = journal();
+        altered.questions[0].reply = "another".into();
+        assert_eq!(only(&reconcile(&books(), &altered, "H57.CDV")), (Difference::Altered, 1));
+        // Asked twice, because the first had no answer.
+        let (mut twice, mut known) = (books(), journal());
+        let Entry::Asked { query, outcome, .. } = &mut twice[0][at] else { panic!() };
+        (*query, *outcome) = ("query-0".into(), "SERVICE_FAILED".into());
+        twice[0].push(books()[0][at].clone());
+        let failed = Questioned { query: "query-0".into(), outcome: "SERVICE_FAILED".into(), ..question("a") };
+        known.questions.push(failed);
+        let outcome = reconcile(&twice, &known, "H57.CDV");
+        assert!(outcome.agrees(), "{outcome:?}");
+        assert_eq!((outcome.identity_checks, outcome.asked_again), (2, 1));
+    }
+
+    #[test]
+    fn what_the_portal_is_told_is_in_nobodys_books() {
+        let mut journal = journal();
+        journal.events[1].recipients.push("H57.CDV".into());
+        assert!(reconcile(&books(), &journal, "H57.CDV").agrees());
+        assert_eq!(only(&reconcile(&books(), &journal, "H57.other")), (Difference::Lost, 1));
     }
 }

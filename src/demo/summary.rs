@@ -8,8 +8,8 @@ use lgsp_domain::registry::Registry;
 use lgsp_proto::types::PartyId;
 
 use super::figures::{Figures, Group, HandOver};
-use super::outcome::Outcome;
-use super::reconcile::Difference;
+use super::outcome::{National, Outcome};
+use super::reconcile::{Difference, MAX_EXAMPLES};
 use crate::lang::Lang;
 use crate::table::Table;
 
@@ -42,6 +42,13 @@ pub(super) fn page(outcome: &Outcome, registry: &Registry, lang: Lang) -> String
         print.matrix(figures),
     );
     section(lang.pick("NHIỀU HỒ SƠ NHẤT", "BUSIEST"), print.busiest(figures));
+    section(
+        lang.pick(
+            "CƠ SỞ DỮ LIỆU QUỐC GIA: dân cư, thủ tục, cổng dịch vụ công",
+            "NATIONAL SYSTEMS: population, procedures, portal",
+        ),
+        print.national(outcome),
+    );
     section(
         lang.pick(
             "ĐỐI CHIẾU: sổ của từng cơ quan với nhật ký của trục",
@@ -157,6 +164,47 @@ impl Printer<'_> {
             table.row([self.name(&desk.0), self.number(desk.1), self.name(&authority.0), self.number(authority.1)]);
         }
         table.to_string()
+    }
+
+    fn national(&self, outcome: &Outcome) -> String {
+        let (lang, National { catalogue, portal, complaints }) = (self.lang, &outcome.national);
+        let mut table = Table::default();
+        for (name, count) in [
+            (
+                lang.pick("Danh tính đã xác nhận trước khi tiếp nhận", "Identities confirmed before reception"),
+                outcome.reconciliation.identity_checks,
+            ),
+            (lang.pick("  lượt phải hỏi lại", "  questions put again"), outcome.reconciliation.asked_again),
+            (
+                lang.pick("Thủ tục trong danh mục quốc gia", "Procedures in the national catalogue"),
+                catalogue.procedures,
+            ),
+            (lang.pick("  tỉnh có, như danh mục", "  the province's own, as they are there"), catalogue.unchanged),
+            (lang.pick("  danh mục có thay đổi", "  changes to follow"), catalogue.changed),
+            (lang.pick("Hồ sơ trên Cổng DVC quốc gia", "Dossiers at the national portal"), portal.dossiers),
+            (
+                lang.pick(
+                    "  gửi lại khi đối chiếu: do chính Cổng ghi sau cùng",
+                    "  sent again: the portal's own desk did the last step",
+                ),
+                portal.sent_again,
+            ),
+            (lang.pick("  khác với trục", "  that differ from the bus"), portal.differences.len() as u64),
+            (
+                lang.pick("Lỗi mà các hệ thống quốc gia nêu", "Complaints of the national systems"),
+                complaints.len() as u64,
+            ),
+        ] {
+            table.row([name.to_owned(), self.number(count)]);
+        }
+        let mut text = table.to_string();
+        for (code, what) in portal.differences.iter().take(MAX_EXAMPLES) {
+            let _ = writeln!(text, "  ! {code} {what}");
+        }
+        for complaint in complaints {
+            let _ = writeln!(text, "  ! {complaint}");
+        }
+        text
     }
 
     fn reconciliation(&self, outcome: &Outcome) -> String {

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
@@ -69,10 +69,35 @@ impl Process {
         arguments: impl IntoIterator<Item = A>,
         logs: &Path,
     ) -> anyhow::Result<Self> {
+        Self::spawn(name, arguments, logs, |command| command)
+    }
+
+    /// Starts a command that answers and ends: nothing where we happen to be has a say in it.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub(crate) fn command<A: Into<OsString>>(
+        name: &str,
+        arguments: impl IntoIterator<Item = A>,
+        logs: &Path,
+    ) -> anyhow::Result<Self> {
+        let elsewhere = logs.canonicalize()?;
+        Self::spawn(name, arguments, logs, |command| {
+            command.current_dir(elsewhere).env_remove("LGSP_ADAPTER").env_remove("LGSP_ADAPTER_TOKEN_FILE")
+        })
+    }
+
+    fn spawn<A: Into<OsString>>(
+        name: &str,
+        arguments: impl IntoIterator<Item = A>,
+        logs: &Path,
+        set: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> anyhow::Result<Self> {
         let log = logs.join(format!("{name}.log"));
         let errors = File::options().create(true).append(true).open(&log).with_context(|| log.display().to_string())?;
         let program = std::env::current_exe().context("this program's own file cannot be found")?;
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        let mut child = set(&mut command)
             .args(arguments.into_iter().map(Into::into))
             .env("LGSP_LOG", std::env::var("LGSP_LOG").unwrap_or_else(|_| "warn".to_owned()))
             .stdin(Stdio::piped())
@@ -147,20 +172,59 @@ impl Process {
         self.orders = None;
     }
 
+    /// How it ended, if it has: what it had to say at last. Nobody asked it to.
+    pub(crate) fn has_ended(&mut self) -> Option<String> {
+        self.child.try_wait().ok().flatten().map(|_| self.ended())
+    }
+
     /// Waits until it has stopped, and kills it when it does not.
     ///
     /// # Errors
     /// It had to be killed, or ended badly.
     pub(crate) async fn stopped(mut self) -> anyhow::Result<()> {
+        let (status, _) = self.end().await?;
+        if status.success() { Ok(()) } else { bail!("{}", self.ended()) }
+    }
+
+    /// The same for one whose exit code is a judgement, and no failure of its own: its last line says which.
+    ///
+    /// # Errors
+    /// It had to be killed, or was; or it says something else.
+    pub(crate) async fn judged<T: DeserializeOwned>(mut self) -> anyhow::Result<T> {
+        let (status, last) = self.end().await?;
+        ensure!(status.code().is_some(), "{}", self.ended());
+        serde_json::from_str(&last).with_context(|| format!("{} says something unexpected: {last}", self.name))
+    }
+
+    /// Waits until it has done what it was started for, and reads what it says about it, JSON; `well` are the exit codes with which it does.
+    ///
+    /// # Errors
+    /// It ended otherwise, or says something else.
+    pub(crate) async fn done<T: DeserializeOwned>(mut self, well: &[i32]) -> anyhow::Result<T> {
+        let mut said = String::new();
+        while let Some(line) = self.answers.next_line().await? {
+            said.push_str(&line);
+            said.push('\n');
+        }
+        let status = self.child.wait().await?;
+        if !status.code().is_some_and(|code| well.contains(&code)) {
+            bail!("{} ({status})", self.ended());
+        }
+        serde_json::from_str(&said).with_context(|| format!("{} says something unexpected: {said}", self.name))
+    }
+
+    /// Asks it to stop, and waits for that. What it says on the way is read, so that it never waits for us to listen; the last line is told.
+    async fn end(&mut self) -> anyhow::Result<(ExitStatus, String)> {
         self.ask_to_stop();
-        // Read to the end, so that it never waits for us to listen.
         let end = async {
-            while self.answers.next_line().await?.is_some() {}
-            self.child.wait().await
+            let mut last = String::new();
+            while let Some(line) = self.answers.next_line().await? {
+                last = line;
+            }
+            std::io::Result::Ok((self.child.wait().await?, last))
         };
         match tokio::time::timeout(STOP_PATIENCE, end).await {
-            Ok(status) if status.as_ref().is_ok_and(|status| status.success()) => Ok(()),
-            Ok(_) => bail!("{}", self.ended()),
+            Ok(ended) => ended.with_context(|| self.ended()),
             Err(_) => {
                 self.child.kill().await?;
                 bail!("{} did not stop in time and was killed", self.name)

@@ -18,13 +18,15 @@ use super::control::Answer;
 use super::webhook::Hook;
 use super::{Tamper, request};
 use crate::demo::books::{Entry, Writer};
-use crate::demo::scenario::{Share, Step};
+use crate::demo::scenario::{Act, Share, Step};
 use crate::staging::http::Client;
 
 /// Requests under way at one time; an office has only so many hands.
-const HANDS: usize = 24;
+pub(super) const HANDS: usize = 24;
+/// Questions to the population database under way at one time. Four systems ask, and its connector takes sixteen.
+const QUESTIONS: usize = 4;
 /// How long outcomes may take. The bus answers in milliseconds; this is for a machine that is very busy.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// An agency.
 pub(super) struct Desk {
@@ -32,6 +34,9 @@ pub(super) struct Desk {
     inner: Mutex<Inner>,
     /// How many requests have no outcome yet.
     unanswered: watch::Sender<usize>,
+    pub(super) questions: Semaphore,
+    /// Whether nobody posts to it: then it asks what it would have been told.
+    asks: bool,
     tamper: Option<Tamper>,
 }
 
@@ -44,10 +49,12 @@ struct Inner {
     waiting: HashSet<(String, String)>,
     /// The delivery that is being mistreated, or what is left of it.
     mistreated: Option<Entry>,
+    /// Whether it has been booked after the next one.
+    swapped: bool,
 }
 
 impl Desk {
-    pub(super) fn open(plan: Share, books: &Path, tamper: Option<Tamper>) -> anyhow::Result<Self> {
+    pub(super) fn open(plan: Share, books: &Path, asks: bool, tamper: Option<Tamper>) -> anyhow::Result<Self> {
         let mut steps = plan.steps;
         steps.reverse();
         Ok(Self {
@@ -58,8 +65,11 @@ impl Desk {
                 known: HashMap::new(),
                 waiting: HashSet::new(),
                 mistreated: None,
+                swapped: false,
             }),
             unanswered: watch::Sender::new(0),
+            questions: Semaphore::new(QUESTIONS),
+            asks,
             tamper,
         })
     }
@@ -71,6 +81,9 @@ impl Desk {
 
     /// Does everything due by `until`, and waits for the outcome of all of it.
     pub(super) async fn act(self: &Arc<Self>, until: DateTime) -> anyhow::Result<Answer> {
+        if self.asks {
+            self.catch_up(until).await?;
+        }
         let (due, stuck) = self.due(until);
         let hands = Arc::new(Semaphore::new(HANDS));
         let mut doing = JoinSet::new();
@@ -112,7 +125,10 @@ impl Desk {
     }
 
     async fn perform(&self, step: &Step, code: Option<&str>) -> anyhow::Result<()> {
-        let adapter = self.adapter.get().context("the agency has no adapter yet")?;
+        if let Act::Submit(filing) = &step.act {
+            self.confirm(step, filing).await?;
+        }
+        let adapter = self.adapter()?;
         let mut uploaded = Vec::new();
         for paper in request::papers(&step.act) {
             let mut headers = self.headers(step)?;
@@ -131,6 +147,7 @@ impl Desk {
         self.sending(step)?;
         let (status, answer) = adapter.send(Method::POST, &request::path(code), headers, body).await?;
         match status {
+            StatusCode::ACCEPTED if self.asks => self.fetch_outcome(step).await,
             StatusCode::ACCEPTED => Ok(()),
             status if status.is_client_error() => {
                 let problem: Value = serde_json::from_slice(&answer)?;
@@ -141,7 +158,31 @@ impl Desk {
         }
     }
 
-    fn headers(&self, step: &Step) -> anyhow::Result<HeaderMap> {
+    pub(super) fn adapter(&self) -> anyhow::Result<&Client> {
+        self.adapter.get().context("the agency has no adapter yet")
+    }
+
+    /// The steps due by `until` that follow on an event, and their dossiers' codes; not those whose dossier is not known yet.
+    pub(super) fn followed(&self, until: DateTime) -> Vec<(Step, String)> {
+        let inner = self.inner();
+        let due = inner.steps.iter().rev().take_while(|step| step.at <= until).filter(|step| step.sequence > 1);
+        let known = due.filter_map(|step| {
+            let (_, code) = inner.known.get(&(step.party.clone(), step.dossier))?;
+            Some((step.clone(), code.clone()))
+        });
+        known.collect()
+    }
+
+    /// The dossier of a step has come so far.
+    pub(super) fn learn(&self, step: &Step, sequence: u32, code: &str) {
+        self.inner().knows(&step.party, step.dossier, sequence, code);
+    }
+
+    pub(super) fn write(&self, entry: &Entry) -> anyhow::Result<()> {
+        self.inner().books.write(entry)
+    }
+
+    pub(super) fn headers(&self, step: &Step) -> anyhow::Result<HeaderMap> {
         let mut headers = HeaderMap::new();
         headers.insert("lgsp-party", step.party.parse()?);
         headers.insert("lgsp-actor", step.actor.parse()?);
@@ -178,7 +219,7 @@ impl Desk {
     }
 
     /// The outcome of a request. The same outcome may be told twice: the first time counts.
-    fn answered(&self, outcome: Entry) -> anyhow::Result<()> {
+    pub(super) fn answered(&self, outcome: Entry) -> anyhow::Result<()> {
         let mut inner = self.inner();
         let (Entry::Admitted { party, key, .. } | Entry::Refused { party, key, .. }) = &outcome else {
             return Err(anyhow!("no outcome of a request"));
@@ -205,10 +246,10 @@ impl Inner {
         known.0 = known.0.max(sequence);
     }
 
-    /// Books everything as it should, except the first event that opens a dossier.
+    /// Books everything as it should, except the first acceptance, which other events follow.
     fn mistreat(&mut self, tamper: Tamper, entry: Entry) -> anyhow::Result<()> {
         let Some(victim) = self.mistreated.clone() else {
-            if !matches!(entry, Entry::Received { sequence: 1, .. }) {
+            if !matches!(&entry, Entry::Received { event, .. } if event.kind == "accepted") {
                 return self.books.write(&entry);
             }
             self.mistreated = Some(entry.clone());
@@ -221,12 +262,20 @@ impl Inner {
             };
         };
         self.books.write(&entry)?;
-        match (&victim, &entry) {
-            (
-                Entry::Received { party, dossier, .. },
-                Entry::Received { party: same_party, dossier: same_dossier, sequence: 2, .. },
-            ) if tamper == Tamper::Swap && party == same_party && dossier == same_dossier => self.books.write(&victim),
-            _ => Ok(()),
+        if tamper == Tamper::Swap && !self.swapped && is_next(&victim, &entry) {
+            self.swapped = true;
+            self.books.write(&victim)?;
         }
+        Ok(())
+    }
+}
+
+/// Whether both are told to one party of one dossier.
+fn is_next(one: &Entry, other: &Entry) -> bool {
+    match (one, other) {
+        (Entry::Received { party, dossier, .. }, Entry::Received { party: same_party, dossier: same_dossier, .. }) => {
+            party == same_party && dossier == same_dossier
+        }
+        _ => false,
     }
 }

@@ -1,9 +1,11 @@
 //! The stand-in for an agency's own software, a process of its own behind each adapter.
 //!
-//! It knows the bus only as an agency's developer would: the adapter's REST API outwards, webhooks inwards. What it does is
+//! It knows the bus only as an agency's developer would: the adapter's REST API outwards, webhooks inwards, or where there are none
+//! what the REST API tells it when it asks. What it does is
 //! its share of the plan; when it does it, the demo says over standard input, which is theirs alone and no part of any
 //! interface. It keeps its own books ([`super::books`]).
 
+mod asking;
 mod control;
 mod desk;
 mod request;
@@ -32,6 +34,9 @@ pub(crate) struct Args {
     /// Its books.
     #[arg(long)]
     books: PathBuf,
+    /// Nobody posts to it: it asks what became of its requests and its dossiers.
+    #[arg(long)]
+    asks: bool,
     /// Mistreat one delivery after having taken it.
     #[arg(long, value_enum)]
     tamper: Option<Tamper>,
@@ -66,7 +71,7 @@ impl Tamper {
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let plan = std::fs::read(&args.plan).with_context(|| args.plan.display().to_string())?;
     let plan = serde_json::from_slice(&plan).with_context(|| args.plan.display().to_string())?;
-    let desk = Arc::new(Desk::open(plan, &args.books, args.tamper)?);
+    let desk = Arc::new(Desk::open(plan, &args.books, args.asks, args.tamper)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(serve(desk))?;
     Ok(ExitCode::SUCCESS)

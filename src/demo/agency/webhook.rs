@@ -95,12 +95,22 @@ impl Hook {
                 let event = Told { kind, status, by, body: body_sha256 };
                 Entry::Received { party, dossier: dossier_code, sequence, event }
             }
-            Self::Admitted { party, request_key, receipt } => {
-                Entry::Admitted { party, key: request_key, dossier: receipt.dossier_code, sequence: receipt.sequence }
-            }
-            Self::Refused { party, request_key, problem } => {
-                Entry::Refused { party, key: request_key, reason: problem.reason }
-            }
+            Self::Admitted { party, request_key, receipt } => receipt.into_entry(party, request_key),
+            Self::Refused { party, request_key, problem } => problem.into_entry(party, request_key),
         }
+    }
+}
+
+impl Receipt {
+    /// What is booked of a request that was admitted.
+    pub(super) fn into_entry(self, party: String, key: String) -> Entry {
+        Entry::Admitted { party, key, dossier: self.dossier_code, sequence: self.sequence }
+    }
+}
+
+impl Problem {
+    /// What is booked of a request that was refused.
+    pub(super) fn into_entry(self, party: String, key: String) -> Entry {
+        Entry::Refused { party, key, reason: self.reason }
     }
 }

@@ -20,8 +20,10 @@ use lgsp_domain::event::Event;
 use lgsp_domain::registry::{Registry, Right};
 use lgsp_proto::types::{ActorId, BusinessTime, DossierCode, IntakeChannel, PartyId, ReturnChannel, Status};
 
+use super::identity::Check;
 use super::matters::Matter;
-use super::{Act, Citizen, Filing, Paper, Step};
+use super::people;
+use super::{Act, CLERKS, Citizen, Filing, Paper, Step, clerk_of};
 use crate::demo::random::Draw;
 use crate::demo::ticks::{DAY, Ticks};
 
@@ -54,6 +56,8 @@ pub(super) struct Courses<'a> {
     ticks: &'a Ticks,
     seed: u64,
     fates: BTreeMap<usize, Fate>,
+    /// The applicant of each dossier, in the order of their numbers.
+    applicants: Vec<Citizen>,
     post: PartyId,
     payment: PartyId,
 }
@@ -71,6 +75,7 @@ impl<'a> Courses<'a> {
             ticks,
             seed,
             fates: allot(seed, matters),
+            applicants: people::applicants(seed, matters.len())?,
             post: one(Right::Post).context("nobody in the registry may carry results by post")?,
             payment: one(Right::Payment).context("nobody in the registry may confirm payments")?,
         })
@@ -158,7 +163,9 @@ struct Course<'a, 'm> {
 
 impl<'a, 'm> Course<'a, 'm> {
     fn open(plan: &'a Courses<'a>, number: u32, matter: &'m Matter<'m>, mut draw: Draw) -> anyhow::Result<Self> {
-        let filing = filing(number, matter, &mut draw);
+        let citizen = plan.applicants[number as usize - 1].clone();
+        let check = Check::of(matter, plan.registry)?;
+        let filing = filing(number, matter, citizen, check, &mut draw);
         let actor = clerk(&matter.intake, &mut draw);
         let given = decide::Submission {
             acting_party: matter.intake.clone(),
@@ -449,11 +456,10 @@ fn hours(count: i64) -> Duration {
 }
 
 fn clerk(party: &PartyId, draw: &mut Draw) -> String {
-    format!("cb{:02}.{party}", draw.between(1, 12))
+    clerk_of(party, draw.between(1, CLERKS))
 }
 
-fn filing(number: u32, matter: &Matter<'_>, draw: &mut Draw) -> Filing {
-    let citizen = Citizen::invent(number, draw);
+fn filing(number: u32, matter: &Matter<'_>, citizen: Citizen, check: Check, draw: &mut Draw) -> Filing {
     let mut papers: Vec<Paper> = matter
         .procedure
         .compulsory_components(matter.case.as_ref())
@@ -480,6 +486,7 @@ fn filing(number: u32, matter: &Matter<'_>, draw: &mut Draw) -> Filing {
         summary: format!("Hồ sơ giả lập số {number}"),
         return_address: by_post.then(|| citizen.address.clone()),
         citizen,
+        check,
     }
 }
 

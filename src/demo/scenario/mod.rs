@@ -1,10 +1,11 @@
 //! The plan of the day, made before anything runs: which dossiers come in where, and what everybody will do with them.
 //!
-//! It is drawn from the registry with a seed, so that it can be told again; [`matters`] draws the dossiers, [`course`] what
-//! becomes of each. It knows nothing of sockets. The figures of the summary never come from here.
+//! It is drawn from the registry with a seed, so that it can be told again; [`matters`] draws the dossiers, [`people`] says who hands
+//! them in and [`identity`] what the desk asks about them first, [`course`] what becomes of each. It knows nothing of sockets. The figures of the summary never come from here.
 //! Invariant: a step lies at least one tick after the one before it, so that whoever takes it has been told by then.
 
 mod course;
+mod identity;
 mod matters;
 mod people;
 
@@ -12,10 +13,12 @@ use std::collections::BTreeMap;
 
 use jiff::civil::DateTime;
 use lgsp_domain::registry::Registry;
+use lgsp_proto::types::PartyId;
 use serde::{Deserialize, Serialize};
 
 use super::city::system_of;
 use super::ticks::Ticks;
+pub(super) use identity::Check;
 pub(super) use people::Citizen;
 
 /// What is to be replayed.
@@ -123,6 +126,8 @@ pub(super) struct Filing {
     pub(super) papers: Vec<Paper>,
     pub(super) summary: String,
     pub(super) return_address: Option<String>,
+    /// What is asked about the citizen before it is handed in.
+    pub(super) check: Check,
 }
 
 /// A paper with its (invented) content.
@@ -133,6 +138,18 @@ pub(super) struct Paper {
     pub(super) name: String,
     pub(super) file_name: String,
     pub(super) text: String,
+}
+
+/// How many clerks a party has.
+const CLERKS: i64 = 12;
+
+/// The accounts of a party's clerks.
+pub(super) fn clerks_of(party: &PartyId) -> impl Iterator<Item = String> {
+    (1..=CLERKS).map(|number| clerk_of(party, number))
+}
+
+fn clerk_of(party: &PartyId, number: i64) -> String {
+    format!("cb{number:02}.{party}")
 }
 
 impl Scenario {
