@@ -34,6 +34,8 @@ pub(crate) enum Failure {
     UsageIn([String; 2]),
     /// The bus refused.
     Refused(Box<Refused>),
+    /// The bus passed a question on, and nobody knows what became of it. To ask again is to ask something new.
+    Unanswered(Box<Refused>),
     /// There was no answer from this gateway that one could rely on.
     NoAnswer {
         /// The gateway.
@@ -124,6 +126,11 @@ impl Failure {
             CallError::Refused(refused) | CallError::NotNow(refused) if refused_for_certain(&refused) => {
                 return anyhow::Error::new(Self::Refused(Box::new(refused)));
             }
+            CallError::Refused(refused) | CallError::NotNow(refused)
+                if refused.refusal().is_some_and(|refusal| refusal.reason() == Reason::QueryOutcomeUnknown) =>
+            {
+                return anyhow::Error::new(Self::Unanswered(Box::new(refused)));
+            }
             CallError::Refused(refused) | CallError::NotNow(refused) => refused.to_string(),
             CallError::Body(error) => return Self::usage(error.to_string()),
             CallError::Unknown(status) => match status.message() {
@@ -141,7 +148,7 @@ impl Failure {
             Self::Usage(_) | Self::UsageIn(_) => USAGE,
             Self::Refused(_) => REFUSED,
             Self::TurnedAway { why, .. } if is_ours(*why) => REFUSED,
-            Self::NoAnswer { .. } | Self::NoAdapter { .. } | Self::TurnedAway { .. } => NO_ANSWER,
+            Self::Unanswered(_) | Self::NoAnswer { .. } | Self::NoAdapter { .. } | Self::TurnedAway { .. } => NO_ANSWER,
         }
     }
 
@@ -150,7 +157,8 @@ impl Failure {
         match self {
             Self::Usage(text) => text.clone(),
             Self::UsageIn([vi, en]) => lang.pick(vi, en).clone(),
-            Self::Refused(refused) => explain_refused(refused, lang),
+            Self::Refused(refused) => explain_refused(lang.pick("Bị từ chối", "Refused"), refused, lang),
+            Self::Unanswered(refused) => explain_refused(lang.pick("Chưa rõ kết quả", "Outcome not known"), refused, lang),
             Self::TurnedAway { gateway, why } => {
                 let [vi, en] = turned_away(*why);
                 lang.pick(
@@ -233,13 +241,13 @@ pub(crate) fn of_system(error: &io::Error) -> [String; 2] {
     [vi.to_owned(), en.to_owned()]
 }
 
-/// Reason, what happened, every field and fact, and what to do.
-fn explain_refused(refused: &Refused, lang: Lang) -> String {
+/// Reason, what happened, every field and fact, and what to do; before it, in a word, what that makes of the call.
+fn explain_refused(word: &str, refused: &Refused, lang: Lang) -> String {
     let Some(refusal) = refused.refusal() else {
-        return lang.pick(format!("Bị từ chối: {refused}"), format!("Refused: {refused}"));
+        return format!("{word}: {refused}");
     };
     let reason = refusal.reason();
-    let mut text = format!("{}: {reason}\n  {}", lang.pick("Bị từ chối", "Refused"), lang.what(reason));
+    let mut text = format!("{word}: {reason}\n  {}", lang.what(reason));
     for violation in refusal.violations() {
         text.push_str(&format!(
             "\n  - {}: {}",
@@ -292,5 +300,24 @@ mod tests {
             said(Reason::KeyReused)
         );
         assert!(said(Reason::ActsForMissing).ends_with("\n  Explained by: lgsp can-i --party PARTY --profile FILE"));
+    }
+
+    #[test]
+    fn a_question_without_an_answer_is_told_as_that_and_not_as_a_broken_line() {
+        let gateway = "https://127.0.0.1:1".parse().unwrap();
+        let refusal = lgsp_proto::Refusal::new(Reason::QueryOutcomeUnknown).detail("query_id", "0a");
+        let error = Failure::of_call(CallError::from_status(refusal.to_status()), &gateway, None);
+        let failure = error.downcast_ref::<Failure>().unwrap();
+        assert_eq!(failure.code(), NO_ANSWER);
+        let texts = Reason::QueryOutcomeUnknown.texts();
+        for (lang, word, what, remedy) in [
+            (Lang::En, "Outcome not known", texts.what.en, texts.remedy.en),
+            (Lang::Vi, "Chưa rõ kết quả", texts.what.vi, texts.remedy.vi),
+        ] {
+            let said = failure.explain(lang);
+            assert!(said.starts_with(&format!("{word}: QUERY_OUTCOME_UNKNOWN\n  {what}\n  query_id: 0a\n")), "{said}");
+            assert!(said.contains(remedy) && said.ends_with("lgsp explain QUERY_OUTCOME_UNKNOWN"), "{said}");
+            assert!(!said.contains("127.0.0.1"), "{said}");
+        }
     }
 }

@@ -42,11 +42,12 @@ const REQUEST: &str =
 const REPLY: &str =
     r#"{ "type": "object", "properties": { "area_m2": { "type": "number" }, "owner": { "type": "string" } } }"#;
 
-/// The department's software: knows one parcel.
+/// The department's software: knows one parcel, fails over 5/0, does not keep to its schema for 9/9, and has no answer for 0/0.
 fn software() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
+        let mut never_answered = Vec::new();
         for stream in listener.incoming() {
             let mut stream = BufReader::new(stream.unwrap());
             let mut length = 0;
@@ -64,11 +65,16 @@ fn software() -> SocketAddr {
             }
             let mut body = vec![0; length];
             stream.read_exact(&mut body).unwrap();
-            let known = String::from_utf8(body).unwrap().contains("17/4");
-            let (status, body) = if known {
-                ("200 OK", r#"{"area_m2": 120.50, "owner": "không nói"}"#)
-            } else {
-                ("404 Not Found", "")
+            let asked: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            let (status, body) = match asked["parcel"].as_str() {
+                Some("17/4") => ("200 OK", r#"{"area_m2": 120.50, "owner": "không nói"}"#),
+                Some("9/9") => ("200 OK", r#"{"area_m2": "120"}"#),
+                Some("5/0") => ("500 Internal Server Error", ""),
+                Some("0/0") => {
+                    never_answered.push(stream);
+                    continue;
+                }
+                _ => ("404 Not Found", ""),
             };
             let head = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
             stream.get_mut().write_all((head + body).as_bytes()).unwrap();
@@ -177,4 +183,34 @@ fn a_departments_developer_registers_a_service_and_a_desk_is_answered() {
     let foreign = place.lgsp(&["query", "show", id, "--profile", "authority.toml"]);
     assert!(foreign.failed(3).contains("QUERY_NOT_FOUND"));
     as_desk(&["show", "x"]).failed(2);
+    an_owner_finds_out_why_its_software_did_not_answer(&place);
+}
+
+/// Whoever asked passes the id of the question on; with it the owner looks into its adapter's log, or asks the operator.
+fn an_owner_finds_out_why_its_software_did_not_answer(place: &Place) {
+    let ask = |parcel: &str, lang: &str, code: i32| {
+        place.write("parcel.json", &json!({ "parcel": parcel }).to_string());
+        let words = ["query", "ask", "thua-dat", "parcel.json", "--purpose", "tham-dinh", "--profile", "desk.toml"];
+        place.lgsp(&[&words[..], &["--lang", lang]].concat()).failed(code)
+    };
+    let id_in = |said: &str| said.split_once("query_id: ").unwrap().1.lines().next().unwrap().to_owned();
+    let line_of = |node: &str, id: &str| {
+        eventually("the question is in the log", || fs::read_to_string(place.log(node)).unwrap().contains(id));
+        let log = fs::read_to_string(place.log(node)).unwrap();
+        log.lines().find(|line| line.contains(id)).unwrap().to_owned()
+    };
+    let failed = ask("5/0", "en", 3);
+    let line = line_of("adapter", &id_in(&failed));
+    assert!(failed.contains("SERVICE_FAILED") && line.contains("500") && line.contains("software failed"), "{line}");
+    let line = line_of("gateway", &id_in(&ask("9/9", "en", 3)));
+    assert!(line.contains("payload.area_m2") && line.contains("does not fit its schema"), "{line}");
+    let late = ask("0/0", "vi", 4);
+    assert!(late.contains("Chưa rõ kết quả: QUERY_OUTCOME_UNKNOWN"), "{late}");
+    assert!(late.contains("lgsp explain QUERY_OUTCOME_UNKNOWN") && !late.contains("chứng thư"), "{late}");
+    let line = line_of("adapter", &id_in(&late));
+    assert!(line.contains("no answer in the question's own time"), "{line}");
+    // A purpose that there is not is told with those that there are.
+    let words = ["query", "ask", "thua-dat", "parcel.json", "--purpose", "to-mo", "--profile", "desk.toml"];
+    let refused = place.lgsp(&words).failed(3);
+    assert!(refused.contains("purpose: is no purpose of this service; there are: tham-dinh"), "{refused}");
 }

@@ -21,8 +21,11 @@ pub(super) async fn answered(serving: &Serving, question: Question) -> Option<Se
     if time.is_zero() {
         return None;
     }
-    let outcome = tokio::time::timeout(time, told(serving, &question)).await;
-    let outcome = match outcome.ok()? {
+    let Ok(outcome) = tokio::time::timeout(time, told(serving, &question)).await else {
+        failed(&question, "there was no answer in the question's own time");
+        return None;
+    };
+    let outcome = match outcome {
         Ok(reply) => Outcome::Reply(reply),
         Err(refusal) => Outcome::Refusal(refusal.into()),
     };

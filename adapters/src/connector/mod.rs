@@ -6,6 +6,7 @@
 //! leaves the owner's machine; the gateway cuts it again.
 
 mod answering;
+mod ended;
 pub(crate) mod posted;
 pub(crate) mod source;
 
@@ -48,11 +49,14 @@ impl Connector {
                 ended = self.stream(&mut failures) => ended,
             };
             failures += 1;
-            let why = ended.as_ref().err().map_or("it was ended", |status| status.message());
-            if failures.is_power_of_two() && failures > 2 {
-                tracing::warn!(failures, why, "no stream for the questions to our data services");
+            let why = ended.as_ref().err().map(ended::Why::of);
+            let (text, of) = why.as_ref().map_or(("it was ended", ""), |why| (&why.text, &why.details));
+            // A line may break; what is refused is told at once, for somebody has to mend it.
+            let is_told = failures > 2 || why.as_ref().is_some_and(|why| why.is_final);
+            if failures.is_power_of_two() && is_told {
+                tracing::warn!(failures, why = text, of, "no stream for the questions to our data services");
             } else {
-                tracing::debug!(failures, why, "a connector's stream ended");
+                tracing::debug!(failures, why = text, of, "a connector's stream ended");
             }
             tokio::select! {
                 () = stop.cancelled() => return,

@@ -60,7 +60,22 @@ impl Source for Posted {
         let (head, body) = answer.map_err(|_| failed(question, "the service's URL does not answer"))?.into_parts();
         let body = Limited::new(body, REPLY_BYTES_MAX).collect().await;
         let body = body.map_err(|_| failed(question, "the answer is too long or broke off"))?.to_bytes();
-        if head.status.is_success() { Ok(body) } else { Err(refusal(head.status, &body)) }
+        if head.status.is_success() {
+            return Ok(body);
+        }
+        Err(match refusal(head.status, &body) {
+            ServiceRefusal::Failed => {
+                let (query_id, status) = (HEXLOWER.encode(&question.query_id), head.status.as_u16());
+                tracing::warn!(
+                    query_id,
+                    status,
+                    why = "the service's software failed",
+                    "a question could not be answered"
+                );
+                ServiceRefusal::Failed
+            }
+            word => word,
+        })
     }
 }
 

@@ -173,7 +173,7 @@ impl Engine {
         let slot = self.inner.queries.board.ask(service, id, asked, may_serve);
         let slot = slot.map_err(|refusal| owned(refusal, &authorized, service))?;
         let connector = slot.line.system.clone();
-        let ended = self.end_of(slot, (until, service_until), service, &fields).await;
+        let ended = self.end_of((&id, slot), (until, service_until), service, &fields).await;
         if let Ok(reply) = &ended {
             let (reply, connector) = (reply.clone(), connector.clone());
             self.inner.queries.kept.keep(same, service, Kept { reply, connector, answered_at: machine_now() });
@@ -186,7 +186,7 @@ impl Engine {
     /// `service_until`.
     async fn end_of(
         &self,
-        mut slot: Slot,
+        (id, mut slot): (&QueryId, Slot),
         (until, service_until): (Instant, Instant),
         service: &Service,
         fields: &BTreeSet<String>,
@@ -196,7 +196,12 @@ impl Engine {
         let ended = match answer {
             None => Err(Reason::QueryOutcomeUnknown),
             Some(Answer::Refused(refusal)) => Err(outcome::reason(refusal)),
-            Some(Answer::Reply(reply)) => told(service, reply, fields),
+            Some(Answer::Reply(reply)) => told(service, reply, fields).map_err(|(why, at)| {
+                // The stream has no word for it; by the id the owner finds the question in its own log.
+                let query_id = HEXLOWER.encode(id);
+                tracing::warn!(query_id, service = service.id(), why, at, "a data service answers what it should not");
+                Reason::ServiceFailed
+            }),
         };
         let in_a_hurry = is_silent && until < service_until && Instant::now() >= until;
         let well = match ended.as_ref().err().is_some_and(|reason| outcome::is_failure(*reason)) {
@@ -318,8 +323,8 @@ impl Engine {
             missing = missing.field(
                 "matter",
                 Wrong::new(
-                    "bị thiếu: dịch vụ này được hỏi cho một hồ sơ, hoặc một hồ sơ sắp nộp",
-                    "is missing: the service is asked for a dossier, or for one to come",
+                    "bị thiếu: dịch vụ này được hỏi cho một hồ sơ (dossier_code, --dossier), hoặc một hồ sơ sắp nộp (intake_key, --intake-key)",
+                    "is missing: the service is asked for a dossier (dossier_code, --dossier), or for one to come (intake_key, --intake-key)",
                 ),
             );
         }
@@ -527,8 +532,10 @@ fn granted(
 ) -> Result<BTreeSet<String>, Refusal> {
     let mut wrong = Refusal::new(Reason::FieldInvalid);
     if !service.purposes.contains(&ask.purpose) {
-        wrong =
-            wrong.field("purpose", Wrong::new("không phải mục đích của dịch vụ này", "is no purpose of this service"));
+        let (vi, en) =
+            ("không phải mục đích của dịch vụ này; các mục đích", "is no purpose of this service; there are");
+        let purposes = service.purposes.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        wrong = wrong.field("purpose", Wrong::new(format!("{vi}: {purposes}"), format!("{en}: {purposes}")));
     }
     for (at, field) in ask.fields.iter().enumerate() {
         if !service.reply.fields().contains(field) {
@@ -569,18 +576,15 @@ fn check_payload(service: &Service, payload: &[u8]) -> Result<(), Refusal> {
     service.request.check_request(payload).map_err(Refusal::fields)
 }
 
-/// What may be told of a reply.
-fn told(service: &Service, reply: Bytes, fields: &BTreeSet<String>) -> Result<Bytes, Reason> {
-    let failed = |why: &'static str, at: &str| {
-        tracing::warn!(service = service.id(), why, at, "a data service answers what it should not");
-        Reason::ServiceFailed
-    };
+/// What may be told of a reply; or what is wrong with it, and at which field.
+fn told(service: &Service, reply: Bytes, fields: &BTreeSet<String>) -> Result<Bytes, (&'static str, String)> {
+    let whole = |why| (why, String::new());
     if reply.len() > REPLY_BYTES_MAX {
-        return Err(failed("the reply is too long", ""));
+        return Err(whole("the reply is too long"));
     }
     let checked = service.reply.check_reply(&reply);
-    checked.map_err(|found| failed("the reply does not fit its schema", &found[0].field))?;
-    let told = cut(&reply, fields).map_err(|_| failed("the reply is no object", ""))?;
+    checked.map_err(|mut found| ("the reply does not fit its schema", found.swap_remove(0).field))?;
+    let told = cut(&reply, fields).map_err(|_| whole("the reply is no object"))?;
     Ok(match told {
         std::borrow::Cow::Borrowed(_) => reply.clone(),
         std::borrow::Cow::Owned(cut) => cut.into(),
