@@ -26,7 +26,7 @@ use crate::staging::http::Client;
 pub(crate) struct Local {
     /// Where the adapter's local interface listens, on this machine; otherwise where adapter.toml in this folder says, or at
     /// 127.0.0.1:8480.
-    #[arg(long, value_name = "HOST:PORT", env = "LGSP_ADAPTER")]
+    #[arg(long, value_name = "HOST:PORT", env = "LGSP_ADAPTER", value_parser = address)]
     adapter: Option<String>,
     /// The adapter's token file; otherwise the one that adapter.toml in this folder names, if it is there.
     #[arg(long, value_name = "FILE", env = "LGSP_ADAPTER_TOKEN_FILE")]
@@ -99,6 +99,16 @@ impl Local {
                 file.map_or(Ok(None), |file| read(&file))
             }
         }
+    }
+}
+
+/// Reads `HOST:PORT`, also as it stands at the beginning of a URL. The local interface has no TLS, so that of an `https` one is refused.
+fn address(text: &str) -> Result<String, String> {
+    let plain = text.strip_prefix("http://").unwrap_or(text);
+    let plain = plain.strip_suffix('/').unwrap_or(plain);
+    match plain.parse::<Authority>() {
+        Ok(authority) if authority.port_u16().is_some() => Ok(plain.to_owned()),
+        _ => Err("is not HOST:PORT, such as 127.0.0.1:8480".to_owned()),
     }
 }
 

@@ -11,8 +11,9 @@ use crate::failure::Failure;
 
 const EXAMPLES: &str = "\
 Read it, then run it as somebody who may create a schema in the replica's database:
+  createuser lgsp_adapter
   lgsp adapter population schema > dan-cu.sql
-  psql -d dan_cu -f dan-cu.sql
+  psql -v ON_ERROR_STOP=1 -d dan_cu -f dan-cu.sql
 
 It may be done again: what is there stays as it is. How the connector is set up: docs/population.md.";
 

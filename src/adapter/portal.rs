@@ -82,9 +82,29 @@ impl Status {
                 self.output.print(|| answer.clone(), || status(&answer, lang))?;
                 Ok(ExitCode::SUCCESS)
             }
+            Err(problem) if is_no_portal(&problem) => Ok(no_portal(lang)),
             Err(problem) => refused(&problem, lang),
         }
     }
+}
+
+/// Whether the adapter says that it has no such path, which is so where it tells no portal.
+fn is_no_portal(problem: &Value) -> bool {
+    problem["reason"] == "RESOURCE_NOT_FOUND"
+}
+
+/// Says that this is the wrong adapter, or one whose configuration lacks the portal.
+fn no_portal(lang: Lang) -> ExitCode {
+    eprintln!(
+        "{}",
+        lang.pick(
+            "Bộ kết nối này không có phần [portal] trong cấu hình.\n  Cần làm: Chạy lệnh trong thư mục có adapter.toml của bộ kết nối báo cho cổng, \
+             hoặc nêu bộ kết nối đó bằng --adapter và --token-file.",
+            "This adapter has no [portal] in its configuration.\n  What to do: Run the command in the folder of the adapter.toml that has it, \
+             or name that adapter with --adapter and --token-file.",
+        )
+    );
+    ExitCode::from(REFUSED)
 }
 
 impl Reconcile {
@@ -122,6 +142,7 @@ impl Reconcile {
                 );
                 return Ok(Err(ExitCode::from(REFUSED)));
             }
+            Err(problem) if is_no_portal(&problem) => return Ok(Err(no_portal(lang))),
             Err(problem) => return refused(&problem, lang).map(Err),
         };
         let begun = standing["started_at"].clone();

@@ -274,3 +274,19 @@ fn a_pull_that_was_cut_off_goes_on_where_it_was() {
     assert!(place.lgsp(&["registry", "national", "diff", "national", "hue"]).failed(2).contains("pull again"));
     assert_eq!(told["left_out"][0]["code"], json!("1.0133611"));
 }
+
+#[test]
+fn a_pull_waits_for_a_service_that_is_left_alone_after_it_failed() {
+    let place = Place::new();
+    place.certificates(&["mot-cua-hue", "van-hanh", "ket-noi-thu-tuc"]);
+    before_the_decree(&place);
+    // Ten log-ins and questions go well, and then three of four fail: the gateway leaves the service alone, and more than once.
+    let national = National::start(&place, &["--behave", "normal:10,flaky:16,normal"]);
+    let bus = gateway(&place, "2026-08-31");
+    profiles(&place, &bus);
+    let _connector = adapter(&place, &bus, &national);
+    let told = pull(&place);
+    assert!(told["procedures"].as_u64().unwrap() > 100, "{told:#}");
+    let log = fs::read_to_string(place.log("gateway")).unwrap();
+    assert!(log.contains("left alone"), "it was never suspended: {log}");
+}

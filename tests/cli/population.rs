@@ -45,7 +45,7 @@ fn connector(place: &Place, gateway: &Running, postgres: &Postgres) -> Running {
 fn a_desk_confirms_a_citizen_and_hears_what_is_granted_and_no_more() {
     let (place, gateway) = begin();
     let postgres = replica(&place);
-    let _adapter = connector(&place, &gateway, &postgres);
+    let adapter = connector(&place, &gateway, &postgres);
     let as_desk = |words: &[&str]| place.lgsp(&[&["query"], words, &["--profile", "desk.toml"]].concat());
     let served = || {
         let services = as_desk(&["services", "--json"]).json();
@@ -89,6 +89,24 @@ fn a_desk_confirms_a_citizen_and_hears_what_is_granted_and_no_more() {
     let listed = as_desk(&["list", "--json"]).json();
     let outcomes: Vec<_> = listed["queries"].as_array().unwrap().iter().map(|one| one["outcome"].clone()).collect();
     assert_eq!(outcomes, ["SUBJECT_NOT_FOUND", "SUBJECT_MISMATCH", "ANSWERED", "ANSWERED", "ANSWERED"]);
+
+    // Whoever fills a replica hears what comes first, be it the tables or the right to write them.
+    let url =
+        format!("host={} port={} user=lgsp_adapter dbname=postgres", postgres.socket().display(), postgres.port());
+    for schema in ["nowhere", "dan_cu"] {
+        let words = ["rehearse", "population", "--citizens", "10", "--postgres", &url, "--schema", schema];
+        let said = place.lgsp(&words).failed(2);
+        assert!(
+            said.contains(&format!("{schema}.citizen")) && said.contains("lgsp adapter population schema"),
+            "{said}"
+        );
+    }
+
+    // It tells no portal, and says so, however its address is written.
+    let [rest, secure] = ["http", "https"].map(|scheme| format!("{scheme}://{}", adapter.at("rest")));
+    let asked = place.lgsp(&["adapter", "portal", "status", "--adapter", &rest]).failed(3);
+    assert!(asked.contains("[portal]") && !asked.contains("/v1/"), "{asked}");
+    assert!(place.lgsp(&["adapter", "portal", "status", "--adapter", &secure]).failed(2).contains("HOST:PORT"));
 
     // Neither side has written anybody down.
     for node in ["adapter", "gateway"] {

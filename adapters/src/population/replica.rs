@@ -15,6 +15,7 @@ use lgsp_proto::types::PersonalNumber;
 use lgsp_proto::v1::{Question, ServiceRefusal};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_postgres::config::SslMode;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, NoTls, Row, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -25,6 +26,9 @@ use super::fields::{DATE_OF_BIRTH, FIELDS, FULL_NAME, NUMBER, OLD_NUMBER, Wanted
 use crate::config::{self, SchemaName};
 use crate::connector::source::failed;
 use crate::private_file;
+
+/// Said in the log of a question where nothing more is known.
+const NO_CONNECTION: &str = "there is no connection to the replica";
 
 const SCRIPT: &str = include_str!("schema.sql");
 
@@ -207,16 +211,15 @@ impl Replica {
         ask: Ask,
         keys: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Found>, ServiceRefusal> {
-        let no = |why| move |()| failed(question, why);
         // The one with the least to do; the statements of one connection wait for each other.
         let slot = self.slots.iter().min_by_key(|slot| slot.under_way.load(Ordering::Relaxed));
         let slot = slot.expect("there is one connection at least");
         let _under_way = UnderWay::begin(&slot.under_way);
-        let session = self.session(slot).await.map_err(no("there is no connection to the replica"))?;
+        let session = self.session(slot).await.map_err(|why| failed(question, why))?;
         let _waiting = Waiting::begin(&session);
         let answered = async {
             let statement = session.prepared(&self.config.schema, ask).await;
-            let (statement, columns) = statement.map_err(no("the replica is not as it should be"))?;
+            let (statement, columns) = statement.map_err(|why| failed(question, why))?;
             let rows = session.heard(session.client.query(&statement, keys).await);
             let rows = rows.map_err(|error| {
                 tracing::debug!(
@@ -237,7 +240,7 @@ impl Replica {
     ///
     /// One that is lost is taken out, and closed when the last question has left it. What the server had begun on it may go on for as long as
     /// a statement may last; before that no other is taken out, so that a database that is only slow has two of a place at most.
-    async fn session(&self, slot: &Slot) -> Result<Arc<Session>, ()> {
+    async fn session(&self, slot: &Slot) -> Result<Arc<Session>, &'static str> {
         let mut held = slot.held.lock().await;
         let may_give_up = held.given_up.is_none_or(|before| before.elapsed() >= self.config.timeout);
         match held.session.take() {
@@ -294,8 +297,8 @@ impl Drop for Waiting<'_> {
 }
 
 impl Session {
-    /// Connects, and sees whether this is a replica of the form that is known here.
-    async fn open(config: &config::Replica) -> Result<Self, ()> {
+    /// Connects, and sees whether this is a replica of the form that is known here. The error says why not, in words for the log.
+    async fn open(config: &config::Replica) -> Result<Self, &'static str> {
         let mut wanted = tokio_postgres::Config::new();
         wanted
             .host(&config.host)
@@ -314,27 +317,33 @@ impl Session {
                 config.timeout.as_millis().min(i32::MAX as u128)
             ));
         if let Some(file) = &config.password_file {
-            let password =
-                password(file).map_err(|error| tracing::warn!(%error, "the replica's password cannot be read"))?;
+            let password = password(file).map_err(|error| {
+                tracing::warn!(%error, "the replica's password cannot be read");
+                NO_CONNECTION
+            })?;
             wanted.password(password.as_bytes());
         }
         let opened = tokio::time::timeout(config.timeout, Self::connect(config, wanted)).await;
         opened.unwrap_or_else(|_| {
             tracing::warn!("the replica does not answer in time");
-            Err(())
+            Err(NO_CONNECTION)
         })
     }
 
-    async fn connect(config: &config::Replica, mut wanted: tokio_postgres::Config) -> Result<Self, ()> {
+    async fn connect(config: &config::Replica, mut wanted: tokio_postgres::Config) -> Result<Self, &'static str> {
         // A message of the database may quote what it was given: its code is enough.
         let told = |error: tokio_postgres::Error| {
-            tracing::warn!(sqlstate = error.code().map(|code| code.code()), "no connection to the replica");
+            let why = in_words(&error).unwrap_or(NO_CONNECTION);
+            tracing::warn!(sqlstate = error.code().map(|code| code.code()), why, "the replica cannot be used");
+            why
         };
         let (client, driver) = match &config.bundle {
             Some(bundle) => {
                 let tls = lgsp_certs::tls::https_client_config(bundle);
-                let mut tls =
-                    tls.map_err(|error| tracing::warn!(%error, "population.replica.bundle cannot be used"))?;
+                let mut tls = tls.map_err(|error| {
+                    tracing::warn!(%error, "population.replica.bundle cannot be used");
+                    NO_CONNECTION
+                })?;
                 tls.alpn_protocols = vec![b"postgresql".to_vec()];
                 wanted.ssl_mode(SslMode::Require);
                 driven(wanted.connect(MakeRustlsConnect::new(tls)).await.map_err(told)?)
@@ -351,8 +360,9 @@ impl Session {
         match version.map_err(told)?.first().map(|row| row.try_get::<_, i32>(0)) {
             Some(Ok(VERSION)) => Ok(session),
             _ => {
-                tracing::warn!("the replica's tables are of another version than this connector reads");
-                Err(())
+                let why = "the replica's tables are of another version than this connector reads";
+                tracing::warn!("{why}");
+                Err(why)
             }
         }
     }
@@ -368,7 +378,7 @@ impl Session {
     }
 
     /// The statement for what is asked, and the fields that it reads: those, or all where many other sets were asked for before.
-    async fn prepared(&self, schema: &SchemaName, ask: Ask) -> Result<(Statement, Wanted), ()> {
+    async fn prepared(&self, schema: &SchemaName, ask: Ask) -> Result<(Statement, Wanted), &'static str> {
         let kept = || self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
         let ask = {
             let kept = kept();
@@ -382,7 +392,13 @@ impl Session {
         let types = &[Type::TEXT, Type::TEXT_ARRAY][..ask.by.keys()];
         let statement = self.heard(self.client.prepare_typed(&sql(schema, ask), types).await);
         let statement = statement.map_err(|error| {
-            tracing::warn!(sqlstate = error.code().map(|code| code.code()), "a statement does not fit the replica");
+            let why = in_words(&error).unwrap_or("the replica is not as it should be");
+            tracing::warn!(
+                sqlstate = error.code().map(|code| code.code()),
+                why,
+                "a statement does not fit the replica"
+            );
+            why
         })?;
         // Others may have prepared this one or filled the room meanwhile: then it serves once, and goes.
         let mut kept = kept();
@@ -407,6 +423,21 @@ impl By {
             Self::Number | Self::OldNumber => 1,
             Self::Household => 2,
         }
+    }
+}
+
+/// What whoever runs the replica has left out, where the database's refusal says that; a fixed text, for a message of the database may
+/// quote what it was given.
+fn in_words(error: &tokio_postgres::Error) -> Option<&'static str> {
+    match error.code()? {
+        code if *code == SqlState::UNDEFINED_TABLE || *code == SqlState::INVALID_SCHEMA_NAME => {
+            Some("the replica's tables are not there; make them: lgsp adapter population schema")
+        }
+        code if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
+            Some("population.replica.user may not read the replica's tables: lgsp adapter population schema --role")
+        }
+        code if *code == SqlState::INVALID_CATALOG_NAME => Some("there is no database population.replica.database"),
+        _ => None,
     }
 }
 
@@ -488,6 +519,29 @@ mod tests {
         let script = script(&"dan_cu".parse().unwrap(), "x\"; DROP TABLE y; --");
         assert!(script.contains("TO \"x\"\"; DROP TABLE y; --\";"));
         assert!(!script.contains("{schema}") && !script.contains("{role}"));
+    }
+
+    #[tokio::test]
+    async fn what_is_left_out_at_a_replica_is_named() {
+        let province = Province::start();
+        let with = |schema: &str, database: &str, user: &str| config::Replica {
+            schema: schema.parse().unwrap(),
+            database: database.into(),
+            user: user.into(),
+            ..province.config()
+        };
+        let good = province.config();
+        let (schema, database, user) = (good.schema.to_string(), good.database.to_string(), good.user.to_string());
+        province.0.sql("CREATE ROLE stranger LOGIN");
+        for (config, said) in [
+            (with("elsewhere", &database, &user), "tables are not there"),
+            (with(&schema, "elsewhere", &user), "no database"),
+            (with(&schema, &database, "stranger"), "may not read"),
+            (with(&schema, &database, "nobody_at_all"), NO_CONNECTION),
+        ] {
+            let why = Session::open(&config).await.err().unwrap();
+            assert!(why.contains(said), "{why:?} is not {said:?}");
+        }
     }
 
     #[tokio::test]

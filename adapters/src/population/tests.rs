@@ -393,7 +393,7 @@ async fn nobody_is_asked_over_a_line_to_somebody_else() {
 
 // --- The replica ----------------------------------------------------------------------------------------------------------
 
-pub(super) struct Province(Postgres);
+pub(super) struct Province(pub(super) Postgres);
 
 impl Province {
     /// A replica with a few people in it.

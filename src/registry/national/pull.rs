@@ -35,6 +35,13 @@ const TRIES: u32 = 6;
 /// The first wait before another try; each is twice the one before.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 
+/// So long in all a question waits where it is told when to come again, as by a service that is left alone after it failed: for some
+/// twenty trials of it. Then the pull ends, and goes on another time.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The longest of these waits, whatever was told; the shortest is [`FIRST_WAIT`].
+const WAIT_MOST: Duration = Duration::from_secs(10);
+
 /// With so many entries that the service fails for, it is the service and not the entries.
 const FAILED_MOST: usize = 50;
 
@@ -70,6 +77,7 @@ struct Asking {
     link: Link,
     profile: Profile,
     purpose: String,
+    lang: Lang,
 }
 
 /// What became of one entry.
@@ -83,8 +91,8 @@ impl Pull {
         std::fs::create_dir_all(&self.out).map_err(|error| Failure::of_file(&self.out, &error))?;
         let before = folder::newest(&self.out)?;
         let (profile, link) = self.connection.open()?;
-        let asking = Asking { link, profile, purpose: self.purpose.clone() };
-        let listed = asking.list(lang).await?;
+        let asking = Asking { link, profile, purpose: self.purpose.clone(), lang };
+        let listed = asking.list().await?;
         let count = listed.len();
         let (wanted, mut left_out) = sorted(listed);
 
@@ -161,7 +169,7 @@ impl Pull {
 
 impl Asking {
     /// Every page of one list. If it changes between two pages, it begins anew.
-    async fn list(&self, lang: Lang) -> anyhow::Result<Vec<Listed>> {
+    async fn list(&self) -> anyhow::Result<Vec<Listed>> {
         let (mut entries, mut list): (Vec<Listed>, String) = (Vec::new(), String::new());
         loop {
             let request = if list.is_empty() { json!({}) } else { json!({ "from": entries.len(), "list": list }) };
@@ -176,7 +184,10 @@ impl Asking {
             if entries.len() >= page.total {
                 return Ok(entries);
             }
-            anyhow::ensure!(more, lang.pick("danh mục ngắn hơn tổng số công bố", "the list is shorter than it says"));
+            anyhow::ensure!(
+                more,
+                self.lang.pick("danh mục ngắn hơn tổng số công bố", "the list is shorter than it says")
+            );
         }
     }
 
@@ -219,12 +230,13 @@ impl Asking {
         })
     }
 
-    /// The answer of a service; put again, later, as long as nobody knows or the other side is not able to.
+    /// The answer of a service; put again, later, as long as nobody knows or the other side is not able to. Where the gateway says when
+    /// to come again nobody was asked, so that is waited for and counts as no try.
     async fn ask<T: DeserializeOwned>(&self, service: &str, payload: &Value) -> anyhow::Result<T> {
         let mut wait = FIRST_WAIT;
         let mut tries = 0;
+        let mut waited = Duration::ZERO;
         loop {
-            tries += 1;
             let question = AskRequest {
                 acting_party: self.profile.acting_party.to_string(),
                 actor: self.profile.actor.to_string(),
@@ -237,13 +249,34 @@ impl Asking {
                 Ok(told) => return Ok(serde_json::from_slice(&told.reply)?),
                 Err(error) => error,
             };
-            if tries == TRIES || !may_pass(&error) {
+            if let Some((reason, after)) = come_again(&error)
+                && waited < PATIENCE
+            {
+                let after = after.clamp(FIRST_WAIT, WAIT_MOST);
+                waited += after;
+                waits(reason, after, self.lang);
+                tokio::time::sleep(after).await;
+                continue;
+            }
+            tries += 1;
+            if tries >= TRIES || waited >= PATIENCE || !may_pass(&error) {
                 return Err(Failure::of_call(error, self.link.gateway(), None));
             }
             // A question changes nothing: put again it costs the other side some work and nobody anything else.
             tokio::time::sleep(wait).await;
             wait *= 2;
         }
+    }
+}
+
+/// Why and for how long a question is to wait that was not passed on, where that was told.
+fn come_again(error: &CallError) -> Option<(Reason, Duration)> {
+    match error {
+        CallError::Refused(refused) | CallError::NotNow(refused) => {
+            let refusal = refused.refusal()?;
+            Some((refusal.reason(), refusal.retry_after()?))
+        }
+        CallError::Unknown(_) | CallError::Receipt(_) | CallError::Body(_) => None,
     }
 }
 
@@ -301,5 +334,15 @@ fn told(done: usize, of: usize, lang: Lang) {
         eprint!("\r\x1b[K");
     } else {
         eprint!("\r\x1b[K{} {done}/{of}", lang.pick("Đã tải", "Fetched"));
+    }
+}
+
+/// That it goes on by itself, where somebody looks.
+fn waits(reason: Reason, after: Duration, lang: Lang) {
+    use std::io::IsTerminal as _;
+    if std::io::stderr().is_terminal() {
+        let seconds = after.as_millis().div_ceil(1000);
+        let words = lang.pick("hỏi lại sau (giây):", "asked again in (seconds):");
+        eprint!("\r\x1b[K{reason}, {words} {seconds}");
     }
 }

@@ -7,12 +7,17 @@ use std::path::Path;
 
 use lgsp_certs::tls::{TlsFileError, https_client_config};
 use tokio_postgres::NoTls;
+use tokio_postgres::error::SqlState;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::citizens::{Born, Citizen, Population, State};
 
 /// Rows of one statement, and of one transaction.
 const ROWS: u32 = 5_000;
+
+/// What a database says that has no such tables, or not for this user.
+const NOT_THERE: [SqlState; 3] =
+    [SqlState::UNDEFINED_TABLE, SqlState::INVALID_SCHEMA_NAME, SqlState::INSUFFICIENT_PRIVILEGE];
 
 /// The columns that are filled, in the order of [`row`].
 const COLUMNS: [&str; 32] = [
@@ -62,6 +67,9 @@ pub enum NotFilled {
     /// The roots of the database's certificate cannot be used.
     #[error(transparent)]
     Bundle(#[from] TlsFileError),
+    /// There are no tables to fill, or this user may not write them.
+    #[error("there is no {0}.citizen that this user may fill; make the tables first: lgsp adapter population schema")]
+    NoTables(String, #[source] tokio_postgres::Error),
     /// The database refused, or the connection broke.
     #[error("the database did not take it")]
     Database(#[source] tokio_postgres::Error),
@@ -115,7 +123,15 @@ pub async fn fill(
         values.join(", "),
         COLUMNS.len() + 1,
     );
-    let insert = client.prepare(&insert).await?;
+    // A right that is missing shows at the first row only.
+    let prepared = match client.prepare(&insert).await {
+        Ok(prepared) => client.execute(&prepared, &[&Vec::<String>::new()]).await.map(|_| prepared),
+        Err(error) => Err(error),
+    };
+    let insert = prepared.map_err(|error| match error.code() {
+        Some(code) if NOT_THERE.contains(code) => NotFilled::NoTables(schema.to_owned(), error),
+        _ => NotFilled::Database(error),
+    })?;
     let mut place = 0;
     while place < population.citizens() {
         let end = population.citizens().min(place + ROWS);

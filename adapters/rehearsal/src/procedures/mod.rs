@@ -112,9 +112,10 @@ impl Procedures {
 
     /// Goes to another day; `yyyy-mm-dd` or `yyyymmdd`.
     fn go_to(&self, day: &str) -> StatusCode {
-        let digits: String = day.trim().chars().filter(|c| *c != '-').collect();
-        match digits.parse::<u32>() {
-            Ok(day) if (20_000_101..=21_001_231).contains(&day) => {
+        let day = day.trim();
+        let day = ["%Y-%m-%d", "%Y%m%d"].iter().find_map(|form| jiff::civil::Date::strptime(form, day).ok());
+        match day.map(|day| day.strftime("%Y%m%d").to_string().parse::<u32>()) {
+            Some(Ok(day)) if (20_000_101..=21_001_231).contains(&day) => {
                 let published = Arc::new(self.catalogue.published(day));
                 self.state().published = published;
                 StatusCode::NO_CONTENT
@@ -294,6 +295,17 @@ mod tests {
 
     fn list(session: &str) -> Value {
         json!({ "session": session, "madonvi": "H57", "service": "LayDanhSachTTHC", "data": [] })
+    }
+
+    #[test]
+    fn it_goes_to_days_that_there_are_and_to_no_other() {
+        let national = Procedures::new(1, 150, 20_260_815, 4);
+        for day in ["2026-09-01", "20260901", " 2028-02-29\n"] {
+            assert_eq!(national.go_to(day), StatusCode::NO_CONTENT, "{day}");
+        }
+        for day in ["2026-13-01", "2026-02-30", "20260931", "tomorrow", "1999-12-31", ""] {
+            assert_eq!(national.go_to(day), StatusCode::BAD_REQUEST, "{day}");
+        }
     }
 
     #[test]
